@@ -1,0 +1,44 @@
+"""Arrays that are part of a structure rather than parameters."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class HashableArray:
+    """An immutable array that is compared and hashed by content, so that it can be a static pytree field.
+
+    Topologies (bond indices, exclusions) belong to the structure of a potential: as leaves they would stand in
+    the way of ``jax.grad`` over the potential, as tuples they would be slow to hash.
+    """
+
+    __slots__ = ("_hash", "array")
+
+    def __init__(self, values: ArrayLike) -> None:
+        array = np.array(values)
+        array.setflags(write=False)
+        self.array: NDArray[Any] = array
+        self._hash = hash((array.shape, array.dtype.str, array.tobytes()))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, HashableArray):
+            return NotImplemented
+        same_kind = self.array.shape == other.array.shape and self.array.dtype == other.array.dtype
+        return same_kind and self.array.tobytes() == other.array.tobytes()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.array, dtype=dtype)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __repr__(self) -> str:
+        digest = hashlib.sha256(self.array.tobytes()).hexdigest()[:12]
+        return f"HashableArray(shape={self.array.shape}, dtype={self.array.dtype}, sha256={digest})"

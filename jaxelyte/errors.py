@@ -1,0 +1,19 @@
+"""Errors that users meet. Each message names the offending value and the remedy."""
+
+from __future__ import annotations
+
+
+class JaxelyteError(Exception):
+    """Base class of the errors that the library raises on purpose."""
+
+
+class InputError(JaxelyteError, ValueError):
+    """An argument, file or configuration that cannot be used, found before any compilation."""
+
+
+class UnsupportedError(InputError):
+    """A valid request that this version does not implement; the message names it."""
+
+
+class SimulationError(JaxelyteError, RuntimeError):
+    """A run that cannot go on (energy not finite, atoms overlapping); everything before it is kept."""

@@ -1,0 +1,85 @@
+"""The only adapter to jax-md: its cell list, for large periodic boxes.
+
+jax-md wants fractional coordinates, an upper triangular box whose columns are the lattice vectors, and casts the box to
+float32; the radius is therefore widened by a part in 10⁵. Its list is rebuilt at every call (``dr_threshold=0``): the
+skin test is ours, outside ``vmap``, where a conditional still saves the work.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxelyte.neighbors.lists import NeighborSpec
+from jaxelyte.neighbors.search import Found, compact, member_mask, nearest_shift
+from jaxelyte.system import System, perpendicular_widths
+
+CELLS_PER_SIDE = 4
+"""From so many cells a side on a cell list inspects clearly fewer pairs than all-pairs does (27 of 64)."""
+
+INTERNAL_OVERFLOW = 2**30
+"""Reported as the row count when jax-md's own buffers were too small to tell."""
+
+
+def worth_it(cell: np.ndarray, pbc: tuple[bool, bool, bool], radius: float) -> bool:
+    """True where the cell list applies: fully periodic and wide enough for `CELLS_PER_SIDE` cells."""
+    return all(pbc) and bool(np.all(perpendicular_widths(cell) >= CELLS_PER_SIDE * radius * 1.0001))
+
+
+class CellSearch:
+    """jax-md's cell list with capacities fixed at construction; hashed by identity, static under jit."""
+
+    def __init__(self, system: System, spec: NeighborSpec, radius: float, multiplier: float) -> None:
+        """Allocate for the density of ``system``.
+
+        Args:
+            system: a concrete (not traced) system.
+            spec: which atoms take part.
+            radius: Å, cut-off plus skin.
+            multiplier: room for that many times the occupancy found now.
+        """
+        with jax.numpy_dtype_promotion("standard"):  # its import does arithmetic with mixed dtypes
+            from jax_md import partition, space
+
+        cell = np.asarray(system.cell, np.float64)
+        upper = np.linalg.qr(cell.T, mode="r")
+        upper = upper * np.sign(np.diag(upper))[:, None]
+        self.spec, self.radius = spec, radius
+        with jax.numpy_dtype_promotion("standard"):
+            displacement, _ = space.periodic_general(upper, fractional_coordinates=True)
+            functions = partition.neighbor_list(
+                displacement,
+                upper,
+                radius * 1.00001,
+                dr_threshold=0.0,
+                capacity_multiplier=multiplier,
+                fractional_coordinates=True,
+                format=partition.Dense,
+            )
+            self._lists: Any = functions.allocate(_fractional(system))
+
+    def __call__(self, system: System, capacity: int) -> Found:
+        """All pairs within the radius, compacted to ``capacity`` slots; ``needed`` is huge on an internal overflow."""
+        with jax.numpy_dtype_promotion("standard"):
+            lists = self._lists.update(_fractional(system))
+        atoms = system.num_atoms
+        index = lists.idx.astype(jnp.int32)
+        neighbor = jnp.take(system.positions, index, axis=0, mode="clip")
+        vectors = neighbor - system.positions[:, None, :]
+        shift = nearest_shift(system, vectors)
+        vectors = vectors + shift.astype(vectors.dtype) @ system.cell
+        member = member_mask(system, self.spec)
+        keep = (index < atoms) & (jnp.sum(vectors**2, axis=-1) < self.radius**2)
+        keep = keep & member[:, None] & jnp.take(member, index, mode="clip")
+        found = compact(keep, index, shift, capacity, atoms)
+        overflow = lists.did_buffer_overflow
+        return found._replace(needed=jnp.where(overflow, jnp.int32(INTERNAL_OVERFLOW), found.needed))
+
+
+def _fractional(system: System) -> jax.Array:
+    fractional = system.positions @ jnp.linalg.inv(system.cell)
+    wrapped = fractional - jnp.floor(fractional)
+    return jnp.where(wrapped >= 1.0, jnp.zeros((), wrapped.dtype), wrapped)

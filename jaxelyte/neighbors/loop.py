@@ -1,0 +1,190 @@
+"""Neighbour lists inside the compiled loop: Verlet lists with a skin, for a batch of replicas.
+
+The lists are rebuilt as soon as an atom of any replica has moved by half the skin since the last build, so no pair
+within the cut-off is ever missing. Shapes are fixed by a `ListPlan`; a row that needs more room than planned is
+reported, never silently cut: the caller throws the chunk away and repeats it with a larger plan.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from jaxelyte.arrays import HashableArray
+from jaxelyte.neighbors import cells
+from jaxelyte.neighbors.host import host_list
+from jaxelyte.neighbors.lists import NeighborList, Neighbors, NeighborSpec
+from jaxelyte.neighbors.search import Found, compact, image_offsets, search_all_pairs
+from jaxelyte.system import System
+
+
+GROWTH = 1.25
+"""Spare room that capacities get, relative to the largest row seen."""
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """Static description of one list: the method, its radius and its room."""
+
+    spec: NeighborSpec
+    radius: float
+    capacity: int
+    exact_capacity: int
+    multiplier: float
+    offsets: HashableArray | None
+    cell_search: cells.CellSearch | None
+
+
+@dataclass(frozen=True)
+class ListPlan:
+    """Static description of all lists of a potential; hashable, so that a change recompiles."""
+
+    searches: tuple[SearchPlan, ...]
+    skin: float
+
+
+@struct.dataclass
+class ListState:
+    """Verlet lists of a batch: per search an index (replicas, atoms, capacity) and a shift, built at ``reference``.
+
+    Attributes:
+        lists: the lists with skin.
+        reference: positions at the last build, shape (replicas, atoms, 3), Å.
+        needed: largest row counts ever met, (searches, 2): of the skin lists and of the exact lists.
+        builds: number of builds so far.
+    """
+
+    lists: tuple[NeighborList, ...]
+    reference: Float[Array, "replicas atoms 3"]
+    needed: Int[Array, "searches 2"]
+    builds: Int[Array, ""]
+
+
+def plan_lists(systems: System, specs: tuple[NeighborSpec, ...], skin: float, multiplier: float = GROWTH) -> ListPlan:
+    """Choose search methods and capacities for a batch of concrete systems (leading axis: replicas).
+
+    Args:
+        systems: batched `System`.
+        specs: what the potential needs.
+        skin: Å.
+        multiplier: room for that many times the largest row found now.
+    """
+    count = systems.positions.shape[0]
+    singles = [jax.tree.map(lambda x, r=r: x[r], systems) for r in range(count)]
+    return ListPlan(tuple(_plan_search(singles, spec, skin, multiplier) for spec in specs), skin)
+
+
+def _plan_search(singles: list[System], spec: NeighborSpec, skin: float, multiplier: float) -> SearchPlan:
+    radius = spec.cutoff + skin
+    all_cells = np.stack([np.asarray(s.cell, np.float64) for s in singles])
+    most = max(_largest_row(s, replace(spec, cutoff=radius)) for s in singles)
+    exact = max(_largest_row(s, spec) for s in singles) if spec.exact else 0
+    same_cell = bool(np.all(all_cells == all_cells[0]))
+    use_cells = same_cell and cells.worth_it(all_cells[0], singles[0].pbc, radius)
+    return SearchPlan(
+        spec=spec,
+        radius=radius,
+        capacity=_room(most, multiplier),
+        exact_capacity=_room(exact, multiplier) if spec.exact else 0,
+        multiplier=multiplier,
+        offsets=None if use_cells else image_offsets(all_cells, singles[0].pbc, radius),
+        cell_search=cells.CellSearch(singles[0], spec, radius, multiplier) if use_cells else None,
+    )
+
+
+def _largest_row(system: System, spec: NeighborSpec) -> int:
+    lists = host_list(system, spec)
+    return int(np.max(np.sum(np.asarray(lists.mask), axis=1), initial=0))
+
+
+def _room(count: int, multiplier: float) -> int:
+    # Multiples of 8 keep rows aligned for vector units and let small fluctuations share a compilation.
+    return max(8, 8 * math.ceil((count * multiplier + 2) / 8))
+
+
+def grow(plan: ListPlan, needed: np.ndarray, systems: System) -> ListPlan:
+    """A plan with room for the row counts that overflowed; see `ListState.needed`."""
+    searches = []
+    for search, (skin_rows, exact_rows) in zip(plan.searches, needed, strict=True):
+        changes = {}
+        if skin_rows > search.capacity:
+            if search.cell_search is not None:
+                first = jax.tree.map(lambda x: x[0], systems)
+                multiplier = search.multiplier * 1.5
+                changes["multiplier"] = multiplier
+                changes["cell_search"] = cells.CellSearch(first, search.spec, search.radius, multiplier)
+            if skin_rows < cells.INTERNAL_OVERFLOW:
+                changes["capacity"] = _room(int(skin_rows), GROWTH)
+        if exact_rows > search.exact_capacity:
+            changes["exact_capacity"] = _room(int(exact_rows), GROWTH)
+        searches.append(replace(search, **changes))
+    return ListPlan(tuple(searches), plan.skin)
+
+
+def build_lists(plan: ListPlan, systems: System) -> ListState:
+    """Search all lists of a batch anew."""
+    lists, needed = [], []
+    for search in plan.searches:
+        found = jax.vmap(partial(_search_one, search))(systems)
+        lists.append(NeighborList(found.index, found.shift, search.radius))
+        needed.append(jnp.stack([jnp.max(found.needed), jnp.zeros((), jnp.int32)]))
+    table = jnp.stack(needed) if needed else jnp.zeros((0, 2), jnp.int32)
+    return ListState(tuple(lists), systems.positions, table, jnp.ones((), jnp.int32))
+
+
+def _search_one(search: SearchPlan, system: System) -> Found:
+    if search.cell_search is not None:
+        return search.cell_search(system, search.capacity)
+    assert search.offsets is not None
+    return search_all_pairs(system, search.spec, search.radius, search.offsets, search.capacity)
+
+
+def update_lists(plan: ListPlan, state: ListState, systems: System) -> ListState:
+    """Rebuild where an atom of any replica has moved by more than half the skin since the last build."""
+    if not plan.searches:
+        return state
+    moved = jnp.max(jnp.sum((systems.positions - state.reference) ** 2, axis=-1))
+
+    def rebuild(_: None) -> ListState:
+        new = build_lists(plan, systems)
+        return new.replace(needed=jnp.maximum(new.needed, state.needed), builds=state.builds + 1)
+
+    return jax.lax.cond(moved > (plan.skin / 2) ** 2, rebuild, lambda _: state, None)
+
+
+def current_lists(plan: ListPlan, state: ListState, systems: System) -> tuple[Neighbors, ListState]:
+    """The lists as the potential reads them now: exact ones cut down to their cut-off. Batched."""
+    lists, exact_rows = [], []
+    for search, skin_list in zip(plan.searches, state.lists, strict=True):
+        if search.spec.exact:
+            found = jax.vmap(partial(_cut, search))(systems, skin_list)
+            lists.append(NeighborList(found.index, found.shift, search.spec.cutoff))
+            exact_rows.append(jnp.max(found.needed))
+        else:
+            lists.append(skin_list)
+            exact_rows.append(jnp.zeros((), jnp.int32))
+    if exact_rows:
+        column = jnp.maximum(state.needed[:, 1], jnp.stack(exact_rows))
+        state = state.replace(needed=state.needed.at[:, 1].set(column))
+    return Neighbors(tuple(lists), tuple(s.spec for s in plan.searches)), state
+
+
+def _cut(search: SearchPlan, system: System, skin_list: NeighborList) -> Found:
+    distance_squared = jnp.sum(skin_list.vectors(system) ** 2, axis=-1)
+    keep = skin_list.mask & (distance_squared < search.spec.cutoff**2)
+    return compact(keep, skin_list.index, skin_list.shift, search.exact_capacity, system.num_atoms)
+
+
+def overflowed(plan: ListPlan, state: ListState) -> Array:
+    """True once any row has needed more room than planned."""
+    if not plan.searches:
+        return jnp.zeros((), bool)
+    room = jnp.asarray([[s.capacity, s.exact_capacity] for s in plan.searches], jnp.int32)
+    return jnp.any(state.needed > room)

@@ -1,0 +1,197 @@
+"""A potential is a pytree: leaves are its parameters, everything else is static structure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float
+
+from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
+from jaxelyte.system import System
+
+Scalar = Float[Array, ""]
+
+
+class Potential:
+    """Base of all potentials. Subclasses are frozen ``flax.struct`` dataclasses and define `interaction`.
+
+    ``a + b``, ``c * a``, ``a - b`` and ``mix(a, b, lam)`` are potentials. Energies are in eV.
+    """
+
+    def requirements(self) -> tuple[NeighborSpec, ...]:
+        """The neighbour lists that `interaction` reads; a static property of the (prepared) potential."""
+        return ()
+
+    @property
+    def cutoff(self) -> float:
+        """The longest cut-off in Å among the required lists, 0 where none is needed."""
+        return max((spec.cutoff for spec in self.requirements()), default=0.0)
+
+    @property
+    def translation_invariant(self) -> bool:
+        """True if moving all atoms together changes nothing, so that dynamics conserves the total momentum."""
+        return True
+
+    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+        """Energy in eV without the constant reference energies of the species.
+
+        This is what dynamics differentiates and logs: reference energies of thousands of eV per atom would eat the
+        digits of float32.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define interaction(system, neighbors)")
+
+    def reference(self, system: System) -> Scalar:
+        """Constant reference energy in eV: a function of the species alone."""
+        return jnp.zeros((), system.positions.dtype)
+
+    def energy(self, system: System, neighbors: Neighbors) -> Scalar:
+        """Total energy in eV: `interaction` + `reference`."""
+        return self.interaction(system, neighbors) + self.reference(system)
+
+    def validate(self, system: System) -> None:
+        """Raise `InputError` where the system cannot be described by this potential. Runs on the host."""
+
+    def prepare(self, system: System) -> Potential:
+        """Fix what depends on the cell and must be static under jit (k-vectors, meshes). Runs on the host."""
+        return self
+
+    def __add__(self, other: Potential) -> Sum:
+        if not isinstance(other, Potential):
+            return NotImplemented
+        return Sum((*_terms(self), *_terms(other)))
+
+    def __mul__(self, factor: float | Scalar) -> Scaled:
+        if isinstance(factor, Potential):
+            return NotImplemented
+        return Scaled(jnp.asarray(factor, jnp.result_type(float)), self)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Scaled:
+        return self * -1.0
+
+    def __sub__(self, other: Potential) -> Sum:
+        return self + (-other)
+
+
+def _terms(potential: Potential) -> tuple[Potential, ...]:
+    return potential.terms if isinstance(potential, Sum) else (potential,)
+
+
+def _unique(specs: Iterator[NeighborSpec]) -> tuple[NeighborSpec, ...]:
+    return tuple(dict.fromkeys(specs))
+
+
+@struct.dataclass
+class Sum(Potential):
+    """The sum of several potentials; nested sums are flattened."""
+
+    terms: tuple[Potential, ...]
+
+    def requirements(self) -> tuple[NeighborSpec, ...]:
+        return _unique(spec for term in self.terms for spec in term.requirements())
+
+    @property
+    def translation_invariant(self) -> bool:
+        return all(term.translation_invariant for term in self.terms)
+
+    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+        energies = [term.interaction(system, neighbors) for term in self.terms]
+        return sum(energies[1:], energies[0])
+
+    def reference(self, system: System) -> Scalar:
+        energies = [term.reference(system) for term in self.terms]
+        return sum(energies[1:], energies[0])
+
+    def validate(self, system: System) -> None:
+        for term in self.terms:
+            term.validate(system)
+
+    def prepare(self, system: System) -> Sum:
+        return Sum(tuple(term.prepare(system) for term in self.terms))
+
+
+@struct.dataclass
+class Scaled(Potential):
+    """A potential times a dimensionless factor, which is a parameter."""
+
+    factor: Any
+    potential: Potential
+
+    def requirements(self) -> tuple[NeighborSpec, ...]:
+        return self.potential.requirements()
+
+    @property
+    def translation_invariant(self) -> bool:
+        return self.potential.translation_invariant
+
+    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+        energy = self.potential.interaction(system, neighbors)
+        return _like(self.factor, energy) * energy
+
+    def reference(self, system: System) -> Scalar:
+        energy = self.potential.reference(system)
+        return _like(self.factor, energy) * energy
+
+    def validate(self, system: System) -> None:
+        self.potential.validate(system)
+
+    def prepare(self, system: System) -> Scaled:
+        return Scaled(self.factor, self.potential.prepare(system))
+
+
+@struct.dataclass
+class Mix(Potential):
+    """Linear interpolation U = (1 - λ) U0 + λ U1 between two potentials; dU/dλ = U1 - U0 by ``jax.grad``."""
+
+    initial: Potential
+    final: Potential
+    lam: Any
+
+    def requirements(self) -> tuple[NeighborSpec, ...]:
+        return _unique(spec for p in (self.initial, self.final) for spec in p.requirements())
+
+    @property
+    def translation_invariant(self) -> bool:
+        return self.initial.translation_invariant and self.final.translation_invariant
+
+    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+        u0 = self.initial.interaction(system, neighbors)
+        u1 = self.final.interaction(system, neighbors)
+        return u0 + _like(self.lam, u0) * (u1 - u0)
+
+    def reference(self, system: System) -> Scalar:
+        u0, u1 = self.initial.reference(system), self.final.reference(system)
+        return u0 + _like(self.lam, u0) * (u1 - u0)
+
+    def validate(self, system: System) -> None:
+        self.initial.validate(system)
+        self.final.validate(system)
+
+    def prepare(self, system: System) -> Mix:
+        return Mix(self.initial.prepare(system), self.final.prepare(system), self.lam)
+
+
+def _like(factor: Any, energy: Scalar) -> Scalar:
+    # A factor made before the dtype of the run was known follows the energy, not the other way round.
+    return jnp.asarray(factor, energy.dtype)
+
+
+def mix(initial: Potential, final: Potential, lam: float | Scalar) -> Mix:
+    """Linear mixture (1 - lam) * initial + lam * final; ``lam`` is a differentiable leaf.
+
+    Args:
+        initial: potential at lam = 0.
+        final: potential at lam = 1.
+        lam: dimensionless mixing parameter; values outside [0, 1] extrapolate.
+    """
+    return Mix(initial, final, jnp.asarray(lam, jnp.result_type(float)))
+
+
+def tree_size(potential: Potential) -> int:
+    """Number of scalar parameters of a potential."""
+    return sum(int(jnp.size(leaf)) for leaf in jax.tree.leaves(potential))

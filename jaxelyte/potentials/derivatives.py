@@ -1,0 +1,57 @@
+"""Forces, stress and virial of any potential: plain ``jax.grad``, written once.
+
+Conventions (those of ASE): forces F = -dU/dR in eV/Å; stress σ = (1/V) dU/dε in eV/Å³, tension positive, where the
+strain ε acts as R -> R (1 + ε), cell -> cell (1 + ε) on row vectors.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxelyte.neighbors.lists import Neighbors
+from jaxelyte.potentials.base import Potential, Scalar
+from jaxelyte.system import System
+
+
+class EnergyForces(NamedTuple):
+    """Energy in eV (scalar) and forces in eV/Å, shape (atoms, 3)."""
+
+    energy: Scalar
+    forces: Float[Array, "atoms 3"]
+
+
+class EnergyForcesStress(NamedTuple):
+    """Energy in eV, forces in eV/Å, shape (atoms, 3), and stress in eV/Å³, shape (3, 3)."""
+
+    energy: Scalar
+    forces: Float[Array, "atoms 3"]
+    stress: Float[Array, "3 3"]
+
+
+def energy_and_forces(potential: Potential, system: System, neighbors: Neighbors) -> EnergyForces:
+    """Interaction energy (without the constant reference) and forces; see `Potential.interaction`."""
+
+    def energy(positions: Float[Array, "atoms 3"]) -> Scalar:
+        return potential.interaction(system.replace(positions=positions), neighbors)
+
+    value, gradient = jax.value_and_grad(energy)(system.positions)
+    return EnergyForces(value, -gradient)
+
+
+def energy_forces_stress(potential: Potential, system: System, neighbors: Neighbors) -> EnergyForcesStress:
+    """Interaction energy, forces and stress in one backward pass; the stress needs a fully periodic cell."""
+
+    def energy(positions: Float[Array, "atoms 3"], strain: Float[Array, "3 3"]) -> Scalar:
+        symmetric = (strain + strain.T) / 2
+        return potential.interaction(
+            system.replace(positions=positions + positions @ symmetric, cell=system.cell + system.cell @ symmetric),
+            neighbors,
+        )
+
+    strain = jnp.zeros((3, 3), system.positions.dtype)
+    value, (gradient, virial) = jax.value_and_grad(energy, argnums=(0, 1))(system.positions, strain)
+    return EnergyForcesStress(value, -gradient, virial / system.volume)

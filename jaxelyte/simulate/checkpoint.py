@@ -1,0 +1,94 @@
+"""Checkpoints: arrays and JSON only, written to a temporary file and moved into place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxelyte.errors import InputError
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Replace a file so that readers, and a kill at any moment, see the old or the new content, never half of it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an ``.npz`` atomically."""
+    import io
+
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # pyright: ignore[reportArgumentType]
+    atomic_write(path, buffer.getvalue())
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read an ``.npz``; never unpickles.
+
+    Raises:
+        InputError: the file is missing or not readable as arrays.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"cannot read the checkpoint {path}: {error}") from error
+
+
+def pack(prefix: str, tree: Any) -> dict[str, np.ndarray]:
+    """Leaves of a pytree as named numpy arrays; random keys as their data."""
+    arrays = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        arrays[f"{prefix}{jax.tree_util.keystr(path)}"] = np.asarray(leaf)
+    return arrays
+
+
+def unpack(prefix: str, arrays: dict[str, np.ndarray], like: Any) -> Any:
+    """Inverse of `pack` for a pytree of the structure and dtypes of ``like``.
+
+    Raises:
+        InputError: an array is missing or has another shape or type than this run.
+    """
+    leaves, structure = jax.tree_util.tree_flatten_with_path(like)
+    restored = []
+    for path, leaf in leaves:
+        name = f"{prefix}{jax.tree_util.keystr(path)}"
+        key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        expected = jax.random.key_data(leaf) if key else leaf
+        array = arrays.get(name)
+        if array is None or array.shape != expected.shape or array.dtype != expected.dtype:
+            found = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
+            raise InputError(
+                f"the checkpoint does not fit this run: {name} should be {expected.dtype}{list(expected.shape)}, "
+                f"found {found}; resume with the arguments (and jax_enable_x64) of the first start"
+            )
+        restored.append(jax.random.wrap_key_data(jax.numpy.asarray(array)) if key else jax.numpy.asarray(array))
+    return jax.tree.unflatten(structure, restored)
+
+
+def fingerprint(tree: Any) -> str:
+    """Hash of the structure and all values of a pytree, the same in every process."""
+    digest = hashlib.sha256(str(jax.tree.structure(tree)).encode())
+    for leaf in jax.tree.leaves(tree):
+        array = np.asarray(leaf)
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically, readable by people."""
+    atomic_write(path, (json.dumps(content, indent=1, sort_keys=False) + "\n").encode())

@@ -1,0 +1,223 @@
+"""The compiled chunk: many MD steps, neighbour lists, samples and frames in one program that never leaves the device.
+
+One program serves a whole run. Its number of steps is an argument, so the last, shorter chunk does not recompile; with
+a time step of zero it only evaluates the forces of the start. It stops early, with a flag, where a neighbour list
+overflowed or an energy is not finite: the caller decides what of it is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxelyte.neighbors.loop import ListPlan, ListState, current_lists, overflowed, update_lists
+from jaxelyte.observables.base import Observable
+from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.derivatives import energy_and_forces
+from jaxelyte.simulate.integrators.base import Integrator, Particles, kinetic_energy
+from jaxelyte.system import System
+
+LARGEST_MOVE = 1.0
+"""Å in one step; an atom that moves further (hydrogen at 300 K: 0.014 Å in 0.5 fs) is a run that blows up."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is fixed for a run and therefore static in the program.
+
+    Attributes:
+        integrator: static description of the integrator.
+        every: steps between frames.
+        sample_every: steps between samples of the observables; divides ``every``.
+        frames: room for frames in one chunk.
+        observables: one accumulator each; results are collected per frame interval.
+        velocities: True if frames hold velocities.
+    """
+
+    integrator: Integrator
+    every: int
+    sample_every: int
+    frames: int
+    observables: tuple[Observable, ...]
+    velocities: bool
+
+
+@struct.dataclass
+class RunState:
+    """Everything that a run needs to go on, on the device; leading axis of particles and samples: replicas."""
+
+    particles: Particles
+    lists: ListState
+    samples: tuple[Any, ...]
+    step: Int[Array, ""]
+
+
+@struct.dataclass
+class Frames:
+    """What a chunk hands to the host; the first ``count`` entries of each array are filled.
+
+    Attributes:
+        positions: (frames, replicas, atoms, 3), Å.
+        velocities: the same shape in Å/fs, or None.
+        log: potential, kinetic and conserved energy in eV, (frames, replicas, 3).
+        samples: accumulators of the observables, one entry per frame interval.
+        count: filled entries.
+    """
+
+    positions: Float[Array, "frames replicas atoms 3"]
+    velocities: Float[Array, "frames replicas atoms 3"] | None
+    log: Float[Array, "frames replicas 3"]
+    samples: tuple[Any, ...]
+    count: Int[Array, ""]
+
+
+@struct.dataclass
+class Status:
+    """Why the chunk ended: all steps done, or one of the flags.
+
+    Attributes:
+        overflow: a neighbour list needs more room.
+        broken: (replicas,), energy or force not finite, or a move above `LARGEST_MOVE`.
+    """
+
+    overflow: Bool[Array, ""]
+    broken: Bool[Array, " replicas"]
+
+
+Chunk = Callable[..., tuple[RunState, Frames, Status]]
+
+
+def make_chunk(settings: Settings, plan: ListPlan) -> Chunk:
+    """Compile-ready ``chunk(potential, systems, state, dt, steps) -> (state, frames, status)``.
+
+    The potential is an argument: other parameters of the same structure run in the same program.
+    """
+    return jax.jit(partial(_run_chunk, settings, plan))
+
+
+def _run_chunk(
+    settings: Settings,
+    plan: ListPlan,
+    potential: Potential,
+    systems: System,
+    state: RunState,
+    dt: Float[Array, ""],
+    steps: Int[Array, ""],
+) -> tuple[RunState, Frames, Status]:
+    end = state.step + steps
+    stride = math.gcd(settings.every, settings.sample_every)
+    frames = _empty_frames(settings, systems, state)
+    status = Status(jnp.zeros((), bool), jnp.zeros(state.particles.energy.shape, bool))
+
+    def going(carry: tuple[RunState, Frames, Status]) -> Array:
+        state, _, status = carry
+        return (state.step < end) & ~status.overflow & ~jnp.any(status.broken)
+
+    def one_step(carry: tuple[RunState, Status]) -> tuple[RunState, Status]:
+        return _step(settings.integrator, plan, potential, systems, carry[0], dt)
+
+    def to_next_stop(carry: tuple[RunState, Frames, Status]) -> tuple[RunState, Frames, Status]:
+        state, frames, status = carry
+        stop = jnp.minimum(end, (state.step // stride + 1) * stride)
+
+        def inner(c: tuple[RunState, Status]) -> Array:
+            return (c[0].step < stop) & ~c[1].overflow & ~jnp.any(c[1].broken)
+
+        state, status = jax.lax.while_loop(inner, one_step, (state, status))
+        good = ~status.overflow & ~jnp.any(status.broken)
+        state, frames = _observe(settings, systems, state, frames, good & (dt > 0))
+        return state, frames, status
+
+    return jax.lax.while_loop(going, to_next_stop, (state, frames, status))
+
+
+def _step(
+    integrator: Integrator,
+    plan: ListPlan,
+    potential: Potential,
+    systems: System,
+    state: RunState,
+    dt: Float[Array, ""],
+) -> tuple[RunState, Status]:
+    """One MD step of all replicas."""
+    before = state.particles
+    particles = jax.vmap(lambda p: integrator.before(p, dt))(before)
+    moved = jnp.max(jnp.abs(particles.positions - before.positions), axis=(1, 2))
+    now = systems.replace(positions=particles.positions)
+    lists = update_lists(plan, state.lists, now)
+    neighbors, lists = current_lists(plan, lists, now)
+    energy, forces = jax.vmap(partial(energy_and_forces, potential))(now, neighbors)
+    particles = particles.replace(energy=energy, forces=forces)
+    particles = jax.vmap(lambda p: integrator.after(p, dt))(particles)
+    finite = jnp.isfinite(energy) & jnp.all(jnp.isfinite(forces), axis=(1, 2))
+    status = Status(overflowed(plan, lists), ~finite | ~(moved < LARGEST_MOVE))
+    return RunState(particles, lists, state.samples, state.step + 1), status
+
+
+def _observe(
+    settings: Settings, systems: System, state: RunState, frames: Frames, good: Bool[Array, ""]
+) -> tuple[RunState, Frames]:
+    """Sample the observables and write a frame where the step asks for it."""
+    now = systems.replace(positions=state.particles.positions)
+
+    def sample(samples: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(
+            jax.vmap(o.update)(acc, now) for o, acc in zip(settings.observables, samples, strict=True)
+        )
+
+    samples = state.samples
+    if settings.observables:
+        due = good & (state.step % settings.sample_every == 0)
+        samples = jax.lax.cond(due, sample, lambda s: s, samples)
+
+    def write(carry: tuple[Frames, tuple[Any, ...]]) -> tuple[Frames, tuple[Any, ...]]:
+        frames, samples = carry
+        put = partial(jax.tree.map, lambda buffer, value: buffer.at[frames.count].set(value))
+        full = frames.replace(
+            positions=put(frames.positions, state.particles.positions),
+            velocities=put(frames.velocities, state.particles.velocities) if settings.velocities else None,
+            log=put(frames.log, energies(settings.integrator, state.particles)),
+            samples=put(frames.samples, samples),
+            count=frames.count + 1,
+        )
+        return full, empty_samples(settings, systems)
+
+    due = good & (state.step % settings.every == 0)
+    frames, samples = jax.lax.cond(due, write, lambda c: c, (frames, samples))
+    return state.replace(samples=samples), frames
+
+
+def energies(integrator: Integrator, particles: Particles) -> Float[Array, "replicas 3"]:
+    """Potential (interaction), kinetic and conserved energy in eV of each replica."""
+    kinetic = jax.vmap(kinetic_energy)(particles)
+    conserved = jax.vmap(integrator.conserved)(particles)
+    return jnp.stack([particles.energy, kinetic, conserved], axis=-1)
+
+
+def empty_samples(settings: Settings, systems: System) -> tuple[Any, ...]:
+    """Accumulators before the first sample, with a leading axis of replicas."""
+    return tuple(jax.vmap(o.init)(systems) for o in settings.observables)
+
+
+def _empty_frames(settings: Settings, systems: System, state: RunState) -> Frames:
+    room = settings.frames
+
+    def zeros(value: Array) -> Array:
+        return jnp.zeros((room, *value.shape), value.dtype)
+
+    log = jnp.zeros((room, state.particles.energy.shape[0], 3), state.particles.energy.dtype)
+    return Frames(
+        positions=zeros(state.particles.positions),
+        velocities=zeros(state.particles.velocities) if settings.velocities else None,
+        log=log,
+        samples=jax.tree.map(zeros, state.samples),
+        count=jnp.zeros((), jnp.int32),
+    )

@@ -1,0 +1,247 @@
+"""The thin host loop around the compiled chunk: repeat, repair, record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxelyte.errors import SimulationError
+from jaxelyte.neighbors.loop import GROWTH, ListPlan, build_lists, grow, plan_lists
+from jaxelyte.potentials.base import Potential
+from jaxelyte.simulate.chunk import Chunk, Frames, RunState, Settings, Status, empty_samples, energies, make_chunk
+from jaxelyte.simulate.integrators.base import Particles
+from jaxelyte.system import System
+
+CHUNK_SECONDS = 1.5
+"""Wall time a chunk is aimed at: long against the host's work, short against a user's patience."""
+
+
+@dataclass
+class Timing:
+    """Wall time of a run in s, compilation apart."""
+
+    compile: float = 0.0
+    running: float = 0.0
+    steps: int = 0
+    compilations: int = 0
+    repeats: int = 0
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Mean over all chunks that did not compile; NaN before the first."""
+        return self.running / self.steps if self.steps else float("nan")
+
+
+@dataclass
+class Engine:
+    """A run on the device: program, state, and the rule for overflow.
+
+    The chunk's start is kept until its end is known to be good. A chunk whose neighbour list overflowed is thrown away
+    and run again from its start with more room; the lists are rebuilt at the positions of their last build, so that the
+    repeated steps see the same pairs.
+    """
+
+    potential: Potential
+    systems: System
+    settings: Settings
+    plan: ListPlan
+    timestep: float
+    state: RunState | None = None
+    timing: Timing = field(default_factory=Timing)
+    _chunk: Chunk | None = None
+
+    @classmethod
+    def create(
+        cls,
+        potential: Potential,
+        systems: System,
+        settings: Settings,
+        *,
+        timestep: float,
+        skin: float,
+        multiplier: float = GROWTH,
+    ) -> Engine:
+        """Plan the neighbour lists; nothing is compiled yet."""
+        plan = plan_lists(systems, potential.requirements(), skin, multiplier)
+        return cls(potential, systems, settings, plan, timestep)
+
+    def start(self, velocities: jax.Array, keys: jax.Array) -> None:
+        """State of step 0, its forces from the chunk's own program with a time step of zero."""
+        particles = self._particles(velocities, keys)
+        self.state = RunState(
+            particles=particles,
+            lists=_build(self.plan, self.systems),
+            samples=empty_samples(self.settings, self.systems),
+            step=jnp.zeros((), jnp.int32),
+        )
+        state, _, status = self._run(1, 0.0)
+        self.check(state, status)
+        self.state = state.replace(step=jnp.zeros((), jnp.int32))
+
+    def template(self, keys: jax.Array) -> tuple[Particles, tuple[Any, ...]]:
+        """Particles and samples of the right structure, shapes and types, for reading a checkpoint."""
+        zeros = jnp.zeros_like(self.systems.positions)
+        return self._particles(zeros, keys), empty_samples(self.settings, self.systems)
+
+    def restore(self, particles: Particles, samples: tuple[Any, ...], step: int, lists: dict[str, Any]) -> None:
+        """Go on from a checkpoint; see `list_arrays`."""
+        self._set_capacities(lists["capacities"])
+        at_build = self.systems.replace(positions=jnp.asarray(lists["reference"], self.systems.positions.dtype))
+        self.state = RunState(particles, _build(self.plan, at_build), samples, jnp.asarray(step, jnp.int32))
+
+    def list_arrays(self) -> dict[str, np.ndarray]:
+        """What a checkpoint keeps of the neighbour lists: where they were built, and their capacities."""
+        assert self.state is not None
+        capacities = [[s.capacity, s.exact_capacity] for s in self.plan.searches]
+        return {
+            "reference": np.asarray(self.state.lists.reference),
+            "capacities": np.array(capacities, np.int64).reshape(-1, 2),
+        }
+
+    def advance(self, steps: int) -> Frames:
+        """Run up to ``steps`` steps (as far as there is room for frames) and move the state on.
+
+        Raises:
+            SimulationError: the run blew up; ``error.frames`` holds the good frames of the last chunk.
+        """
+        assert self.state is not None
+        while True:
+            state, frames, status = self._run(steps, self.timestep)
+            if not bool(status.overflow):
+                break
+            self.timing.repeats += 1
+            self._make_room(state)
+        try:
+            self.check(state, status)
+        except SimulationError as error:
+            error.frames = frames  # pyright: ignore[reportAttributeAccessIssue]
+            raise
+        self.state = state
+        return frames
+
+    def most_steps(self, step: int) -> int:
+        """The longest chunk from a step on for which the frames have room."""
+        every = self.settings.every
+        return (step // every + self.settings.frames) * every + every - 1 - step
+
+    def energies(self) -> np.ndarray:
+        """Potential (interaction), kinetic and conserved energy in eV now, (replicas, 3)."""
+        assert self.state is not None
+        return np.asarray(energies(self.settings.integrator, self.state.particles), np.float64)
+
+    def check(self, state: RunState, status: Status) -> None:
+        """Raise `SimulationError` where a replica is broken, naming step, atom, distance and force."""
+        broken = np.asarray(status.broken)
+        if broken.any():
+            raise SimulationError(self._post_mortem(state, int(np.argmax(broken))))
+
+    def _particles(self, velocities: jax.Array, keys: jax.Array) -> Particles:
+        replicas = self.systems.positions.shape[0]
+        particles = Particles(
+            positions=self.systems.positions,
+            velocities=velocities,
+            forces=jnp.zeros_like(self.systems.positions),
+            energy=jnp.zeros(replicas, self.systems.positions.dtype),
+            masses=self.systems.masses,
+            key=keys,
+            thermostat=None,
+            heat=jnp.zeros(replicas, self.systems.positions.dtype),
+        )
+        return jax.vmap(self.settings.integrator.init)(particles)
+
+    def _run(self, steps: int, dt: float) -> tuple[RunState, Frames, Status]:
+        fresh = self._chunk is None
+        if self._chunk is None:
+            self._chunk = make_chunk(self.settings, self.plan)
+            self.timing.compilations += 1
+        began = time.perf_counter()
+        dtype = self.systems.positions.dtype
+        result = self._chunk(
+            self.potential, self.systems, self.state, jnp.asarray(dt, dtype), jnp.asarray(steps, jnp.int32)
+        )
+        jax.block_until_ready(result)
+        seconds = time.perf_counter() - began
+        if fresh:
+            self.timing.compile += seconds
+        elif dt > 0:
+            self.timing.running += seconds
+            assert self.state is not None
+            self.timing.steps += int(result[0].step) - int(self.state.step)
+        return result
+
+    def _make_room(self, failed: RunState) -> None:
+        assert self.state is not None
+        start = self.systems.replace(positions=self.state.particles.positions)
+        self.plan = grow(self.plan, np.asarray(failed.lists.needed), start)
+        self._rebuild()
+
+    def _set_capacities(self, capacities: np.ndarray) -> None:
+        from dataclasses import replace
+
+        searches = tuple(
+            replace(s, capacity=int(c), exact_capacity=int(e))
+            for s, (c, e) in zip(self.plan.searches, capacities, strict=True)
+        )
+        self.plan = ListPlan(searches, self.plan.skin)
+
+    def _rebuild(self) -> None:
+        assert self.state is not None
+        at_build = self.systems.replace(positions=self.state.lists.reference)
+        self.state = self.state.replace(lists=_build(self.plan, at_build))
+        self._chunk = None
+
+    def _post_mortem(self, state: RunState, replica: int) -> str:
+        positions = np.asarray(state.particles.positions[replica], np.float64)
+        forces = np.asarray(state.particles.forces[replica], np.float64)
+        # The failing step's forces may be NaN everywhere; the closest pair is then what tells.
+        distance, pair = _closest_pair(positions, np.asarray(self.systems.cell[replica], np.float64), self.systems.pbc)
+        size = np.linalg.norm(forces, axis=1)
+        finite = np.isfinite(size).all() and np.isfinite(positions).all()
+        atom = int(np.argmax(size)) if finite else pair[0]
+        force = f"{size[atom]:.3g} eV/Å" if np.isfinite(size[atom]) else "not finite"
+        from ase.data import chemical_symbols
+
+        numbers = np.asarray(self.systems.numbers[replica])
+        name = [f"{i} ({chemical_symbols[numbers[i]]})" for i in (atom, *pair)]
+        which = f" of replica {replica}" if len(self.systems.positions) > 1 else ""
+        return (
+            f"the run blew up at step {int(state.step)}{which}: the force on atom {name[0]} is {force}, the closest "
+            f"pair is {name[1]} - {name[2]} at {distance:.3f} Å. Everything before is kept. Reduce the time step "
+            f"({self.timestep} fs), minimise first (minimize=True), or check that the potential knows such structures"
+        )
+
+
+def _closest_pair(positions: np.ndarray, cell: np.ndarray, pbc: tuple[bool, ...]) -> tuple[float, tuple[int, int]]:
+    good = np.isfinite(positions).all(axis=1)
+    best, pair = np.inf, (int(np.argmin(good)), int(np.argmin(good)))
+    inverse = np.linalg.inv(cell)
+    for i in np.flatnonzero(good):
+        vectors = positions - positions[i]
+        vectors = vectors - (np.round(vectors @ inverse) * np.asarray(pbc)) @ cell
+        distance = np.where(good, np.linalg.norm(vectors, axis=1), np.inf)
+        distance[i] = np.inf
+        j = int(np.argmin(distance))
+        if distance[j] < best:
+            best, pair = float(distance[j]), (int(i), j)
+    return best, pair
+
+
+def _build(plan: ListPlan, systems: System) -> Any:
+    return jax.jit(partial(build_lists, plan))(systems)
+
+
+def aim(timing: Timing, most: int, *, seconds: float = CHUNK_SECONDS) -> int:
+    """Steps of the next chunk: a few at first, then about ``seconds`` of wall time."""
+    per_step = timing.seconds_per_step
+    wanted = 10 if not np.isfinite(per_step) else int(seconds / max(per_step, 1e-9))
+    return int(np.clip(wanted, 1, most))
+
+
+OnChunk = Callable[[Engine, Frames], None]

@@ -1,0 +1,100 @@
+"""What every integrator is: two halves of a step around one evaluation of the forces, for one system.
+
+    state = integrator.before(state, dt)     # up to new positions
+    state.forces, state.energy = forces at the new positions
+    state = integrator.after(state, dt)
+
+Both halves do nothing when dt = 0, which is how a run gets its first forces from the program that it then runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float
+
+from jaxelyte.units import ACCELERATION, BOLTZMANN
+
+Scalar = Float[Array, ""]
+
+
+@struct.dataclass
+class Particles:
+    """Dynamic state of one system.
+
+    Attributes:
+        positions: shape (atoms, 3), Å, unwrapped.
+        velocities: shape (atoms, 3), Å/fs.
+        forces: shape (atoms, 3), eV/Å.
+        energy: interaction energy in eV.
+        masses: shape (atoms,), g/mol.
+        key: random key of this system.
+        thermostat: variables of the integrator.
+        heat: energy in eV that the thermostat has put in so far; subtracted from the conserved quantity.
+    """
+
+    positions: Float[Array, "atoms 3"]
+    velocities: Float[Array, "atoms 3"]
+    forces: Float[Array, "atoms 3"]
+    energy: Scalar
+    masses: Float[Array, " atoms"]
+    key: Array
+    thermostat: Any
+    heat: Scalar
+
+
+class Integrator(Protocol):
+    """Static description of an integrator; hashable."""
+
+    degrees: int
+
+    def init(self, particles: Particles) -> Particles:
+        """Give the particles the thermostat variables."""
+        ...
+
+    def before(self, particles: Particles, dt: Scalar) -> Particles:
+        """From old positions and forces to new positions."""
+        ...
+
+    def after(self, particles: Particles, dt: Scalar) -> Particles:
+        """Complete the step with the new forces."""
+        ...
+
+    def conserved(self, particles: Particles) -> Scalar:
+        """The quantity in eV that exact integration would keep constant."""
+        ...
+
+
+def kinetic_energy(particles: Particles) -> Scalar:
+    """½ Σ m v² in eV."""
+    return jnp.sum(kinetic_per_degree(particles))
+
+
+def kinetic_per_degree(particles: Particles) -> Float[Array, "atoms 3"]:
+    """½ m v² in eV of each Cartesian degree of freedom."""
+    return 0.5 / ACCELERATION * particles.masses[:, None] * particles.velocities**2
+
+
+def temperature(particles: Particles, degrees: int) -> Scalar:
+    """2 K / (N_f k_B) in K."""
+    return kinetic_energy(particles) * (2.0 / (degrees * BOLTZMANN))
+
+
+def kick(particles: Particles, dt: Scalar) -> Particles:
+    """v += a dt."""
+    acceleration = particles.forces * (ACCELERATION / particles.masses[:, None])
+    return particles.replace(velocities=particles.velocities + dt * acceleration)
+
+
+def drift(particles: Particles, dt: Scalar) -> Particles:
+    """r += v dt."""
+    return particles.replace(positions=particles.positions + dt * particles.velocities)
+
+
+def next_key(particles: Particles) -> tuple[Array, Particles]:
+    """A fresh key and the particles with the key advanced."""
+    key, use = jax.random.split(particles.key)
+    return use, particles.replace(key=key)

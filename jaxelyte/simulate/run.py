@@ -1,0 +1,119 @@
+"""What a simulation gives back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxelyte.errors import InputError
+from jaxelyte.simulate.record import read_log
+from jaxelyte.trajectory import Trajectory, open_trajectory
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished or interrupted run.
+
+    Attributes:
+        trajectory: frames, unwrapped positions in Å; frame 0 is the start.
+        log: step (rows,), time in fs (rows,), and temperature in K, potential, kinetic and conserved energy in eV, each
+            (rows, replicas).
+        atoms: the last state with velocities, a list where there are several replicas.
+        observables: results by name.
+        summary: averages with standard errors, speed, versions; the content of ``summary.json``.
+        completed: False if the run was interrupted.
+        folder: where it is kept, or None.
+    """
+
+    trajectory: Trajectory
+    log: dict[str, np.ndarray]
+    atoms: Atoms | list[Atoms]
+    observables: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    completed: bool = True
+    folder: Path | None = None
+
+    @property
+    def performance(self) -> dict[str, Any]:
+        """Speed of the run: ns/day, ms per step, compile time in s, number of compilations."""
+        return self.summary.get("performance", {})
+
+    def plot(self, ax: Any = None) -> Any:
+        """Temperature, potential and conserved energy against time."""
+        from jaxelyte import plots
+
+        return plots.log(self, ax)
+
+    def __repr__(self) -> str:
+        state = "completed" if self.completed else "interrupted"
+        replicas = self.log["temperature"].shape[1]
+        many = f", {replicas} replicas" if replicas > 1 else ""
+        time = self.log["time"][-1] / 1000.0
+        temperature = self.summary.get("temperature", {})
+        mean, error = temperature.get("value", float("nan")), temperature.get("error", float("nan"))
+        where = f", in {self.folder}" if self.folder else ""
+        return (
+            f"Run({state}: {len(self.log['step'])} frames, {time:.4g} ps{many}, "
+            f"T = {mean:.1f} ± {error:.1f} K{where})"
+        )
+
+
+def load_run(folder: str | Path) -> Run:
+    """Open a run folder, whether the run is finished, interrupted or still going.
+
+    Args:
+        folder: as given to ``simulate(output=…)``.
+
+    Raises:
+        InputError: the folder holds no run, or its files cannot be read.
+    """
+    from jaxelyte.simulate.checkpoint import load_arrays
+
+    folder = Path(folder)
+    checkpoint = folder / "checkpoint.npz"
+    if not checkpoint.exists():
+        raise InputError(f"{folder} holds no run (no checkpoint.npz); give the output folder of a simulation")
+    arrays = load_arrays(checkpoint)
+    summary = json.loads((folder / "summary.json").read_text()) if (folder / "summary.json").exists() else {}
+    # A run that blew up keeps frames beyond its last checkpoint; its summary counts them.
+    frames = int(summary.get("frames", arrays["record/frames"]))
+    trajectory = open_trajectory(folder / "trajectory.h5").first(frames)
+    log = {name: column[:frames] for name, column in read_log(folder / "log.csv").items()}
+    atoms = final_atoms(trajectory, arrays["state.positions"], arrays["state.velocities"])
+    return Run(
+        trajectory=trajectory,
+        log=log,
+        atoms=atoms,
+        observables=_load_observables(folder / "observables"),
+        summary=summary,
+        completed=bool(summary.get("completed", False)),
+        folder=folder,
+    )
+
+
+def _load_observables(folder: Path) -> dict[str, Any]:
+    from jaxelyte.observables import load_result
+
+    return {path.stem: load_result(path) for path in sorted(folder.glob("*.json"))} if folder.exists() else {}
+
+
+def final_atoms(
+    trajectory: Trajectory, positions: np.ndarray, velocities: np.ndarray
+) -> Atoms | list[Atoms]:
+    """The last state as ``ase.Atoms`` with velocities; a list where there are several replicas."""
+    from ase.units import fs
+
+    several = []
+    for replica in range(len(positions)):
+        atoms = trajectory.frame(0, replica=replica)
+        atoms.set_positions(np.asarray(positions[replica], np.float64))
+        atoms.set_velocities(np.asarray(velocities[replica], np.float64) / fs)
+        several.append(atoms)
+    return several[0] if len(several) == 1 else several

@@ -1,0 +1,152 @@
+"""How a run starts: batch of systems, Maxwell velocities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxelyte.errors import InputError, UnsupportedError
+from jaxelyte.potentials.base import Potential
+from jaxelyte.system import System
+from jaxelyte.units import ACCELERATION, BOLTZMANN
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+Velocities = float | Literal["atoms"] | None
+
+OVERLAP = 0.3
+"""Å; atoms closer than this at the start are a broken structure, not a chemical one (H-H in H2 is 0.74 Å)."""
+
+
+def batch_systems(atoms: Atoms | list[Atoms], replicas: int) -> System:
+    """Stack systems along a leading axis of replicas.
+
+    Raises:
+        InputError: an empty list, replicas that are no positive whole number or given beside a list, overlapping atoms.
+        UnsupportedError: systems that differ in number of atoms or periodicity.
+    """
+    if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 1:
+        raise InputError(f"replicas must be a whole number of at least 1, not {replicas!r}")
+    if isinstance(atoms, list):
+        if not atoms:
+            raise InputError("the list of systems is empty")
+        if replicas != 1:
+            raise InputError(f"replicas={replicas} and a list of {len(atoms)} systems: give one of the two")
+        several = atoms
+    else:
+        several = [atoms] * replicas
+    for number, one in enumerate({id(a): a for a in several}.values()):
+        check_overlap(one, number)
+    singles = [System.from_atoms(one) for one in several]
+    first = singles[0]
+    for number, one in enumerate(singles):
+        if one.num_atoms != first.num_atoms or one.pbc != first.pbc:
+            raise UnsupportedError(
+                f"systems run together need one shape: system 0 has {first.num_atoms} atoms and pbc {first.pbc}, "
+                f"system {number} has {one.num_atoms} and {one.pbc}; run them one after the other"
+            )
+    return jax.tree.map(lambda *x: jnp.stack(x), *singles)
+
+
+def check_overlap(atoms: Atoms, number: int = 0) -> None:
+    """Raise `InputError` where two atoms of a structure coincide."""
+    from jaxelyte.neighbors.host import host_list
+    from jaxelyte.neighbors.lists import NeighborSpec
+
+    system = System.from_atoms(atoms)
+    close = host_list(system, NeighborSpec(OVERLAP))
+    rows = np.argwhere(np.asarray(close.mask))
+    if len(rows):
+        i, k = rows[0]
+        j = int(close.index[i, k])
+        distance = float(jnp.linalg.norm(close.vectors(system)[i, k]))
+        raise InputError(
+            f"atoms {i} ({atoms[int(i)].symbol}) and {j} ({atoms[j].symbol}) of system {number} are {distance:.3f} Å "
+            "apart; remove the overlap or minimise with a soft potential first"
+        )
+
+
+def prepare_potential(potential: Potential, systems: System) -> Potential:
+    """Validate every system and prepare the potential once for all of them.
+
+    Raises:
+        InputError: a system that the potential cannot describe.
+        UnsupportedError: the cells need different static set-ups (k-vectors, meshes).
+    """
+    count = systems.positions.shape[0]
+    singles = [jax.tree.map(lambda x, r=r: x[r], systems) for r in range(count)]
+    for single in singles:
+        potential.validate(single)
+    prepared = potential.prepare(singles[0])
+    structure = jax.tree.structure(prepared)
+    for number, single in enumerate(singles[1:], 1):
+        same = all(
+            bool(jnp.array_equal(a, b))
+            for a, b in ((single.cell, singles[0].cell), (single.numbers, singles[0].numbers))
+        )
+        if not same and jax.tree.structure(potential.prepare(single)) != structure:
+            raise UnsupportedError(
+                f"system {number} needs another set-up of the potential than system 0 (its cell or species order "
+                "differ); run it by itself"
+            )
+    return prepared
+
+
+def maxwell_velocities(
+    key: Array, masses: Float[Array, " atoms"], temperature: float, *, zero_momentum: bool
+) -> Float[Array, "atoms 3"]:
+    """Velocities in Å/fs from the Maxwell-Boltzmann distribution.
+
+    Args:
+        key: random key.
+        masses: shape (atoms,), g/mol.
+        temperature: K.
+        zero_momentum: remove the motion of the centre of mass, which leaves 3N - 3 thermal degrees of freedom.
+    """
+    width = jnp.sqrt(BOLTZMANN * temperature * ACCELERATION / masses)[:, None]
+    velocities = width * jax.random.normal(key, (masses.shape[0], 3), masses.dtype)
+    if zero_momentum:
+        velocities = velocities - (masses @ velocities) / jnp.sum(masses)
+    return velocities
+
+
+def start_velocities(
+    atoms: Atoms | list[Atoms],
+    systems: System,
+    keys: Array,
+    *,
+    request: Velocities,
+    temperature: float | None,
+    zero_momentum: bool,
+) -> Float[Array, "replicas atoms 3"]:
+    """Initial velocities in Å/fs: those of the atoms, or drawn at a temperature.
+
+    By default atoms that carry momenta keep them, unless replicas of one structure would then be copies of each other;
+    otherwise they are drawn at the temperature of the ensemble.
+
+    Raises:
+        InputError: no velocities and no temperature to draw them at, or an invalid request.
+    """
+    from ase.units import fs
+
+    several = atoms if isinstance(atoms, list) else [atoms] * systems.positions.shape[0]
+    given = np.stack([one.get_velocities() for one in several]) * fs
+    if request is None:
+        distinct = isinstance(atoms, list) or len(several) == 1
+        request = "atoms" if distinct and np.any(given) else temperature
+    if request is None:
+        raise InputError(
+            "the atoms have no velocities and NVE has no temperature; pass velocities=300.0 (K), or "
+            "velocities='atoms' to start from rest"
+        )
+    if request == "atoms":
+        return jnp.asarray(given, systems.positions.dtype)
+    if isinstance(request, str) or not np.isfinite(request) or request < 0:
+        raise InputError(f"velocities must be 'atoms' or a temperature in K, not {request!r}")
+    draw = jax.vmap(lambda k, m: maxwell_velocities(k, m, float(request), zero_momentum=zero_momentum))
+    return draw(keys, systems.masses)

@@ -1,0 +1,79 @@
+"""What a run amounts to: averages with standard errors, drift, speed, versions."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from jaxelyte.observables.blocks import standard_error
+
+if TYPE_CHECKING:
+    from jaxelyte.simulate.engine import Engine
+
+PACKAGES = ("jaxelyte", "jax", "jaxlib", "jax-md", "e3nn-jax", "jax-pme", "numpy", "ase")
+
+
+def summarize(engine: Engine, log: dict[str, np.ndarray], timestep: float, *, completed: bool) -> dict[str, Any]:
+    """The content of ``summary.json``; every estimate with unit and standard error.
+
+    The averages leave out the first fifth of the run as equilibration.
+    """
+    begin = len(log["step"]) // 5
+    atoms = engine.systems.positions.shape[1]
+    return {
+        "completed": completed,
+        "steps": int(engine.state.step),  # pyright: ignore[reportOptionalMemberAccess]
+        "frames": len(log["step"]),
+        "time_ps": float(log["time"][-1]) / 1000.0,
+        "temperature": _estimate(log["temperature"][begin:], "K"),
+        "potential": _estimate(log["potential"][begin:], "eV"),
+        "drift": {"value": conserved_drift(log, atoms), "unit": "eV/atom/ns", "of": "conserved quantity"},
+        "discarded_frames": begin,
+        "performance": performance(engine, timestep),
+        "versions": versions(),
+    }
+
+
+def _estimate(values: np.ndarray, unit: str) -> dict[str, Any]:
+    return {"value": float(np.mean(values)), "error": float(standard_error(values)), "unit": unit}
+
+
+def conserved_drift(log: dict[str, np.ndarray], atoms: int) -> float:
+    """Slope of the conserved quantity in eV per atom and ns, mean over replicas; NaN for fewer than three rows."""
+    if len(log["time"]) < 3:
+        return float("nan")
+    nanoseconds = log["time"] * 1e-6
+    slopes = [np.polyfit(nanoseconds, column - column[0], 1)[0] for column in log["conserved"].T]
+    return float(np.mean(slopes)) / atoms
+
+
+def performance(engine: Engine, timestep: float) -> dict[str, Any]:
+    """Speed of a run, compilation apart."""
+    from jaxelyte.simulate.simulate import ns_per_day
+
+    timing, (replicas, atoms) = engine.timing, engine.systems.positions.shape[:2]
+    seconds = timing.seconds_per_step
+    return {
+        "ms_per_step": seconds * 1e3,
+        "ns_per_day": ns_per_day(timestep, seconds),
+        "atom_steps_per_s": atoms * replicas / seconds,
+        "first_call_s": timing.compile,
+        "compilations": timing.compilations,
+        "repeated_chunks": timing.repeats,
+        "list_builds": int(engine.state.lists.builds),  # pyright: ignore[reportOptionalMemberAccess]
+    }
+
+
+def versions() -> dict[str, str]:
+    """Hardware and software that a figure belongs to."""
+    found = {"python": platform.python_version(), "device": jax.devices()[0].device_kind, "machine": platform.machine()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "unknown"
+    return found
