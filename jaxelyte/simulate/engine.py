@@ -81,8 +81,7 @@ class Engine:
             samples=empty_samples(self.settings, self.systems),
             step=jnp.zeros((), jnp.int32),
         )
-        state, _, status = self._run(1, 0.0)
-        self.check(state, status)
+        state, _ = self._run_repaired(1, 0.0)
         self.state = state.replace(step=jnp.zeros((), jnp.int32))
 
     def template(self, keys: jax.Array) -> tuple[Particles, tuple[Any, ...]]:
@@ -111,9 +110,13 @@ class Engine:
         Raises:
             SimulationError: the run blew up; ``error.frames`` holds the good frames of the last chunk.
         """
-        assert self.state is not None
+        self.state, frames = self._run_repaired(steps, self.timestep)
+        return frames
+
+    def _run_repaired(self, steps: int, dt: float) -> tuple[RunState, Frames]:
+        """Run a chunk from the present state, again with more room for as long as a list overflows."""
         while True:
-            state, frames, status = self._run(steps, self.timestep)
+            state, frames, status = self._run(steps, dt)
             if not bool(status.overflow):
                 break
             self.timing.repeats += 1
@@ -123,8 +126,7 @@ class Engine:
         except SimulationError as error:
             error.frames = frames  # pyright: ignore[reportAttributeAccessIssue]
             raise
-        self.state = state
-        return frames
+        return state, frames
 
     def most_steps(self, step: int) -> int:
         """The longest chunk from a step on for which the frames have room."""

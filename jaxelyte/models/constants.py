@@ -1,0 +1,72 @@
+"""Clebsch-Gordan tables and spherical harmonics, from e3nn-jax, made once on the host.
+
+Conventions (e3nn's): real spherical harmonics of unit vectors with the y axis as the polar axis, so that degree 1 is
+√3 (x, y, z); "component" normalisation, |Y_l|² = 2l + 1; Wigner 3j tables of unit Frobenius norm.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+@lru_cache(maxsize=256)
+def wigner_3j(l1: int, l2: int, l3: int) -> np.ndarray:
+    """Real Wigner 3j table, shape (2 l1 + 1, 2 l2 + 1, 2 l3 + 1), float64, unit Frobenius norm, read-only."""
+    import e3nn_jax
+
+    table = np.array(e3nn_jax.clebsch_gordan(l1, l2, l3), np.float64)
+    table /= np.linalg.norm(table)
+    table.setflags(write=False)
+    return table
+
+
+@lru_cache(maxsize=32)
+def _raising(degree: int) -> tuple[tuple[tuple[int, int, float], ...], ...]:
+    """Terms (i, j, c) of Y_degree[k] = Σ c Y_1[i] Y_(degree-1)[j], one tuple for each k.
+
+    The top of a tensor product of harmonics of the same direction is the next harmonic; its scale follows from the
+    pole, where only the middle component is not zero and equals √(2 degree + 1).
+    """
+    table = wigner_3j(1, degree - 1, degree)
+    pole = table[1, degree - 1, degree] * math.sqrt(3.0 * (2 * degree - 1))
+    table = table * (math.sqrt(2 * degree + 1) / pole)
+    return tuple(
+        tuple((int(i), int(j), float(table[i, j, k])) for i, j in np.argwhere(np.abs(table[:, :, k]) > 1e-12))
+        for k in range(2 * degree + 1)
+    )
+
+
+def spherical_harmonics(
+    l_max: int, directions: tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]
+) -> list[list[Float[Array, "..."]]]:
+    """Components of the harmonics of degrees 0 to ``l_max``, by recursion over the degree.
+
+    Args:
+        l_max: highest degree.
+        directions: the x, y and z components of unit vectors, arrays of one shape.
+
+    Returns:
+        For each degree the 2 degree + 1 components, arrays of the shape of the input.
+    """
+    harmonics = [[jnp.ones_like(directions[0])]]
+    if l_max >= 1:
+        harmonics.append([math.sqrt(3.0) * component for component in directions])
+    for degree in range(2, l_max + 1):
+        one, lower = harmonics[1], harmonics[-1]
+        harmonics.append(
+            [sum_terms([c * (one[i] * lower[j]) for i, j, c in terms]) for terms in _raising(degree)]
+        )
+    return harmonics
+
+
+def sum_terms(terms: list[Array]) -> Array:
+    """Sum of a list that is not empty."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total

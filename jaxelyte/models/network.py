@@ -1,0 +1,156 @@
+"""The NequIP network as a pure function, with a dense neighbour axis.
+
+For atom i with neighbours j, features x (channels u of irreps l), harmonics Y of the direction of r_ij and radial
+functions R_p of the distance, one for each path p = (l1, l2, l3) and channel, a layer computes
+
+    m_i[p, u, m3] = Σ_{m1 m2} C[m1, m2, m3] Σ_j R_p,u(r_ij) x_j[u, m1] Y_l2(r_ij)[m2] / √(average neighbours)
+
+The inner sum runs over neighbours only and is one matrix product per atom and path; the Clebsch-Gordan contraction with
+C follows at the atom, where it costs nothing. (The textbook order contracts on every edge.) Arrays of features are
+(atoms, 2l + 1, channels), one per block of irreps, None where the block cannot reach the energy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxelyte.models.constants import sum_terms
+from jaxelyte.models.convolution import convolve
+from jaxelyte.models.plan import Layer, Linear
+from jaxelyte.models.radial import edge_geometry, radial_embedding, radial_hidden
+
+if TYPE_CHECKING:
+    from jaxelyte.models.config import NequIP
+
+Features = list[Any]
+"""One array (atoms, 2l + 1, channels) per block of irreps, or None where it is not needed."""
+
+NORM_FLOOR = 1e-8
+"""Smallest norm that the "norm" nonlinearity divides by, part of the published definition."""
+
+
+def atomic_energies(
+    config: NequIP,
+    params: Any,
+    types: Int[Array, " atoms"],
+    vectors: Float[Array, "atoms neighbors 3"],
+    index: Int[Array, "atoms neighbors"],
+    mask: Bool[Array, "atoms neighbors"],
+) -> Float[Array, " atoms"]:
+    """Energy of each atom in eV without shifts: scale · scales[type] · network.
+
+    Args:
+        config: the model.
+        params: its arrays, of the dtype of ``vectors``.
+        types: species of each atom, 0 to species - 1.
+        vectors: r_ij in Å from atom i to neighbour j; where ``mask`` is False, any vector.
+        index: the neighbours; any value where ``mask`` is False.
+        mask: True where an entry is a pair. Pairs beyond the cut-off contribute nothing.
+    """
+    plan = config.plan
+    geometry = edge_geometry(vectors, mask, config.r_max, max(b.l for b in plan.harmonics))
+    embedded = radial_embedding(config, params["radial_basis"]["bessel_weights"], geometry)
+    one_hot = jnp.eye(len(config.type_names), dtype=vectors.dtype)
+    table = linear(plan.embedding, params["chemical_embedding"], [one_hot[:, None, :]])
+    features: Features = [jnp.take(block, types, axis=0) for block in table]
+    kinds = jnp.take(one_hot, types, axis=0)
+    for i, layer in enumerate(plan.layers):
+        weights = params[f"layer{i}"]
+        hidden = radial_hidden(plan.radial, weights["radial"], embedded)
+        features = _apply_layer(config, layer, weights, features, kinds, hidden, geometry.harmonics, index)
+    hidden = linear(plan.output_hidden, params["conv_to_output_hidden"], features)
+    energy = linear(plan.output, params["output_hidden_to_scalar"], hidden)[0][:, 0, 0]
+    return params["scale"] * jnp.take(params["scales"], types) * energy
+
+
+def _apply_layer(
+    config: NequIP,
+    layer: Layer,
+    weights: Any,
+    features: Features,
+    kinds: Float[Array, "atoms species"],
+    hidden: Float[Array, "atoms neighbors neurons"],
+    harmonics: dict[int, Float[Array, "atoms neighbors m"]],
+    index: Int[Array, "atoms neighbors"],
+) -> Features:
+    """One convolution layer: linear, convolution, linear, self-connection, nonlinearity, residual."""
+    mixed = linear(layer.linear_1, weights["linear_1"], features)
+    last = weights["radial"][f"layer{config.invariant_layers}"]
+    gathered = convolve(layer, last, hidden, harmonics, mixed, index, config.avg_num_neighbors or 1.0)
+    out = linear(layer.linear_2, weights["linear_2"], gathered)
+    if layer.self_connection is not None:
+        own = species_linear(layer.self_connection, weights["self_connection"], features, kinds)
+        out = [a if b is None else a + b for a, b in zip(out, own, strict=True)]
+    new = apply_gate(layer, out) if layer.gate.norm is None else apply_norm(layer, out)
+    if layer.resnet:
+        new = [None if n is None else n + old for n, old in zip(new, features, strict=True)]
+    return new
+
+
+def linear(plan: Linear, weight: Float[Array, " weights"], features: Features) -> Features:
+    """The equivariant linear map on the channels in use; None for blocks that are not."""
+    out: Features = []
+    for target, (low, high) in enumerate(plan.used):
+        paths = [path for path in plan.paths if path.target == target]
+        if low == high:
+            out.append(None)
+            continue
+        if not paths:
+            atoms = next(x for x in features if x is not None).shape[0]
+            out.append(jnp.zeros((atoms, plan.irreps_out[target].dim, high - low), weight.dtype))
+            continue
+        scaled = weight * plan.scale(target)
+        rows = [_matrix(scaled, path.start, path.shape)[..., low:high] for path in paths]
+        out.append(sum_terms([features[p.source] @ row for p, row in zip(paths, rows, strict=True)]))
+    return out
+
+
+def species_linear(
+    plan: Linear, weight: Float[Array, " weights"], features: Features, kinds: Float[Array, "atoms species"]
+) -> Features:
+    """The linear map with weights of each atom's species: one product with channels times one-hot species."""
+    expanded: Features = [
+        None if x is None else (x[..., None] * kinds[:, None, None, :]).reshape(*x.shape[:2], -1) for x in features
+    ]
+    paths = tuple(p._replace(shape=(p.shape[0] * p.shape[1], p.shape[2])) for p in plan.paths)
+    return linear(replace(plan, paths=paths), weight, expanded)
+
+
+def _matrix(weight: Float[Array, " weights"], start: int, shape: tuple[int, ...]) -> Float[Array, "rows columns"]:
+    rows, columns = shape
+    return weight[start : start + rows * columns].reshape(rows, columns)
+
+
+def apply_gate(layer: Layer, features: Features) -> Features:
+    """Scalars through their functions, other irreps times functions of their gates."""
+    gate = layer.gate
+
+    def take(slot: tuple[int, int, int]) -> Array:
+        block, offset, mul = slot
+        first = offset - layer.linear_2.used[block][0]
+        return features[block][..., first : first + mul]
+
+    need = layer.needed
+    out: Features = [act.normalized(take(slot)) if n else None for (slot, act), n in zip(gate.scalars, need, strict=False)]
+    for (slot, gate_slot, act), n in zip(gate.gated, need[len(gate.scalars) :], strict=True):
+        out.append(take(slot) * act.normalized(take(gate_slot)) if n else None)
+    return out
+
+
+def apply_norm(layer: Layer, features: Features) -> Features:
+    """Each irrep x becomes f(|x|) x / |x|, with |x| no smaller than `NORM_FLOOR`."""
+    act = layer.gate.norm
+    assert act is not None
+    out: Features = []
+    for x in features:
+        if x is None:
+            out.append(None)
+            continue
+        square = jnp.sum(x * x, axis=1, keepdims=True)
+        norm = jnp.sqrt(jnp.maximum(square, jnp.asarray(NORM_FLOOR**2, x.dtype)))
+        out.append(act.function(norm) / norm * x)
+    return out

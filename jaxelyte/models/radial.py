@@ -1,0 +1,65 @@
+"""Distances, harmonics and radial functions of the edges.
+
+Radial basis (Gasteiger et al., ICLR 2020, DimeNet): b_n(r) = (2 / r_max) sin(w_n r / r_max) / r · f(r / r_max) with the
+trainable w_n = n π and the envelope f(x) = 1 - (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) - p(p+1)/2 x^(p+2), which
+vanishes with its first two derivatives at x = 1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jaxelyte.models.activations import Activation
+from jaxelyte.models.constants import spherical_harmonics
+
+if TYPE_CHECKING:
+    from jaxelyte.models.config import NequIP
+
+
+class EdgeGeometry(NamedTuple):
+    """Distances in Å, shape (atoms, neighbors), and harmonics by degree, shape (atoms, neighbors, 2l + 1)."""
+
+    distance: Float[Array, "atoms neighbors"]
+    harmonics: dict[int, Float[Array, "atoms neighbors m"]]
+
+
+def edge_geometry(
+    vectors: Float[Array, "atoms neighbors 3"], mask: Bool[Array, "atoms neighbors"], r_max: float, l_max: int
+) -> EdgeGeometry:
+    """Distances and spherical harmonics of the edges; entries that are no pairs lie at 2 ``r_max`` along x."""
+    far = jnp.asarray([2.0 * r_max, 0.0, 0.0], vectors.dtype)
+    x, y, z = (jnp.where(mask, vectors[..., i], far[i]) for i in range(3))
+    distance = jnp.sqrt(x * x + y * y + z * z)
+    components = spherical_harmonics(l_max, (x / distance, y / distance, z / distance))
+    return EdgeGeometry(distance, {degree: jnp.stack(parts, axis=-1) for degree, parts in enumerate(components)})
+
+
+def envelope(x: Float[Array, "..."], p: float) -> Float[Array, "..."]:
+    """The polynomial envelope f(x), 0 from x = 1 on."""
+    power = int(p) if float(p).is_integer() else p
+    first = x**power
+    value = 1.0 - first * ((p + 1.0) * (p + 2.0) / 2.0 - x * (p * (p + 2.0) - x * (p * (p + 1.0) / 2.0)))
+    return jnp.where(x < 1.0, value, jnp.zeros((), x.dtype))
+
+
+def radial_embedding(
+    config: NequIP, frequencies: Float[Array, " basis"], geometry: EdgeGeometry
+) -> Float[Array, "atoms neighbors basis"]:
+    """Bessel functions times envelope; exactly 0 beyond the cut-off."""
+    distance = geometry.distance
+    prefactor = envelope(distance / config.r_max, config.polynomial_cutoff_p) * (2.0 / config.r_max) / distance
+    return jnp.sin((distance / config.r_max)[..., None] * frequencies) * prefactor[..., None]
+
+
+def radial_hidden(
+    act: Activation, weights: dict[str, Any], embedded: Float[Array, "atoms neighbors basis"]
+) -> Float[Array, "atoms neighbors neurons"]:
+    """The radial network up to its last, linear layer. It has no biases and maps 0 to 0."""
+    hidden = embedded
+    for i in range(len(weights) - 1):
+        matrix = weights[f"layer{i}"]
+        hidden = act.normalized(hidden @ (matrix * matrix.shape[0] ** -0.5))
+    return hidden

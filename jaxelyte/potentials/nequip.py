@@ -1,0 +1,123 @@
+"""A NequIP model as a potential."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from jaxelyte.arrays import HashableArray
+from jaxelyte.errors import InputError
+from jaxelyte.models.config import NequIP
+from jaxelyte.models.network import atomic_energies
+from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
+from jaxelyte.potentials.base import Potential, Scalar
+from jaxelyte.potentials.zbl import zbl_atomic_energies
+from jaxelyte.system import System
+
+
+@dataclass(frozen=True)
+class NequIPSource:
+    """What a file held beyond the parameters, kept so that saving gives the file back.
+
+    Attributes:
+        config: the JSON text of its configuration, all keys.
+        names: names of its arrays, in order.
+        prefix: what stands before the names of the network's arrays.
+        outer: what stands before the names of the global scale and shift.
+        buffers: arrays that are no parameters, by name.
+    """
+
+    config: str
+    names: tuple[str, ...]
+    prefix: str
+    outer: str
+    buffers: tuple[tuple[str, HashableArray], ...]
+
+    def buffer_arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that are no parameters."""
+        return {name: values.array for name, values in self.buffers}
+
+
+@struct.dataclass
+class NequIPPotential(Potential):
+    """Energy of a NequIP network: E = Σ_i scale · (scales[t_i] · network_i + shifts[t_i]) + shift, and ZBL if asked for.
+
+    Attributes:
+        params: the arrays, see `jaxelyte.models.parameters`; the only leaves.
+        config: hyperparameters and species.
+        source: the rest of the file that the model came from, if it did.
+    """
+
+    params: Any
+    config: NequIP = struct.field(pytree_node=False)
+    source: NequIPSource | None = struct.field(pytree_node=False, default=None)
+
+    def requirements(self) -> tuple[NeighborSpec, ...]:
+        return (NeighborSpec(self.config.r_max, exact=True),)
+
+    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+        return jnp.sum(self._interactions(system, neighbors))
+
+    def reference(self, system: System) -> Scalar:
+        params = self._params(system)
+        return jnp.sum(self._shifts(system)) + params["shift"]
+
+    def atomic_energies(self, system: System, neighbors: Neighbors) -> Float[Array, " atoms"]:
+        """Energy of each atom in eV, its constant shift included (not the one of the whole system); 0 for padding."""
+        return self._interactions(system, neighbors) + self._shifts(system)
+
+    def validate(self, system: System) -> None:
+        """Check the species.
+
+        Raises:
+            InputError: an element that the model was not trained on.
+        """
+        from ase.data import chemical_symbols
+
+        present = np.unique(np.asarray(system.numbers)[np.asarray(system.mask)])
+        unknown = [chemical_symbols[z] for z in present if _type_table(self.config.type_names).array[z] < 0]
+        if unknown:
+            raise InputError(
+                f"the NequIP model does not know {', '.join(unknown)}; it knows {', '.join(self.config.type_names)}"
+            )
+
+    def _interactions(self, system: System, neighbors: Neighbors) -> Float[Array, " atoms"]:
+        found = neighbors.get(self.requirements()[0])
+        params, types = self._params(system), self._types(system)
+        energies = atomic_energies(
+            self.config, params, types, found.vectors(system), found.index, found.mask
+        )
+        if self.config.zbl:
+            energies = energies + zbl_atomic_energies(
+                system, found, self.config.r_max, self.config.polynomial_cutoff_p
+            )
+        return jnp.where(system.mask, energies, jnp.zeros_like(energies))
+
+    def _shifts(self, system: System) -> Float[Array, " atoms"]:
+        params = self._params(system)
+        shifts = params["scale"] * jnp.take(params["shifts"], self._types(system))
+        return jnp.where(system.mask, shifts, jnp.zeros_like(shifts))
+
+    def _types(self, system: System) -> Int[Array, " atoms"]:
+        table = jnp.asarray(_type_table(self.config.type_names).array)
+        # Unknown species are refused by `validate`; padding atoms, whose energy is masked, may hold any number.
+        return jnp.maximum(jnp.take(table, system.numbers, mode="clip"), 0)
+
+    def _params(self, system: System) -> Any:
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, system.positions.dtype), self.params)
+
+
+def _type_table(names: tuple[str, ...]) -> HashableArray:
+    """Type of each atomic number, -1 where there is none."""
+    from ase.data import atomic_numbers
+
+    table = np.full(119, -1, np.int32)
+    for kind, name in enumerate(names):
+        table[atomic_numbers[name]] = kind
+    return HashableArray(table)

@@ -1,0 +1,215 @@
+"""The run loop: compilations, overflow, replicas, blow-ups, input errors."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from jaxelyte.errors import InputError, SimulationError, UnsupportedError
+from jaxelyte.neighbors import loop
+from jaxelyte.simulate import NVE, NVT, engine, minimize, simulate
+from toys import Argon, Cliff, Well
+
+
+def argon(scale: float = 5.6) -> Atoms:
+    atoms = bulk("Ar", "fcc", a=scale, cubic=True).repeat(3)
+    atoms.rattle(0.05, seed=1)
+    return atoms
+
+
+def positions(run: object) -> np.ndarray:
+    return np.asarray(run.trajectory.positions)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("chunk", [None, 37])
+def test_a_run_compiles_once_and_does_not_depend_on_chunks(chunk: int | None) -> None:
+    arguments = dict(steps=530, timestep=4.0, every=50, seed=4, progress=False)
+    run = simulate(Argon(), argon(), NVT(120.0, "langevin"), chunk=chunk, **arguments)
+    again = simulate(Argon(), argon(), NVT(120.0, "langevin"), chunk=100, **arguments)
+    assert run.performance["compilations"] == 1
+    assert run.performance["list_builds"] > 1
+    assert len(run.trajectory) == 11
+    np.testing.assert_array_equal(positions(run), positions(again))
+    np.testing.assert_array_equal(run.atoms.positions, again.atoms.positions)
+    np.testing.assert_array_equal(run.log["conserved"], again.log["conserved"])
+
+
+def test_one_trace_serves_another_parameter() -> None:
+    """The potential is an argument of the program, not a constant in it."""
+    from jaxelyte.simulate import chunk
+
+    traces = []
+    original = chunk._step
+
+    def counting(*arguments: object) -> object:
+        traces.append(1)
+        return original(*arguments)  # type: ignore[arg-type]
+
+    chunk._step = counting
+    try:
+        simulate(Argon(), argon(), NVE(), steps=30, velocities=50.0, chunk=7, progress=False)
+        # The body of a loop may be traced more than once for one program; more chunks must not add to it.
+        few = len(traces)
+        simulate(Argon(), argon(), NVE(), steps=300, velocities=50.0, chunk=7, progress=False)
+    finally:
+        chunk._step = original
+    assert len(traces) == 2 * few
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_overflow_is_repaired(monkeypatch: pytest.MonkeyPatch, exact: bool) -> None:
+    """Lists that are too small from the start: same trajectory as with enough room, bit for bit."""
+    arguments = dict(steps=200, timestep=4.0, every=10, velocities=300.0, seed=2, progress=False)
+    potential = Argon(exact=exact)
+    roomy = simulate(potential, argon(), NVE(), **arguments)
+    original = engine.plan_lists
+
+    def tight(*args: object, **kwargs: object) -> loop.ListPlan:
+        plan = original(*args, **kwargs)  # type: ignore[arg-type]
+        field = "exact_capacity" if exact else "capacity"
+        return loop.ListPlan(tuple(replace(s, **{field: 8}) for s in plan.searches), plan.skin)
+
+    monkeypatch.setattr(engine, "plan_lists", tight)
+    repaired = simulate(potential, argon(), NVE(), **arguments)
+    assert repaired.performance["repeated_chunks"] >= 1
+    assert repaired.performance["compilations"] == 1 + repaired.performance["repeated_chunks"]
+    np.testing.assert_array_equal(positions(repaired), positions(roomy))
+    assert roomy.performance["repeated_chunks"] == 0
+
+
+def test_overflow_in_the_middle_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gas that condenses needs more room after a while; no step of the failed chunk is kept."""
+    atoms = argon(6.6)
+    arguments = dict(steps=600, timestep=8.0, every=20, velocities=20.0, seed=2, progress=False, skin=0.4)
+    potential = Argon(epsilon=0.05, cutoff_distance=5.5)
+    roomy = simulate(potential, atoms, NVT(20.0), **arguments)
+    monkeypatch.setattr(loop, "_room", lambda count, multiplier: count + 4)
+    tight = simulate(potential, atoms, NVT(20.0), **arguments)
+    assert tight.performance["repeated_chunks"] >= 1
+    assert roomy.performance["repeated_chunks"] == 0
+    # Other row lengths change the order of sums in the last bit; the liquid amplifies that, so compare early frames.
+    np.testing.assert_allclose(positions(tight)[:10], positions(roomy)[:10], rtol=0, atol=1e-8)
+    assert abs(tight.log["conserved"][-1, 0] - roomy.log["conserved"][-1, 0]) < 1e-2
+
+
+def test_replicas_run_as_they_would_alone() -> None:
+    first, second = argon(5.6), argon(5.8)
+    for seed, atoms in enumerate((first, second)):
+        atoms.set_velocities(np.random.default_rng(seed).normal(0, 0.02, (len(atoms), 3)))
+    arguments = dict(steps=200, timestep=4.0, every=20, progress=False)
+    together = simulate(Argon(), [first, second], NVT(100.0), **arguments)
+    for number, atoms in enumerate((first, second)):
+        alone = simulate(Argon(), atoms, NVT(100.0), **arguments)
+        np.testing.assert_allclose(positions(together)[:, number], positions(alone)[:, 0], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(together.log["conserved"][:, number], alone.log["conserved"][:, 0], atol=1e-9)
+        np.testing.assert_allclose(together.atoms[number].positions, alone.atoms.positions, atol=1e-9)
+
+
+def test_replicas_differ_and_seeds_reproduce() -> None:
+    arguments = dict(steps=40, timestep=4.0, every=20, progress=False)
+    run = simulate(Argon(), argon(), NVT(100.0), replicas=3, seed=1, **arguments)
+    again = simulate(Argon(), argon(), NVT(100.0), replicas=3, seed=1, **arguments)
+    other = simulate(Argon(), argon(), NVT(100.0), replicas=3, seed=2, **arguments)
+    assert positions(run).shape == (3, 3, 108, 3)
+    np.testing.assert_array_equal(positions(run), positions(again))
+    assert np.abs(positions(run)[-1, 0] - positions(run)[-1, 1]).max() > 1e-3
+    assert np.abs(positions(run)[-1] - positions(other)[-1]).max() > 1e-3
+
+
+def test_atoms_keep_their_momenta_unless_told() -> None:
+    atoms = argon()
+    atoms.set_velocities(np.full((len(atoms), 3), 0.01))
+    arguments = dict(steps=1, timestep=1.0, every=1, save_velocities=True, progress=False)
+    kept = simulate(Argon(), atoms, NVT(100.0), **arguments)
+    np.testing.assert_allclose(kept.trajectory.velocities[0, 0], atoms.get_velocities() * 0.09822694788, rtol=1e-6)
+    drawn = simulate(Argon(), atoms, NVT(100.0), velocities=500.0, **arguments)
+    assert abs(drawn.log["temperature"][0, 0] - 500.0) < 5 * 500 * np.sqrt(2 / 321)
+
+
+def test_float32_run_conserves_energy() -> None:
+    with jax.enable_x64(False):
+        run = simulate(Argon(), argon(), NVE(), steps=2000, timestep=4.0, velocities=100.0, progress=False)
+    assert positions(run).dtype == np.float32
+    conserved = run.log["conserved"][:, 0]
+    # float32 of 108 atoms at about -0.07 eV each: resolution 5e-7 eV, noise of its random walk over 2,000 steps 2e-5.
+    assert np.abs(conserved - conserved[0]).max() < 1e-3
+
+
+def test_blow_up_names_step_atom_distance_and_force() -> None:
+    atoms = Atoms("NaCl", [[0, 0, 0], [0, 0, 3.0]])
+    with pytest.raises(SimulationError, match=r"step \d+.*atom 0 \(Na\) is 5e\+03 eV/Å.*0 \(Na\) - 1 \(Cl\)") as caught:
+        simulate(Cliff(5e3), atoms, NVE(), steps=1000, every=1, timestep=0.1, velocities="atoms", progress=False)
+    kept = caught.value.run
+    assert not kept.completed
+    assert len(kept.trajectory) > 3
+    x = positions(kept)[:, 0, 0, 0]
+    assert np.all(np.diff(x) < 1.0)
+    # Constant acceleration: x = a t²/2 exactly, also in velocity Verlet.
+    t = kept.log["time"]
+    np.testing.assert_allclose(x, 0.5 * 5e3 * 9.648533212e-3 / 22.98976928 * t**2, rtol=1e-9)
+
+
+def test_ctrl_c_keeps_what_is_done() -> None:
+    threading.Timer(3.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.warns(UserWarning, match="interrupted at step"):
+        run = simulate(
+            Argon(), argon(), NVE(), steps=50_000_000, timestep=1.0, every=100, velocities=50.0, progress=False
+        )
+    assert not run.completed
+    assert len(run.trajectory) == len(run.log["step"]) > 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_minimize_finds_the_minimum_of_a_pair() -> None:
+    potential = Argon(cutoff_distance=60.0)
+    relaxed = minimize(potential, Atoms("Ar2", [[0, 0, 0], [0.5, 0.2, 4.4]]), fmax=1e-5)
+    # The smooth cut-off factor at 60 Å shifts the minimum 2^(1/6) σ by about 1e-3 Å.
+    assert abs(relaxed.get_distance(0, 1) - 2 ** (1 / 6) * 3.4) < 2e-3
+    assert relaxed.info["fmax"] < 1e-5
+
+
+def test_minimize_before_a_run_removes_bad_contacts() -> None:
+    atoms = argon()
+    atoms.positions[0] = atoms.positions[1] + [1.6, 0.3, 0.0]
+    run = simulate(Argon(), atoms, NVE(), steps=10, every=10, velocities=10.0, minimize=True, progress=False)
+    assert run.log["potential"][0, 0] < 0
+
+
+BAD = [
+    ({"steps": 0}, "steps must be a whole number"),
+    ({"steps": 2.5}, "steps must be a whole number"),
+    ({"timestep": -1.0}, "timestep must be positive"),
+    ({"every": 10, "sample_every": 3}, "sample_every=3 must divide every=10"),
+    ({"skin": 0.0}, "skin must be positive"),
+    ({"replicas": 0}, "replicas must be"),
+    ({"velocities": "warm"}, "velocities must be"),
+    ({"resume": True}, "resume=True needs the run folder"),
+    ({"resume": True, "overwrite": True}, "exclude each other"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD, ids=[m for _, m in BAD])
+def test_bad_arguments_are_refused(change: dict[str, object], message: str) -> None:
+    arguments = {"steps": 10, "progress": False, "velocities": 10.0} | change
+    with pytest.raises(InputError, match=message):
+        simulate(Argon(), argon(), NVE(), **arguments)  # type: ignore[arg-type]
+
+
+def test_bad_structures_are_refused() -> None:
+    with pytest.raises(InputError, match=r"atoms 0 \(Ar\) and 1 \(Ar\).* 0\.100 Å apart"):
+        simulate(Argon(), Atoms("Ar2", [[0, 0, 0], [0, 0, 0.1]]), NVE(), steps=1, velocities=1.0)
+    with pytest.raises(UnsupportedError, match="system 1"):
+        simulate(Argon(), [argon(), argon()[:-1]], NVE(), steps=1, velocities=1.0)
+    with pytest.raises(InputError, match="NVE has no temperature"):
+        simulate(Argon(), argon(), NVE(), steps=1)
+    with pytest.raises(InputError, match="must be a potential"):
+        simulate("lj", argon(), NVE(), steps=1)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="ensemble must be"):
+        simulate(Well(1.0), argon(), 300.0, steps=1)  # type: ignore[arg-type]

@@ -1,0 +1,57 @@
+"""Small potentials with closed forms, for tests of the engine alone."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from flax import struct
+from jaxelyte.neighbors import Neighbors, NeighborSpec
+from jaxelyte.potentials.base import Potential, Scalar
+from jaxelyte.system import System
+
+
+@struct.dataclass
+class Well(Potential):
+    """½ k r² about the origin for every atom; k in eV/Å²."""
+
+    k: float
+
+    @property
+    def translation_invariant(self) -> bool:
+        return False
+
+    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+        return 0.5 * self.k * jnp.sum(system.positions**2)
+
+
+@struct.dataclass
+class Argon(Potential):
+    """Lennard-Jones, shifted and with smooth force at the cut-off: 4 ε ((σ/r)¹² - (σ/r)⁶) (1 - (r/r_c)²)³."""
+
+    epsilon: float = 0.0103
+    sigma: float = 3.4
+    cutoff_distance: float = struct.field(pytree_node=False, default=6.5)
+    exact: bool = struct.field(pytree_node=False, default=False)
+
+    def requirements(self) -> tuple[NeighborSpec, ...]:
+        return (NeighborSpec(self.cutoff_distance, None, self.exact),)
+
+    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+        vectors = neighbors.get(self.requirements()[0]).vectors(system)
+        square = jnp.sum(vectors**2, axis=-1)
+        s6 = (self.sigma**2 / square) ** 3
+        smooth = jnp.maximum(1.0 - square / self.cutoff_distance**2, 0.0) ** 3
+        return 2.0 * self.epsilon * jnp.sum((s6**2 - s6) * smooth)
+
+
+@struct.dataclass
+class Cliff(Potential):
+    """A constant force of ``pull`` eV/Å on atom 0 along x: it gains speed without limit."""
+
+    pull: float
+
+    @property
+    def translation_invariant(self) -> bool:
+        return False
+
+    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+        return -self.pull * system.positions[0, 0]
