@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 
-@struct.dataclass
-class System:
+class System(struct.PyTreeNode):
     """Atoms in a (partly) periodic, possibly triclinic cell. A pytree; ``pbc`` is static.
 
     Attributes:
@@ -95,9 +94,9 @@ def check_atoms(atoms: Atoms) -> None:
         bad = int(np.argwhere(~np.isfinite(positions))[0, 0])
         raise InputError(f"position of atom {bad} is not finite: {positions[bad]}; repair the input structure")
     for axis in range(3):
-        if atoms.pbc[axis] and np.linalg.norm(atoms.cell[axis]) < 1e-8:
+        if atoms.pbc[axis] and np.linalg.norm(atoms.cell.array[axis]) < 1e-8:
             raise InputError(
-                f"direction {'abc'[axis]} is periodic but its cell vector is zero; set atoms.cell, or atoms.pbc to False"
+                f"direction {'abc'[axis]} is periodic but its cell vector is zero; set atoms.cell or atoms.pbc=False"
             )
     if all(atoms.pbc) and abs(np.linalg.det(atoms.cell.array)) < 1e-8:
         raise InputError(f"the cell has no volume: {atoms.cell.array.tolist()}; its vectors are linearly dependent")

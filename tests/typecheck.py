@@ -1,26 +1,36 @@
-"""Shape and type checks at run time, for every function of jaxelyte, while the tests run.
+"""Shape and dtype checks at run time, for every function of jaxelyte, while the tests run.
 
-jaxtyping's import hook decorates each function with beartype. Constructors are left out: jax rebuilds pytrees through
-them with tracers, axis numbers, booleans or None in place of arrays, and batched systems have one axis more.
+jaxtyping's import hook decorates each function with beartype. Two things are left out:
+
+- Constructors: jax rebuilds pytrees through them with tracers, axis numbers, booleans or None in place of arrays, and a
+  batched system has one axis more than its annotations say.
+- Arguments that are no arrays: pyright checks ours, and those of users are for the library's own errors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from beartype import BeartypeConf, beartype
-from jaxtyping import install_import_hook
+from jaxtyping import AbstractArray, install_import_hook
 
 _check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
 
+def has_shape(annotation: Any) -> bool:
+    """True for ``Float[Array, "atoms 3"]`` and for what contains such an annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, AbstractArray):
+        return True
+    return any(has_shape(part) for part in get_args(annotation))
+
+
 def check(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let beartype check a function, unless it is a constructor or its annotations cannot be resolved."""
-    if getattr(function, "__name__", "") == "__init__":
+    """Let beartype check the arrays that go into and come out of a function."""
+    if function.__name__ == "__init__":
         return function
-    annotations = dict(function.__annotations__)
-    function.__annotations__ = {k: Any if isinstance(v, str) else v for k, v in annotations.items()}
+    shapes = {name: hint if has_shape(hint) else Any for name, hint in function.__annotations__.items()}
+    function.__annotations__ = shapes
     return _check(function)
 
 

@@ -37,18 +37,49 @@ def convolve(
         index: neighbours.
         avg_num_neighbors: the sums are divided by its square root.
     """
-    paths = layer.active_paths
+    groups = path_groups(layer)
     scale = (avg_num_neighbors * last.shape[0]) ** -0.5
-    columns = [last[:, path.start : path.start + path.mul] for path in paths]
+    columns = [last[:, path.start : path.start + path.mul] for group in groups for path in group]
     radial = hidden @ (jnp.concatenate(columns, axis=1) * scale)
-    gathered = {s: jnp.take(features[s], index, axis=0, mode="clip") for s in {path.source for path in paths}}
-    out: list[list[Array]] = [[] for _ in layer.irreps_mid]
-    column = 0
-    for path in paths:
-        weights = radial[..., column : column + path.mul]
-        column += path.mul
-        product = weights[:, :, None, :] * gathered[path.source]
-        moment = jnp.einsum("nkac,nkb->nacb", product, harmonics[path.l2])
-        table = jnp.asarray(path_table(path), moment.dtype)
-        out[path.mid].append((path.offset, jnp.einsum("nacb,abm->nmc", moment, table)))
-    return [jnp.concatenate([x for _, x in sorted(parts, key=lambda p: p[0])], axis=-1) if parts else None for parts in out]
+    # A split, not slices: the gradient of a split is one concatenation, that of slices is a sum of padded arrays.
+    sizes = [sum(path.mul for path in group) for group in groups]
+    weights = jnp.split(radial, np.cumsum(sizes)[:-1].tolist(), axis=-1)
+    gathered = {s: jnp.take(features[s], index, axis=0, mode="clip") for s in {group[0].source for group in groups}}
+    out: list[list[tuple[int, Array]]] = [[] for _ in layer.irreps_mid]
+    for group, weight in zip(groups, weights, strict=True):
+        moments = neighbor_sum(weight, gathered[group[0].source], harmonics[group[0].l2], len(group))
+        for i, path in enumerate(group):
+            table = jnp.asarray(path_table(path), weight.dtype)
+            message = jnp.einsum("nbac,abm->nmc", moments[:, :, i], table)
+            out[path.mid].append((path.offset, message))
+    return [_in_order(parts) if parts else None for parts in out]
+
+
+def neighbor_sum(
+    weight: Float[Array, "atoms neighbors weights"],
+    features: Float[Array, "atoms neighbors a channels"],
+    harmonics: Float[Array, "atoms neighbors b"],
+    paths: int,
+) -> Float[Array, "atoms b paths a channels"]:
+    """Σ_j R_p,u(r_ij) x_j[u, a] Y(r_ij)[b]: for each atom one matrix product over its neighbours.
+
+    Harmonics stand on the left and the neighbour axis in front, the one order in which neither the product nor its two
+    gradients transpose the large array of weights times features.
+    """
+    atoms, neighbors, a, channels = features.shape
+    product = weight.reshape(atoms, neighbors, paths, 1, channels) * features[:, :, None]
+    flat = product.reshape(atoms, neighbors, paths * a * channels)
+    moments = jnp.einsum("nkb,nkq->nbq", harmonics, flat)
+    return moments.reshape(atoms, harmonics.shape[-1], paths, a, channels)
+
+
+def path_groups(layer: Layer) -> list[list[TensorPath]]:
+    """The active paths, those with the same features and harmonics together."""
+    groups: dict[tuple[int, int], list[TensorPath]] = {}
+    for path in layer.active_paths:
+        groups.setdefault((path.source, path.l2), []).append(path)
+    return list(groups.values())
+
+
+def _in_order(parts: list[tuple[int, Array]]) -> Array:
+    return jnp.concatenate([array for _, array in sorted(parts, key=lambda part: part[0])], axis=-1)

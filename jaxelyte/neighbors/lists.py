@@ -28,8 +28,7 @@ class NeighborSpec:
     exact: bool = False
 
 
-@struct.dataclass
-class NeighborList:
+class NeighborList(struct.PyTreeNode):
     """All pairs i -> j within a cut-off, a row per atom i.
 
     Both i -> j and j -> i are present; several images of one atom are several entries (cells smaller than twice the
@@ -64,8 +63,7 @@ class NeighborList:
         return jnp.where(self.mask[..., None], vectors, far)
 
 
-@struct.dataclass
-class Neighbors:
+class Neighbors(struct.PyTreeNode):
     """The lists of one system, one for each `NeighborSpec` that its potential asked for."""
 
     lists: tuple[NeighborList, ...]

@@ -24,7 +24,6 @@ from jaxelyte.neighbors.lists import NeighborList, Neighbors, NeighborSpec
 from jaxelyte.neighbors.search import Found, compact, image_offsets, search_all_pairs
 from jaxelyte.system import System
 
-
 GROWTH = 1.25
 """Spare room that capacities get, relative to the largest row seen."""
 
@@ -50,8 +49,7 @@ class ListPlan:
     skin: float
 
 
-@struct.dataclass
-class ListState:
+class ListState(struct.PyTreeNode):
     """Verlet lists of a batch: per search an index (replicas, atoms, capacity) and a shift, built at ``reference``.
 
     Attributes:

@@ -72,9 +72,7 @@ def compact(keep: Array, index: Array, shift: Array, capacity: int, atoms: int) 
     return Found(new_index, new_shift, jnp.max(count[:, -1]))
 
 
-def search_all_pairs(
-    system: System, spec: NeighborSpec, radius: float, offsets: HashableArray, capacity: int
-) -> Found:
+def search_all_pairs(system: System, spec: NeighborSpec, radius: float, offsets: HashableArray, capacity: int) -> Found:
     """Every pair within ``radius`` Å by comparing all pairs and images; O(N²), any cell.
 
     Args:

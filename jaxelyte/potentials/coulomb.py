@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError, UnsupportedError
@@ -32,7 +32,7 @@ from jaxelyte.potentials.geometry import (
     wrapped_fractional,
 )
 from jaxelyte.potentials.p3m import mesh_energy
-from jaxelyte.potentials.topology import check_indices, index_table
+from jaxelyte.potentials.topology import as_leaf, check_indices, concrete, index_table
 from jaxelyte.system import System
 from jaxelyte.units import COULOMB
 
@@ -91,9 +91,237 @@ class ScreenedCoulomb(Potential):
     permittivity: Any = 1.0
     method: str = struct.field(pytree_node=False, default="auto", kw_only=True)
     tolerance: float = struct.field(pytree_node=False, default=1e-4, kw_only=True)
-    cutoff_distance: float | None = struct.field(pytree_node=False, default=None, kw_only=True)
+    # Shadows the property of the base class, with the same meaning once a value is given.
+    cutoff: float | None = struct.field(pytree_node=False, default=None, kw_only=True)  # pyright: ignore
     exclusions: Any = struct.field(pytree_node=False, default=None, kw_only=True)
     exclusion_scales: Any = struct.field(pytree_node=False, default=None, kw_only=True)
     rf_permittivity: float = struct.field(pytree_node=False, default=78.3, kw_only=True)
     numbers: tuple[int, ...] | None = struct.field(pytree_node=False, default=None, kw_only=True)
     plan: CoulombPlan | None = struct.field(pytree_node=False, default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.charges, Mapping):
+            pairs = sorted((atomic_number(symbol), float(q)) for symbol, q in self.charges.items())
+            object.__setattr__(self, "numbers", tuple(number for number, _ in pairs))
+            object.__setattr__(self, "charges", [q for _, q in pairs])
+        object.__setattr__(self, "charges", as_leaf(self.charges))
+        object.__setattr__(self, "permittivity", as_leaf(self.permittivity))
+        self._check()
+        if self.exclusions is not None:
+            table = index_table(self.exclusions, 2, "exclusions")
+            scales = np.zeros(len(table)) if self.exclusion_scales is None else self.exclusion_scales
+            if len(np.shape(scales)) != 1 or len(scales) != len(table):
+                raise InputError(f"exclusion_scales has {np.shape(scales)} entries for {len(table)} exclusions")
+            object.__setattr__(self, "exclusions", table)
+            object.__setattr__(self, "exclusion_scales", HashableArray(np.asarray(scales, np.float64)))
+
+    def _check(self) -> None:
+        if self.method not in METHODS:
+            raise InputError(f"unknown method {self.method!r}; choose one of {', '.join(METHODS)}")
+        if not self.tolerance > 0.0:
+            raise InputError(f"tolerance must be a positive force error in eV/Å, not {self.tolerance}")
+        if self.cutoff is not None and not self.cutoff > 0.0:
+            raise InputError(f"cutoff must be a positive distance in Å, not {self.cutoff}")
+        if self.method in ("cutoff", "reaction-field") and self.cutoff is None:
+            raise InputError(f"method {self.method!r} needs a cutoff in Å")
+        charges = concrete(self.charges)
+        if charges is not None and not np.all(np.isfinite(charges)):
+            raise InputError(f"charges must be finite numbers, not {charges.tolist()}")
+
+    def _scale(self, dtype: Any) -> Scalar:
+        return COULOMB / jnp.asarray(self.permittivity, dtype)
+
+    def requirements(self) -> tuple[NeighborSpec, ...]:
+        if self.plan is None:
+            listed = self.method in ("cutoff", "reaction-field")
+            return (NeighborSpec(self._listed_cutoff(), self.numbers),) if listed else ()
+        if self.plan.method == "direct" or (self.plan.split is not None and self.plan.split.offsets is not None):
+            return ()
+        return (NeighborSpec(self._listed_cutoff(), self.numbers),)
+
+    def _listed_cutoff(self) -> float:
+        split = None if self.plan is None else self.plan.split
+        cutoff = self.cutoff if split is None else split.cutoff
+        assert cutoff is not None
+        return float(cutoff)
+
+    def validate(self, system: System) -> None:
+        """Raise `InputError` where the charges, exclusions or periodicity do not fit the system."""
+        permittivity = concrete(self.permittivity)
+        if permittivity is not None and not np.all(permittivity > 0.0):
+            raise InputError(f"permittivity must be positive, not {permittivity}; water at 25 °C has 78.3")
+        if self.numbers is None:
+            atoms = int(np.sum(np.asarray(system.mask)))
+            shape = np.shape(self.charges)
+            if len(shape) != 1 or shape[0] != atoms:
+                raise InputError(f"charges has shape {shape} for {atoms} atoms; give one per atom, or one per species")
+        check_indices(self.exclusions, system, "exclusions")
+        self._method_for(system)
+
+    def _method_for(self, system: System) -> str:
+        """The method that "auto" means for this system's periodicity.
+
+        Raises:
+            UnsupportedError: a lattice sum in a partly periodic cell.
+            InputError: a lattice sum without periodicity.
+        """
+        if self.method in ("cutoff", "reaction-field"):
+            return self.method
+        if all(system.pbc):
+            return self.method
+        if any(system.pbc):
+            raise UnsupportedError(
+                f"Coulomb sums of slabs and wires (pbc={system.pbc}) by {self.method!r} are not implemented; make the "
+                "cell periodic along all directions with vacuum, or use method='cutoff' or 'reaction-field'"
+            )
+        if self.method != "auto":
+            raise InputError(f"method {self.method!r} needs a fully periodic cell, but pbc={system.pbc}; use 'auto'")
+        return "direct" if self.cutoff is None else "cutoff"
+
+    def prepare(self, system: System) -> ScreenedCoulomb:
+        """Choose method, splitting, k-vectors or mesh for this composition and cell. Runs on the host.
+
+        Warns:
+            UserWarning: the periodic cell has a net charge, which a uniform background neutralises.
+        """
+        if isinstance(system.positions, jax.core.Tracer) or isinstance(self.charges, jax.core.Tracer):
+            raise InputError(
+                "a ScreenedCoulomb is used inside jit or grad before it was prepared; call "
+                "potential = potential.prepare(system) once, outside"
+            )
+        self.validate(system)
+        method = self._method_for(system)
+        if self.numbers is None:
+            charged = system.num_atoms
+        else:
+            charged = count_members(system, self.numbers)
+        if method in ("cutoff", "reaction-field", "direct"):
+            return self.replace(plan=CoulombPlan(method, charged))
+        charges = np.asarray(self._charges(system), np.float64)
+        cell = np.asarray(system.cell, np.float64)
+        scale = float(self._scale(system.positions.dtype))
+        # A composition without charges still needs sizes; one elementary charge stands in for the estimates.
+        square = float(np.sum(charges**2)) or 1.0
+        content = Content(charged, scale * square, scale**2 * (float(np.sum(charges**4)) or 1.0))
+        split = plan_split(cell, content, float(self.tolerance), method, self.cutoff)
+        self._state_net_charge(charges, cell, split.alpha)
+        return self.replace(plan=CoulombPlan("ewald" if split.mesh is None else "p3m", charged, split))
+
+    def _state_net_charge(self, charges: np.ndarray, cell: np.ndarray, alpha: float) -> None:
+        net = float(np.sum(charges))
+        if abs(net) <= 1e-5 * float(np.sum(np.abs(charges))):
+            return
+        volume = abs(np.linalg.det(cell))
+        length = volume ** (1.0 / 3.0)
+        scale = COULOMB / float(np.asarray(self.permittivity))
+        background = -math.pi * net**2 / (2.0 * alpha**2 * volume) * scale
+        itself = -2.837297479 * net**2 / (2.0 * length) * scale
+        warnings.warn(
+            f"the cell has a net charge of {net:+.6g} e; a uniform background neutralises it (background term of the "
+            f"sum {background:.6g} eV; a cubic cell of this volume holds a point charge {net:+.6g} e at {itself:.6g} eV "
+            "with its own images)",
+            UserWarning,
+            stacklevel=3,
+        )
+
+    def _charges(self, system: System) -> Float[Array, " atoms"]:
+        """Charge of every atom in e, zero for padding and species that are not listed."""
+        charges = jnp.asarray(self.charges, system.positions.dtype)
+        if self.numbers is not None:
+            charges = by_number(self.numbers, charges)[system.numbers]
+        elif charges.shape[0] < system.num_atoms:
+            charges = jnp.pad(charges, (0, system.num_atoms - charges.shape[0]))
+        return jnp.where(system.mask, charges, jnp.zeros((), charges.dtype))
+
+    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+        """Energy in eV.
+
+        Raises:
+            InputError: not prepared, and the system is traced (inside jit, grad or vmap).
+        """
+        if self.plan is None:
+            prepared = self.prepare(system)
+            wanted = prepared.requirements()
+            if not set(wanted) <= set(neighbors.specs):
+                neighbors = Neighbors(tuple(host_list(system, spec) for spec in wanted), wanted)
+            return prepared.interaction(system, neighbors)
+        dtype = system.positions.dtype
+        plan, everyone = self.plan, self._charges(system)
+        chosen = members(system, self.numbers)
+        rows = member_rows(chosen, plan.charged)
+        charges = jnp.take(everyone, rows, mode="fill", fill_value=0)
+        real = jnp.take(chosen, rows, mode="fill", fill_value=False)
+        term, cutoff = self._pair_term(jnp.asarray(self.permittivity, dtype))
+        if self.requirements():
+            lists = neighbors.get(self.requirements()[0])
+            assert cutoff is not None
+            energy = sum_listed(system, lists, rows, charges, everyone, term, cutoff)
+        else:
+            positions = jnp.take(system.positions, rows, axis=0, mode="clip")
+            offsets = None if plan.split is None else plan.split.offsets
+            energy = sum_all_pairs(system, positions, charges, real, term, cutoff, offsets)
+        if plan.split is not None:
+            energy = energy + self._lattice(system, rows, charges, plan.split)
+        energy = energy - self._excluded(system, everyone, term, cutoff)
+        if plan.charged < system.num_atoms:
+            # Another composition than the one prepared for: atoms would be left out in silence.
+            energy = jnp.where(jnp.sum(chosen) > plan.charged, jnp.full((), jnp.nan, dtype), energy)
+        return self._scale(dtype) * energy
+
+    def _pair_term(self, permittivity: Scalar) -> tuple[PairTerm, float | None]:
+        """Energy per charge product in 1/Å as a function of r², and its cut-off."""
+        assert self.plan is not None
+        if self.plan.split is not None:
+            alpha, cutoff = self.plan.split.alpha, self.plan.split.cutoff
+            return lambda square: real_term(square, alpha, cutoff), cutoff
+        if self.plan.method == "direct":
+            return _bare, None
+        assert self.cutoff is not None
+        cutoff = float(self.cutoff)
+        if self.plan.method == "cutoff":
+            return lambda square: _bare(square) - 1.0 / cutoff, cutoff
+        outside = self.rf_permittivity
+        k_rf = (outside - permittivity) / ((2.0 * outside + permittivity) * cutoff**3)
+        return lambda square: _bare(square) + k_rf * square - (1.0 / cutoff + k_rf * cutoff**2), cutoff
+
+    def _lattice(
+        self, system: System, rows: Int[Array, " rows"], charges: Float[Array, " rows"], split: SplitPlan
+    ) -> Scalar:
+        positions = jnp.take(system.positions, rows, axis=0, mode="clip")
+        fractional = wrapped_fractional(system, positions)
+        if split.mesh is None:
+            assert split.kmax is not None
+            recip = reciprocal_energy(charges, fractional, system.cell, split.alpha, split.kmax)
+        else:
+            recip = mesh_energy(charges, fractional, system.cell, split.alpha, split.mesh)
+        return recip + self_energy(charges, system.volume, split.alpha, split.cutoff)
+
+    def _excluded(
+        self, system: System, charges: Float[Array, " atoms"], term: PairTerm, cutoff: float | None
+    ) -> Scalar:
+        if self.exclusions is None or len(self.exclusions) == 0:
+            return jnp.zeros((), charges.dtype)
+        weights = HashableArray(1.0 - self.exclusion_scales.array)
+        if self.plan is not None and self.plan.split is not None:
+            # The lattice sum holds the whole of 1/r for the nearest image, real and reciprocal part together.
+            term, cutoff = _bare, None
+        return sum_excluded(system, charges, self.exclusions, weights, term, cutoff)
+
+    def describe(self) -> str:
+        """One line on charges, permittivity and the method chosen."""
+        who = "one charge per atom" if self.numbers is None else f"charges on {symbols(self.numbers)}"
+        if self.plan is None:
+            return f"Coulomb, {who}, method {self.method!r} (not prepared)"
+        split = self.plan.split
+        if split is None:
+            return f"Coulomb, {who}, {self.plan.method}, cut-off {self.cutoff} Å"
+        space = f"k-vectors up to {split.kmax}" if split.mesh is None else f"mesh {split.mesh}"
+        real = "all pairs" if split.offsets is not None else "neighbour list"
+        return (
+            f"Coulomb, {who}, {self.plan.method}: α {split.alpha:.4f} 1/Å, real-space cut-off {split.cutoff:.2f} Å "
+            f"({real}), {space}, estimated RMS force error {split.error:.1e} eV/Å"
+        )
+
+
+def _bare(square: Float[Array, "*pairs"]) -> Float[Array, "*pairs"]:
+    return jax.lax.rsqrt(square)

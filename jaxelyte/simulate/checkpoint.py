@@ -21,7 +21,7 @@ def atomic_write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -50,9 +50,8 @@ def pack(prefix: str, tree: Any) -> dict[str, np.ndarray]:
     """Leaves of a pytree as named numpy arrays; random keys as their data."""
     arrays = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            leaf = jax.random.key_data(leaf)
-        arrays[f"{prefix}{jax.tree_util.keystr(path)}"] = np.asarray(leaf)
+        key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        arrays[f"{prefix}{jax.tree_util.keystr(path)}"] = np.asarray(jax.random.key_data(leaf) if key else leaf)
     return arrays
 
 

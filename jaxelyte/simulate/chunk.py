@@ -50,8 +50,7 @@ class Settings:
     velocities: bool
 
 
-@struct.dataclass
-class RunState:
+class RunState(struct.PyTreeNode):
     """Everything that a run needs to go on, on the device; leading axis of particles and samples: replicas."""
 
     particles: Particles
@@ -60,8 +59,7 @@ class RunState:
     step: Int[Array, ""]
 
 
-@struct.dataclass
-class Frames:
+class Frames(struct.PyTreeNode):
     """What a chunk hands to the host; the first ``count`` entries of each array are filled.
 
     Attributes:
@@ -79,8 +77,7 @@ class Frames:
     count: Int[Array, ""]
 
 
-@struct.dataclass
-class Status:
+class Status(struct.PyTreeNode):
     """Why the chunk ended: all steps done, or one of the flags.
 
     Attributes:
@@ -114,7 +111,7 @@ def _run_chunk(
 ) -> tuple[RunState, Frames, Status]:
     end = state.step + steps
     stride = math.gcd(settings.every, settings.sample_every)
-    frames = _empty_frames(settings, systems, state)
+    frames = _empty_frames(settings, state)
     status = Status(jnp.zeros((), bool), jnp.zeros(state.particles.energy.shape, bool))
 
     def going(carry: tuple[RunState, Frames, Status]) -> Array:
@@ -169,9 +166,7 @@ def _observe(
     now = systems.replace(positions=state.particles.positions)
 
     def sample(samples: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(
-            jax.vmap(o.update)(acc, now) for o, acc in zip(settings.observables, samples, strict=True)
-        )
+        return tuple(jax.vmap(o.update)(acc, now) for o, acc in zip(settings.observables, samples, strict=True))
 
     samples = state.samples
     if settings.observables:
@@ -207,7 +202,7 @@ def empty_samples(settings: Settings, systems: System) -> tuple[Any, ...]:
     return tuple(jax.vmap(o.init)(systems) for o in settings.observables)
 
 
-def _empty_frames(settings: Settings, systems: System, state: RunState) -> Frames:
+def _empty_frames(settings: Settings, state: RunState) -> Frames:
     room = settings.frames
 
     def zeros(value: Array) -> Array:

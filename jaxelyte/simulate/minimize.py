@@ -45,9 +45,7 @@ class _Fire(NamedTuple):
     largest: Array
 
 
-def minimize(
-    potential: Potential, atoms: Atoms, *, fmax: float = 0.05, steps: int = 1000, skin: float = 1.0
-) -> Atoms:
+def minimize(potential: Potential, atoms: Atoms, *, fmax: float = 0.05, steps: int = 1000, skin: float = 1.0) -> Atoms:
     """Relax positions in a fixed cell until no force exceeds ``fmax``.
 
     FIRE: Bitzek, Koskinen, Gähler, Moseler, Gumbsch, Phys. Rev. Lett. 97, 170201 (2006), its parameters; a step is at
@@ -89,9 +87,7 @@ def minimize(
     return relaxed
 
 
-def _descend(
-    plan: ListPlan, steps: int, potential: Potential, systems: System, fmax: Float[Array, ""]
-) -> _Fire:
+def _descend(plan: ListPlan, steps: int, potential: Potential, systems: System, fmax: Float[Array, ""]) -> _Fire:
     def evaluate(positions: Array, lists: ListState) -> tuple[Array, Array, ListState]:
         now = systems.replace(positions=positions)
         lists = update_lists(plan, lists, now)

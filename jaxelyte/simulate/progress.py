@@ -74,7 +74,7 @@ def interruptible() -> Iterator[list[bool]]:
         yield asked
         return
 
-    def handler(signum: int, frame: Any) -> None:
+    def handler(_signum: int, _frame: Any) -> None:
         if asked[0]:
             raise KeyboardInterrupt
         asked[0] = True

@@ -207,7 +207,7 @@ class FolderRecord:
         return read_log(self.folder / "log.csv")
 
 
-def _open_at(path: Path, offset: int | None):  # noqa: ANN202 (BufferedWriter or BufferedRandom)
+def _open_at(path: Path, offset: int | None):
     """Open for appending at a byte offset, cutting off what lies behind it; None starts anew."""
     if offset is None:
         return path.open("wb")

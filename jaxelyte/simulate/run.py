@@ -60,8 +60,7 @@ class Run:
         mean, error = temperature.get("value", float("nan")), temperature.get("error", float("nan"))
         where = f", in {self.folder}" if self.folder else ""
         return (
-            f"Run({state}: {len(self.log['step'])} frames, {time:.4g} ps{many}, "
-            f"T = {mean:.1f} ± {error:.1f} K{where})"
+            f"Run({state}: {len(self.log['step'])} frames, {time:.4g} ps{many}, T = {mean:.1f} ± {error:.1f} K{where})"
         )
 
 
@@ -104,9 +103,7 @@ def _load_observables(folder: Path) -> dict[str, Any]:
     return {path.stem: load_result(path) for path in sorted(folder.glob("*.json"))} if folder.exists() else {}
 
 
-def final_atoms(
-    trajectory: Trajectory, positions: np.ndarray, velocities: np.ndarray
-) -> Atoms | list[Atoms]:
+def final_atoms(trajectory: Trajectory, positions: np.ndarray, velocities: np.ndarray) -> Atoms | list[Atoms]:
     """The last state as ``ase.Atoms`` with velocities; a list where there are several replicas."""
     from ase.units import fs
 

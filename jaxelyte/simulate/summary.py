@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -53,8 +54,6 @@ def conserved_drift(log: dict[str, np.ndarray], atoms: int) -> float:
 
 def performance(engine: Engine, timestep: float) -> dict[str, Any]:
     """Speed of a run, compilation apart."""
-    from jaxelyte.simulate.simulate import ns_per_day
-
     timing, (replicas, atoms) = engine.timing, engine.systems.positions.shape[:2]
     seconds = timing.seconds_per_step
     return {
@@ -66,6 +65,11 @@ def performance(engine: Engine, timestep: float) -> dict[str, Any]:
         "repeated_chunks": timing.repeats,
         "list_builds": int(engine.state.lists.builds),  # pyright: ignore[reportOptionalMemberAccess]
     }
+
+
+def ns_per_day(timestep: float, seconds_per_step: float) -> float:
+    """Simulated nanoseconds per day of wall time, of each replica."""
+    return timestep * 1e-6 * 86400.0 / seconds_per_step if seconds_per_step > 0 else math.nan
 
 
 def versions() -> dict[str, str]:

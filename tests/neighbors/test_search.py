@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 from ase import Atoms
+
 from jaxelyte.neighbors.cells import worth_it
 from jaxelyte.neighbors.host import host_list
 from jaxelyte.neighbors.lists import NeighborList, Neighbors, NeighborSpec

@@ -8,12 +8,13 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.units import fs
+from toys import Argon, Well
+
 from jaxelyte.errors import InputError
 from jaxelyte.simulate import NVE, NVT, simulate
 from jaxelyte.simulate.integrators import make_integrator
 from jaxelyte.simulate.start import maxwell_velocities
 from jaxelyte.units import ACCELERATION, BOLTZMANN
-from toys import Argon, Well
 
 ALL = [
     NVE(),
@@ -39,9 +40,7 @@ def test_conserved_quantity_converges_with_the_square_of_the_step(ensemble: NVE 
     steps = np.array([2.0, 4.0, 8.0])
     errors = []
     for dt in steps:
-        run = simulate(
-            Well(0.5), oscillators(), ensemble, steps=int(3200 / dt), timestep=dt, every=1, progress=False
-        )
+        run = simulate(Well(0.5), oscillators(), ensemble, steps=int(3200 / dt), timestep=dt, every=1, progress=False)
         conserved = run.log["conserved"][:, 0]
         errors.append(np.abs(conserved - conserved[0]).max())
     slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]

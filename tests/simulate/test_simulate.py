@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from toys import Argon, Cliff, Well
+
 from jaxelyte.errors import InputError, SimulationError, UnsupportedError
 from jaxelyte.neighbors import loop
 from jaxelyte.simulate import NVE, NVT, engine, minimize, simulate
-from toys import Argon, Cliff, Well
 
 
 def argon(scale: float = 5.6) -> Atoms:
@@ -90,7 +91,7 @@ def test_overflow_in_the_middle_of_a_run(monkeypatch: pytest.MonkeyPatch) -> Non
     arguments = dict(steps=600, timestep=8.0, every=20, velocities=20.0, seed=2, progress=False, skin=0.4)
     potential = Argon(epsilon=0.05, cutoff_distance=5.5)
     roomy = simulate(potential, atoms, NVT(20.0), **arguments)
-    monkeypatch.setattr(loop, "_room", lambda count, multiplier: count + 4)
+    monkeypatch.setattr(loop, "_room", lambda count, _: count + 4)
     tight = simulate(potential, atoms, NVT(20.0), **arguments)
     assert tight.performance["repeated_chunks"] >= 1
     assert roomy.performance["repeated_chunks"] == 0

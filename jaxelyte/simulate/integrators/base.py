@@ -21,8 +21,7 @@ from jaxelyte.units import ACCELERATION, BOLTZMANN
 Scalar = Float[Array, ""]
 
 
-@struct.dataclass
-class Particles:
+class Particles(struct.PyTreeNode):
     """Dynamic state of one system.
 
     Attributes:
@@ -49,7 +48,10 @@ class Particles:
 class Integrator(Protocol):
     """Static description of an integrator; hashable."""
 
-    degrees: int
+    @property
+    def degrees(self) -> int:
+        """Degrees of freedom that the temperature is shared among."""
+        ...
 
     def init(self, particles: Particles) -> Particles:
         """Give the particles the thermostat variables."""
@@ -84,13 +86,13 @@ def temperature(particles: Particles, degrees: int) -> Scalar:
 
 
 def kick(particles: Particles, dt: Scalar) -> Particles:
-    """v += a dt."""
+    """V += a dt."""
     acceleration = particles.forces * (ACCELERATION / particles.masses[:, None])
     return particles.replace(velocities=particles.velocities + dt * acceleration)
 
 
 def drift(particles: Particles, dt: Scalar) -> Particles:
-    """r += v dt."""
+    """R += v dt."""
     return particles.replace(positions=particles.positions + dt * particles.velocities)
 
 

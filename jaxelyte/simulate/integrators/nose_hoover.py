@@ -29,7 +29,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class NoseHooverChain:
-    """Velocity Verlet between two half steps of the chain (Martyna, Tuckerman, Tobias, Klein, Mol. Phys. 87, 1117, 1996).
+    """Velocity Verlet between two half steps of the chain (Martyna et al., Mol. Phys. 87, 1117, 1996).
 
     Equations: dv/dt = F/m - ξ̇_1 v, Q_1 ξ̈_1 = 2K - N_f k_B T - Q_1 ξ̇_1 ξ̇_2, and so on along the chain, with
     Q_1 = N_f k_B T τ² and Q_j = k_B T τ². Conserved: K + U + Σ ½ Q_j ξ̇_j² + k_B T (N_f ξ_1 + Σ_{j>1} ξ_j).

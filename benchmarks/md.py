@@ -1,0 +1,189 @@
+"""Speed of force calls and MD steps of the published LiCl potentials.
+
+    python benchmarks/md.py --output benchmarks/results/md-<machine>.json
+
+Systems: 48 ions (ions-only potential), and the all-atom potential on 248, 992 and 3,968 atoms (the published frame and
+its 2 x 2 x 1 and 4 x 2 x 2 repetitions). Every system is checked first: forces against those published with the
+potential, and the supercells against the frame that they repeat. Times are medians of several repetitions, force calls
+and MD steps taken in turn in one process, since machines drift. A force call is energy and forces of network + Coulomb
+with exact lists at hand; an MD step adds integration, thermostat, and neighbour lists.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference"
+REPEATS = {"48 ions": None, "248": (1, 1, 1), "992": (2, 2, 1), "3968": (4, 2, 2)}
+
+
+def load(name: str) -> tuple[Any, Any, float]:
+    """Potential, atoms, and the largest deviation of the network's forces from the published ones in eV/Å."""
+    from ase import Atoms
+
+    import jaxelyte as jxl
+
+    folder = REFERENCE / ("licl_ions" if name == "48 ions" else "licl")
+    frame = np.load(folder / "reference.npz")
+    atoms = Atoms(frame["0_numbers"], frame["0_positions"], cell=frame["0_cell"], pbc=True)
+    forces = frame["0_forces"]
+    repeat = REPEATS[name]
+    if repeat is not None:
+        atoms, forces = atoms.repeat(repeat), np.tile(forces, (int(np.prod(repeat)), 1))
+    network = jxl.load_nequip(folder)
+    deviation = float(np.abs(forces_of(network, atoms) - forces).max())
+    coulomb = jxl.ScreenedCoulomb({"Li": 1.0, "Cl": -1.0}, permittivity=78.3)
+    return network + coulomb, atoms, deviation
+
+
+def forces_of(potential: Any, atoms: Any) -> np.ndarray:
+    """Forces in eV/Å from lists made on the host."""
+    call = force_call(potential, atoms)
+    return np.asarray(call()[1], np.float64)
+
+
+def force_call(potential: Any, atoms: Any) -> Any:
+    """A compiled energy-and-forces call with its neighbour lists at hand."""
+    from jaxelyte.neighbors import neighbor_lists
+    from jaxelyte.potentials.derivatives import energy_and_forces
+    from jaxelyte.system import System
+
+    system = System.from_atoms(atoms)
+    prepared = potential.prepare(system)
+    lists = neighbor_lists(system, prepared)
+    compiled = jax.jit(energy_and_forces)
+    return lambda: jax.block_until_ready(compiled(prepared, system, lists))
+
+
+def make_engine(potential: Any, atoms: Any, timestep: float) -> Any:
+    """An engine at step 0, equilibrated velocities at 300 K."""
+    import jaxelyte as jxl
+    from jaxelyte.simulate.chunk import Settings
+    from jaxelyte.simulate.engine import Engine
+    from jaxelyte.simulate.integrators import make_integrator
+    from jaxelyte.simulate.start import batch_systems, prepare_potential, start_velocities
+
+    systems = batch_systems(atoms, 1)
+    prepared = prepare_potential(potential, systems)
+    integrator = make_integrator(jxl.NVT(300.0), len(atoms), momentum_conserved=True)
+    settings = Settings(integrator, 1_000_000, 1_000_000, 1, (), False)
+    keys = jax.random.split(jax.random.key(0), (1, 2))
+    engine = Engine.create(prepared, systems, settings, timestep=timestep, skin=1.0)
+    velocities = start_velocities(atoms, systems, keys[:, 0], request=300.0, temperature=300.0, zero_momentum=True)
+    engine.start(velocities, keys[:, 1])
+    return engine
+
+
+def measure(name: str, timestep: float, seconds: float) -> dict[str, Any]:
+    """All figures of one system; raises where the result is not right."""
+    potential, atoms, deviation = load(name)
+    tolerance = 5e-4 if not jax.config.jax_enable_x64 else 1e-5
+    if not deviation < tolerance:
+        raise SystemExit(f"{name}: forces deviate by {deviation:.2e} eV/Å from the published ones; no figures")
+    began = time.perf_counter()
+    call = force_call(potential, atoms)
+    call()
+    force_compile = time.perf_counter() - began
+    began = time.perf_counter()
+    engine = make_engine(potential, atoms, timestep)
+    md_compile = time.perf_counter() - began
+    engine.advance(5)
+
+    single = timed(call)
+    calls = max(1, int(seconds / 10 / single))
+    force_times, step_times = [], []
+    for _ in range(5):
+        force_times.append(timed(call, calls))
+        steps = max(1, int(seconds / 10 / force_times[0]))
+        began = time.perf_counter()
+        engine.advance(steps)
+        step_times.append((time.perf_counter() - began) / steps)
+    force, step = float(np.median(force_times)), float(np.median(step_times))
+    ratios = np.array(step_times) / np.array(force_times)
+    return {
+        "system": name,
+        "atoms": len(atoms),
+        "force_deviation_eV_A": deviation,
+        "force_call_ms": force * 1e3,
+        "md_step_ms": step * 1e3,
+        "md_step_over_force_call": float(np.median(ratios)),
+        "md_step_over_force_call_range": [float(ratios.min()), float(ratios.max())],
+        "ns_per_day": timestep * 1e-6 * 86400 / step,
+        "atom_steps_per_s": len(atoms) / step,
+        "force_compile_s": force_compile,
+        "md_start_and_compile_s": md_compile,
+        "list_builds_per_1000_steps": 1000 * int(engine.state.lists.builds) / max(1, int(engine.state.step)),
+        "compilations": engine.timing.compilations,
+        "repetitions": len(force_times),
+    }
+
+
+def timed(call: Any, count: int = 1) -> float:
+    """Seconds per call."""
+    began = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - began) / count
+
+
+def peak_memory_mib() -> dict[str, float]:
+    """Peak resident memory of the process and, where the device tells, of the device, in MiB."""
+    memory = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0}
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in stats:
+        memory["device"] = stats["peak_bytes_in_use"] / 2**20
+    return memory
+
+
+def cpu_name() -> str:
+    """Model of the processor."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def main() -> None:
+    """Run the systems asked for and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--systems", default=",".join(REPEATS), help="comma-separated names")
+    parser.add_argument("--timestep", type=float, default=0.5, help="fs")
+    parser.add_argument("--seconds", type=float, default=10.0, help="measuring time per system")
+    parser.add_argument("--x64", action="store_true", help="float64")
+    parser.add_argument("--output", type=Path, help="JSON file")
+    options = parser.parse_args()
+    if not REFERENCE.exists():
+        raise SystemExit(f"the reference potentials are not there: {REFERENCE}")
+    jax.config.update("jax_enable_x64", options.x64)
+    from jaxelyte.simulate.summary import versions
+
+    report: dict[str, Any] = {
+        "date": time.strftime("%Y-%m-%d"),
+        "precision": "float64" if options.x64 else "float32",
+        "device": jax.devices()[0].device_kind,
+        "cpu": cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "versions": versions(),
+        "systems": [],
+    }
+    for name in options.systems.split(","):
+        figures = measure(name, options.timestep, options.seconds)
+        figures["peak_memory_MiB_so_far"] = peak_memory_mib()
+        report["systems"].append(figures)
+        print(json.dumps(figures, indent=1), flush=True)
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

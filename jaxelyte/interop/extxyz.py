@@ -1,0 +1,93 @@
+"""Extended XYZ, appended while a run goes on and cut back to a byte offset when it is resumed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from jaxelyte.errors import InputError
+
+
+class FrameLayout(Protocol):
+    """What is the same in every frame; numbers (replicas, atoms) and cells (replicas, 3, 3) in Å."""
+
+    @property
+    def numbers(self) -> Any: ...
+    @property
+    def cells(self) -> Any: ...
+    @property
+    def pbc(self) -> tuple[bool, bool, bool]: ...
+
+
+class ExtXYZAppender:
+    """Appends frames as text; `tell` gives the offset that a later appender goes on from.
+
+    Args:
+        path: the file.
+        offset: bytes that are valid, everything behind them is cut off; None starts a new file.
+
+    Raises:
+        InputError: the file is missing or shorter than the offset.
+    """
+
+    def __init__(self, path: str | Path, *, offset: int | None = None) -> None:
+        path = Path(path)
+        if offset is None:
+            self._file = path.open("wb")
+            return
+        if not path.is_file() or path.stat().st_size < offset:
+            raise InputError(f"{path} is missing or shorter than the {offset} bytes that were written; cannot go on")
+        os.truncate(path, offset)
+        self._file = path.open("ab")
+
+    def append(self, layout: FrameLayout, positions: np.ndarray, rows: np.ndarray) -> None:
+        """Write frames, one configuration per replica.
+
+        Args:
+            layout: atoms and cells.
+            positions: (frames, replicas, atoms, 3), Å.
+            rows: (frames, replicas, columns): step, time in fs, temperature in K, potential energy in eV, then anything.
+        """
+        from ase.data import chemical_symbols
+
+        replicas = len(layout.numbers)
+        symbols = [[chemical_symbols[z] for z in numbers] for numbers in np.asarray(layout.numbers)]
+        for frame, row in zip(np.asarray(positions), np.asarray(rows), strict=True):
+            for r in range(replicas):
+                comment = _comment(layout, r, row[r], replicas)
+                body = "\n".join(
+                    f"{symbol:<2s} {_number(x)} {_number(y)} {_number(z)}"
+                    for symbol, (x, y, z) in zip(symbols[r], frame[r], strict=True)
+                )
+                self._file.write(f"{len(symbols[r])}\n{comment}\n{body}\n".encode())
+
+    def tell(self) -> int:
+        """Bytes written so far."""
+        return self._file.tell()
+
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _number(value: np.floating) -> str:
+    """Shortest text that reads back as the same number of its type."""
+    return f"{np.format_float_positional(value, unique=True, trim='0'):>14s}"
+
+
+def _comment(layout: FrameLayout, replica: int, row: np.ndarray, replicas: int) -> str:
+    cell = " ".join(repr(float(x)) for x in np.asarray(layout.cells)[replica].ravel())
+    lattice = f'Lattice="{cell}" ' if any(layout.pbc) else ""
+    pbc = " ".join("T" if p else "F" for p in layout.pbc)
+    which = f" replica={replica}" if replicas > 1 else ""
+    return (
+        f'{lattice}Properties=species:S:1:pos:R:3 pbc="{pbc}" step={int(row[0])} time={float(row[1])!r} '
+        f"temperature={float(row[2])!r} energy={float(row[3])!r}{which}"
+    )

@@ -1,0 +1,451 @@
+"""H5MD 1.1 trajectories (de Buyl, Colberg, Höfling, Comput. Phys. Commun. 185, 1546 (2014)) that survive a kill.
+
+All datasets are contiguous and allocated at their final length when the file is created, so writing frames never touches
+the file's structure: a process may die at any moment and leave a file that opens. Nothing in the file depends on when or
+in how many pieces it was written, so an interrupted and resumed run leaves the bytes of an uninterrupted one.
+
+Layout: ``particles/all`` for one replica, ``particles/replica_000``, … for several. Each group holds ``position``
+(``value`` Å, ``step``, ``time`` fs), optionally ``velocity`` (Å/fs), ``box`` with ``edges`` (rows are the lattice
+vectors), ``species`` (atomic numbers with their symbols) and ``mass``. ``step`` is -1 for frames not yet written.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from jaxelyte.errors import InputError
+from jaxelyte.trajectory import ReplicaStack, Trajectory
+
+CREATOR = "jaxelyte"
+LAYOUT_VERSION = "1"
+"""Version of this layout, not of the package: an update of the package must not change the bytes of a resumed run."""
+
+NOT_WRITTEN = -1
+
+
+class Header(NamedTuple):
+    """Everything that the structure of a file depends on; see `H5MDWriter.create`."""
+
+    numbers: np.ndarray
+    masses: np.ndarray
+    cells: np.ndarray
+    pbc: tuple[bool, bool, bool]
+    frames: int
+    every: int
+    timestep: float
+    velocities: bool
+    dtype: np.dtype
+
+
+class H5MDWriter:
+    """Writes frames into a preallocated H5MD file."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self._file = file
+        self.header = _read_header(file)
+        self._groups = [file["particles"][name] for name in sorted(file["particles"])]
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        *,
+        numbers: np.ndarray,
+        masses: np.ndarray,
+        cells: np.ndarray,
+        pbc: tuple[bool, bool, bool],
+        frames: int,
+        every: int,
+        timestep: float,
+        replicas: int,
+        velocities: bool = False,
+        dtype: Any = np.float32,
+    ) -> H5MDWriter:
+        """Create a file, replacing one that is there, and open it.
+
+        Args:
+            path: usually ``….h5``.
+            numbers: (atoms,) or (replicas, atoms), atomic numbers.
+            masses: (atoms,) or (replicas, atoms), g/mol.
+            cells: (3, 3) or (replicas, 3, 3), Å; rows of directions that are not periodic are stored as zero.
+            pbc: periodic directions.
+            frames: length of the file; frame k belongs to step ``k * every``.
+            every: MD steps between frames.
+            timestep: fs.
+            replicas: number of replicas.
+            velocities: whether frames hold velocities.
+            dtype: of positions and velocities.
+
+        Raises:
+            InputError: shapes that do not fit, no frames, or a folder that cannot be written.
+        """
+        path = Path(path)
+        if frames < 1 or every < 1:
+            raise InputError(f"a trajectory needs at least one frame and one step between frames: {frames=}, {every=}")
+        atoms = np.shape(numbers)[-1]
+        try:
+            header = Header(
+                numbers=np.broadcast_to(np.asarray(numbers, np.int32), (replicas, atoms)),
+                masses=np.broadcast_to(np.asarray(masses, np.float64), (replicas, atoms)),
+                cells=np.broadcast_to(np.asarray(cells, np.float64), (replicas, 3, 3)),
+                pbc=tuple(bool(p) for p in pbc),  # pyright: ignore[reportArgumentType]
+                frames=int(frames),
+                every=int(every),
+                timestep=float(timestep),
+                velocities=bool(velocities),
+                dtype=np.dtype(dtype),
+            )
+        except ValueError as error:
+            raise InputError(
+                f"{replicas} replicas do not fit numbers {np.shape(numbers)}, masses {np.shape(masses)} and cells "
+                f"{np.shape(cells)}: {error}"
+            ) from error
+        _write_atomically(path, header, None)
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> H5MDWriter:
+        """Go on with a file that `create` made.
+
+        Raises:
+            InputError: no such file, or not a trajectory of jaxelyte.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"there is no trajectory {path} to go on with")
+        try:
+            # Readers of a running simulation must not lock it out, nor it them.
+            file = h5py.File(path, "r+", locking=False)
+        except OSError as error:
+            raise InputError(f"{path} is not an HDF5 file that can be written: {error}") from error
+        try:
+            return cls(file)
+        except InputError:
+            file.close()
+            raise
+
+    @property
+    def frames(self) -> int:
+        """Length of the file in frames, written or not."""
+        return self.header.frames
+
+    def write(self, first_frame: int, positions: np.ndarray, velocities: np.ndarray | None = None) -> None:
+        """Write consecutive frames; frames that are there are overwritten.
+
+        Args:
+            first_frame: index of the first one.
+            positions: (frames, replicas, atoms, 3), Å, unwrapped.
+            velocities: the same shape, Å/fs; needed exactly if the file holds velocities.
+
+        Raises:
+            InputError: shapes or frame numbers that do not fit the file.
+        """
+        positions = np.asarray(positions)
+        count = len(positions)
+        shape = (count, *self.header.numbers.shape, 3)
+        if positions.shape != shape:
+            raise InputError(f"positions have shape {positions.shape}, the file needs {shape}")
+        if (velocities is not None) != self.header.velocities:
+            raise InputError(
+                "velocities were given but the file has no room for them" if velocities is not None
+                else "the file holds velocities but none were given"
+            )
+        if velocities is not None and np.shape(velocities) != shape:
+            raise InputError(f"velocities have shape {np.shape(velocities)}, the file needs {shape}")
+        if first_frame < 0 or first_frame + count > self.header.frames:
+            raise InputError(
+                f"frames {first_frame} to {first_frame + count - 1} do not fit a file of {self.header.frames} frames; "
+                "extend it first"
+            )
+        if count == 0:
+            return
+        where = slice(first_frame, first_frame + count)
+        for r, group in enumerate(self._groups):
+            group["position/value"][where] = positions[:, r]
+            if velocities is not None:
+                group["velocity/value"][where] = np.asarray(velocities)[:, r]
+        # Steps mark frames as written, so they must not reach the disk before the frames.
+        self._file.flush()
+        steps = np.arange(first_frame, first_frame + count, dtype=np.int64) * self.header.every
+        for group in self._groups:
+            for name in _series(self.header):
+                group[name]["time"][where] = steps * self.header.timestep
+                group[name]["step"][where] = steps
+
+    def flush(self) -> None:
+        """Hand everything to the operating system; a process killed later loses nothing of it."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file; a second time does nothing."""
+        if self._file:
+            self._file.close()
+
+    def __enter__(self) -> H5MDWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @staticmethod
+    def compact(path: str | Path, frames: int) -> None:
+        """Keep the first ``frames`` frames only: the file of a run that ends early. Atomic.
+
+        Raises:
+            InputError: not a trajectory of jaxelyte, or it has fewer frames.
+        """
+        _resize(Path(path), frames, cut=True)
+
+    @staticmethod
+    def extend(path: str | Path, frames: int) -> None:
+        """Make room for ``frames`` frames in all, for a run that goes on; nothing is done where the length fits. Atomic.
+
+        Raises:
+            InputError: not a trajectory of jaxelyte, or it holds more frames than that.
+        """
+        _resize(Path(path), frames, cut=False)
+
+
+def read_h5md(path: str | Path) -> Trajectory:
+    """Open an H5MD file whose species are atomic numbers, positions in Å.
+
+    Contiguous datasets are memory mapped. Frames at the end that were never written are left out.
+
+    Raises:
+        InputError: not an H5MD file, units other than Å, or species that are no atomic numbers.
+    """
+    path = Path(path)
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise InputError(f"{path} is not a readable HDF5 file: {error}") from error
+    mapped = False
+    try:
+        if "particles" not in file or not len(file["particles"]):
+            raise InputError(f"{path} is not an H5MD trajectory: it has no group 'particles'")
+        groups = [file["particles"][name] for name in sorted(file["particles"])]
+        _check_readable(path, groups)
+        position = [group["position/value"] for group in groups]
+        moving = all("velocity" in group for group in groups)
+        velocity = [group["velocity/value"] for group in groups] if moving else []
+        mapped = all(data.id.get_offset() is not None for data in (*position, *velocity))
+        steps = np.asarray(groups[0]["position/step"])
+        written = int(np.argmin(steps >= 0)) if np.any(steps < 0) else len(steps)
+        time = groups[0]["position/time"] if "time" in groups[0]["position"] else None
+        numbers = np.array([np.asarray(group["species"]) for group in groups], np.int32)
+        cells, pbc = _read_cells(groups, len(steps))
+
+        def lazy(datasets: list[Any]) -> Any:
+            parts = [_memory_map(path, data) for data in datasets] if mapped else datasets
+            return parts[0][:, None] if mapped and len(parts) == 1 else ReplicaStack(parts)
+
+        trajectory = Trajectory(
+            positions=lazy(position),
+            numbers=numbers,
+            masses=_read_masses(groups, numbers),
+            cells=cells,
+            pbc=pbc,
+            steps=steps,
+            times=np.full(len(steps), np.nan) if time is None else np.asarray(time, np.float64),
+            velocities=lazy(velocity) if moving else None,
+        )
+        return trajectory.first(written)
+    finally:
+        if mapped or "position" not in locals():
+            file.close()
+
+
+def _series(header: Header) -> tuple[str, ...]:
+    return ("position", "velocity") if header.velocities else ("position",)
+
+
+def _write_atomically(path: Path, header: Header, source: h5py.File | None) -> None:
+    """Make a file beside ``path``, copy the frames of ``source`` into it, and put it in the place of ``path``."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with h5py.File(temporary, "w", libver=("earliest", "v108"), locking=False) as file:
+            _write_structure(file, header)
+            if source is not None:
+                _copy_frames(source, file, header)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"cannot write {path}: {error}; check the folder and the free space") from error
+
+
+def _write_structure(file: h5py.File, header: Header) -> None:
+    about = file.create_group("h5md")
+    about.attrs["version"] = np.array([1, 1], np.int32)
+    about.create_group("author").attrs["name"] = CREATOR
+    creator = about.create_group("creator")
+    creator.attrs["name"] = CREATOR
+    creator.attrs["version"] = LAYOUT_VERSION
+    units = about.create_group("modules/units")
+    units.attrs["version"] = np.array([1, 0], np.int32)
+    settings = file.create_group("parameters/jaxelyte")
+    settings.attrs["every"] = header.every
+    settings.attrs["timestep"] = header.timestep
+    settings.attrs["timestep_unit"] = "fs"
+    particles = file.create_group("particles")
+    for r, name in enumerate(_group_names(len(header.numbers))):
+        _write_particles(particles.create_group(name), header, r)
+
+
+def _group_names(replicas: int) -> list[str]:
+    digits = max(3, len(str(replicas - 1)))
+    return ["all"] if replicas == 1 else [f"replica_{r:0{digits}d}" for r in range(replicas)]
+
+
+def _write_particles(group: h5py.Group, header: Header, replica: int) -> None:
+    from ase.data import chemical_symbols
+
+    numbers = header.numbers[replica]
+    names = {chemical_symbols[z]: int(z) for z in np.unique(numbers)}
+    _constant(group, "species", numbers, h5py.enum_dtype(names, basetype="i4"))
+    _constant(group, "mass", header.masses[replica], "f8").attrs["unit"] = "g mol-1"
+    box = group.create_group("box")
+    box.attrs["dimension"] = 3
+    box.attrs["boundary"] = ["periodic" if p else "none" for p in header.pbc]
+    if any(header.pbc):
+        # The same cell for every frame: readers such as MDAnalysis look for time-dependent edges only.
+        edges = box.create_group("edges")
+        cell = np.where(np.asarray(header.pbc)[:, None], header.cells[replica], 0.0)
+        value = _allocate(edges, "value", (header.frames, 3, 3), np.dtype("f8"))
+        value[...] = np.broadcast_to(cell, value.shape)
+        value.attrs["unit"] = "Angstrom"
+    shape = (header.frames, len(numbers), 3)
+    for name in _series(header):
+        series = group.create_group(name)
+        value = _allocate(series, "value", shape, header.dtype)
+        value.attrs["unit"] = "Angstrom" if name == "position" else "Angstrom fs-1"
+        time = _allocate(series, "time", (header.frames,), np.dtype("f8"))
+        time.attrs["unit"] = "fs"
+        _allocate(series, "step", (header.frames,), np.dtype("i8"))[...] = NOT_WRITTEN
+    if any(header.pbc):
+        # Hard links: the box is sampled with the positions, as H5MD asks for.
+        group["box/edges/step"] = group["position/step"]
+        group["box/edges/time"] = group["position/time"]
+
+
+def _constant(group: h5py.Group, name: str, values: np.ndarray, dtype: Any) -> h5py.Dataset:
+    return group.create_dataset(name, data=np.asarray(values), dtype=dtype, track_times=False)
+
+
+def _allocate(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype) -> h5py.Dataset:
+    """A contiguous dataset with its space reserved now; the file stays sparse until it is written."""
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_layout(h5py.h5d.CONTIGUOUS)
+    creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    creation.set_obj_track_times(False)
+    kind = h5py.h5t.py_create(dtype.newbyteorder("<"), logical=True)
+    identifier = h5py.h5d.create(group.id, name.encode(), kind, h5py.h5s.create_simple(shape), dcpl=creation)
+    return h5py.Dataset(identifier)
+
+
+def _read_header(file: h5py.File) -> Header:
+    settings = file["parameters/jaxelyte"] if "parameters/jaxelyte" in file else None
+    if settings is None or "particles" not in file:
+        raise InputError(f"{file.filename} is not a trajectory that jaxelyte wrote; only those can be continued")
+    groups = [file["particles"][name] for name in sorted(file["particles"])]
+    cells, pbc = _read_cells(groups, 1)
+    position = groups[0]["position/value"]
+    return Header(
+        numbers=np.array([np.asarray(group["species"]) for group in groups], np.int32),
+        masses=np.array([np.asarray(group["mass"]) for group in groups]),
+        cells=cells,
+        pbc=pbc,
+        frames=position.shape[0],
+        every=int(settings.attrs["every"]),
+        timestep=float(settings.attrs["timestep"]),
+        velocities="velocity" in groups[0],
+        dtype=position.dtype,
+    )
+
+
+def _resize(path: Path, frames: int, *, cut: bool) -> None:
+    with H5MDWriter.open(path) as writer:
+        header = writer.header
+        if frames == header.frames:
+            return
+        steps = np.asarray(writer._groups[0]["position/step"])
+        if not cut and frames < int(np.sum(steps >= 0)):
+            raise InputError(
+                f"{path} holds {int(np.sum(steps >= 0))} frames, more than the {frames} asked for; "
+                "ask for at least as many steps as are done"
+            )
+        if cut and frames > header.frames:
+            raise InputError(f"{path} has room for {header.frames} frames only, cannot be cut to {frames}")
+        if frames < 1:
+            raise InputError(f"a trajectory keeps at least one frame, not {frames}")
+        _write_atomically(path, header._replace(frames=frames), writer._file)
+
+
+def _copy_frames(source: h5py.File, target: h5py.File, header: Header) -> None:
+    """Copy the frames that both files have room for, as many at a time as 64 MB hold."""
+    for name in target["particles"]:
+        for series in _series(header):
+            old, new = source["particles"][name][series], target["particles"][name][series]
+            common = min(old["step"].shape[0], header.frames)
+            # Beyond the last frame written there is nothing to copy, and the new file stays sparse there.
+            steps = np.asarray(old["step"][:common])
+            written = int(np.flatnonzero(steps >= 0)[-1]) + 1 if np.any(steps >= 0) else 0
+            bunch = max(1, 64_000_000 // max(1, old["value"].dtype.itemsize * 3 * old["value"].shape[1]))
+            for begin in range(0, written, bunch):
+                where = slice(begin, min(begin + bunch, written))
+                new["value"][where] = old["value"][where]
+            new["time"][:written] = old["time"][:written]
+            new["step"][:written] = steps[:written]
+
+
+def _memory_map(path: Path, data: h5py.Dataset) -> np.ndarray:
+    if data.size == 0:
+        return np.empty(data.shape, data.dtype)
+    return np.memmap(path, dtype=data.dtype, mode="r", offset=data.id.get_offset(), shape=data.shape)
+
+
+def _check_readable(path: Path, groups: list[h5py.Group]) -> None:
+    for group in groups:
+        if "position" not in group or "species" not in group:
+            raise InputError(
+                f"{group.name} of {path} lacks positions or species; give a topology to read it through MDAnalysis"
+            )
+        unit = group["position/value"].attrs.get("unit", "Angstrom")
+        if unit not in ("Angstrom", "angstrom", "A"):
+            raise InputError(f"positions of {path} are in {unit!r}, only Angstrom is read; convert the file")
+        species = np.asarray(group["species"])
+        if species.ndim != 1 or species.min(initial=1) < 1 or species.max(initial=1) > 118:
+            raise InputError(f"species of {path} are not atomic numbers; give a topology to read it through MDAnalysis")
+
+
+def _read_masses(groups: list[h5py.Group], numbers: np.ndarray) -> np.ndarray:
+    from ase.data import atomic_masses
+
+    return np.array([
+        np.asarray(group["mass"], np.float64) if "mass" in group else atomic_masses[numbers[r]]
+        for r, group in enumerate(groups)
+    ])
+
+
+def _read_cells(groups: list[h5py.Group], frames: int) -> tuple[np.ndarray, tuple[bool, bool, bool]]:
+    """Cells (replicas, 3, 3), or (frames, replicas, 3, 3) where they change; and the periodic directions."""
+    boundary = np.atleast_1d(groups[0]["box"].attrs["boundary"])
+    pbc = tuple((b.decode() if isinstance(b, bytes) else str(b)) == "periodic" for b in boundary)
+    several = []
+    for group in groups:
+        box = group["box"]
+        edges = np.zeros((1, 3, 3))
+        if "edges" in box:
+            node = box["edges"]
+            edges = np.asarray(node["value"][:frames] if isinstance(node, h5py.Group) else node[...], np.float64)
+            edges = edges if isinstance(node, h5py.Group) else edges[None]
+        if edges.ndim == 2:
+            edges = edges[:, :, None] * np.eye(3)
+        several.append(edges)
+    cells = np.stack(np.broadcast_arrays(*several), axis=1)
+    constant = len(cells) == 1 or bool(np.all(cells == cells[0]))
+    return (cells[0] if constant else cells), pbc  # pyright: ignore[reportReturnType]

@@ -1,0 +1,333 @@
+"""Frames of a run or of a file, behind one interface that never loads more than it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxelyte.errors import InputError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+H5MD_SUFFIXES = (".h5", ".h5md", ".hdf5")
+XYZ_SUFFIXES = (".extxyz", ".xyz")
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Frames of one or several replicas of a system.
+
+    Attributes:
+        positions: (frames, replicas, atoms, 3), Å; unwrapped where jaxelyte wrote them, as the file has them otherwise.
+            Anything that slices like an array: numpy, a memory map, a lazy stack of datasets.
+        numbers: (replicas, atoms), atomic numbers; (atoms,) is accepted and repeated.
+        masses: (replicas, atoms), g/mol; (atoms,) is accepted and repeated.
+        cells: (replicas, 3, 3), Å, rows are the lattice vectors, zero where not periodic; or
+            (frames, replicas, 3, 3) where the cell changes.
+        pbc: periodic directions.
+        steps: (frames,), number of the MD step.
+        times: (frames,), fs; NaN where unknown.
+        velocities: like the positions, Å/fs, or None.
+    """
+
+    positions: Any
+    numbers: np.ndarray
+    masses: np.ndarray
+    cells: np.ndarray
+    pbc: tuple[bool, bool, bool]
+    steps: np.ndarray
+    times: np.ndarray
+    velocities: Any = None
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.positions.shape)
+        if len(shape) != 4 or shape[3] != 3:
+            raise InputError(f"positions of a trajectory have shape (frames, replicas, atoms, 3), not {shape}")
+        frames, replicas, atoms, _ = shape
+        for name in ("numbers", "masses"):
+            value = np.broadcast_to(np.asarray(getattr(self, name)), (replicas, atoms))
+            object.__setattr__(self, name, value)
+        cells = np.asarray(self.cells, np.float64)
+        cells = np.broadcast_to(cells, (replicas, 3, 3)) if cells.ndim == 2 else cells
+        if cells.shape not in ((replicas, 3, 3), (frames, replicas, 3, 3)):
+            raise InputError(
+                f"cells of a trajectory have shape ({replicas}, 3, 3) or ({frames}, {replicas}, 3, 3), not {cells.shape}"
+            )
+        object.__setattr__(self, "cells", cells)
+
+    @classmethod
+    def from_atoms(cls, frames: list[Atoms] | Atoms, *, interval: float | None = None) -> Trajectory:
+        """Frames of one replica.
+
+        Args:
+            frames: structures with the same atoms in the same order.
+            interval: fs between frames; without it the times are ``atoms.info["time"]`` (fs) or NaN.
+
+        Raises:
+            InputError: no frames, or frames with different atoms or periodicity.
+        """
+        several = [frames] if not isinstance(frames, (list, tuple)) else list(frames)
+        return _from_replicas([several], interval=interval)
+
+    def __len__(self) -> int:
+        return int(self.positions.shape[0])
+
+    @property
+    def replicas(self) -> int:
+        """Number of replicas."""
+        return int(self.positions.shape[1])
+
+    @property
+    def num_atoms(self) -> int:
+        """Atoms of each replica."""
+        return int(self.positions.shape[2])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Floating type of the stored positions."""
+        return np.dtype(self.positions.dtype)
+
+    def first(self, frames: int) -> Trajectory:
+        """The first frames only (the valid ones of a file that is still being written)."""
+        return self[:frames]
+
+    def __getitem__(self, frames: slice) -> Trajectory:
+        """A range of frames, not copied: ``trajectory[100:]`` leaves out the first hundred."""
+        if not isinstance(frames, slice):
+            raise TypeError(f"a trajectory is sliced by frames, not indexed by {frames!r}; use .frame(i) for one frame")
+        return replace(
+            self,
+            positions=self.positions[frames],
+            velocities=None if self.velocities is None else self.velocities[frames],
+            cells=self.cells[frames] if self.cells.ndim == 4 else self.cells,
+            steps=self.steps[frames],
+            times=self.times[frames],
+        )
+
+    def cells_of(self, frames: slice) -> np.ndarray:
+        """Cells of a range of frames, (frames, replicas, 3, 3), Å."""
+        count = len(range(*frames.indices(len(self))))
+        if self.cells.ndim == 4:
+            return self.cells[frames]
+        return np.broadcast_to(self.cells, (count, *self.cells.shape))
+
+    def frame(self, i: int, replica: int = 0) -> Atoms:
+        """One frame as ``ase.Atoms``, with velocities where they are stored; step and time (fs) in ``info``.
+
+        Raises:
+            InputError: no such frame or replica.
+        """
+        from ase import Atoms
+        from ase.units import fs
+
+        if not -len(self) <= i < len(self) or not 0 <= replica < self.replicas:
+            raise InputError(
+                f"frame {i} of replica {replica} does not exist: {len(self)} frames, {self.replicas} replicas"
+            )
+        i %= len(self)
+        atoms = Atoms(
+            numbers=self.numbers[replica],
+            positions=np.asarray(self.positions[i, replica], np.float64),
+            masses=self.masses[replica],
+            cell=self.cells[i, replica] if self.cells.ndim == 4 else self.cells[replica],
+            pbc=self.pbc,
+        )
+        if self.velocities is not None:
+            atoms.set_velocities(np.asarray(self.velocities[i, replica], np.float64) / fs)
+        atoms.info["step"] = int(self.steps[i])
+        if np.isfinite(self.times[i]):
+            atoms.info["time"] = float(self.times[i])
+        return atoms
+
+    def blocks(self, frames: int) -> Iterator[Trajectory]:
+        """Consecutive stretches of at most ``frames`` frames, with positions in memory."""
+        for begin in range(0, len(self), frames):
+            part = self[begin : begin + frames]
+            velocities = None if part.velocities is None else np.asarray(part.velocities)
+            yield replace(part, positions=np.asarray(part.positions), velocities=velocities)
+
+    def __repr__(self) -> str:
+        many = f"{self.replicas} replicas of " if self.replicas > 1 else ""
+        finite = len(self) > 0 and bool(np.isfinite(self.times[-1]))
+        span = f", {(self.times[-1] - self.times[0]) / 1000.0:.4g} ps" if finite else ""
+        return f"Trajectory({len(self)} frames of {many}{self.num_atoms} atoms{span})"
+
+
+class ReplicaStack:
+    """Datasets of shape (frames, atoms, 3), one per replica, seen as one array (frames, replicas, atoms, 3)."""
+
+    def __init__(self, parts: list[Any], frames: slice = slice(None)) -> None:
+        self.parts = parts
+        self._frames = range(parts[0].shape[0])[frames]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(frames, replicas, atoms, 3)."""
+        return (len(self._frames), len(self.parts), *self.parts[0].shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Floating type of the datasets."""
+        return np.dtype(self.parts[0].dtype)
+
+    ndim = 4
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, key: Any) -> Any:
+        """Numpy indexing; a range of frames alone stays lazy."""
+        if isinstance(key, slice):
+            chosen = self._frames[key]
+            step = chosen.step
+            stop = chosen.stop if chosen.stop >= 0 else None
+            return ReplicaStack(self.parts, slice(chosen.start, stop, step))
+        key = key if isinstance(key, tuple) else (key,)
+        frames, rest = key[0], key[1:]
+        if isinstance(frames, (int, np.integer)):
+            at = self._frames[int(frames)]
+            return np.stack([np.asarray(part[at]) for part in self.parts])[rest]
+        chosen = np.asarray(self._frames)[frames]
+        first = rest[0] if rest else slice(None)
+        if isinstance(first, (int, np.integer)):
+            return self._read(self.parts[int(first)], chosen)[(slice(None), *rest[1:])]
+        return np.stack([self._read(part, chosen) for part in self.parts], axis=1)[(slice(None), *rest)]
+
+    @staticmethod
+    def _read(part: Any, frames: np.ndarray) -> np.ndarray:
+        if len(frames) and np.array_equal(frames, np.arange(frames[0], frames[0] + len(frames))):
+            return np.asarray(part[int(frames[0]) : int(frames[0]) + len(frames)])
+        return np.asarray([part[int(i)] for i in frames], part.dtype).reshape(len(frames), *part.shape[1:])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[np.arange(len(self))], dtype=dtype)
+
+
+def open_trajectory(path: str | Path, *, topology: str | Path | None = None) -> Trajectory:
+    """Open a trajectory file.
+
+    H5MD files of jaxelyte are memory mapped: nothing is read until it is used, and a run that is still writing the file
+    is not disturbed. Extended XYZ is read through ASE. Every other format, and anything given with a topology, is read
+    through MDAnalysis (the extra ``jaxelyte[analysis]``).
+
+    Args:
+        path: the file.
+        topology: a file that names the atoms, for formats that hold only coordinates (DCD, XTC, …).
+
+    Raises:
+        InputError: the file is missing, cannot be read, holds no frame, or needs a package that is absent.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"there is no trajectory file {path}")
+    if topology is not None:
+        return _open_with_mdanalysis(path, topology)
+    if path.suffix in H5MD_SUFFIXES:
+        from jaxelyte.interop.h5md import read_h5md
+
+        return read_h5md(path)
+    if path.suffix in XYZ_SUFFIXES:
+        return _open_xyz(path)
+    return _open_with_mdanalysis(path, None)
+
+
+def _open_xyz(path: Path) -> Trajectory:
+    from ase.io import iread
+
+    replicas: dict[int, list[Atoms]] = {}
+    try:
+        for atoms in iread(path, index=":", format="extxyz"):
+            replicas.setdefault(int(atoms.info.get("replica", 0)), []).append(atoms)
+    except Exception as error:
+        raise InputError(f"{path} is not an extended XYZ file that ASE can read: {error}") from error
+    return _from_replicas([replicas[key] for key in sorted(replicas)], interval=None)
+
+
+def _from_replicas(replicas: list[list[Atoms]], *, interval: float | None) -> Trajectory:
+    from ase.units import fs
+
+    if not replicas or not replicas[0]:
+        raise InputError("the trajectory holds no frame")
+    count = min(len(frames) for frames in replicas)
+    first = replicas[0][0]
+    for frames in replicas:
+        for i, atoms in enumerate(frames):
+            if not np.array_equal(atoms.numbers, frames[0].numbers) or len(atoms) != len(first):
+                raise InputError(
+                    f"frame {i} holds other atoms than frame 0 ({atoms.get_chemical_formula()} against "
+                    f"{first.get_chemical_formula()}, or another order); a trajectory needs the same atoms throughout"
+                )
+            if not np.array_equal(atoms.pbc, first.pbc):
+                raise InputError(f"frame {i} has pbc {atoms.pbc.tolist()}, frame 0 {first.pbc.tolist()}; make them equal")
+    cells = np.array([[frames[i].cell.array * first.pbc[:, None] for frames in replicas] for i in range(count)])
+    info = [atoms.info for atoms in replicas[0][:count]]
+    steps = np.array([int(entry.get("step", i)) for i, entry in enumerate(info)])
+    if interval is None:
+        times = np.array([float(entry.get("time", np.nan)) for entry in info])
+    else:
+        times = np.arange(count) * interval
+    moving = all("momenta" in atoms.arrays for frames in replicas for atoms in frames)
+    velocities = None
+    if moving:
+        velocities = np.stack([[frames[i].get_velocities() * fs for frames in replicas] for i in range(count)])
+    return Trajectory(
+        positions=np.stack([[frames[i].positions for frames in replicas] for i in range(count)]),
+        numbers=np.array([frames[0].numbers for frames in replicas]),
+        masses=np.array([frames[0].get_masses() for frames in replicas]),
+        cells=cells[0] if np.all(cells == cells[0]) else cells,
+        pbc=tuple(bool(p) for p in first.pbc),  # pyright: ignore[reportArgumentType]
+        steps=steps,
+        times=times,
+        velocities=velocities,
+    )
+
+
+def _open_with_mdanalysis(path: Path, topology: str | Path | None) -> Trajectory:
+    try:
+        import MDAnalysis  # noqa: N813
+    except ImportError as error:
+        raise InputError(
+            f"reading {path.name} needs MDAnalysis; install the extra: pip install 'jaxelyte[analysis]'"
+        ) from error
+    try:
+        files = (str(path),) if topology is None else (str(topology), str(path))
+        universe = MDAnalysis.Universe(*files)
+    except Exception as error:
+        raise InputError(f"MDAnalysis cannot read {path} (topology {topology}): {error}") from error
+    numbers = _numbers_of(universe, path)
+    frames = [(ts.positions.copy(), ts.triclinic_dimensions, ts.time) for ts in universe.trajectory]
+    periodic = frames[0][1] is not None and bool(np.all(np.linalg.norm(frames[0][1], axis=1) > 0))
+    cells = np.array([np.zeros((3, 3)) if cell is None else cell for _, cell, _ in frames], np.float64)[:, None]
+    from ase.data import atomic_masses
+
+    return Trajectory(
+        positions=np.stack([positions for positions, _, _ in frames])[:, None],
+        numbers=numbers,
+        masses=atomic_masses[numbers],
+        cells=cells[0] if np.all(cells == cells[0]) else cells,
+        pbc=(periodic,) * 3,
+        steps=np.arange(len(frames)),
+        times=np.array([time for _, _, time in frames]) * 1000.0,
+    )
+
+
+def _numbers_of(universe: Any, path: Path) -> np.ndarray:
+    """Atomic numbers from the element, name or type that the topology gives to each atom."""
+    from ase.data import atomic_numbers
+
+    for attribute in ("elements", "names", "types"):
+        labels = getattr(universe.atoms, attribute, None)
+        if labels is None:
+            continue
+        symbols = [str(label).strip().capitalize() for label in labels]
+        if all(symbol in atomic_numbers for symbol in symbols):
+            return np.array([atomic_numbers[symbol] for symbol in symbols], np.int32)
+    raise InputError(
+        f"the elements in {path} are unknown: neither elements, names nor types of the topology are chemical symbols; "
+        "give a topology file that holds them"
+    )
