@@ -55,9 +55,7 @@ class Trajectory:
         cells = np.asarray(self.cells, np.float64)
         cells = np.broadcast_to(cells, (replicas, 3, 3)) if cells.ndim == 2 else cells
         if cells.shape not in ((replicas, 3, 3), (frames, replicas, 3, 3)):
-            raise InputError(
-                f"cells of a trajectory have shape ({replicas}, 3, 3) or ({frames}, {replicas}, 3, 3), not {cells.shape}"
-            )
+            raise InputError(f"cells have shape ({replicas}, 3, 3) or ({frames}, {replicas}, 3, 3), not {cells.shape}")
         object.__setattr__(self, "cells", cells)
 
     @classmethod
@@ -263,7 +261,7 @@ def _from_replicas(replicas: list[list[Atoms]], *, interval: float | None) -> Tr
                     f"{first.get_chemical_formula()}, or another order); a trajectory needs the same atoms throughout"
                 )
             if not np.array_equal(atoms.pbc, first.pbc):
-                raise InputError(f"frame {i} has pbc {atoms.pbc.tolist()}, frame 0 {first.pbc.tolist()}; make them equal")
+                raise InputError(f"frame {i} has pbc {atoms.pbc}, frame 0 has {first.pbc}; make them equal")
     cells = np.array([[frames[i].cell.array * first.pbc[:, None] for frames in replicas] for i in range(count)])
     info = [atoms.info for atoms in replicas[0][:count]]
     steps = np.array([int(entry.get("step", i)) for i, entry in enumerate(info)])
@@ -289,7 +287,7 @@ def _from_replicas(replicas: list[list[Atoms]], *, interval: float | None) -> Tr
 
 def _open_with_mdanalysis(path: Path, topology: str | Path | None) -> Trajectory:
     try:
-        import MDAnalysis  # noqa: N813
+        import MDAnalysis
     except ImportError as error:
         raise InputError(
             f"reading {path.name} needs MDAnalysis; install the extra: pip install 'jaxelyte[analysis]'"
@@ -310,7 +308,7 @@ def _open_with_mdanalysis(path: Path, topology: str | Path | None) -> Trajectory
         numbers=numbers,
         masses=atomic_masses[numbers],
         cells=cells[0] if np.all(cells == cells[0]) else cells,
-        pbc=(periodic,) * 3,
+        pbc=(periodic, periodic, periodic),
         steps=np.arange(len(frames)),
         times=np.array([time for _, _, time in frames]) * 1000.0,
     )

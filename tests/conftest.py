@@ -14,6 +14,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 import numpy as np
 import pytest
+
 import typecheck
 
 jax.config.update("jax_enable_x64", True)

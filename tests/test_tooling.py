@@ -119,7 +119,12 @@ def script(path: Path, body: str) -> Path:
 def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     inherited = {k: v for k, v in os.environ.items() if k not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
     return subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=inherited | environment, text=True, capture_output=True, check=False
+        [str(part) for part in command],
+        cwd=cwd,
+        env=inherited | environment,
+        text=True,
+        capture_output=True,
+        check=False,
     )
 
 

@@ -7,10 +7,11 @@ import os
 import jax
 import jax.numpy as jnp
 import pytest
-import typecheck
 from ase import Atoms
-from jaxelyte.system import System
 from jaxtyping import Array, Float
+
+import typecheck
+from jaxelyte.system import System
 
 PAIR = Atoms("H2", positions=[[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 

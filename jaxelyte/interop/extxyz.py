@@ -49,7 +49,7 @@ class ExtXYZAppender:
         Args:
             layout: atoms and cells.
             positions: (frames, replicas, atoms, 3), Å.
-            rows: (frames, replicas, columns): step, time in fs, temperature in K, potential energy in eV, then anything.
+            rows: (frames, replicas, columns): step, time in fs, temperature in K, potential energy in eV, others.
         """
         from ase.data import chemical_symbols
 

@@ -1,8 +1,9 @@
 """H5MD 1.1 trajectories (de Buyl, Colberg, Höfling, Comput. Phys. Commun. 185, 1546 (2014)) that survive a kill.
 
-All datasets are contiguous and allocated at their final length when the file is created, so writing frames never touches
-the file's structure: a process may die at any moment and leave a file that opens. Nothing in the file depends on when or
-in how many pieces it was written, so an interrupted and resumed run leaves the bytes of an uninterrupted one.
+All datasets are contiguous and allocated at their final length when the file is created, so writing frames never
+touches the file's structure: a process may die at any moment and leave a file that opens. Nothing in the file depends
+on when or in how many pieces it was written, so an interrupted and resumed run leaves the bytes of an uninterrupted
+one.
 
 Layout: ``particles/all`` for one replica, ``particles/replica_000``, … for several. Each group holds ``position``
 (``value`` Å, ``step``, ``time`` fs), optionally ``velocity`` (Å/fs), ``box`` with ``edges`` (rows are the lattice
@@ -12,19 +13,21 @@ vectors), ``species`` (atomic numbers with their symbols) and ``mass``. ``step``
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import h5py
 import numpy as np
 
 from jaxelyte.errors import InputError
-from jaxelyte.trajectory import ReplicaStack, Trajectory
+from jaxelyte.interop.h5md_reader import Node, read_cells, read_h5md
 
 CREATOR = "jaxelyte"
 LAYOUT_VERSION = "1"
 """Version of this layout, not of the package: an update of the package must not change the bytes of a resumed run."""
 
 NOT_WRITTEN = -1
+
+__all__ = ["H5MDWriter", "Header", "read_h5md"]
 
 
 class Header(NamedTuple):
@@ -44,7 +47,7 @@ class Header(NamedTuple):
 class H5MDWriter:
     """Writes frames into a preallocated H5MD file."""
 
-    def __init__(self, file: h5py.File) -> None:
+    def __init__(self, file: Node) -> None:
         self._file = file
         self.header = _read_header(file)
         self._groups = [file["particles"][name] for name in sorted(file["particles"])]
@@ -151,7 +154,8 @@ class H5MDWriter:
             raise InputError(f"positions have shape {positions.shape}, the file needs {shape}")
         if (velocities is not None) != self.header.velocities:
             raise InputError(
-                "velocities were given but the file has no room for them" if velocities is not None
+                "velocities were given but the file has no room for them"
+                if velocities is not None
                 else "the file holds velocities but none were given"
             )
         if velocities is not None and np.shape(velocities) != shape:
@@ -185,7 +189,7 @@ class H5MDWriter:
         if self._file:
             self._file.close()
 
-    def __enter__(self) -> H5MDWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -202,7 +206,7 @@ class H5MDWriter:
 
     @staticmethod
     def extend(path: str | Path, frames: int) -> None:
-        """Make room for ``frames`` frames in all, for a run that goes on; nothing is done where the length fits. Atomic.
+        """Make room for ``frames`` frames in all, for a run that goes on. Atomic; nothing is done where they fit.
 
         Raises:
             InputError: not a trajectory of jaxelyte, or it holds more frames than that.
@@ -210,60 +214,11 @@ class H5MDWriter:
         _resize(Path(path), frames, cut=False)
 
 
-def read_h5md(path: str | Path) -> Trajectory:
-    """Open an H5MD file whose species are atomic numbers, positions in Å.
-
-    Contiguous datasets are memory mapped. Frames at the end that were never written are left out.
-
-    Raises:
-        InputError: not an H5MD file, units other than Å, or species that are no atomic numbers.
-    """
-    path = Path(path)
-    try:
-        file = h5py.File(path, "r", locking=False)
-    except OSError as error:
-        raise InputError(f"{path} is not a readable HDF5 file: {error}") from error
-    mapped = False
-    try:
-        if "particles" not in file or not len(file["particles"]):
-            raise InputError(f"{path} is not an H5MD trajectory: it has no group 'particles'")
-        groups = [file["particles"][name] for name in sorted(file["particles"])]
-        _check_readable(path, groups)
-        position = [group["position/value"] for group in groups]
-        moving = all("velocity" in group for group in groups)
-        velocity = [group["velocity/value"] for group in groups] if moving else []
-        mapped = all(data.id.get_offset() is not None for data in (*position, *velocity))
-        steps = np.asarray(groups[0]["position/step"])
-        written = int(np.argmin(steps >= 0)) if np.any(steps < 0) else len(steps)
-        time = groups[0]["position/time"] if "time" in groups[0]["position"] else None
-        numbers = np.array([np.asarray(group["species"]) for group in groups], np.int32)
-        cells, pbc = _read_cells(groups, len(steps))
-
-        def lazy(datasets: list[Any]) -> Any:
-            parts = [_memory_map(path, data) for data in datasets] if mapped else datasets
-            return parts[0][:, None] if mapped and len(parts) == 1 else ReplicaStack(parts)
-
-        trajectory = Trajectory(
-            positions=lazy(position),
-            numbers=numbers,
-            masses=_read_masses(groups, numbers),
-            cells=cells,
-            pbc=pbc,
-            steps=steps,
-            times=np.full(len(steps), np.nan) if time is None else np.asarray(time, np.float64),
-            velocities=lazy(velocity) if moving else None,
-        )
-        return trajectory.first(written)
-    finally:
-        if mapped or "position" not in locals():
-            file.close()
-
-
 def _series(header: Header) -> tuple[str, ...]:
     return ("position", "velocity") if header.velocities else ("position",)
 
 
-def _write_atomically(path: Path, header: Header, source: h5py.File | None) -> None:
+def _write_atomically(path: Path, header: Header, source: Node | None) -> None:
     """Make a file beside ``path``, copy the frames of ``source`` into it, and put it in the place of ``path``."""
     temporary = path.with_name(path.name + ".tmp")
     try:
@@ -277,7 +232,7 @@ def _write_atomically(path: Path, header: Header, source: h5py.File | None) -> N
         raise InputError(f"cannot write {path}: {error}; check the folder and the free space") from error
 
 
-def _write_structure(file: h5py.File, header: Header) -> None:
+def _write_structure(file: Node, header: Header) -> None:
     about = file.create_group("h5md")
     about.attrs["version"] = np.array([1, 1], np.int32)
     about.create_group("author").attrs["name"] = CREATOR
@@ -300,7 +255,7 @@ def _group_names(replicas: int) -> list[str]:
     return ["all"] if replicas == 1 else [f"replica_{r:0{digits}d}" for r in range(replicas)]
 
 
-def _write_particles(group: h5py.Group, header: Header, replica: int) -> None:
+def _write_particles(group: Node, header: Header, replica: int) -> None:
     from ase.data import chemical_symbols
 
     numbers = header.numbers[replica]
@@ -331,11 +286,11 @@ def _write_particles(group: h5py.Group, header: Header, replica: int) -> None:
         group["box/edges/time"] = group["position/time"]
 
 
-def _constant(group: h5py.Group, name: str, values: np.ndarray, dtype: Any) -> h5py.Dataset:
+def _constant(group: Node, name: str, values: np.ndarray, dtype: Any) -> Node:
     return group.create_dataset(name, data=np.asarray(values), dtype=dtype, track_times=False)
 
 
-def _allocate(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype) -> h5py.Dataset:
+def _allocate(group: Node, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Node:
     """A contiguous dataset with its space reserved now; the file stays sparse until it is written."""
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_layout(h5py.h5d.CONTIGUOUS)
@@ -347,12 +302,12 @@ def _allocate(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dt
     return h5py.Dataset(identifier)
 
 
-def _read_header(file: h5py.File) -> Header:
-    settings = file["parameters/jaxelyte"] if "parameters/jaxelyte" in file else None
+def _read_header(file: Node) -> Header:
+    settings = file.get("parameters/jaxelyte")
     if settings is None or "particles" not in file:
         raise InputError(f"{file.filename} is not a trajectory that jaxelyte wrote; only those can be continued")
     groups = [file["particles"][name] for name in sorted(file["particles"])]
-    cells, pbc = _read_cells(groups, 1)
+    cells, pbc = read_cells(groups, 1)
     position = groups[0]["position/value"]
     return Header(
         numbers=np.array([np.asarray(group["species"]) for group in groups], np.int32),
@@ -385,7 +340,7 @@ def _resize(path: Path, frames: int, *, cut: bool) -> None:
         _write_atomically(path, header._replace(frames=frames), writer._file)
 
 
-def _copy_frames(source: h5py.File, target: h5py.File, header: Header) -> None:
+def _copy_frames(source: Node, target: Node, header: Header) -> None:
     """Copy the frames that both files have room for, as many at a time as 64 MB hold."""
     for name in target["particles"]:
         for series in _series(header):
@@ -400,52 +355,3 @@ def _copy_frames(source: h5py.File, target: h5py.File, header: Header) -> None:
                 new["value"][where] = old["value"][where]
             new["time"][:written] = old["time"][:written]
             new["step"][:written] = steps[:written]
-
-
-def _memory_map(path: Path, data: h5py.Dataset) -> np.ndarray:
-    if data.size == 0:
-        return np.empty(data.shape, data.dtype)
-    return np.memmap(path, dtype=data.dtype, mode="r", offset=data.id.get_offset(), shape=data.shape)
-
-
-def _check_readable(path: Path, groups: list[h5py.Group]) -> None:
-    for group in groups:
-        if "position" not in group or "species" not in group:
-            raise InputError(
-                f"{group.name} of {path} lacks positions or species; give a topology to read it through MDAnalysis"
-            )
-        unit = group["position/value"].attrs.get("unit", "Angstrom")
-        if unit not in ("Angstrom", "angstrom", "A"):
-            raise InputError(f"positions of {path} are in {unit!r}, only Angstrom is read; convert the file")
-        species = np.asarray(group["species"])
-        if species.ndim != 1 or species.min(initial=1) < 1 or species.max(initial=1) > 118:
-            raise InputError(f"species of {path} are not atomic numbers; give a topology to read it through MDAnalysis")
-
-
-def _read_masses(groups: list[h5py.Group], numbers: np.ndarray) -> np.ndarray:
-    from ase.data import atomic_masses
-
-    return np.array([
-        np.asarray(group["mass"], np.float64) if "mass" in group else atomic_masses[numbers[r]]
-        for r, group in enumerate(groups)
-    ])
-
-
-def _read_cells(groups: list[h5py.Group], frames: int) -> tuple[np.ndarray, tuple[bool, bool, bool]]:
-    """Cells (replicas, 3, 3), or (frames, replicas, 3, 3) where they change; and the periodic directions."""
-    boundary = np.atleast_1d(groups[0]["box"].attrs["boundary"])
-    pbc = tuple((b.decode() if isinstance(b, bytes) else str(b)) == "periodic" for b in boundary)
-    several = []
-    for group in groups:
-        box = group["box"]
-        edges = np.zeros((1, 3, 3))
-        if "edges" in box:
-            node = box["edges"]
-            edges = np.asarray(node["value"][:frames] if isinstance(node, h5py.Group) else node[...], np.float64)
-            edges = edges if isinstance(node, h5py.Group) else edges[None]
-        if edges.ndim == 2:
-            edges = edges[:, :, None] * np.eye(3)
-        several.append(edges)
-    cells = np.stack(np.broadcast_arrays(*several), axis=1)
-    constant = len(cells) == 1 or bool(np.all(cells == cells[0]))
-    return (cells[0] if constant else cells), pbc  # pyright: ignore[reportReturnType]

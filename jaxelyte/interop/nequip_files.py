@@ -223,7 +223,9 @@ def state_of(potential: NequIPPotential) -> tuple[dict[str, Any], dict[str, np.n
         if config.zbl:
             buffers["model.func.pair_potential._qqr2exesquare"] = zbl_prefactor(float(flat["scale"]))
         options["default_dtype"] = str(dtype)
-        order = (*names.values(), *buffers)
+        order = tuple(dict.fromkeys((*names.values(), *buffers)))
+        if not flat["shift"]:
+            buffers["shift_by"] = np.zeros(0, dtype)  # how nequip writes "no shift"
     values = {names[path]: _narrow(value, dtype) for path, value in flat.items()}
     return options, {name: buffers[name] if name in buffers else values[name] for name in order}
 

@@ -13,6 +13,7 @@ The tree is a dictionary of dictionaries:
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -66,13 +67,14 @@ def init_parameters(config: NequIP, key: Array, species: Any = None) -> tuple[Ne
     check_symbols(config.type_names)
     shapes, tree = jax.tree.flatten(parameter_shapes(config), is_leaf=lambda x: isinstance(x, tuple))
     dtype = jax.dtypes.canonicalize_dtype(np.float64)
-    keys = jax.random.split(key, len(shapes))
-    arrays = [jax.random.normal(k, shape, dtype) for k, shape in zip(keys, shapes, strict=True)]
-    params = jax.tree.unflatten(tree, arrays)
+    # One draw, cut up on the host: an eager draw for every shape would compile as many programs.
+    sizes = [math.prod(shape) for shape in shapes]
+    parts = np.split(np.asarray(jax.random.normal(key, (sum(sizes),), dtype)), np.cumsum(sizes)[:-1])
+    params = jax.tree.unflatten(tree, [jnp.asarray(x.reshape(s)) for x, s in zip(parts, shapes, strict=True)])
     number = len(config.type_names)
-    params["radial_basis"]["bessel_weights"] = jnp.arange(1, config.num_basis + 1, dtype=dtype) * np.pi
-    params |= {"scales": jnp.ones(number, dtype), "shifts": jnp.zeros(number, dtype)}
-    return config, params | {"scale": jnp.ones((), dtype), "shift": jnp.zeros((), dtype)}
+    params["radial_basis"]["bessel_weights"] = jnp.asarray(np.arange(1, config.num_basis + 1) * np.pi, dtype)
+    params |= {"scales": jnp.asarray(np.ones(number), dtype), "shifts": jnp.asarray(np.zeros(number), dtype)}
+    return config, params | {"scale": jnp.asarray(1.0, dtype), "shift": jnp.asarray(0.0, dtype)}
 
 
 def check_symbols(names: tuple[str, ...]) -> None:

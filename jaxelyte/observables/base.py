@@ -19,7 +19,7 @@ class Observable:
 
     1. ``prepare(systems)`` on the host, once: fixes what must be static for these systems (sizes, indices, images);
     2. ``init(system)`` gives zero accumulators, ``update(acc, system)`` adds one sample, inside jit;
-    3. ``result(blocks, system)`` on the host turns the accumulators of many stretches of the run into values and errors.
+    3. ``result(blocks, system)`` on the host turns the accumulators of many stretches into values and errors.
 
     Accumulators are additive: the sum of those of two stretches is that of both together. Whoever drives an observable
     may therefore merge neighbouring stretches, and stores integers as int64 and floats as float64 beyond the device.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -96,7 +97,7 @@ def warn_if_short(estimate: BlockError, *, blocks: int, replicas: int, what: str
         return
     used = estimate.error > 0
     open_fraction = float(np.mean(~estimate.converged[used])) if np.any(used) else 0.0
-    if open_fraction > 0.2:
+    if open_fraction > 0.5:
         worst = float(np.median(estimate.inefficiency[used]))
         warnings.warn(
             f"{what}: the standard error still grows with the block length in {open_fraction:.0%} of the values "
@@ -119,7 +120,7 @@ def group_blocks(totals: np.ndarray, groups: int) -> np.ndarray:
     blocks, replicas = totals.shape[:2]
     per_replica = max(1, min(blocks, groups // replicas))
     bounds = np.linspace(0, blocks, per_replica + 1).astype(int)
-    sums = [totals[a:b].sum(axis=0) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    sums = [totals[a:b].sum(axis=0) for a, b in pairwise(bounds)]
     return np.concatenate(sums)
 
 

@@ -44,6 +44,10 @@ class Potential:
         """
         raise NotImplementedError(f"{type(self).__name__} does not define interaction(system, neighbors)")
 
+    def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
+        """`interaction` of replicas, which are a leading axis of all arrays; a hook for terms that batch better."""
+        return jax.vmap(self.interaction)(systems, neighbors)
+
     def reference(self, system: System) -> Scalar:
         """Constant reference energy in eV: a function of the species alone."""
         return jnp.zeros((), system.positions.dtype)
@@ -103,6 +107,10 @@ class Sum(Potential):
         energies = [term.interaction(system, neighbors) for term in self.terms]
         return sum(energies[1:], energies[0])
 
+    def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
+        energies = [term.batch_interaction(systems, neighbors) for term in self.terms]
+        return sum(energies[1:], energies[0])
+
     def reference(self, system: System) -> Scalar:
         energies = [term.reference(system) for term in self.terms]
         return sum(energies[1:], energies[0])
@@ -133,6 +141,10 @@ class Scaled(Potential):
         energy = self.potential.interaction(system, neighbors)
         return _like(self.factor, energy) * energy
 
+    def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
+        energies = self.potential.batch_interaction(systems, neighbors)
+        return _like(self.factor, energies) * energies
+
     def reference(self, system: System) -> Scalar:
         energy = self.potential.reference(system)
         return _like(self.factor, energy) * energy
@@ -162,6 +174,11 @@ class Mix(Potential):
     def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
         u0 = self.initial.interaction(system, neighbors)
         u1 = self.final.interaction(system, neighbors)
+        return u0 + _like(self.lam, u0) * (u1 - u0)
+
+    def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
+        u0 = self.initial.batch_interaction(systems, neighbors)
+        u1 = self.final.batch_interaction(systems, neighbors)
         return u0 + _like(self.lam, u0) * (u1 - u0)
 
     def reference(self, system: System) -> Scalar:

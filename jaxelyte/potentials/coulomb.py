@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from jaxelyte.arrays import HashableArray
@@ -92,7 +93,7 @@ class ScreenedCoulomb(Potential):
     method: str = struct.field(pytree_node=False, default="auto", kw_only=True)
     tolerance: float = struct.field(pytree_node=False, default=1e-4, kw_only=True)
     # Shadows the property of the base class, with the same meaning once a value is given.
-    cutoff: float | None = struct.field(pytree_node=False, default=None, kw_only=True)  # pyright: ignore
+    cutoff: float | None = struct.field(pytree_node=False, default=None, kw_only=True)  # pyright: ignore[reportIncompatibleMethodOverride]
     exclusions: Any = struct.field(pytree_node=False, default=None, kw_only=True)
     exclusion_scales: Any = struct.field(pytree_node=False, default=None, kw_only=True)
     rf_permittivity: float = struct.field(pytree_node=False, default=78.3, kw_only=True)
@@ -184,7 +185,7 @@ class ScreenedCoulomb(Potential):
         Warns:
             UserWarning: the periodic cell has a net charge, which a uniform background neutralises.
         """
-        if isinstance(system.positions, jax.core.Tracer) or isinstance(self.charges, jax.core.Tracer):
+        if isinstance(system.positions, Tracer) or isinstance(self.charges, Tracer):
             raise InputError(
                 "a ScreenedCoulomb is used inside jit or grad before it was prepared; call "
                 "potential = potential.prepare(system) once, outside"
@@ -196,7 +197,7 @@ class ScreenedCoulomb(Potential):
         else:
             charged = count_members(system, self.numbers)
         if method in ("cutoff", "reaction-field", "direct"):
-            return self.replace(plan=CoulombPlan(method, charged))
+            return replace(self, plan=CoulombPlan(method, charged))
         charges = np.asarray(self._charges(system), np.float64)
         cell = np.asarray(system.cell, np.float64)
         scale = float(self._scale(system.positions.dtype))
@@ -205,7 +206,7 @@ class ScreenedCoulomb(Potential):
         content = Content(charged, scale * square, scale**2 * (float(np.sum(charges**4)) or 1.0))
         split = plan_split(cell, content, float(self.tolerance), method, self.cutoff)
         self._state_net_charge(charges, cell, split.alpha)
-        return self.replace(plan=CoulombPlan("ewald" if split.mesh is None else "p3m", charged, split))
+        return replace(self, plan=CoulombPlan("ewald" if split.mesh is None else "p3m", charged, split))
 
     def _state_net_charge(self, charges: np.ndarray, cell: np.ndarray, alpha: float) -> None:
         net = float(np.sum(charges))
@@ -217,9 +218,9 @@ class ScreenedCoulomb(Potential):
         background = -math.pi * net**2 / (2.0 * alpha**2 * volume) * scale
         itself = -2.837297479 * net**2 / (2.0 * length) * scale
         warnings.warn(
-            f"the cell has a net charge of {net:+.6g} e; a uniform background neutralises it (background term of the "
-            f"sum {background:.6g} eV; a cubic cell of this volume holds a point charge {net:+.6g} e at {itself:.6g} eV "
-            "with its own images)",
+            f"the cell has a net charge of {net:+.6g} e; a uniform background neutralises it (its term in the sum "
+            f"is {background:.6g} eV; a point charge of {net:+.6g} e alone in a cubic cell of this volume would have "
+            f"{itself:.6g} eV with its images)",
             UserWarning,
             stacklevel=3,
         )

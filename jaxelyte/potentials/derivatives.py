@@ -42,6 +42,18 @@ def energy_and_forces(potential: Potential, system: System, neighbors: Neighbors
     return EnergyForces(value, -gradient)
 
 
+def batch_energy_and_forces(potential: Potential, systems: System, neighbors: Neighbors) -> EnergyForces:
+    """`energy_and_forces` of replicas: energies (replicas,) in eV, forces (replicas, atoms, 3) in eV/Å."""
+
+    def total(positions: Float[Array, "replicas atoms 3"]) -> tuple[Scalar, Float[Array, " replicas"]]:
+        energies = potential.batch_interaction(systems.replace(positions=positions), neighbors)
+        # Replicas do not interact, so the gradient of the sum is that of each.
+        return jnp.sum(energies), energies
+
+    gradient, energies = jax.grad(total, has_aux=True)(systems.positions)
+    return EnergyForces(energies, -gradient)
+
+
 def energy_forces_stress(potential: Potential, system: System, neighbors: Neighbors) -> EnergyForcesStress:
     """Interaction energy, forces and stress in one backward pass; the stress needs a fully periodic cell."""
 

@@ -30,9 +30,7 @@ def real_term(square: Float[Array, "*pairs"], alpha: float, cutoff: float) -> Fl
     return erfc(alpha * r) / r - math.erfc(alpha * cutoff) / cutoff
 
 
-def self_energy(
-    charges: Float[Array, " charged"], volume: Scalar, alpha: float, cutoff: float
-) -> Scalar:
+def self_energy(charges: Float[Array, " charged"], volume: Scalar, alpha: float, cutoff: float) -> Scalar:
     """Self term, cut-off constant and neutralising background, in e²/Å units of the splitting."""
     square = jnp.sum(charges**2)
     constant = alpha / math.sqrt(math.pi) + 0.5 * math.erfc(alpha * cutoff) / cutoff

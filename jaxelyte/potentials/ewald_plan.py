@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,9 +30,12 @@ from jaxelyte.neighbors.search import image_offsets
 from jaxelyte.potentials.p3m import ORDER
 from jaxelyte.system import perpendicular_widths
 
-PAIR_COST, LIST_COST, PHASE_COST, MESH_COST, SPREAD_COST = 20.0, 40.0, 2.5, 30.0, 4.0
+PAIR_COST, LIST_COST, PHASE_COST, MESH_COST, SPREAD_COST = 25.0, 60.0, 3.5, 55.0, 6.0
 """Nanoseconds, forces included, of: a pair in the all-pairs sum; an entry of a neighbour list; a charge times a
-k-vector; a mesh point; a charge times a node of the B-spline. Measured on one CPU core; only their ratios matter."""
+k-vector; a mesh point; a charge times a node of the B-spline. Measured on two CPU cores; only their ratios matter."""
+
+MESH_START = 3.0e5
+"""Nanoseconds that a mesh costs however small it is (transforms)."""
 
 LARGEST_DIRECT = 4.0e7
 """Charges times k-vectors above which the direct sum is not even considered: its phases would fill the memory."""
@@ -155,9 +159,7 @@ def _reciprocal(cell: np.ndarray) -> np.ndarray:
     return 2.0 * math.pi * np.linalg.inv(cell).T
 
 
-def plan_split(
-    cell: np.ndarray, content: Content, tolerance: float, method: str, cutoff: float | None
-) -> SplitPlan:
+def plan_split(cell: np.ndarray, content: Content, tolerance: float, method: str, cutoff: float | None) -> SplitPlan:
     """Cheapest parameters whose estimated force error stays below the tolerance.
 
     Args:
@@ -230,7 +232,7 @@ def _direct_plan(
     kmax = np.maximum(np.floor(k * np.linalg.norm(cell, axis=1) / (2.0 * math.pi)), 1).astype(int)
     phases = content.count * (kmax[0] + 1) * (2 * kmax[1] + 1) * (2 * kmax[2] + 1)
     cost = pair_cost + PHASE_COST * float(phases) * (1.0 if phases < LARGEST_DIRECT else 100.0)
-    return SplitPlan(alpha, cutoff, tuple(int(n) for n in kmax), None, offsets, tolerance / 2, cost)
+    return SplitPlan(alpha, cutoff, _triple(kmax), None, offsets, tolerance / 2, cost)
 
 
 def _refine_direct(cell: np.ndarray, content: Content, plan: SplitPlan) -> SplitPlan | None:
@@ -243,7 +245,7 @@ def _refine_direct(cell: np.ndarray, content: Content, plan: SplitPlan) -> Split
             return SplitPlan(plan.alpha, plan.cutoff, kmax, None, plan.offsets, total, plan.cost)
         # Extend the axis whose first omitted plane is nearest to the origin.
         nearest = int(np.argmin((np.array(kmax) + 1) / np.linalg.norm(cell, axis=1)))
-        kmax = tuple(n + (axis == nearest) for axis, n in enumerate(kmax))
+        kmax = _triple(n + (axis == nearest) for axis, n in enumerate(kmax))
     return None
 
 
@@ -256,7 +258,7 @@ def _mesh_plan(
     scale = content.square * math.sqrt(alpha / (content.count * volume)) * alpha
     spacing = (max(tolerance / 2 / scale, 1e-12) / 2.0) ** (1.0 / ORDER) * 1.6 / alpha
     mesh = mesh_shape(cell, spacing)
-    cost = pair_cost + MESH_COST * float(np.prod(mesh)) + SPREAD_COST * content.count * ORDER**3 * 3
+    cost = pair_cost + MESH_START + MESH_COST * float(np.prod(mesh)) + SPREAD_COST * content.count * 3 * ORDER**3
     return SplitPlan(alpha, cutoff, None, mesh, offsets, tolerance / 2, cost)
 
 
@@ -273,6 +275,11 @@ def _refine_mesh(cell: np.ndarray, content: Content, plan: SplitPlan) -> SplitPl
             return SplitPlan(plan.alpha, plan.cutoff, None, mesh, plan.offsets, total, plan.cost)
         spacing *= min(0.92, (plan.error / error) ** (1.0 / ORDER))
     return None
+
+
+def _triple(values: Iterable[int]) -> tuple[int, int, int]:
+    a, b, c = (int(v) for v in values)
+    return a, b, c
 
 
 def mesh_shape(cell: np.ndarray, spacing: float) -> tuple[int, int, int]:

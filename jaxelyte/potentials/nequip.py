@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -63,6 +64,22 @@ class NequIPPotential(Potential):
 
     def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
         return jnp.sum(self._interactions(system, neighbors))
+
+    def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
+        """The replicas as one graph without edges between them: faster than ``vmap``, whose extra axis costs layouts."""
+        found = neighbors.get(self.requirements()[0])
+        replicas, atoms = systems.numbers.shape
+        offset = (atoms * jnp.arange(replicas, dtype=found.index.dtype))[:, None, None]
+        index = jnp.where(found.mask, found.index + offset, replicas * atoms)
+        vectors = jax.vmap(lambda lists, system: lists.vectors(system))(found, systems)
+        flat = [x.reshape(replicas * atoms, *x.shape[2:]) for x in (self._types(systems), vectors, index, found.mask)]
+        energies = atomic_energies(self.config, self._params(systems), *flat).reshape(replicas, atoms)
+        if self.config.zbl:
+            zbl = partial(
+                zbl_atomic_energies, cutoff=self.config.r_max, power=self.config.polynomial_cutoff_p
+            )
+            energies = energies + jax.vmap(zbl)(systems, found)
+        return jnp.sum(jnp.where(systems.mask, energies, jnp.zeros_like(energies)), axis=-1)
 
     def reference(self, system: System) -> Scalar:
         params = self._params(system)

@@ -13,7 +13,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Array
+from jaxtyping import Array, Float
 
 from jaxelyte.potentials.base import Scalar
 from jaxelyte.potentials.geometry import inverse_rows
@@ -61,4 +61,3 @@ def mesh_energy(
     power = density.real**2 + density.imag**2
     volume = jnp.abs(jnp.linalg.det(cell))
     return jnp.sum(jnp.asarray(planes, dtype) * kernel * power) / volume
-

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from numpy.typing import ArrayLike
 
 from jaxelyte.arrays import HashableArray
@@ -29,16 +30,13 @@ def index_table(values: ArrayLike | HashableArray, width: int, name: str) -> Has
         raise InputError(f"{name} must have shape (rows, {width}) but has {array.shape}")
     whole = array.astype(np.int32)
     if np.any(whole != array) or np.any(whole < 0):
-        raise InputError(f"{name} must hold atom indices, whole numbers from 0; row {_first(whole != array, whole < 0)} does not")
+        row = int(np.argmax(np.any((whole != array) | (whole < 0), axis=1)))
+        raise InputError(f"{name} row {row} is {array[row].tolist()}; it must hold atom indices, whole numbers from 0")
     ordered = np.sort(whole, axis=1)
     twice = np.any(ordered[:, 1:] == ordered[:, :-1], axis=1)
     if np.any(twice):
         raise InputError(f"{name} row {int(np.argmax(twice))} names an atom twice: {whole[np.argmax(twice)].tolist()}")
     return HashableArray(whole)
-
-
-def _first(*conditions: np.ndarray) -> int:
-    return int(np.argmax(np.any(np.logical_or(*conditions), axis=1)))
 
 
 def check_indices(table: HashableArray | None, system: System, name: str) -> None:
@@ -60,6 +58,6 @@ def as_leaf(value: Any) -> Any:
 
 def concrete(value: Any) -> np.ndarray | None:
     """The value of a leaf as float64, or None where it is traced or a placeholder and has none."""
-    if isinstance(value, jax.core.Tracer) or not isinstance(value, jax.Array | np.ndarray | float | int):
+    if isinstance(value, Tracer) or not isinstance(value, jax.Array | np.ndarray | float | int):
         return None
     return np.asarray(value, np.float64)

@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxelyte.neighbors.loop import ListPlan, ListState, current_lists, overflowed, update_lists
 from jaxelyte.observables.base import Observable
 from jaxelyte.potentials.base import Potential
-from jaxelyte.potentials.derivatives import energy_and_forces
+from jaxelyte.potentials.derivatives import batch_energy_and_forces
 from jaxelyte.simulate.integrators.base import Integrator, Particles, kinetic_energy
 from jaxelyte.system import System
 
@@ -151,7 +151,7 @@ def _step(
     now = systems.replace(positions=particles.positions)
     lists = update_lists(plan, state.lists, now)
     neighbors, lists = current_lists(plan, lists, now)
-    energy, forces = jax.vmap(partial(energy_and_forces, potential))(now, neighbors)
+    energy, forces = batch_energy_and_forces(potential, now, neighbors)
     particles = particles.replace(energy=energy, forces=forces)
     particles = jax.vmap(lambda p: integrator.after(p, dt))(particles)
     finite = jnp.isfinite(energy) & jnp.all(jnp.isfinite(forces), axis=(1, 2))

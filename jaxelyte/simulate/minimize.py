@@ -22,7 +22,7 @@ from jaxelyte.neighbors.loop import (
     update_lists,
 )
 from jaxelyte.potentials.base import Potential
-from jaxelyte.potentials.derivatives import energy_and_forces
+from jaxelyte.potentials.derivatives import batch_energy_and_forces
 from jaxelyte.simulate.start import batch_systems, prepare_potential
 from jaxelyte.system import System
 
@@ -92,7 +92,7 @@ def _descend(plan: ListPlan, steps: int, potential: Potential, systems: System, 
         now = systems.replace(positions=positions)
         lists = update_lists(plan, lists, now)
         neighbors, lists = current_lists(plan, lists, now)
-        _, forces = jax.vmap(partial(energy_and_forces, potential))(now, neighbors)
+        _, forces = batch_energy_and_forces(potential, now, neighbors)
         return forces, jnp.sqrt(jnp.max(jnp.sum(forces**2, axis=-1))), lists
 
     def going(s: _Fire) -> Array:

@@ -110,9 +110,7 @@ def simulate(
 
     systems = batch_systems(atoms, replicas)
     prepared = prepare_potential(potential, systems)
-    for observable in named.values():
-        for number in range(systems.positions.shape[0]):
-            observable.validate(jax.tree.map(lambda x, r=number: x[r], systems))
+    named = {name: observable.prepare(systems) for name, observable in named.items()}
     momentum_conserved = prepared.translation_invariant
     settings = Settings(
         integrator=make_integrator(ensemble, systems.positions.shape[1], momentum_conserved=momentum_conserved),

@@ -21,7 +21,7 @@ from jaxelyte.errors import InputError
 from jaxelyte.simulate import NVE, load_run, simulate
 
 FILES = ("trajectory.h5", "trajectory.extxyz", "log.csv", "checkpoint.npz", "observables/rdf.json")
-SCRIPT = Path(__file__).with_name("killed_run.py")
+SCRIPT = Path(__file__).parents[1] / "killed_run.py"
 ROOT = Path(__file__).parents[2]
 
 

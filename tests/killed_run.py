@@ -19,11 +19,12 @@ from jaxelyte.observables import RDF  # noqa: E402
 from jaxelyte.simulate import NVT, simulate  # noqa: E402
 from jaxelyte.simulate.runner import Runner  # noqa: E402
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
 from toys import Argon  # noqa: E402
 
 
 def run(folder: Path, steps: int, thermostat: str = "langevin") -> None:
+    """The run of the tests: two replicas, an observable, every kind of file."""
     atoms = bulk("Ar", "fcc", a=5.6, cubic=True).repeat(3)
     simulate(
         Argon(exact=True),
@@ -46,6 +47,7 @@ def run(folder: Path, steps: int, thermostat: str = "langevin") -> None:
 
 
 def pause_after_checkpoints(seconds: float) -> None:
+    """Slow the run down where it can be killed."""
     original = Runner.checkpoint
 
     def checkpoint(self: Runner) -> None:

@@ -1,0 +1,117 @@
+"""Reading H5MD trajectories, by memory map where the file allows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from jaxelyte.errors import InputError
+from jaxelyte.trajectory import ReplicaStack, Trajectory
+
+Node = Any
+"""A file, group or dataset of HDF5: which of them a name stands for is known at run time only."""
+
+
+def read_h5md(path: str | Path) -> Trajectory:
+    """Open an H5MD file whose species are atomic numbers, positions in Å.
+
+    Contiguous datasets are memory mapped. Frames at the end that were never written are left out.
+
+    Raises:
+        InputError: not an H5MD file, units other than Å, or species that are no atomic numbers.
+    """
+    path = Path(path)
+    try:
+        file: Node = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise InputError(f"{path} is not a readable HDF5 file: {error}") from error
+    kept_open = False
+    try:
+        if "particles" not in file or not len(file["particles"]):
+            raise InputError(f"{path} is not an H5MD trajectory: it has no group 'particles'")
+        groups = [file["particles"][name] for name in sorted(file["particles"])]
+        _check_readable(path, groups)
+        position = [group["position/value"] for group in groups]
+        moving = all("velocity" in group for group in groups)
+        velocity = [group["velocity/value"] for group in groups] if moving else []
+        mapped = all(data.id.get_offset() is not None for data in (*position, *velocity))
+        # Compressed or chunked data cannot be mapped; the file then stays open behind the trajectory.
+        kept_open = not mapped
+        steps = np.asarray(groups[0]["position/step"])
+        written = int(np.argmin(steps >= 0)) if np.any(steps < 0) else len(steps)
+        time = groups[0]["position/time"] if "time" in groups[0]["position"] else None
+        numbers = np.array([np.asarray(group["species"]) for group in groups], np.int32)
+        cells, pbc = read_cells(groups, len(steps))
+
+        def lazy(datasets: list[Any]) -> Any:
+            parts = [_memory_map(path, data) for data in datasets] if mapped else datasets
+            return parts[0][:, None] if mapped and len(parts) == 1 else ReplicaStack(parts)
+
+        trajectory = Trajectory(
+            positions=lazy(position),
+            numbers=numbers,
+            masses=_read_masses(groups, numbers),
+            cells=cells,
+            pbc=pbc,
+            steps=steps,
+            times=np.full(len(steps), np.nan) if time is None else np.asarray(time, np.float64),
+            velocities=lazy(velocity) if moving else None,
+        )
+        return trajectory.first(written)
+    finally:
+        if not kept_open:
+            file.close()
+
+
+def _memory_map(path: Path, data: Node) -> np.ndarray:
+    if data.size == 0:
+        return np.empty(data.shape, data.dtype)
+    return np.memmap(path, dtype=data.dtype, mode="r", offset=data.id.get_offset(), shape=data.shape)
+
+
+def _check_readable(path: Path, groups: list[Node]) -> None:
+    for group in groups:
+        if "position" not in group or "species" not in group:
+            raise InputError(
+                f"{group.name} of {path} lacks positions or species; give a topology to read it through MDAnalysis"
+            )
+        unit = group["position/value"].attrs.get("unit", "Angstrom")
+        if unit not in ("Angstrom", "angstrom", "A"):
+            raise InputError(f"positions of {path} are in {unit!r}, only Angstrom is read; convert the file")
+        species = np.asarray(group["species"])
+        if species.ndim != 1 or species.min(initial=1) < 1 or species.max(initial=1) > 118:
+            raise InputError(f"species of {path} are not atomic numbers; give a topology to read it through MDAnalysis")
+
+
+def _read_masses(groups: list[Node], numbers: np.ndarray) -> np.ndarray:
+    from ase.data import atomic_masses
+
+    return np.array(
+        [
+            np.asarray(group["mass"], np.float64) if "mass" in group else atomic_masses[numbers[r]]
+            for r, group in enumerate(groups)
+        ]
+    )
+
+
+def read_cells(groups: list[Node], frames: int) -> tuple[np.ndarray, tuple[bool, bool, bool]]:
+    """Cells (replicas, 3, 3), or (frames, replicas, 3, 3) where they change; and the periodic directions."""
+    boundary = np.atleast_1d(np.asarray(groups[0]["box"].attrs["boundary"]))
+    pbc = tuple((b.decode() if isinstance(b, bytes) else str(b)) == "periodic" for b in boundary)
+    several = []
+    for group in groups:
+        box = group["box"]
+        edges = np.zeros((1, 3, 3))
+        if "edges" in box:
+            node = box["edges"]
+            edges = np.asarray(node["value"][:frames] if isinstance(node, h5py.Group) else node[...], np.float64)
+            edges = edges if isinstance(node, h5py.Group) else edges[None]
+        if edges.ndim == 2:
+            edges = edges[:, :, None] * np.eye(3)
+        several.append(edges)
+    cells = np.stack(np.broadcast_arrays(*several), axis=1)
+    constant = len(cells) == 1 or bool(np.all(cells == cells[0]))
+    return (cells[0] if constant else cells), pbc  # pyright: ignore[reportReturnType]

@@ -1,0 +1,297 @@
+"""Curves with error bars, as results of observables."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxelyte.errors import InputError
+from jaxelyte.observables.blocks import jackknife
+
+Pair = tuple[str, str]
+
+SMOOTHING = 0.1
+"""Å, width of the Gaussian that tells peaks from noise; positions and heights come from the curve as it is."""
+
+
+class Feature(NamedTuple):
+    """A maximum or minimum of a curve with standard errors; position in Å."""
+
+    position: float
+    position_error: float
+    height: float
+    height_error: float
+
+    def __str__(self) -> str:
+        return f"{self.height:.3f} ± {self.height_error:.3f} at {self.position:.3f} ± {self.position_error:.3f} Å"
+
+
+@dataclass(frozen=True)
+class RDFResult:
+    """Radial distribution functions g_ab(r) of one or several pairs of species.
+
+    Arrays are of shape (bins,) where there is one pair, else (pairs, bins); ``result["Li", "Cl"]`` picks a pair.
+
+    Attributes:
+        pairs: pairs of chemical symbols (centre, neighbour).
+        edges: (bins + 1,), Å.
+        g: radial distribution function, dimensionless.
+        error: its standard error; NaN where the run is too short for one.
+        coordination: neighbours b around one a, within the upper edge of each bin.
+        coordination_error: its standard error.
+        samples: configurations that were averaged, all replicas together.
+        replicas: independent replicas.
+        density: (pairs,), mean number density of b around an a, 1/Å³ (without the centre itself).
+        stretches: (stretches, pairs, bins), g of a few long stretches of the run, for the errors of derived quantities.
+    """
+
+    pairs: tuple[Pair, ...]
+    edges: np.ndarray
+    g: np.ndarray
+    error: np.ndarray
+    coordination: np.ndarray
+    coordination_error: np.ndarray
+    samples: int
+    replicas: int
+    density: np.ndarray
+    stretches: np.ndarray = field(repr=False)
+
+    @property
+    def r(self) -> np.ndarray:
+        """Centres of the bins, Å."""
+        return 0.5 * (self.edges[1:] + self.edges[:-1])
+
+    @property
+    def value(self) -> np.ndarray:
+        """The same as ``g``."""
+        return self.g
+
+    def __getitem__(self, pair: Pair | str | int) -> RDFResult:
+        """The result of one pair: ``result["Li", "Cl"]``, ``result["Li-Cl"]`` or by number.
+
+        The order of the pair matters for the coordination number only; g is symmetric, so a pair stored the other way
+        round is found too, with the coordination number rescaled.
+
+        Raises:
+            KeyError: the pair is not in the result.
+        """
+        if isinstance(pair, int):
+            return self._pick(pair)
+        wanted = tuple(pair.split("-")) if isinstance(pair, str) else tuple(pair)
+        if wanted in self.pairs:
+            return self._pick(self.pairs.index(wanted))  # pyright: ignore[reportArgumentType]
+        names = ", ".join("-".join(p) for p in self.pairs)
+        turned = wanted[::-1]
+        if turned in self.pairs:
+            raise KeyError(
+                f"{'-'.join(wanted)} is stored as {'-'.join(turned)} (same g, coordination around {turned[0]}); "
+                f"ask for that, or compute {'-'.join(wanted)}"
+            )
+        raise KeyError(f"no pair {'-'.join(map(str, wanted))} in this result; it holds {names}")
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def _pick(self, number: int) -> RDFResult:
+        def one(values: np.ndarray) -> np.ndarray:
+            return values if values.ndim == 1 else values[number]
+
+        return replace(
+            self,
+            pairs=(self.pairs[number],),
+            g=one(self.g),
+            error=one(self.error),
+            coordination=one(self.coordination),
+            coordination_error=one(self.coordination_error),
+            density=self.density[[number]],
+            stretches=self.stretches[:, [number]],
+        )
+
+    def first_peak(self) -> Feature:
+        """First maximum of g above 1: position and height, by a cubic through the bins around it.
+
+        Raises:
+            InputError: several pairs (pick one first), or a curve without a peak above 1.
+        """
+        at = self._first_peak_bin()
+        smooth = self._smooth()
+        return self._refine(at, smooth >= 1.0 + 0.6 * (smooth[at] - 1.0))
+
+    def first_minimum(self) -> Feature:
+        """The minimum between the first and the second maximum of g: the edge of the first shell.
+
+        Raises:
+            InputError: several pairs (pick one first), or a curve that has no minimum within its range.
+        """
+        peak, smooth = self._first_peak_bin(), self._smooth()
+        noise = np.nan_to_num(self.error)
+        lowest = peak
+        for k in range(peak + 1, len(smooth)):
+            if smooth[k] < smooth[lowest]:
+                lowest = k
+            elif smooth[k] > smooth[lowest] + max(0.02, 2.0 * noise[lowest]) and smooth[lowest] < smooth[peak] - 0.1:
+                return self._refine(lowest, np.abs(self.r - self.r[lowest]) <= 0.3)
+        raise InputError(f"g of {self._name()} has no minimum behind its first peak up to {self.edges[-1]:.2f} Å")
+
+    def coordination_at(self, radius: float) -> tuple[float, float]:
+        """Neighbours within ``radius`` Å of a centre, and the standard error.
+
+        Raises:
+            InputError: several pairs (pick one first), or a radius beyond the curve.
+        """
+        self._need_one()
+        if not 0.0 <= radius <= self.edges[-1]:
+            raise InputError(f"radius {radius} Å is outside of the curve, 0 to {self.edges[-1]:.2f} Å")
+        value = np.interp(radius, self.edges, np.concatenate([[0.0], self.coordination]))
+        error = np.interp(radius, self.edges, np.concatenate([[0.0], self.coordination_error]))
+        return float(value), float(error)
+
+    def plot(self, ax: Any = None, *, coordination: bool = False) -> Any:
+        """Draw the curves with bands of one standard error; returns the matplotlib axes."""
+        from jaxelyte import plots
+
+        return plots.rdf(self, ax, coordination=coordination)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write a table: r in Å, then g, error, coordination and its error of each pair."""
+        header, columns = ["r_A"], [self.r]
+        for pair in range(len(self.pairs)):
+            one = self._pick(pair)
+            header += [f"{kind}_{one._name()}" for kind in ("g", "error", "coordination", "coordination_error")]
+            columns += [one.g, one.error, one.coordination, one.coordination_error]
+        with Path(path).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            writer.writerows([repr(float(x)) for x in row] for row in zip(*columns, strict=True))
+
+    def to_json(self, path: str | Path) -> None:
+        """Write everything; `load_result` reads it back. NaN is stored as null."""
+        content = {"kind": "rdf", "units": {"edges": "Å", "density": "1/Å³"}}
+        for name in RDFResult.__dataclass_fields__:
+            value = getattr(self, name)
+            content[name] = _plain(value) if isinstance(value, np.ndarray) else value
+        Path(path).write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> RDFResult:
+        """Rebuild from the content of a JSON file."""
+        values = {name: content[name] for name in cls.__dataclass_fields__}
+        for name, value in values.items():
+            if isinstance(value, list) and name != "pairs":
+                values[name] = np.array(value, np.float64)
+        values["pairs"] = tuple((a, b) for a, b in values["pairs"])
+        return cls(**values)
+
+    def summary(self) -> str:
+        """One line for each pair: first peak, first minimum, coordination number."""
+        return "\n".join(self._pick(k)._line() for k in range(len(self.pairs)))
+
+    def __repr__(self) -> str:
+        many = f", {self.replicas} replicas" if self.replicas > 1 else ""
+        head = f"RDFResult({len(self.edges) - 1} bins to {self.edges[-1]:.2f} Å, {self.samples} samples{many})"
+        return f"{head}\n{self.summary()}"
+
+    def _line(self) -> str:
+        try:
+            peak = self.first_peak()
+        except InputError:
+            return f"  {self._name()}: no peak above 1"
+        try:
+            edge = self.first_minimum()
+        except InputError:
+            return f"  {self._name()}: first peak {peak}"
+        number, error = self.coordination_at(edge.position)
+        return f"  {self._name()}: first peak {peak}; {number:.2f} ± {error:.2f} neighbours up to {edge.position:.2f} Å"
+
+    def _name(self) -> str:
+        return "-".join(self.pairs[0])
+
+    def _need_one(self) -> None:
+        if len(self.pairs) != 1:
+            names = ", ".join("-".join(p) for p in self.pairs)
+            raise InputError(f"this result holds several pairs ({names}); pick one first, result['{self._name()}']")
+
+    def _smooth(self) -> np.ndarray:
+        width = (self.edges[1] - self.edges[0]) / SMOOTHING
+        reach = int(np.ceil(3.0 / width))
+        weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) * width) ** 2)
+        # Normalised also at the ends, where part of the kernel has no data.
+        return (
+            np.convolve(self.g, weights, "full")[reach:-reach]
+            / np.convolve(np.ones_like(self.g), weights, "full")[reach:-reach]
+        )
+
+    def _first_peak_bin(self) -> int:
+        self._need_one()
+        smooth, noise = self._smooth(), np.nan_to_num(self.error)
+        # A first peak stands out of the noise, and is not a ripple on the flank of the real one.
+        floor = 1.0 + 0.2 * max(0.0, float(np.max(smooth)) - 1.0)
+        rises = np.r_[True, smooth[1:] > smooth[:-1]]
+        falls = np.r_[smooth[:-1] >= smooth[1:], True]
+        found = np.flatnonzero(rises & falls & (smooth > np.maximum(floor, 1.0 + 2.0 * noise)))
+        if len(found) == 0:
+            raise InputError(f"g of {self._name()} has no peak above 1 up to {self.edges[-1]:.2f} Å")
+        return int(found[0])
+
+    def _refine(self, at: int, region: np.ndarray) -> Feature:
+        """Extremum of a cubic through the contiguous region of bins around ``at``, with jackknife errors."""
+        begin = end = at
+        while begin > 0 and region[begin - 1]:
+            begin -= 1
+        while end < len(region) - 1 and region[end + 1]:
+            end += 1
+        begin, end = max(0, min(begin, at - 2)), min(len(region) - 1, max(end, at + 2))
+        r, maximum = self.r[begin : end + 1], self._smooth()[at] > 1.0
+        fine = np.linspace(r[0], r[-1], 1001)
+
+        def extremum(g: np.ndarray) -> np.ndarray:
+            cubic = np.polynomial.Polynomial.fit(r, g, min(3, len(r) - 2))(fine)
+            best = np.argmax(cubic) if maximum else np.argmin(cubic)
+            return np.array([fine[best], cubic[best]])
+
+        count = len(self.stretches)
+        # Stretches are of (nearly) equal length, so the mean of their curves is the curve.
+        parts = self.stretches[:, 0, begin : end + 1] / max(count, 1)
+        _, error = jackknife(parts, lambda total: extremum(total * count / (count - 1)))
+        position, height = extremum(self.g[begin : end + 1])
+        return Feature(float(position), float(error[0]), float(height), float(error[1]))
+
+
+def load_result(path: str | Path) -> Any:
+    """Read a result that ``to_json`` wrote.
+
+    Raises:
+        InputError: the file cannot be read or holds no result.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        kind = content["kind"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} holds no result of jaxelyte: {error}") from error
+    if kind not in RESULTS:
+        raise InputError(f"{path} holds a result of kind {kind!r}; this version reads {sorted(RESULTS)}")
+    return RESULTS[kind].from_dict(content)
+
+
+RESULTS: dict[str, Any] = {"rdf": RDFResult}
+"""Result types by the ``kind`` of their files."""
+
+
+def _plain(values: np.ndarray) -> list[Any]:
+    def clean(entry: Any) -> Any:
+        if isinstance(entry, list):
+            return [clean(e) for e in entry]
+        return entry if not isinstance(entry, float) or np.isfinite(entry) else None
+
+    return clean(values.tolist())
+
+
+def pair_names(pairs: Iterable[Pair]) -> str:
+    """Pairs for messages: ``Li-Cl, Li-Li``."""
+    return ", ".join("-".join(pair) for pair in pairs)

@@ -1,0 +1,47 @@
+"""Pictures of radial distribution functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jaxelyte.plots.style import COLORS, band, new_axes, quiet
+
+if TYPE_CHECKING:
+    from jaxelyte.observables.curve import RDFResult
+
+
+def rdf(result: RDFResult, ax: Any = None, *, coordination: bool = False) -> Any:
+    """Draw g(r) of all pairs with bands of one standard error; returns the axes.
+
+    Args:
+        result: one or several pairs.
+        ax: matplotlib axes to draw into; a new figure by default.
+        coordination: add the running coordination numbers on a second axis, dashed.
+    """
+    ax = new_axes(ax)
+    ax.axhline(1.0, color="#999999", linewidth=0.8)
+    second = ax.twinx() if coordination else None
+    for number, pair in enumerate(result.pairs):
+        one, color = result[number], COLORS[number % len(COLORS)]
+        band(ax, one.r, one.g, one.error, color=color, label="–".join(pair))
+        if second is not None:
+            second.plot(one.edges[1:], one.coordination, color=color, linewidth=1.0, linestyle="--")
+    ax.set_xlim(0.0, result.edges[-1])
+    ax.set_ylim(bottom=0.0)
+    ax.set_xlabel("r / Å")
+    ax.set_ylabel("g(r)")
+    if second is not None:
+        quiet(second)
+        second.grid(visible=False)
+        second.spines["right"].set_visible(True)
+        second.set_ylabel("coordination number (dashed)")
+        second.set_ylim(0.0, _useful_number(result))
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+def _useful_number(result: RDFResult) -> float:
+    """Upper end of the coordination axis: a little more than the shells in the lower half of the range."""
+    inside = result.edges[1:] <= 0.6 * result.edges[-1]
+    highest = max(float(result[k].coordination[inside].max(initial=0.0)) for k in range(len(result)))
+    return max(1.0, 1.1 * highest)

@@ -1,0 +1,110 @@
+"""A Gaussian barrier on distances."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+from flax import struct
+
+from jaxelyte.errors import InputError
+from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
+from jaxelyte.potentials.base import Potential, Scalar
+from jaxelyte.potentials.geometry import (
+    atomic_number,
+    count_members,
+    member_rows,
+    members,
+    nearest_vectors,
+    row_pairs,
+)
+from jaxelyte.potentials.topology import as_leaf, check_indices, index_table
+from jaxelyte.system import System
+
+
+@struct.dataclass
+class GaussianBarrier(Potential):
+    """U = Σ H exp(-(r - r_mh)²/(2 σ²)) over pairs of two species, or over given pairs.
+
+    The published simulations hold water together with one on O-H, outside the bond, so that no proton leaves. LAMMPS'
+    ``pair_style gauss/cut`` has a prefactor H_lammps/(σ √(2π)) for our H.
+
+    Attributes:
+        height: H in eV; negative for a well.
+        center: r_mh in Å.
+        width: σ in Å.
+        species: two chemical symbols, e.g. ``("O", "H")``; kept as atomic numbers.
+        pairs: shape (pairs, 2), atom indices, instead of species; at their nearest image, without a cut-off. Static.
+        cutoff: Å, for species; by default centre + 6 widths, where the Gaussian is below 2e-8 of its height.
+        rows: room for atoms of the species; made by `prepare`.
+
+    Raises:
+        InputError: neither or both of species and pairs, a width or cut-off that is not positive.
+    """
+
+    height: Any
+    center: Any
+    width: Any
+    species: Any = struct.field(pytree_node=False, default=None, kw_only=True)
+    pairs: Any = struct.field(pytree_node=False, default=None, kw_only=True)
+    cutoff: Any = struct.field(pytree_node=False, default=None, kw_only=True)  # pyright: ignore[reportIncompatibleMethodOverride]
+    rows: int | None = struct.field(pytree_node=False, default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if (self.species is None) == (self.pairs is None):
+            raise InputError("a GaussianBarrier acts either between species=('O', 'H') or on pairs=[[0, 1], …]")
+        if self.species is not None:
+            named = tuple(self.species)
+            if len(named) != 2:
+                raise InputError(f"species must be two chemical symbols, not {self.species}")
+            numbers = tuple(atomic_number(s) if isinstance(s, str) else int(s) for s in named)
+            object.__setattr__(self, "species", numbers)
+            if self.cutoff is None:
+                object.__setattr__(self, "cutoff", float(self.center) + 6.0 * float(self.width))
+            if not float(self.cutoff or 0.0) > 0.0:
+                raise InputError(f"cutoff must be a positive distance in Å, not {self.cutoff}")
+        else:
+            object.__setattr__(self, "pairs", index_table(self.pairs, 2, "pairs"))
+        if isinstance(self.width, int | float) and not self.width > 0.0:
+            raise InputError(f"width must be positive, not {self.width} Å")
+        for name in ("height", "center", "width"):
+            object.__setattr__(self, name, as_leaf(getattr(self, name)))
+
+    def requirements(self) -> tuple[NeighborSpec, ...]:
+        if self.species is None:
+            return ()
+        return (NeighborSpec(float(self.cutoff), tuple(sorted(set(self.species)))),)
+
+    def validate(self, system: System) -> None:
+        check_indices(self.pairs, system, "pairs")
+
+    def prepare(self, system: System) -> GaussianBarrier:
+        """Fix the room for atoms of the first species, whose rows are the only ones that are read."""
+        self.validate(system)
+        return self if self.species is None else replace(self, rows=count_members(system, self.species[:1]))
+
+    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+        if self.species is None:
+            first, second = self.pairs.array.T
+            vectors = nearest_vectors(system, system.positions[second] - system.positions[first])
+            return jnp.sum(self._gauss(jnp.sum(vectors**2, axis=-1)))
+        dtype = system.positions.dtype
+        chosen = members(system, self.species[:1])
+        rows = member_rows(chosen, system.num_atoms if self.rows is None else self.rows)
+        vectors, index = row_pairs(neighbors.get(self.requirements()[0]), system, rows)
+        partner = jnp.take(members(system, self.species[1:]), index, mode="fill", fill_value=False)
+        centre = jnp.take(chosen, rows, mode="fill", fill_value=False)
+        square = jnp.sum(vectors**2, axis=-1)
+        keep = partner & centre[:, None] & (square < self.cutoff**2)
+        values = self._gauss(jnp.where(keep, square, jnp.ones((), dtype)))
+        # Between two species each pair stands in one row only; within one species in two.
+        factor = 0.5 if self.species[0] == self.species[1] else 1.0
+        energy = factor * jnp.sum(jnp.where(keep, values, jnp.zeros((), dtype)))
+        if self.rows is not None and self.rows < system.num_atoms:
+            energy = jnp.where(jnp.sum(chosen) > self.rows, jnp.full((), jnp.nan, dtype), energy)
+        return energy
+
+    def _gauss(self, square: Any) -> Any:
+        height, center, width = (jnp.asarray(x, square.dtype) for x in (self.height, self.center, self.width))
+        return height * jnp.exp(-0.5 * ((jnp.sqrt(square) - center) / width) ** 2)

@@ -1,0 +1,225 @@
+"""Lennard-Jones interactions between species."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float
+
+from jaxelyte.errors import InputError
+from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
+from jaxelyte.potentials.base import Potential, Scalar
+from jaxelyte.potentials.geometry import (
+    atomic_number,
+    count_members,
+    member_rows,
+    members,
+    nearest_vectors,
+    row_pairs,
+    species_index,
+    symbols,
+)
+from jaxelyte.potentials.topology import as_leaf, check_indices, index_table
+from jaxelyte.system import System
+
+MIXING = ("lorentz-berthelot", "geometric")
+
+
+@struct.dataclass
+class LennardJones(Potential):
+    """U = Σ_{i<j} 4 ε [(σ/r)¹² - (σ/r)⁶] for r < r_c, with mixed parameters for unlike species.
+
+    Mixing: Lorentz-Berthelot σ_ab = (σ_a + σ_b)/2, ε_ab = √(ε_a ε_b), or geometric for both. At the cut-off the
+    potential is truncated as it is, shifted to zero (``shift``), or switched off smoothly between ``switch`` and the
+    cut-off by S(x) = 1 - 10x³ + 15x⁴ - 6x⁵. The tail correction adds the mean energy of what is left out,
+
+        U_tail = (2π/V) Σ_ab N_a N_b ∫ r² (1 - S(r)) u_ab(r) dr,
+
+    with g(r) = 1 there (Frenkel and Smit, eq. 3.2.5); it contributes to the stress, not to the forces.
+
+    Attributes:
+        sigma: σ by chemical symbol in Å; kept as an array in the order of ``numbers``.
+        epsilon: ε by chemical symbol in eV. Species with ε = 0 are left out of all sums.
+        cutoff: r_c in Å.
+        mixing: "lorentz-berthelot" or "geometric".
+        pairs: parameters (σ, ε) of unlike pairs that do not follow the rule, ``{("Na", "Cl"): (3.1, 0.004)}``; kept as
+            an array of shape (pairs, 2).
+        tail_correction: None for the default: on in fully periodic cells, unless the potential is shifted.
+        shift: True to subtract u(r_c) from each pair inside the cut-off.
+        switch: start of the switching region in Å, or None.
+        exclusions: shape (pairs, 2), bonded atoms that do not interact at their nearest image.
+        numbers: atomic numbers of the species; derived.
+        pair_numbers: species of ``pairs``; derived.
+        rows: room for interacting atoms; made by `prepare`, None for all.
+
+    Raises:
+        InputError: unknown symbols or mixing rule, different species in sigma and epsilon, shift together with a tail
+            correction or a switch, parameters that are negative.
+    """
+
+    sigma: Any
+    epsilon: Any
+    # Shadows the property of the base class, with the same meaning; that takes a default.
+    cutoff: float = struct.field(pytree_node=False, default=9.0, kw_only=True)  # pyright: ignore[reportIncompatibleMethodOverride]
+    mixing: str = struct.field(pytree_node=False, default="lorentz-berthelot", kw_only=True)
+    pairs: Any = struct.field(default=None, kw_only=True)
+    tail_correction: bool | None = struct.field(pytree_node=False, default=None, kw_only=True)
+    shift: bool = struct.field(pytree_node=False, default=False, kw_only=True)
+    switch: float | None = struct.field(pytree_node=False, default=None, kw_only=True)
+    exclusions: Any = struct.field(pytree_node=False, default=None, kw_only=True)
+    numbers: tuple[int, ...] = struct.field(pytree_node=False, default=(), kw_only=True)
+    active: tuple[int, ...] = struct.field(pytree_node=False, default=(), kw_only=True)
+    pair_numbers: tuple[tuple[int, int], ...] = struct.field(pytree_node=False, default=(), kw_only=True)
+    rows: int | None = struct.field(pytree_node=False, default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sigma, Mapping):
+            self._read_species()
+        object.__setattr__(self, "cutoff", float(self.cutoff))
+        if self.mixing not in MIXING:
+            raise InputError(f"unknown mixing rule {self.mixing!r}; choose one of {', '.join(MIXING)}")
+        if not self.cutoff > 0.0:
+            raise InputError(f"cutoff must be a positive distance in Å, not {self.cutoff}")
+        if self.shift and (self.tail_correction or self.switch is not None):
+            raise InputError("shift goes neither with tail_correction nor with switch; choose one of them")
+        if self.switch is not None and not 0.0 < self.switch < self.cutoff:
+            raise InputError(f"switch must start between 0 and the cut-off {self.cutoff} Å, not at {self.switch}")
+        if self.exclusions is not None:
+            object.__setattr__(self, "exclusions", index_table(self.exclusions, 2, "exclusions"))
+
+    def _read_species(self) -> None:
+        if not isinstance(self.epsilon, Mapping) or set(self.sigma) != set(self.epsilon):
+            raise InputError(f"sigma and epsilon name different species: {self.sigma} and {self.epsilon}")
+        order = sorted((atomic_number(symbol), symbol) for symbol in self.sigma)
+        values = {name: [float(getattr(self, name)[s]) for _, s in order] for name in ("sigma", "epsilon")}
+        for name, column in values.items():
+            if min(column) < 0.0:
+                raise InputError(f"{name} must not be negative, got {dict(getattr(self, name))}")
+            object.__setattr__(self, name, as_leaf(column))
+        numbers = tuple(n for n, _ in order)
+        overrides = dict(self.pairs or {})
+        pair_numbers = tuple((atomic_number(a), atomic_number(b)) for a, b in overrides)
+        if missing := {n for pair in pair_numbers for n in pair} - set(numbers):
+            raise InputError(f"pairs names {symbols(missing)}, which sigma and epsilon do not")
+        mixed = {n for pair in pair_numbers for n in pair}
+        active = tuple(n for n, e in zip(numbers, values["epsilon"], strict=True) if e != 0.0 or n in mixed)
+        object.__setattr__(self, "numbers", numbers)
+        object.__setattr__(self, "active", active)
+        object.__setattr__(self, "pair_numbers", pair_numbers)
+        object.__setattr__(self, "pairs", as_leaf(list(overrides.values())) if overrides else None)
+
+    def requirements(self) -> tuple[NeighborSpec, ...]:
+        return (NeighborSpec(self.cutoff, self.active),)
+
+    def validate(self, system: System) -> None:
+        """Raise `InputError` where a species has no parameters or an exclusion names an atom that does not exist."""
+        present = set(np.asarray(system.numbers)[np.asarray(system.mask)].tolist())
+        if unknown := sorted(present - set(self.numbers)):
+            raise InputError(
+                f"no Lennard-Jones parameters for {symbols(unknown)}; add them to sigma and epsilon (epsilon 0 for "
+                f"species that do not take part). Known: {symbols(self.numbers)}"
+            )
+        check_indices(self.exclusions, system, "exclusions")
+
+    def prepare(self, system: System) -> LennardJones:
+        """Fix the number of interacting atoms, so that rows of others (hydrogen) are never computed."""
+        self.validate(system)
+        return replace(self, rows=count_members(system, self.active))
+
+    def tables(self, dtype: Any) -> tuple[Float[Array, "species species"], Float[Array, "species species"]]:
+        """σ in Å and ε in eV of every pair of species, in the order of ``numbers``, ended by a row that is inert."""
+        sigma, epsilon = jnp.asarray(self.sigma, dtype), jnp.asarray(self.epsilon, dtype)
+        # √(ε ε) of a species that is switched off has no derivative; its products are masked before the root.
+        product = epsilon[:, None] * epsilon
+        on = product > 0.0
+        eps = jnp.where(on, jnp.sqrt(jnp.where(on, product, jnp.ones((), dtype))), jnp.zeros((), dtype))
+        if self.mixing == "geometric":
+            sig = jnp.sqrt(sigma[:, None] * sigma)
+        else:
+            sig = 0.5 * (sigma[:, None] + sigma)
+        for row, (a, b) in enumerate(self.pair_numbers):
+            i, j = self.numbers.index(a), self.numbers.index(b)
+            values = jnp.asarray(self.pairs, dtype)[row]
+            sig = sig.at[i, j].set(values[0]).at[j, i].set(values[0])
+            eps = eps.at[i, j].set(values[1]).at[j, i].set(values[1])
+        return jnp.pad(sig, (0, 1), constant_values=1.0), jnp.pad(eps, (0, 1))
+
+    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+        dtype = system.positions.dtype
+        sigma, epsilon = self.tables(dtype)
+        kind = species_index(self.numbers, system)
+        chosen = members(system, self.active)
+        rows = member_rows(chosen, system.num_atoms if self.rows is None else self.rows)
+        vectors, index = row_pairs(neighbors.get(self.requirements()[0]), system, rows)
+        inert = len(self.numbers)
+        row_kind = jnp.take(kind, rows, mode="fill", fill_value=inert)
+        pair_kind = jnp.take(kind, index, mode="fill", fill_value=inert)
+        square = jnp.sum(vectors**2, axis=-1)
+        values = self._pair(square, sigma[row_kind[:, None], pair_kind], epsilon[row_kind[:, None], pair_kind])
+        energy = 0.5 * jnp.sum(jnp.sum(values, axis=1)) - self._excluded(system, kind, sigma, epsilon)
+        if self.rows is not None and self.rows < system.num_atoms:
+            energy = jnp.where(jnp.sum(chosen) > self.rows, jnp.full((), jnp.nan, dtype), energy)
+        if self._corrects(system):
+            energy = energy + self.tail(system)
+        return energy
+
+    def _pair(self, square: Array, sigma: Array, epsilon: Array) -> Array:
+        """Pair energies from squared distances, zero beyond the cut-off."""
+        inside = square < self.cutoff**2
+        safe = jnp.where(inside, square, jnp.ones((), square.dtype))
+        values = _bare(safe, sigma, epsilon)
+        if self.shift:
+            values = values - _bare(jnp.full((), self.cutoff**2, square.dtype), sigma, epsilon)
+        if self.switch is not None:
+            values = values * _switch(jnp.sqrt(safe), self.switch, self.cutoff)
+        return jnp.where(inside, values, jnp.zeros((), values.dtype))
+
+    def _excluded(self, system: System, kind: Array, sigma: Array, epsilon: Array) -> Scalar:
+        if self.exclusions is None or len(self.exclusions) == 0:
+            return jnp.zeros((), sigma.dtype)
+        table = self.exclusions.array
+        # Pairs with an inactive species never enter the list; leaving them out keeps 1/r¹² of bonded hydrogens away.
+        first, second = table[:, 0], table[:, 1]
+        keep = members(system, self.active)[first] & members(system, self.active)[second]
+        vectors = nearest_vectors(system, system.positions[second] - system.positions[first])
+        square = jnp.where(keep, jnp.sum(vectors**2, axis=-1), jnp.full((), 4.0 * self.cutoff**2, sigma.dtype))
+        return jnp.sum(self._pair(square, sigma[kind[first], kind[second]], epsilon[kind[first], kind[second]]))
+
+    def _corrects(self, system: System) -> bool:
+        wanted = not self.shift if self.tail_correction is None else self.tail_correction
+        return wanted and all(system.pbc)
+
+    def tail(self, system: System) -> Scalar:
+        """Mean energy in eV of the pairs beyond the cut-off and of the part that the switch removes."""
+        dtype = system.positions.dtype
+        sigma, epsilon = self.tables(dtype)
+        sigma, epsilon = sigma[:-1, :-1], epsilon[:-1, :-1]
+        kind = species_index(self.numbers, system)
+        which = jnp.arange(len(self.numbers), dtype=kind.dtype)
+        counts = jnp.sum((kind[:, None] == which) & system.mask[:, None], axis=0).astype(dtype)
+        s3 = sigma**3
+        ratio = s3 / self.cutoff**3
+        integral = 4.0 * epsilon * s3 * (ratio**3 / 9.0 - ratio / 3.0)
+        if self.switch is not None:
+            nodes, weights = np.polynomial.legendre.leggauss(24)
+            half = 0.5 * (self.cutoff - self.switch)
+            r = jnp.asarray(self.switch + half * (nodes + 1.0), dtype)
+            lost = (1.0 - _switch(r, self.switch, self.cutoff)) * r**2 * jnp.asarray(half * weights, dtype)
+            integral = integral + jnp.sum(_bare(r**2, sigma[..., None], epsilon[..., None]) * lost, axis=-1)
+        return 2.0 * math.pi / system.volume * jnp.sum(counts[:, None] * counts * integral)
+
+
+def _bare(square: Array, sigma: Array, epsilon: Array) -> Array:
+    s6 = (sigma**2 / square) ** 3
+    return 4.0 * epsilon * (s6**2 - s6)
+
+
+def _switch(r: Array, start: float, end: float) -> Array:
+    x = jnp.clip((r - start) / (end - start), 0.0, 1.0)
+    return 1.0 - x**3 * (10.0 - 15.0 * x + 6.0 * x**2)

@@ -1,0 +1,177 @@
+"""Symmetries, smoothness and gradients of the network, over several sets of hyperparameters, in float64."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from jaxelyte.models import NequIP
+
+R_MAX = 4.0
+ATOMS, PADDING = 7, 2
+
+CONFIGURATIONS = {
+    "parity l2 x3": NequIP(r_max=R_MAX, num_layers=3, l_max=2, num_features=2, parity=True),
+    "even l1 x4 resnet": NequIP(r_max=R_MAX, num_layers=4, l_max=1, num_features=3, parity=False, resnet=True),
+    "parity l3 x2 without sc": NequIP(r_max=R_MAX, num_layers=2, l_max=3, num_features=2, parity=True, use_sc=False),
+    "scalars x1": NequIP(r_max=R_MAX, num_layers=1, l_max=0, num_features=4, parity=False),
+    "norm l2 x2": NequIP(r_max=R_MAX, num_layers=2, l_max=2, num_features=2, parity=True, nonlinearity_type="norm"),
+}
+
+
+class Model(NamedTuple):
+    """A random model and its compiled energy: (types, positions, padding vectors) -> (energies, forces)."""
+
+    config: NequIP
+    params: Any
+    evaluate: Any
+
+    def __call__(self, types: np.ndarray, positions: np.ndarray, padding: np.ndarray | None = None) -> Any:
+        padding = np.ones((ATOMS, PADDING, 3)) if padding is None else padding
+        energies, forces = self.evaluate(self.params, jnp.asarray(types), jnp.asarray(positions), jnp.asarray(padding))
+        return np.asarray(energies), np.asarray(forces)
+
+
+def all_pairs(atoms: int) -> np.ndarray:
+    return np.array([[j for j in range(atoms) if j != i] for i in range(atoms)])
+
+
+@pytest.fixture(scope="module", params=CONFIGURATIONS)
+def model(request: pytest.FixtureRequest) -> Model:
+    options = CONFIGURATIONS[request.param]
+    options = NequIP.from_dict({**vars(options), "invariant_neurons": 6, "avg_num_neighbors": 0.5})
+    config, params = options.init(jax.random.key(3), ("O", "H", "Na"))
+    params["scale"] = jnp.asarray(30.0)  # random weights make small energies
+    index = np.concatenate([all_pairs(ATOMS), np.full((ATOMS, PADDING), ATOMS)], axis=1)
+    mask = jnp.asarray(index < ATOMS)
+
+    @jax.jit
+    def evaluate(params: Any, types: Any, positions: Any, padding: Any) -> Any:
+        def energy(positions: Any) -> Any:
+            vectors = positions[jnp.asarray(index[:, : ATOMS - 1])] - positions[:, None]
+            vectors = jnp.concatenate([vectors, padding], axis=1)
+            energies = config.atomic_energies(params, types, vectors, jnp.asarray(index), mask)
+            return jnp.sum(energies), energies
+
+        (_, energies), gradient = jax.value_and_grad(energy, has_aux=True)(positions)
+        return energies, -gradient
+
+    return Model(config, params, evaluate)
+
+
+@pytest.fixture
+def cluster(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    while True:
+        positions = rng.uniform(-2.5, 2.5, (ATOMS, 3))
+        distances = np.linalg.norm(positions[:, None] - positions, axis=-1)[~np.eye(ATOMS, dtype=bool)]
+        # Some pairs within the cut-off, some beyond, none on it.
+        if distances.min() > 1.2 and distances.max() > R_MAX and np.abs(distances - R_MAX).min() > 0.05:
+            return rng.integers(0, 3, ATOMS).astype(np.int32), positions
+
+
+def test_rotation_turns_forces_and_keeps_energies(model: Model, cluster: tuple[np.ndarray, np.ndarray]) -> None:
+    types, positions = cluster
+    rotation = Rotation.from_euler("xyz", [0.7, -0.4, 1.9]).as_matrix()
+    energies, forces = model(types, positions)
+    turned_energies, turned_forces = model(types, positions @ rotation.T)
+    assert np.ptp(energies) > 1e-2  # the model is not constant
+    np.testing.assert_allclose(turned_energies, energies, atol=1e-11)
+    np.testing.assert_allclose(turned_forces, forces @ rotation.T, atol=1e-10)
+
+
+def test_inversion(model: Model, cluster: tuple[np.ndarray, np.ndarray]) -> None:
+    types, positions = cluster
+    energies, forces = model(types, positions)
+    mirrored_energies, mirrored_forces = model(types, -positions)
+    # Without parity three layers and more tell left from right (1 x 1 -> 1 is a cross product); fewer cannot.
+    if model.config.parity or model.config.num_layers < 3:
+        np.testing.assert_allclose(mirrored_energies, energies, atol=1e-11)
+        np.testing.assert_allclose(mirrored_forces, -forces, atol=1e-10)
+    else:
+        assert np.abs(mirrored_energies - energies).max() > 1e-6
+
+
+def test_translation_and_permutation(
+    model: Model, cluster: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
+) -> None:
+    types, positions = cluster
+    energies, forces = model(types, positions)
+    np.testing.assert_allclose(forces.sum(axis=0), 0.0, atol=1e-11)
+    order = rng.permutation(ATOMS)
+    moved_energies, moved_forces = model(types[order], positions[order] + np.array([0.3, -7.0, 11.0]))
+    np.testing.assert_allclose(moved_energies, energies[order], atol=1e-11)
+    np.testing.assert_allclose(moved_forces, forces[order], atol=1e-10)
+
+
+def test_padding_may_hold_anything(model: Model, cluster: tuple[np.ndarray, np.ndarray]) -> None:
+    types, positions = cluster
+    energies, forces = model(types, positions)
+    for value in (0.0, 1.7, 1e6):
+        padded_energies, padded_forces = model(types, positions, np.full((ATOMS, PADDING, 3), value))
+        np.testing.assert_array_equal(padded_energies, energies)
+        np.testing.assert_array_equal(padded_forces, forces)
+
+
+def test_forces_are_finite_differences(model: Model, cluster: tuple[np.ndarray, np.ndarray]) -> None:
+    types, positions = cluster
+    direction = np.random.default_rng(1).normal(size=positions.shape)
+    step = 1e-4
+    _, forces = model(types, positions)
+    ahead, behind = (model(types, positions + s * step * direction)[0].sum() for s in (1.0, -1.0))
+    np.testing.assert_allclose((ahead - behind) / (2 * step), -np.sum(forces * direction), rtol=1e-6, atol=1e-8)
+
+
+def test_atoms_leave_smoothly(model: Model) -> None:
+    """At depth d inside the cut-off the energy falls as d³ and the force as d², and both are 0 outside."""
+    types = np.array([0, 1, 2, 0, 1, 2, 0], np.int32)
+    far = np.array([[0.0, 0.0, 100.0 * i] for i in range(1, ATOMS - 1)])
+
+    def pair(distance: float) -> tuple[float, float]:
+        # A pair of atoms, the others alone.
+        positions = np.concatenate([np.zeros((1, 3)), distance * np.array([[0.48, 0.6, 0.64]]), far])
+        energies, forces = model(types, positions)
+        return energies[:2].sum(), np.linalg.norm(forces[0])
+
+    alone, no_force = pair(R_MAX + 1e-9)
+    assert no_force == 0.0
+    energies, forces = np.array([pair(R_MAX * (1.0 - depth)) for depth in (0.02, 0.01)]).T
+    assert forces[1] > 0.0
+    np.testing.assert_allclose((energies[0] - alone) / (energies[1] - alone), 8.0, rtol=0.35)
+    np.testing.assert_allclose(forces[0] / forces[1], 4.0, rtol=0.35)
+
+
+def test_gradients_of_parameters(model: Model, cluster: tuple[np.ndarray, np.ndarray]) -> None:
+    types, positions = cluster
+    padding = jnp.ones((ATOMS, PADDING, 3))
+
+    def energy(params: Any) -> Any:
+        return jnp.sum(model.evaluate(params, jnp.asarray(types), jnp.asarray(positions), padding)[0])
+
+    gradient = jax.grad(energy)(model.params)
+    assert jax.tree.structure(gradient) == jax.tree.structure(model.params)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
+    assert np.abs(gradient["radial_basis"]["bessel_weights"]).max() > 0.0
+    assert np.abs(gradient["chemical_embedding"]).max() > 0.0
+    # Doubling the last linear map doubles the energy, so its weights times their gradients sum up to the energy.
+    weight = model.params["output_hidden_to_scalar"]
+    np.testing.assert_allclose(np.sum(weight * gradient["output_hidden_to_scalar"]), energy(model.params), rtol=1e-12)
+
+
+def test_single_precision_follows_the_input(cluster: tuple[np.ndarray, np.ndarray]) -> None:
+    types, positions = cluster
+    config = NequIP(r_max=R_MAX, num_layers=2, l_max=1, num_features=2, invariant_neurons=4, type_names=("O", "H", "Na"))
+    config, params = config.init(jax.random.key(0))
+    index = jnp.asarray(all_pairs(ATOMS))
+    vectors = positions[all_pairs(ATOMS)] - positions[:, None]
+    results = []
+    for dtype in (np.float64, np.float32):
+        cast = jax.tree.map(lambda x, dtype=dtype: x.astype(dtype), params)
+        mask = jnp.ones(index.shape, bool)
+        results.append(config.atomic_energies(cast, jnp.asarray(types), jnp.asarray(vectors, dtype), index, mask))
+        assert results[-1].dtype == dtype
+    np.testing.assert_allclose(results[1], results[0], atol=1e-4)

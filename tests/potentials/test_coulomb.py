@@ -1,0 +1,241 @@
+"""Coulomb sums: closed forms, convergence to what was asked for, and every error that a user can meet."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import jax
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from jaxelyte.errors import InputError, UnsupportedError
+from jaxelyte.neighbors import Neighbors, neighbor_lists
+from jaxelyte.potentials.coulomb import ScreenedCoulomb
+from jaxelyte.system import System
+from jaxelyte.units import COULOMB
+
+from periodic import CELLS, energy, evaluate, rms, salt
+
+IONS = {"Na": 1, "Cl": -1}
+NACL, CSCL, ZNS = 1.747564594633, 1.762674773071, 1.638055053388
+
+CRYSTALS = {
+    "NaCl primitive": (bulk("NaCl", "rocksalt", a=5.6), IONS, 2.8, NACL),
+    "NaCl cubic": (bulk("NaCl", "rocksalt", a=5.6, cubic=True), IONS, 2.8, 4 * NACL),
+    "CsCl": (bulk("CsCl", "cesiumchloride", a=4.1), {"Cs": 1, "Cl": -1}, 4.1 * math.sqrt(0.75), CSCL),
+    "ZnS primitive": (bulk("ZnS", "zincblende", a=5.4), {"Zn": 2, "S": -2}, 5.4 * math.sqrt(3) / 4, 4 * ZNS),
+    "ZnS cubic": (bulk("ZnS", "zincblende", a=5.4, cubic=True), {"Zn": 1, "S": -1}, 5.4 * math.sqrt(3) / 4, 4 * ZNS),
+}
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_madelung_constants_by_ewald(name: str) -> None:
+    atoms, charges, distance, constant = CRYSTALS[name]
+    value = -energy(ScreenedCoulomb(charges, tolerance=1e-7), atoms) * distance / COULOMB
+    assert value == pytest.approx(constant, rel=1e-7)
+
+
+@pytest.mark.parametrize(("name", "cutoff"), [("NaCl primitive", 9.0), ("CsCl", 9.0), ("ZnS cubic", 10.0)])
+def test_madelung_constants_by_p3m(name: str, cutoff: float) -> None:
+    atoms, charges, distance, constant = CRYSTALS[name]
+    potential = ScreenedCoulomb(charges, method="p3m", tolerance=1e-6, cutoff=cutoff)
+    value = -energy(potential, atoms.repeat(2)) / 8 * distance / COULOMB
+    assert value == pytest.approx(constant, rel=1e-6)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_tolerance_bounds_the_force_error_of_ewald_and_p3m(cell: str) -> None:
+    atoms = salt(40, CELLS[cell], seed=7)
+    converged = evaluate(ScreenedCoulomb(IONS, tolerance=1e-9), atoms).forces
+    for tolerance in (1e-2, 1e-4):
+        for method in ("ewald", "p3m"):
+            result = evaluate(ScreenedCoulomb(IONS, method=method, tolerance=tolerance), atoms)
+            error = rms(result.forces - converged)
+            assert error <= tolerance, (method, tolerance, error)
+            # The parameters are not simply lavish: the estimate is close to the truth, so the tolerance means something.
+            assert error >= tolerance / 20
+            assert result.potential.plan.split.error == pytest.approx(error, rel=0.5)
+
+
+def test_neighbour_list_and_all_pairs_agree() -> None:
+    """Hundreds of charges go through a list, few through all pairs; a cut-off beyond half the cell needs images."""
+    atoms = salt(220, 2.6 * CELLS["triclinic"], seed=3)
+    tight = evaluate(ScreenedCoulomb(IONS, method="ewald", tolerance=1e-8, cutoff=9.0), atoms)
+    loose = evaluate(ScreenedCoulomb(IONS, method="ewald", tolerance=1e-8, cutoff=16.0), atoms)
+    assert tight.potential.requirements()
+    assert not loose.potential.requirements()
+    np.testing.assert_allclose(tight.forces, loose.forces, atol=3e-8)
+    np.testing.assert_allclose(tight.energy, loose.energy, atol=1e-6)
+
+
+def test_a_charge_and_its_images_in_a_neutralising_background() -> None:
+    length, charge = 11.0, 2.0
+    atoms = Atoms("Na", positions=[[1.0, 2.0, 3.0]], cell=[length] * 3, pbc=True)
+    exact = -2.837297479 * charge**2 * COULOMB / (2 * length)
+    for method in ("ewald", "p3m"):
+        with pytest.warns(UserWarning, match=r"net charge of \+2 e.*background"):
+            assert energy(ScreenedCoulomb({"Na": charge}, method=method, tolerance=1e-6), atoms) == pytest.approx(
+                exact, rel=1e-6
+            )
+
+
+def test_a_charged_cell_does_not_depend_on_the_splitting() -> None:
+    atoms = salt(20, CELLS["triclinic"], seed=1) + Atoms("Na", positions=[[6.0, 6.0, 6.0]])
+    with pytest.warns(UserWarning, match="net charge"):
+        energies = [energy(ScreenedCoulomb(IONS, tolerance=1e-8, cutoff=r), atoms) for r in (6.0, 9.0)]
+    assert energies[0] == pytest.approx(energies[1], abs=1e-6)
+
+
+def test_neutral_cells_warn_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ScreenedCoulomb({"O": -0.82, "H": 0.41}).prepare(System.from_atoms(Atoms("OH2", np.eye(3), cell=[9] * 3, pbc=True)))
+
+
+def test_permittivity_divides_and_charges_multiply() -> None:
+    atoms = salt(12, CELLS["cubic"], seed=2)
+    reference = energy(ScreenedCoulomb(IONS, tolerance=1e-8), atoms)
+    screened = energy(ScreenedCoulomb({"Na": 2, "Cl": -2}, 78.3, tolerance=1e-8), atoms)
+    assert screened == pytest.approx(4 * reference / 78.3, rel=1e-8)
+    assert energy(ScreenedCoulomb([1, -1] * 6, tolerance=1e-8), atoms) == pytest.approx(reference, rel=1e-8)
+
+
+def test_uncharged_species_cost_nothing_and_change_nothing() -> None:
+    ions = salt(12, CELLS["cubic"], seed=2)
+    rng = np.random.default_rng(0)
+    mixture = Atoms("O60", positions=rng.random((60, 3)) * 14.0) + ions
+    mixture.set_cell(ions.cell)
+    mixture.pbc = True
+    shuffled = mixture[rng.permutation(len(mixture))]
+    potential = ScreenedCoulomb(IONS, 78.3, tolerance=1e-8)
+    result = evaluate(potential, shuffled)
+    assert result.potential.plan.charged == 12
+    assert result.energy == pytest.approx(energy(potential, ions), rel=1e-12)
+    assert np.all(result.forces[shuffled.numbers == 8] == 0.0)
+
+
+def test_derivatives_with_respect_to_charges_and_permittivity() -> None:
+    atoms = salt(12, CELLS["cubic"], seed=5)
+    system = System.from_atoms(atoms)
+    potential = ScreenedCoulomb({"Na": 1.0, "Cl": -1.0}, 2.0, tolerance=1e-8).prepare(system)
+    lists = neighbor_lists(system, potential)
+    value, gradient = jax.jit(jax.value_and_grad(lambda p: p.energy(system, lists)))(potential)
+    assert isinstance(gradient, ScreenedCoulomb)
+    np.testing.assert_allclose(gradient.permittivity, -value / 2.0, rtol=1e-12)
+    # The energy is quadratic in the charges: Euler's theorem, 2 U = Σ q dU/dq.
+    np.testing.assert_allclose(np.dot(gradient.charges, potential.charges), 2 * value, rtol=1e-12)
+    with_zero = ScreenedCoulomb({"Na": 1.0, "Cl": -1.0, "O": 0.0}).prepare(
+        System.from_atoms(atoms + Atoms("O", positions=[[1.0, 1.0, 1.0]]))
+    )
+    assert with_zero.plan is not None
+    assert with_zero.plan.charged == 13
+
+
+def test_isolated_ions_sum_every_pair() -> None:
+    atoms = Atoms("NaClNa", positions=[[0, 0, 0], [0, 0, 2.5], [0, 40.0, 0]])
+    pairs = {(0, 1): -1.0, (0, 2): 1.0, (1, 2): -1.0}
+    exact = sum(q * COULOMB / atoms.get_distance(i, j) for (i, j), q in pairs.items())
+    assert energy(ScreenedCoulomb(IONS), atoms) == pytest.approx(exact, rel=1e-12)
+
+
+def test_cutoff_and_reaction_field_closed_forms() -> None:
+    r, cutoff = 3.0, 7.0
+    atoms = Atoms("NaCl", positions=[[0, 0, 0], [0, 0, r]])
+    plain = energy(ScreenedCoulomb(IONS, cutoff=cutoff), atoms)
+    assert plain == pytest.approx(-COULOMB * (1 / r - 1 / cutoff), rel=1e-12)
+    outside, inside = 80.0, 2.0
+    k = (outside - inside) / ((2 * outside + inside) * cutoff**3)
+    exact = -COULOMB / inside * (1 / r + k * r**2 - 1 / cutoff - k * cutoff**2)
+    potential = ScreenedCoulomb(IONS, inside, method="reaction-field", cutoff=cutoff, rf_permittivity=outside)
+    result = evaluate(potential, atoms)
+    assert result.energy == pytest.approx(exact, rel=1e-12)
+    assert result.forces[0, 2] == pytest.approx(COULOMB / inside * (1 / r**2 - 2 * k * r), rel=1e-12)
+    atoms.positions[1, 2] = cutoff + 0.1
+    assert energy(potential, atoms) == 0.0
+
+
+@pytest.mark.parametrize("method", ["ewald", "p3m", "cutoff"])
+def test_exclusions_take_away_exactly_one_pair(method: str) -> None:
+    atoms = salt(16, CELLS["triclinic"], seed=4)
+    atoms.positions[1] = atoms.positions[0] + [0.3, 0.8, 0.5]
+    atoms.positions[1] -= atoms.cell[1]  # the bond crosses the boundary
+    options = {"method": method, "tolerance": 1e-8, "cutoff": 6.0 if method != "p3m" else 9.0}
+    full = energy(ScreenedCoulomb(IONS, **options), atoms)
+    pair = -COULOMB / atoms.get_distance(0, 1, mic=True) + (COULOMB / 6.0 if method == "cutoff" else 0.0)
+    excluded = energy(ScreenedCoulomb(IONS, exclusions=[[0, 1]], **options), atoms)
+    assert excluded == pytest.approx(full - pair, abs=1e-9)
+    scaled = energy(ScreenedCoulomb(IONS, exclusions=[[0, 1]], exclusion_scales=[0.5], **options), atoms)
+    assert scaled == pytest.approx(full - 0.5 * pair, abs=1e-9)
+
+
+def test_energy_is_continuous_at_the_real_space_cutoff() -> None:
+    atoms = Atoms("NaCl", positions=[[0, 0, 0], [0, 0, 5.0]], cell=[14.0] * 3, pbc=True)
+    potential = ScreenedCoulomb(IONS, cutoff=5.0, tolerance=1e-2)
+    energies = []
+    for z in (5.0 - 1e-7, 5.0 + 1e-7):
+        atoms.positions[1, 2] = z
+        energies.append(energy(potential, atoms))
+    assert abs(energies[1] - energies[0]) < 1e-6
+
+
+def test_use_before_preparation() -> None:
+    """Plainly it prepares itself; inside a transformation it says what to do."""
+    atoms = salt(12, CELLS["cubic"], seed=5)
+    system, potential = System.from_atoms(atoms), ScreenedCoulomb(IONS, tolerance=1e-3)
+    empty = Neighbors((), ())
+    assert float(potential.energy(system, empty)) == pytest.approx(energy(potential, atoms), rel=1e-12)
+    with pytest.raises(InputError, match="prepare"):
+        jax.jit(lambda s: potential.energy(s, empty))(system)
+
+
+def test_more_charges_than_prepared_for_are_never_dropped_in_silence() -> None:
+    two = salt(12, CELLS["cubic"], seed=5)
+    two.symbols[:4] = "O"
+    potential = ScreenedCoulomb(IONS).prepare(System.from_atoms(two))
+    two.symbols[:2] = "NaCl"
+    assert np.isnan(potential.energy(System.from_atoms(two), Neighbors((), ())))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ScreenedCoulomb({"Xx": 1}), "'Xx' is not a chemical symbol"),
+        (lambda: ScreenedCoulomb({"Na": math.nan}), "charges must be finite"),
+        (lambda: ScreenedCoulomb(IONS, method="magic"), "unknown method 'magic'"),
+        (lambda: ScreenedCoulomb(IONS, tolerance=0.0), "tolerance must be a positive"),
+        (lambda: ScreenedCoulomb(IONS, cutoff=-1.0), "cutoff must be a positive"),
+        (lambda: ScreenedCoulomb(IONS, method="reaction-field"), "needs a cutoff"),
+        (lambda: ScreenedCoulomb(IONS, exclusions=[[1, 1]]), "names an atom twice"),
+        (lambda: ScreenedCoulomb(IONS, exclusions=[[0, 1]], exclusion_scales=[1, 2]), "exclusion_scales"),
+    ],
+)
+def test_bad_arguments(make: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("potential", "pbc", "message"),
+    [
+        (ScreenedCoulomb(IONS, 0.0), True, "permittivity must be positive"),
+        (ScreenedCoulomb([1.0, -1.0]), True, "one per atom"),
+        (ScreenedCoulomb(IONS, exclusions=[[0, 99]]), True, "names atom 99"),
+        (ScreenedCoulomb(IONS, method="p3m"), False, "needs a fully periodic cell"),
+        (ScreenedCoulomb(IONS, cutoff=2.0, tolerance=1e-40), True, "no splitting reaches"),
+    ],
+)
+def test_systems_that_do_not_fit(potential: ScreenedCoulomb, pbc: bool, message: str) -> None:
+    atoms = salt(4, CELLS["cubic"], seed=0)
+    atoms.pbc = pbc
+    with pytest.raises(InputError, match=message):
+        potential.prepare(System.from_atoms(atoms))
+
+
+def test_slabs_are_refused_by_name() -> None:
+    atoms = salt(4, CELLS["cubic"], seed=0)
+    atoms.pbc = (True, True, False)
+    with pytest.raises(UnsupportedError, match="slabs"):
+        ScreenedCoulomb(IONS).prepare(System.from_atoms(atoms))
+    assert math.isfinite(energy(ScreenedCoulomb(IONS, method="cutoff", cutoff=6.0), atoms))
