@@ -9,6 +9,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.io import write
+
 from jaxelyte.errors import InputError
 from jaxelyte.trajectory import ReplicaStack, Trajectory, open_trajectory
 
@@ -125,6 +126,6 @@ def test_other_formats_through_mdanalysis(tmp_path: Path) -> None:
     write(tmp_path / "b.xyz", frames, format="xyz")
     again = open_trajectory(tmp_path / "b.xyz", topology=tmp_path / "a.pdb")
     np.testing.assert_allclose(again.positions[:, 0], [f.positions for f in frames], atol=1e-5)
+    (tmp_path / "c.nothing").write_text("x")
     with pytest.raises(InputError, match="MDAnalysis cannot read"):
-        (tmp_path / "c.nothing").write_text("x")
         open_trajectory(tmp_path / "c.nothing")

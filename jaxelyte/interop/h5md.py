@@ -13,35 +13,16 @@ vectors), ``species`` (atomic numbers with their symbols) and ``mass``. ``step``
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import h5py
 import numpy as np
 
 from jaxelyte.errors import InputError
-from jaxelyte.interop.h5md_reader import Node, read_cells, read_h5md
-
-CREATOR = "jaxelyte"
-LAYOUT_VERSION = "1"
-"""Version of this layout, not of the package: an update of the package must not change the bytes of a resumed run."""
-
-NOT_WRITTEN = -1
+from jaxelyte.interop.h5md_layout import Header, group_names, series_names, write_structure
+from jaxelyte.interop.h5md_reader import Node, open_for_reading, read_cells, read_h5md
 
 __all__ = ["H5MDWriter", "Header", "read_h5md"]
-
-
-class Header(NamedTuple):
-    """Everything that the structure of a file depends on; see `H5MDWriter.create`."""
-
-    numbers: np.ndarray
-    masses: np.ndarray
-    cells: np.ndarray
-    pbc: tuple[bool, bool, bool]
-    frames: int
-    every: int
-    timestep: float
-    velocities: bool
-    dtype: np.dtype
 
 
 class H5MDWriter:
@@ -124,7 +105,10 @@ class H5MDWriter:
             # Readers of a running simulation must not lock it out, nor it them.
             file = h5py.File(path, "r+", locking=False)
         except OSError as error:
-            raise InputError(f"{path} is not an HDF5 file that can be written: {error}") from error
+            raise InputError(
+                f"{path} is not an HDF5 file that can be written ({error}); if another program or package has it open, "
+                "close it there"
+            ) from error
         try:
             return cls(file)
         except InputError:
@@ -176,7 +160,7 @@ class H5MDWriter:
         self._file.flush()
         steps = np.arange(first_frame, first_frame + count, dtype=np.int64) * self.header.every
         for group in self._groups:
-            for name in _series(self.header):
+            for name in series_names(self.header):
                 group[name]["time"][where] = steps * self.header.timestep
                 group[name]["step"][where] = steps
 
@@ -214,92 +198,18 @@ class H5MDWriter:
         _resize(Path(path), frames, cut=False)
 
 
-def _series(header: Header) -> tuple[str, ...]:
-    return ("position", "velocity") if header.velocities else ("position",)
-
-
 def _write_atomically(path: Path, header: Header, source: Node | None) -> None:
     """Make a file beside ``path``, copy the frames of ``source`` into it, and put it in the place of ``path``."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         with h5py.File(temporary, "w", libver=("earliest", "v108"), locking=False) as file:
-            _write_structure(file, header)
+            write_structure(file, header)
             if source is not None:
                 _copy_frames(source, file, header)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise InputError(f"cannot write {path}: {error}; check the folder and the free space") from error
-
-
-def _write_structure(file: Node, header: Header) -> None:
-    about = file.create_group("h5md")
-    about.attrs["version"] = np.array([1, 1], np.int32)
-    about.create_group("author").attrs["name"] = CREATOR
-    creator = about.create_group("creator")
-    creator.attrs["name"] = CREATOR
-    creator.attrs["version"] = LAYOUT_VERSION
-    units = about.create_group("modules/units")
-    units.attrs["version"] = np.array([1, 0], np.int32)
-    settings = file.create_group("parameters/jaxelyte")
-    settings.attrs["every"] = header.every
-    settings.attrs["timestep"] = header.timestep
-    settings.attrs["timestep_unit"] = "fs"
-    particles = file.create_group("particles")
-    for r, name in enumerate(_group_names(len(header.numbers))):
-        _write_particles(particles.create_group(name), header, r)
-
-
-def _group_names(replicas: int) -> list[str]:
-    digits = max(3, len(str(replicas - 1)))
-    return ["all"] if replicas == 1 else [f"replica_{r:0{digits}d}" for r in range(replicas)]
-
-
-def _write_particles(group: Node, header: Header, replica: int) -> None:
-    from ase.data import chemical_symbols
-
-    numbers = header.numbers[replica]
-    names = {chemical_symbols[z]: int(z) for z in np.unique(numbers)}
-    _constant(group, "species", numbers, h5py.enum_dtype(names, basetype="i4"))
-    _constant(group, "mass", header.masses[replica], "f8").attrs["unit"] = "g mol-1"
-    box = group.create_group("box")
-    box.attrs["dimension"] = 3
-    box.attrs["boundary"] = ["periodic" if p else "none" for p in header.pbc]
-    if any(header.pbc):
-        # The same cell for every frame: readers such as MDAnalysis look for time-dependent edges only.
-        edges = box.create_group("edges")
-        cell = np.where(np.asarray(header.pbc)[:, None], header.cells[replica], 0.0)
-        value = _allocate(edges, "value", (header.frames, 3, 3), np.dtype("f8"))
-        value[...] = np.broadcast_to(cell, value.shape)
-        value.attrs["unit"] = "Angstrom"
-    shape = (header.frames, len(numbers), 3)
-    for name in _series(header):
-        series = group.create_group(name)
-        value = _allocate(series, "value", shape, header.dtype)
-        value.attrs["unit"] = "Angstrom" if name == "position" else "Angstrom fs-1"
-        time = _allocate(series, "time", (header.frames,), np.dtype("f8"))
-        time.attrs["unit"] = "fs"
-        _allocate(series, "step", (header.frames,), np.dtype("i8"))[...] = NOT_WRITTEN
-    if any(header.pbc):
-        # Hard links: the box is sampled with the positions, as H5MD asks for.
-        group["box/edges/step"] = group["position/step"]
-        group["box/edges/time"] = group["position/time"]
-
-
-def _constant(group: Node, name: str, values: np.ndarray, dtype: Any) -> Node:
-    return group.create_dataset(name, data=np.asarray(values), dtype=dtype, track_times=False)
-
-
-def _allocate(group: Node, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Node:
-    """A contiguous dataset with its space reserved now; the file stays sparse until it is written."""
-    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    creation.set_layout(h5py.h5d.CONTIGUOUS)
-    creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    creation.set_obj_track_times(False)
-    kind = h5py.h5t.py_create(dtype.newbyteorder("<"), logical=True)
-    identifier = h5py.h5d.create(group.id, name.encode(), kind, h5py.h5s.create_simple(shape), dcpl=creation)
-    return h5py.Dataset(identifier)
 
 
 def _read_header(file: Node) -> Header:
@@ -323,27 +233,29 @@ def _read_header(file: Node) -> Header:
 
 
 def _resize(path: Path, frames: int, *, cut: bool) -> None:
-    with H5MDWriter.open(path) as writer:
-        header = writer.header
+    if not path.is_file():
+        raise InputError(f"there is no trajectory {path}")
+    with open_for_reading(path) as file:
+        header = _read_header(file)
         if frames == header.frames:
             return
-        steps = np.asarray(writer._groups[0]["position/step"])
-        if not cut and frames < int(np.sum(steps >= 0)):
+        written = int(np.sum(np.asarray(file["particles"][group_names(len(header.numbers))[0]]["position/step"]) >= 0))
+        if not cut and frames < written:
             raise InputError(
-                f"{path} holds {int(np.sum(steps >= 0))} frames, more than the {frames} asked for; "
+                f"{path} holds {written} frames, more than the {frames} asked for; "
                 "ask for at least as many steps as are done"
             )
         if cut and frames > header.frames:
             raise InputError(f"{path} has room for {header.frames} frames only, cannot be cut to {frames}")
         if frames < 1:
             raise InputError(f"a trajectory keeps at least one frame, not {frames}")
-        _write_atomically(path, header._replace(frames=frames), writer._file)
+        _write_atomically(path, header._replace(frames=frames), file)
 
 
 def _copy_frames(source: Node, target: Node, header: Header) -> None:
     """Copy the frames that both files have room for, as many at a time as 64 MB hold."""
     for name in target["particles"]:
-        for series in _series(header):
+        for series in series_names(header):
             old, new = source["particles"][name][series], target["particles"][name][series]
             common = min(old["step"].shape[0], header.frames)
             # Beyond the last frame written there is nothing to copy, and the new file stays sparse there.

@@ -24,10 +24,7 @@ def read_h5md(path: str | Path) -> Trajectory:
         InputError: not an H5MD file, units other than Å, or species that are no atomic numbers.
     """
     path = Path(path)
-    try:
-        file: Node = h5py.File(path, "r", locking=False)
-    except OSError as error:
-        raise InputError(f"{path} is not a readable HDF5 file: {error}") from error
+    file = open_for_reading(path)
     kept_open = False
     try:
         if "particles" not in file or not len(file["particles"]):
@@ -64,6 +61,22 @@ def read_h5md(path: str | Path) -> Trajectory:
     finally:
         if not kept_open:
             file.close()
+
+
+def open_for_reading(path: Path) -> Node:
+    """Open without a lock: readers of a running simulation must not stop it, nor it them.
+
+    Raises:
+        InputError: not a readable HDF5 file.
+    """
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError:
+        # HDF5 wants one way of locking for a file that this process has open already, by another package say.
+        try:
+            return h5py.File(path, "r")
+        except OSError as error:
+            raise InputError(f"{path} is not a readable HDF5 file: {error}") from error
 
 
 def _memory_map(path: Path, data: Node) -> np.ndarray:
@@ -106,9 +119,8 @@ def read_cells(groups: list[Node], frames: int) -> tuple[np.ndarray, tuple[bool,
         box = group["box"]
         edges = np.zeros((1, 3, 3))
         if "edges" in box:
-            node = box["edges"]
-            edges = np.asarray(node["value"][:frames] if isinstance(node, h5py.Group) else node[...], np.float64)
-            edges = edges if isinstance(node, h5py.Group) else edges[None]
+            varying = isinstance(box["edges"], h5py.Group)
+            edges = np.asarray(box["edges/value"][:frames] if varying else box["edges"][...][None], np.float64)
         if edges.ndim == 2:
             edges = edges[:, :, None] * np.eye(3)
         several.append(edges)

@@ -66,7 +66,9 @@ def read_config(options: Mapping[str, Any]) -> NequIP:
         raise InputError("the nequip configuration has no r_max")
     neighbors = options.get("avg_num_neighbors")
     if isinstance(neighbors, str):
-        raise InputError(f"avg_num_neighbors = {neighbors!r} was never resolved; replace it by the number used in training")
+        raise InputError(
+            f"avg_num_neighbors = {neighbors!r} was never resolved; replace it by the number used in training"
+        )
     given = {name: str(options[name]) for name in IRREPS if options.get(name) is not None}
     config = NequIP(
         r_max=options["r_max"],
@@ -86,12 +88,14 @@ def read_config(options: Mapping[str, Any]) -> NequIP:
         type_names=species_names(options),
         zbl=zbl,
     )
-    return replace(config, **_overrides(config, given))
+    return replace(config, **_overrides(config, given, simple="l_max" in options))
 
 
 def _check_builders(options: Mapping[str, Any]) -> bool:
     """Check the list of model builders; True if it adds the ZBL term."""
-    builders = [str(b).removeprefix("nequip.model.") for b in options.get("model_builders", BUILDERS[:3] + BUILDERS[4:])]
+    builders = [
+        str(b).removeprefix("nequip.model.") for b in options.get("model_builders", BUILDERS[:3] + BUILDERS[4:])
+    ]
     unknown = [b for b in builders if b not in BUILDERS + NEUTRAL_BUILDERS]
     if unknown:
         raise UnsupportedError(
@@ -118,7 +122,9 @@ def _simple(options: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, A
         return simple
     lacking = [name for name in IRREPS if name not in given]
     if lacking:
-        raise InputError(f"the nequip configuration has neither l_max, parity and num_features nor {', '.join(lacking)}")
+        raise InputError(
+            f"the nequip configuration has neither l_max, parity and num_features nor {', '.join(lacking)}"
+        )
     hidden = parse_irreps(given["feature_irreps_hidden"], "feature_irreps_hidden")
     harmonics = parse_irreps(given["irreps_edge_sh"], "irreps_edge_sh")
     return {
@@ -128,10 +134,15 @@ def _simple(options: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, A
     }
 
 
-def _overrides(config: NequIP, given: Mapping[str, str]) -> dict[str, str]:
-    """Those of the explicit irreps that differ from what the simple options give."""
+def _overrides(config: NequIP, given: Mapping[str, str], *, simple: bool) -> dict[str, str]:
+    """Those of the explicit irreps that differ from what the simple options give; none may where both are given."""
     derived = hidden_irreps(config)
-    return {name: text for name, text in given.items() if parse_irreps(text, name) != derived[name]}
+    changed = {name: text for name, text in given.items() if parse_irreps(text, name) != derived[name]}
+    for name, text in changed.items():
+        if simple:
+            expected = format_irreps(derived[name])
+            raise InputError(f"{name} = {text!r} contradicts l_max, parity and num_features, which give {expected!r}")
+    return changed
 
 
 def _nonlinearity(options: Mapping[str, Any], key: str) -> Nonlinearity:
@@ -172,7 +183,7 @@ def species_names(options: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def write_config(config: NequIP) -> dict[str, Any]:
-    """nequip's keys for a configuration, all of those that define the model."""
+    """Nequip's keys for a configuration, all of those that define the model."""
     pair = {"pair_style": "ZBL", "units": "metal"} if config.zbl else {}
     scalars, gates = config.nonlinearity_scalars, config.nonlinearity_gates
     assert isinstance(scalars, Nonlinearity) and isinstance(gates, Nonlinearity)

@@ -116,10 +116,14 @@ def _prefixes(arrays: Mapping[str, np.ndarray]) -> tuple[str, str]:
     """What stands before the network's arrays and before the global scale."""
     marks = [name for name in arrays if name.endswith(NETWORK_MARK)]
     if len(marks) != 1:
-        raise InputError(f"the arrays hold {len(marks)} of '...{NETWORK_MARK}', not one: this is no NequIP energy model")
+        raise InputError(
+            f"the arrays hold {len(marks)} of '...{NETWORK_MARK}', not one: this is no NequIP energy model"
+        )
     scales = [name for name in arrays if name.rpartition(".")[2] == "scale_by"]
     if len(scales) > 1:
-        raise UnsupportedError(f"the model is rescaled {len(scales)} times ({', '.join(scales)}); only once is supported")
+        raise UnsupportedError(
+            f"the model is rescaled {len(scales)} times ({', '.join(scales)}); only once is supported"
+        )
     return marks[0].removesuffix(NETWORK_MARK), scales[0].removesuffix("scale_by") if scales else ""
 
 
@@ -150,7 +154,9 @@ def _check_buffers(config: NequIP, buffers: Mapping[str, np.ndarray], prefix: st
         if name not in expected:
             raise UnsupportedError(f"the model holds an array {name!r} that its configuration does not account for")
         if value.shape != expected[name].shape or not np.allclose(value, expected[name], rtol=1e-5, atol=1e-6):
-            raise UnsupportedError(f"array {name!r} is not what the configuration gives; the model differs from nequip's own")
+            raise UnsupportedError(
+                f"array {name!r} is not what the configuration gives; the model differs from nequip's own"
+            )
 
 
 def save_nequip(potential: NequIPPotential, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:

@@ -78,7 +78,7 @@ def fresh_buffers(config: NequIP, prefix: str) -> dict[str, np.ndarray]:
 
 
 def zbl_prefactor(scale: float) -> np.ndarray:
-    """nequip's stored Coulomb constant of the ZBL term: half of it, in units of the global scale."""
+    """Nequip's stored Coulomb constant of the ZBL term: half of it, in units of the global scale."""
     return np.asarray(0.5 * COULOMB_LAMMPS / scale)
 
 

@@ -34,10 +34,14 @@ def read_torchscript(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]
         module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
-        raise InputError(f"{path} is not a TorchScript file that PyTorch {torch.__version__} can read: {first}") from error
+        raise InputError(
+            f"{path} is not a TorchScript file that PyTorch {torch.__version__} can read: {first}"
+        ) from error
     texts = {key: value.decode() if isinstance(value, bytes) else value for key, value in extra.items()}
     if not texts["config"]:
-        raise InputError(f"{path} holds no nequip configuration; deploy the model with nequip-deploy (nequip 0.5 or 0.6)")
+        raise InputError(
+            f"{path} holds no nequip configuration; deploy the model with nequip-deploy (nequip 0.5 or 0.6)"
+        )
     arrays = {name: tensor.detach().cpu().numpy() for name, tensor in module.state_dict().items()}
     if not arrays:
         raise UnsupportedError(f"the arrays of {path} were frozen into its program; deploy the model without freezing")

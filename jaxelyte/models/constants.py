@@ -58,9 +58,7 @@ def spherical_harmonics(
         harmonics.append([math.sqrt(3.0) * component for component in directions])
     for degree in range(2, l_max + 1):
         one, lower = harmonics[1], harmonics[-1]
-        harmonics.append(
-            [sum_terms([c * (one[i] * lower[j]) for i, j, c in terms]) for terms in _raising(degree)]
-        )
+        harmonics.append([sum_terms([c * (one[i] * lower[j]) for i, j, c in terms]) for terms in _raising(degree)])
     return harmonics
 
 

@@ -135,7 +135,9 @@ def apply_gate(layer: Layer, features: Features) -> Features:
         return features[block][..., first : first + mul]
 
     need = layer.needed
-    out: Features = [act.normalized(take(slot)) if n else None for (slot, act), n in zip(gate.scalars, need, strict=False)]
+    out: Features = [
+        act.normalized(take(slot)) if n else None for (slot, act), n in zip(gate.scalars, need, strict=False)
+    ]
     for (slot, gate_slot, act), n in zip(gate.gated, need[len(gate.scalars) :], strict=True):
         out.append(take(slot) * act.normalized(take(gate_slot)) if n else None)
     return out

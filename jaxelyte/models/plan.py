@@ -176,8 +176,7 @@ def hidden_irreps(config: NequIP) -> dict[str, Irreps]:
     }
     given = {name: getattr(config, name) for name in defaults}
     irreps = {
-        name: default if given[name] is None else parse_irreps(given[name], name)
-        for name, default in defaults.items()
+        name: default if given[name] is None else parse_irreps(given[name], name) for name, default in defaults.items()
     }
     edge = irreps["irreps_edge_sh"]
     if any(b.mul != 1 for b in edge):

@@ -114,7 +114,7 @@ class RDFResult:
         )
 
     def first_peak(self) -> Feature:
-        """First maximum of g above 1: position and height, by a cubic through the bins around it.
+        """First maximum of g above 1: position and height, by a quartic through the bins around it.
 
         Raises:
             InputError: several pairs (pick one first), or a curve without a peak above 1.
@@ -240,20 +240,20 @@ class RDFResult:
         return int(found[0])
 
     def _refine(self, at: int, region: np.ndarray) -> Feature:
-        """Extremum of a cubic through the contiguous region of bins around ``at``, with jackknife errors."""
+        """Extremum of a quartic through the contiguous region of bins around ``at``, with jackknife errors."""
         begin = end = at
         while begin > 0 and region[begin - 1]:
             begin -= 1
         while end < len(region) - 1 and region[end + 1]:
             end += 1
-        begin, end = max(0, min(begin, at - 2)), min(len(region) - 1, max(end, at + 2))
+        begin, end = max(0, min(begin, at - 3)), min(len(region) - 1, max(end, at + 3))
         r, maximum = self.r[begin : end + 1], self._smooth()[at] > 1.0
         fine = np.linspace(r[0], r[-1], 1001)
 
         def extremum(g: np.ndarray) -> np.ndarray:
-            cubic = np.polynomial.Polynomial.fit(r, g, min(3, len(r) - 2))(fine)
-            best = np.argmax(cubic) if maximum else np.argmin(cubic)
-            return np.array([fine[best], cubic[best]])
+            quartic = np.polynomial.Polynomial.fit(r, g, min(4, len(r) - 2))(fine)
+            best = np.argmax(quartic) if maximum else np.argmin(quartic)
+            return np.array([fine[best], quartic[best]])
 
         count = len(self.stretches)
         # Stretches are of (nearly) equal length, so the mean of their curves is the curve.

@@ -40,6 +40,10 @@ MESH_START = 3.0e5
 LARGEST_DIRECT = 4.0e7
 """Charges times k-vectors above which the direct sum is not even considered: its phases would fill the memory."""
 
+LARGEST_MESH = 384**3
+LARGEST_BOX = 200_000
+"""Mesh points and k-vectors above which a plan is given up."""
+
 ALIASES = np.arange(-3, 4)
 SKIN = 1.0
 
@@ -175,6 +179,8 @@ def plan_split(cell: np.ndarray, content: Content, tolerance: float, method: str
     plans = []
     for r in _cutoffs(cell) if cutoff is None else [cutoff]:
         alpha = _solve_alpha(cell, content, tolerance / 2, r)
+        if alpha is None:
+            continue
         offsets, pair_cost = _real_space(cell, content, r)
         if method in ("ewald", "auto"):
             plans.append(_direct_plan(cell, content, tolerance, alpha, r, offsets, pair_cost))
@@ -211,9 +217,11 @@ def _real_space(cell: np.ndarray, content: Content, cutoff: float) -> tuple[Hash
     return None, penalty * LIST_COST * listed
 
 
-def _solve_alpha(cell: np.ndarray, content: Content, tolerance: float, cutoff: float) -> float:
-    """Smallest α whose real-space error is within the tolerance."""
-    low, high = 0.5 / cutoff, 9.0 / cutoff
+def _solve_alpha(cell: np.ndarray, content: Content, tolerance: float, cutoff: float) -> float | None:
+    """Smallest α whose real-space error is within the tolerance, or None where that is beyond float64."""
+    low, high = 0.5 / cutoff, 6.0 / cutoff
+    if real_error(cell, content, high, cutoff) > tolerance:
+        return None
     for _ in range(40):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if real_error(cell, content, middle, cutoff) > tolerance else (low, middle)
@@ -239,6 +247,8 @@ def _refine_direct(cell: np.ndarray, content: Content, plan: SplitPlan) -> Split
     assert plan.kmax is not None
     kmax = plan.kmax
     for _ in range(40):
+        if np.prod(2 * np.array(kmax) + 1) > LARGEST_BOX:
+            return None
         error = direct_error(cell, content, plan.alpha, kmax)
         if error <= plan.error:
             total = math.hypot(error, real_error(cell, content, plan.alpha, plan.cutoff))
@@ -267,7 +277,7 @@ def _refine_mesh(cell: np.ndarray, content: Content, plan: SplitPlan) -> SplitPl
     spacing = float(np.max(np.linalg.norm(cell, axis=1) / np.array(plan.mesh)))
     for _ in range(25):
         mesh = mesh_shape(cell, spacing)
-        if np.prod(mesh) > 256**3:
+        if np.prod(mesh) > LARGEST_MESH:
             return None
         error = mesh_error(cell, content, plan.alpha, mesh)
         if error <= plan.error:

@@ -75,9 +75,7 @@ class NequIPPotential(Potential):
         flat = [x.reshape(replicas * atoms, *x.shape[2:]) for x in (self._types(systems), vectors, index, found.mask)]
         energies = atomic_energies(self.config, self._params(systems), *flat).reshape(replicas, atoms)
         if self.config.zbl:
-            zbl = partial(
-                zbl_atomic_energies, cutoff=self.config.r_max, power=self.config.polynomial_cutoff_p
-            )
+            zbl = partial(zbl_atomic_energies, cutoff=self.config.r_max, power=self.config.polynomial_cutoff_p)
             energies = energies + jax.vmap(zbl)(systems, found)
         return jnp.sum(jnp.where(systems.mask, energies, jnp.zeros_like(energies)), axis=-1)
 
@@ -107,13 +105,9 @@ class NequIPPotential(Potential):
     def _interactions(self, system: System, neighbors: Neighbors) -> Float[Array, " atoms"]:
         found = neighbors.get(self.requirements()[0])
         params, types = self._params(system), self._types(system)
-        energies = atomic_energies(
-            self.config, params, types, found.vectors(system), found.index, found.mask
-        )
+        energies = atomic_energies(self.config, params, types, found.vectors(system), found.index, found.mask)
         if self.config.zbl:
-            energies = energies + zbl_atomic_energies(
-                system, found, self.config.r_max, self.config.polynomial_cutoff_p
-            )
+            energies = energies + zbl_atomic_energies(system, found, self.config.r_max, self.config.polynomial_cutoff_p)
         return jnp.where(system.mask, energies, jnp.zeros_like(energies))
 
     def _shifts(self, system: System) -> Float[Array, " atoms"]:

@@ -49,9 +49,7 @@ def pair_energy(
     return COULOMB_LAMMPS * charges / distance * screening
 
 
-def zbl_atomic_energies(
-    system: System, neighbors: NeighborList, cutoff: float, power: float
-) -> Float[Array, " atoms"]:
+def zbl_atomic_energies(system: System, neighbors: NeighborList, cutoff: float, power: float) -> Float[Array, " atoms"]:
     """Half of each pair's energy to either atom, eV.
 
     Args:

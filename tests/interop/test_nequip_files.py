@@ -83,7 +83,9 @@ def test_trained_values_that_float32_cannot_hold_stay_float64(tmp_path: Path) ->
     save_nequip(potential, tmp_path / "model")
     np.testing.assert_array_equal(load_nequip(tmp_path / "model").params["output_hidden_to_scalar"], weight)
     _, arrays = read(tmp_path / "model")
-    assert [name for name, array in arrays.items() if array.dtype == np.float64] == ["model.model.func.output_hidden_to_scalar.linear.weight"]
+    assert [name for name, array in arrays.items() if array.dtype == np.float64] == [
+        "model.model.func.output_hidden_to_scalar.linear.weight"
+    ]
 
 
 def test_a_rescaling_that_the_source_lacked_is_not_lost(tmp_path: Path) -> None:
@@ -113,7 +115,8 @@ def test_a_rescaling_that_the_source_lacked_is_not_lost(tmp_path: Path) -> None:
         ({"chemical_symbol_to_type": {"H": 0, "Ow": 1, "Na": 2}, "type_names": None}, "'Ow' is not a chemical symbol"),
         ({"num_layers": 4}, r"lacks the array 'model.model.func.layer3_convnet.conv.linear_1.weight'"),
         ({"num_layers": 2}, "'.*layer2_convnet.*' that its configuration does not account for"),
-        ({"num_features": 5}, "chemical_embedding.linear.weight' is float32\\(12,\\); .* floats \\(15,\\)"),
+        ({"num_features": 5}, "chemical_embedding_irreps_out = '4x0e' contradicts .*5x0e"),
+        ({"invariant_neurons": 9}, r"conv.fc.layer0.weight' is float32\(8, 8\); .* floats \(8, 9\)"),
         ({"use_sc": False}, "'.*conv.sc.weight' that its configuration does not account for"),
         ({"l_max": None}, "has no l_max"),
         ({"r_max": None}, "has no r_max"),
@@ -203,7 +206,7 @@ def test_saving_never_clobbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="holds more than a NequIP model"):
         save_nequip(other, folder, overwrite=True)
-    with pytest.raises(TypeError, match="not a NequIP"):
+    with pytest.raises(TypeError, match="a NequIPPotential, not a float"):
         save_nequip(3.0, tmp_path / "b")  # pyright: ignore[reportArgumentType]
 
 

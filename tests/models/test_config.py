@@ -83,7 +83,10 @@ def test_irreps_sort_by_degree_then_odd_before_even() -> None:
     irreps = parse_irreps("3x1o+2x0e+1x1e+4x0o", "irreps")
     assert [str(irreps[i]) for i in sort_permutation(irreps)] == ["4x0o", "2x0e", "3x1o", "1x1e"]
     assert format_irreps(irreps) == "3x1o+2x0e+1x1e+4x0o"
-    assert simplify([Block(2, 0, 1), Block(0, 1, 1), Block(3, 0, 1), Block(1, 0, -1)]) == (Block(5, 0, 1), Block(1, 0, -1))
+    assert simplify([Block(2, 0, 1), Block(0, 1, 1), Block(3, 0, 1), Block(1, 0, -1)]) == (
+        Block(5, 0, 1),
+        Block(1, 0, -1),
+    )
 
 
 def test_only_what_reaches_the_energy_is_evaluated() -> None:
@@ -94,7 +97,10 @@ def test_only_what_reaches_the_energy_is_evaluated() -> None:
     assert plan.layers[-1].linear_2.used == ((0, 4), (0, 0), (0, 0))  # no gates either
     # With parity the features that cannot become an even scalar in the one step left are dropped a layer before.
     plan = NequIP(r_max=4.0, num_layers=2, l_max=1, parity=True, num_features=4, type_names=("Na",)).plan
-    assert [str(b) for b, n in zip(plan.layers[0].gate.irreps_out, plan.layers[0].needed, strict=True) if n] == ["4x0e", "4x1o"]
+    assert [str(b) for b, n in zip(plan.layers[0].gate.irreps_out, plan.layers[0].needed, strict=True) if n] == [
+        "4x0e",
+        "4x1o",
+    ]
 
 
 def test_unsupported_is_an_input_error() -> None:

@@ -29,6 +29,7 @@ class Model(NamedTuple):
 
     config: NequIP
     params: Any
+    energies: Any
     evaluate: Any
 
     def __call__(self, types: np.ndarray, positions: np.ndarray, padding: np.ndarray | None = None) -> Any:
@@ -47,21 +48,26 @@ def model(request: pytest.FixtureRequest) -> Model:
     options = NequIP.from_dict({**vars(options), "invariant_neurons": 6, "avg_num_neighbors": 0.5})
     config, params = options.init(jax.random.key(3), ("O", "H", "Na"))
     params["scale"] = jnp.asarray(30.0)  # random weights make small energies
+    # At the initial frequencies n π the basis itself vanishes at the cut-off, which would hide a wrong envelope.
+    params["radial_basis"]["bessel_weights"] += 0.4
     index = np.concatenate([all_pairs(ATOMS), np.full((ATOMS, PADDING), ATOMS)], axis=1)
     mask = jnp.asarray(index < ATOMS)
 
+    def energies(params: Any, types: Any, positions: Any, padding: Any) -> Any:
+        vectors = positions[jnp.asarray(index[:, : ATOMS - 1])] - positions[:, None]
+        vectors = jnp.concatenate([vectors, padding], axis=1)
+        return config.atomic_energies(params, types, vectors, jnp.asarray(index), mask)
+
     @jax.jit
     def evaluate(params: Any, types: Any, positions: Any, padding: Any) -> Any:
-        def energy(positions: Any) -> Any:
-            vectors = positions[jnp.asarray(index[:, : ATOMS - 1])] - positions[:, None]
-            vectors = jnp.concatenate([vectors, padding], axis=1)
-            energies = config.atomic_energies(params, types, vectors, jnp.asarray(index), mask)
-            return jnp.sum(energies), energies
+        def total(positions: Any) -> Any:
+            values = energies(params, types, positions, padding)
+            return jnp.sum(values), values
 
-        (_, energies), gradient = jax.value_and_grad(energy, has_aux=True)(positions)
-        return energies, -gradient
+        (_, values), gradient = jax.value_and_grad(total, has_aux=True)(positions)
+        return values, -gradient
 
-    return Model(config, params, evaluate)
+    return Model(config, params, energies, evaluate)
 
 
 @pytest.fixture
@@ -127,7 +133,7 @@ def test_forces_are_finite_differences(model: Model, cluster: tuple[np.ndarray, 
 
 
 def test_atoms_leave_smoothly(model: Model) -> None:
-    """At depth d inside the cut-off the energy falls as d³ and the force as d², and both are 0 outside."""
+    """At depth d inside the cut-off the energy falls as d³ or faster, the force as d², and both are 0 outside."""
     types = np.array([0, 1, 2, 0, 1, 2, 0], np.int32)
     far = np.array([[0.0, 0.0, 100.0 * i] for i in range(1, ATOMS - 1)])
 
@@ -139,32 +145,37 @@ def test_atoms_leave_smoothly(model: Model) -> None:
 
     alone, no_force = pair(R_MAX + 1e-9)
     assert no_force == 0.0
-    energies, forces = np.array([pair(R_MAX * (1.0 - depth)) for depth in (0.02, 0.01)]).T
+    energies, forces = np.array([pair(R_MAX * (1.0 - depth)) for depth in (0.004, 0.002)]).T
     assert forces[1] > 0.0
-    np.testing.assert_allclose((energies[0] - alone) / (energies[1] - alone), 8.0, rtol=0.35)
-    np.testing.assert_allclose(forces[0] / forces[1], 4.0, rtol=0.35)
+    # Without a self-connection lone atoms have no features, so that each layer brings its own factor d³.
+    assert (energies[0] - alone) / (energies[1] - alone) > 0.85 * 8.0
+    assert forces[0] / forces[1] > 0.85 * 4.0
 
 
 def test_gradients_of_parameters(model: Model, cluster: tuple[np.ndarray, np.ndarray]) -> None:
     types, positions = cluster
     padding = jnp.ones((ATOMS, PADDING, 3))
 
-    def energy(params: Any) -> Any:
-        return jnp.sum(model.evaluate(params, jnp.asarray(types), jnp.asarray(positions), padding)[0])
+    @jax.jit
+    @jax.value_and_grad
+    def evaluate(params: Any) -> Any:
+        return jnp.sum(model.energies(params, jnp.asarray(types), jnp.asarray(positions), padding))
 
-    gradient = jax.grad(energy)(model.params)
+    energy, gradient = evaluate(model.params)
     assert jax.tree.structure(gradient) == jax.tree.structure(model.params)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
     assert np.abs(gradient["radial_basis"]["bessel_weights"]).max() > 0.0
     assert np.abs(gradient["chemical_embedding"]).max() > 0.0
     # Doubling the last linear map doubles the energy, so its weights times their gradients sum up to the energy.
     weight = model.params["output_hidden_to_scalar"]
-    np.testing.assert_allclose(np.sum(weight * gradient["output_hidden_to_scalar"]), energy(model.params), rtol=1e-12)
+    np.testing.assert_allclose(np.sum(weight * gradient["output_hidden_to_scalar"]), energy, rtol=1e-12)
 
 
 def test_single_precision_follows_the_input(cluster: tuple[np.ndarray, np.ndarray]) -> None:
     types, positions = cluster
-    config = NequIP(r_max=R_MAX, num_layers=2, l_max=1, num_features=2, invariant_neurons=4, type_names=("O", "H", "Na"))
+    config = NequIP(
+        r_max=R_MAX, num_layers=2, l_max=1, num_features=2, invariant_neurons=4, type_names=("O", "H", "Na")
+    )
     config, params = config.init(jax.random.key(0))
     index = jnp.asarray(all_pairs(ATOMS))
     vectors = positions[all_pairs(ATOMS)] - positions[:, None]
@@ -172,6 +183,7 @@ def test_single_precision_follows_the_input(cluster: tuple[np.ndarray, np.ndarra
     for dtype in (np.float64, np.float32):
         cast = jax.tree.map(lambda x, dtype=dtype: x.astype(dtype), params)
         mask = jnp.ones(index.shape, bool)
-        results.append(config.atomic_energies(cast, jnp.asarray(types), jnp.asarray(vectors, dtype), index, mask))
+        evaluate = jax.jit(config.atomic_energies)
+        results.append(evaluate(cast, jnp.asarray(types), jnp.asarray(vectors, dtype), index, mask))
         assert results[-1].dtype == dtype
     np.testing.assert_allclose(results[1], results[0], atol=1e-4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -12,7 +13,9 @@ from ase import Atoms
 from ase.build import bulk
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.neighbors import Neighbors, neighbor_lists
+from jaxelyte.neighbors.search import image_offsets
 from jaxelyte.potentials.coulomb import ScreenedCoulomb
+from jaxelyte.potentials.derivatives import energy_and_forces
 from jaxelyte.system import System
 from jaxelyte.units import COULOMB
 
@@ -60,14 +63,17 @@ def test_the_tolerance_bounds_the_force_error_of_ewald_and_p3m(cell: str) -> Non
 
 
 def test_neighbour_list_and_all_pairs_agree() -> None:
-    """Hundreds of charges go through a list, few through all pairs; a cut-off beyond half the cell needs images."""
-    atoms = salt(220, 2.6 * CELLS["triclinic"], seed=3)
-    tight = evaluate(ScreenedCoulomb(IONS, method="ewald", tolerance=1e-8, cutoff=9.0), atoms)
-    loose = evaluate(ScreenedCoulomb(IONS, method="ewald", tolerance=1e-8, cutoff=16.0), atoms)
-    assert tight.potential.requirements()
-    assert not loose.potential.requirements()
-    np.testing.assert_allclose(tight.forces, loose.forces, atol=3e-8)
-    np.testing.assert_allclose(tight.energy, loose.energy, atol=1e-6)
+    """The same splitting through either real-space sum, with a cut-off that needs images in the skewed cell."""
+    cell = CELLS["skewed"]
+    system = System.from_atoms(salt(40, cell, seed=3))
+    pairs = ScreenedCoulomb(IONS, method="ewald", tolerance=1e-3, cutoff=9.0).prepare(system)
+    results = []
+    for offsets in (None, image_offsets(cell[None], (True, True, True), 9.0)):
+        potential = replace(pairs, plan=replace(pairs.plan, split=replace(pairs.plan.split, offsets=offsets)))
+        assert bool(potential.requirements()) == (offsets is None)
+        results.append(jax.jit(energy_and_forces)(potential, system, neighbor_lists(system, potential)))
+    np.testing.assert_allclose(results[0].energy, results[1].energy, rtol=1e-12)
+    np.testing.assert_allclose(results[0].forces, results[1].forces, atol=1e-11)
 
 
 def test_a_charge_and_its_images_in_a_neutralising_background() -> None:
@@ -91,15 +97,17 @@ def test_a_charged_cell_does_not_depend_on_the_splitting() -> None:
 def test_neutral_cells_warn_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ScreenedCoulomb({"O": -0.82, "H": 0.41}).prepare(System.from_atoms(Atoms("OH2", np.eye(3), cell=[9] * 3, pbc=True)))
+        ScreenedCoulomb({"O": -0.82, "H": 0.41}).prepare(
+            System.from_atoms(Atoms("OH2", np.eye(3), cell=[9] * 3, pbc=True))
+        )
 
 
 def test_permittivity_divides_and_charges_multiply() -> None:
     atoms = salt(12, CELLS["cubic"], seed=2)
     reference = energy(ScreenedCoulomb(IONS, tolerance=1e-8), atoms)
     screened = energy(ScreenedCoulomb({"Na": 2, "Cl": -2}, 78.3, tolerance=1e-8), atoms)
-    assert screened == pytest.approx(4 * reference / 78.3, rel=1e-8)
-    assert energy(ScreenedCoulomb([1, -1] * 6, tolerance=1e-8), atoms) == pytest.approx(reference, rel=1e-8)
+    assert screened == pytest.approx(4 * reference / 78.3, abs=1e-6)
+    assert energy(ScreenedCoulomb([1, -1] * 6, tolerance=1e-8), atoms) == pytest.approx(reference, abs=1e-6)
 
 
 def test_uncharged_species_cost_nothing_and_change_nothing() -> None:
@@ -161,7 +169,8 @@ def test_exclusions_take_away_exactly_one_pair(method: str) -> None:
     atoms = salt(16, CELLS["triclinic"], seed=4)
     atoms.positions[1] = atoms.positions[0] + [0.3, 0.8, 0.5]
     atoms.positions[1] -= atoms.cell[1]  # the bond crosses the boundary
-    options = {"method": method, "tolerance": 1e-8, "cutoff": 6.0 if method != "p3m" else 9.0}
+    # What an exclusion takes away is exact however coarse the sum is, since the same sum stands on both sides.
+    options = {"method": method, "tolerance": 1e-3, "cutoff": 6.0}
     full = energy(ScreenedCoulomb(IONS, **options), atoms)
     pair = -COULOMB / atoms.get_distance(0, 1, mic=True) + (COULOMB / 6.0 if method == "cutoff" else 0.0)
     excluded = energy(ScreenedCoulomb(IONS, exclusions=[[0, 1]], **options), atoms)
@@ -195,7 +204,7 @@ def test_more_charges_than_prepared_for_are_never_dropped_in_silence() -> None:
     two.symbols[:4] = "O"
     potential = ScreenedCoulomb(IONS).prepare(System.from_atoms(two))
     two.symbols[:2] = "NaCl"
-    assert np.isnan(potential.energy(System.from_atoms(two), Neighbors((), ())))
+    assert np.isnan(jax.jit(lambda p, s: p.energy(s, Neighbors((), ())))(potential, System.from_atoms(two)))
 
 
 @pytest.mark.parametrize(

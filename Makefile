@@ -1,0 +1,62 @@
+# `make demo` and `make test` do everything on a fresh machine with Python >= 3.11 and make, set-up included.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+LOCKS  := $(wildcard constraints/*.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow test-gpu validate lint format bench notebooks hooks lock clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: $(READY)  ## make .venv with the tested versions (once)
+
+$(READY): pyproject.toml scripts/setup.sh $(LOCKS)
+	@PYTHON="$(PYTHON)" sh scripts/setup.sh $(VENV)
+	@touch $@
+
+demo: $(READY)  ## main job: simulate a small electrolyte, write pictures and a summary to demo_output/
+	$(BIN)/jaxelyte demo --output demo_output
+
+test: $(READY)  ## the tests (under 8 minutes on 2 cores)
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)  ## the tests left out of `make test` for their time
+	$(BIN)/python -m pytest -m "slow and not gpu and not validation"
+
+test-gpu: $(READY)  ## the tests that need a GPU
+	$(BIN)/python -m pytest -m gpu
+
+validate: $(READY)  ## reproduce published results (minutes to hours; needs ../shared/reference)
+	$(BIN)/python -m pytest -m validation
+
+lint: $(READY)  ## ruff and pyright
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: $(READY)  ## rewrite the code in the house format
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## speed of force calls and molecular dynamics, as JSON in benchmarks/output/
+	$(BIN)/python benchmarks/md.py --output benchmarks/output/md.json
+
+notebooks: $(READY)  ## execute all notebooks; the results go to notebooks/output/
+	$(BIN)/python scripts/notebooks.py
+
+hooks: $(READY)  ## install the git hooks and the filter that strips notebook outputs
+	$(BIN)/pre-commit install
+	git config filter.nbstripout.clean "$(BIN)/nbstripout"
+	git config filter.nbstripout.smudge cat
+	git config diff.ipynb.textconv "$(BIN)/nbstripout -t"
+
+lock: pyproject.toml  ## resolve the dependencies afresh with PYTHON and pin them in constraints/
+	sh scripts/lock.sh $(PYTHON)
+
+clean:  ## remove caches and outputs, keep .venv
+	rm -rf demo_output notebooks/output benchmarks/output build dist .pytest_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print | xargs rm -rf

@@ -1,0 +1,66 @@
+"""Pictures show what the results hold, with units, and leave matplotlib's settings alone."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from jaxelyte import plots
+from jaxelyte.errors import InputError
+from jaxelyte.observables import RDFResult
+
+
+@pytest.fixture(autouse=True)
+def closed() -> object:
+    before = dict(mpl.rcParams)
+    yield
+    plt.close("all")
+    assert dict(mpl.rcParams) == before
+
+
+def result() -> RDFResult:
+    edges = np.linspace(0.0, 6.0, 61)
+    g = np.stack([np.linspace(0, 2, 60), np.linspace(0, 1, 60)])
+    return RDFResult(
+        pairs=(("Na", "O"), ("Na", "Cl")),
+        edges=edges,
+        g=g,
+        error=np.stack([np.full(60, 0.1), np.full(60, np.nan)]),
+        coordination=np.cumsum(g, axis=1),
+        coordination_error=np.full((2, 60), 0.1),
+        samples=10,
+        replicas=1,
+        density=np.array([0.1, 0.1]),
+        stretches=np.repeat(g[None], 5, axis=0),
+    )
+
+
+def test_rdf_shows_curves_bands_and_units() -> None:
+    ax = result().plot()
+    curves = [line for line in ax.lines if len(line.get_xdata()) == 60]
+    np.testing.assert_array_equal(curves[0].get_ydata(), result().g[0])
+    np.testing.assert_array_equal(curves[1].get_ydata(), result().g[1])
+    assert len(ax.collections) == 1  # no band where there is no error
+    assert ax.get_xlabel() == "r / Å"
+    assert ax.get_ylabel() == "g(r)"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["Na–O", "Na–Cl"]
+    _, own = plt.subplots()
+    assert result()["Na-O"].plot(own, coordination=True) is own
+    assert any("coordination" in other.get_ylabel() for other in own.figure.axes)
+
+
+def test_log_of_a_run() -> None:
+    rows = np.arange(20.0)
+    log = {name: np.stack([rows + 3.0, rows + 4.0], axis=1) for name in ("temperature", "potential", "conserved")}
+    run = SimpleNamespace(log={"time": rows * 1000.0, **log})
+    axes = plots.log(run)  # type: ignore[arg-type]
+    assert [ax.get_ylabel() for ax in axes] == ["T / K", "U / eV", "conserved − start / eV"]
+    assert axes[-1].get_xlabel() == "time / ps"
+    np.testing.assert_array_equal(axes[1].lines[1].get_xdata(), rows)
+    np.testing.assert_array_equal(axes[1].lines[1].get_ydata(), rows + 4.0)
+    np.testing.assert_array_equal(axes[2].lines[0].get_ydata(), rows)
+    with pytest.raises(InputError, match="into 3 axes, not 1"):
+        plots.log(run, plt.subplots()[1])  # type: ignore[arg-type]
