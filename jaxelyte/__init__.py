@@ -1,1 +1,134 @@
-"""jaxelyte."""
+"""jaxelyte: differentiable simulation of electrolyte solutions in JAX.
+
+Units everywhere: eV, Å, fs, K, elementary charges, g/mol. Public names are imported on first use, so that
+``import jaxelyte`` stays fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxelyte import build, plots
+    from jaxelyte.errors import InputError, JaxelyteError, SimulationError, UnsupportedError
+    from jaxelyte.interop.ase_calculator import Calculator
+    from jaxelyte.interop.jax_md_energy import to_jax_md
+    from jaxelyte.interop.nequip_files import load_nequip, save_nequip
+    from jaxelyte.models.config import NequIP
+    from jaxelyte.neighbors import neighbor_lists
+    from jaxelyte.observables import RDF, Observable, RDFResult, rdf
+    from jaxelyte.potentials.barrier import GaussianBarrier
+    from jaxelyte.potentials.base import Potential, mix
+    from jaxelyte.potentials.bonded import HarmonicAngles, HarmonicBonds
+    from jaxelyte.potentials.coulomb import ScreenedCoulomb
+    from jaxelyte.potentials.derivatives import energy_and_forces, energy_forces_stress
+    from jaxelyte.potentials.lennard_jones import LennardJones
+    from jaxelyte.potentials.nequip import NequIPPotential
+    from jaxelyte.potentials.restraints import HarmonicRestraint
+    from jaxelyte.potentials.water import spc_fw
+    from jaxelyte.read import read
+    from jaxelyte.simulate import NVE, NVT, Run, load_run, minimize, simulate
+    from jaxelyte.system import System
+    from jaxelyte.trajectory import Trajectory, open_trajectory
+
+_HOMES = {
+    "Calculator": "interop.ase_calculator",
+    "GaussianBarrier": "potentials.barrier",
+    "HarmonicAngles": "potentials.bonded",
+    "HarmonicBonds": "potentials.bonded",
+    "HarmonicRestraint": "potentials.restraints",
+    "InputError": "errors",
+    "JaxelyteError": "errors",
+    "LennardJones": "potentials.lennard_jones",
+    "NVE": "simulate",
+    "NVT": "simulate",
+    "NequIP": "models.config",
+    "NequIPPotential": "potentials.nequip",
+    "Observable": "observables",
+    "Potential": "potentials.base",
+    "RDF": "observables",
+    "RDFResult": "observables",
+    "Run": "simulate",
+    "ScreenedCoulomb": "potentials.coulomb",
+    "SimulationError": "errors",
+    "System": "system",
+    "Trajectory": "trajectory",
+    "UnsupportedError": "errors",
+    "energy_and_forces": "potentials.derivatives",
+    "energy_forces_stress": "potentials.derivatives",
+    "load_nequip": "interop.nequip_files",
+    "load_run": "simulate",
+    "minimize": "simulate",
+    "mix": "potentials.base",
+    "neighbor_lists": "neighbors",
+    "open_trajectory": "trajectory",
+    "rdf": "observables",
+    "read": "read",
+    "save_nequip": "interop.nequip_files",
+    "simulate": "simulate",
+    "spc_fw": "potentials.water",
+    "to_jax_md": "interop.jax_md_energy",
+}
+_MODULES = ("build", "plots")
+
+__all__ = [
+    "NVE",
+    "NVT",
+    "RDF",
+    "Calculator",
+    "GaussianBarrier",
+    "HarmonicAngles",
+    "HarmonicBonds",
+    "HarmonicRestraint",
+    "InputError",
+    "JaxelyteError",
+    "LennardJones",
+    "NequIP",
+    "NequIPPotential",
+    "Observable",
+    "Potential",
+    "RDFResult",
+    "Run",
+    "ScreenedCoulomb",
+    "SimulationError",
+    "System",
+    "Trajectory",
+    "UnsupportedError",
+    "build",
+    "energy_and_forces",
+    "energy_forces_stress",
+    "load_nequip",
+    "load_run",
+    "minimize",
+    "mix",
+    "neighbor_lists",
+    "open_trajectory",
+    "plots",
+    "rdf",
+    "read",
+    "save_nequip",
+    "simulate",
+    "spc_fw",
+    "to_jax_md",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("jaxelyte")
+    if name in _MODULES:
+        return importlib.import_module(f"jaxelyte.{name}")
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"jaxelyte.{_HOMES[name]}"), name)
+        # Stored, so that the next look-up is an ordinary one. It also restores the function where importing the
+        # sub-package of the same name (simulate) has put the module in its place.
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'jaxelyte' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

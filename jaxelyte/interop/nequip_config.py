@@ -99,7 +99,8 @@ def _check_builders(options: Mapping[str, Any]) -> bool:
     unknown = [b for b in builders if b not in BUILDERS + NEUTRAL_BUILDERS]
     if unknown:
         raise UnsupportedError(
-            f"nequip model builder {unknown[0]!r} is not supported; supported are {', '.join(BUILDERS + NEUTRAL_BUILDERS)}"
+            f"nequip model builder {unknown[0]!r} is not supported; "
+            f"supported are {', '.join(BUILDERS + NEUTRAL_BUILDERS)}"
         )
     present = [b for b in builders if b in BUILDERS]
     if present != [b for b in BUILDERS if b in present] or "EnergyModel" not in present:
@@ -186,7 +187,8 @@ def write_config(config: NequIP) -> dict[str, Any]:
     """Nequip's keys for a configuration, all of those that define the model."""
     pair = {"pair_style": "ZBL", "units": "metal"} if config.zbl else {}
     scalars, gates = config.nonlinearity_scalars, config.nonlinearity_gates
-    assert isinstance(scalars, Nonlinearity) and isinstance(gates, Nonlinearity)
+    assert isinstance(scalars, Nonlinearity)
+    assert isinstance(gates, Nonlinearity)
     irreps = {name: format_irreps(value) for name, value in hidden_irreps(config).items()}
     changed = any(getattr(config, name) is not None for name in IRREPS)
     simple = {"l_max": config.l_max, "parity": config.parity, "num_features": config.num_features}

@@ -1,7 +1,7 @@
 """Published NequIP models: read a folder of arrays or a deployed TorchScript file, write the folder back.
 
-A folder holds ``config.json`` (nequip's own configuration keys) and ``state_dict.npz`` (every array of the PyTorch model
-under its original name). Only numbers and JSON are read; nothing in a folder can run code. A ``.pth`` file is a
+A folder holds ``config.json`` (nequip's own configuration keys) and ``state_dict.npz`` (every array of the PyTorch
+model under its original name). Only numbers and JSON are read; nothing in a folder can run code. A ``.pth`` file is a
 TorchScript program, which PyTorch's own loader interprets: it is read only on request.
 """
 
@@ -56,8 +56,8 @@ def load_nequip(path: str | os.PathLike[str], *, torchscript: bool = False) -> N
         config, arrays = read_torchscript(path)
     else:
         raise InputError(
-            f"{path} is a file, not a folder with {CONFIG} and {STATE}; if it is a deployed nequip model whose origin you "
-            "trust, call load_nequip(path, torchscript=True)"
+            f"{path} is a file, not a folder with {CONFIG} and {STATE}; if it is a deployed nequip model whose origin "
+            "you trust, call load_nequip(path, torchscript=True)"
         )
     return build_potential(config, arrays)
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxelyte.models.config import NequIP
 from jaxelyte.models.constants import wigner_3j
 from jaxelyte.models.irreps import Irreps
-from jaxelyte.models.plan import Linear
+from jaxelyte.models.structure import Linear
 from jaxelyte.potentials.zbl import COULOMB_LAMMPS
 
 NETWORK_MARK = "radial_basis.basis.bessel_weights"

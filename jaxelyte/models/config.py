@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxelyte.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:
-    from jaxelyte.models.plan import Plan
+    from jaxelyte.models.structure import Plan
 
 
 class Nonlinearity(NamedTuple):
@@ -24,7 +24,9 @@ class Nonlinearity(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class NequIP:
-    """Hyperparameters of a NequIP energy model (Batzner et al., Nat. Commun. 13, 2453 (2022)), as in nequip 0.5 and 0.6.
+    """Hyperparameters of a NequIP energy model, as in nequip 0.5 and 0.6.
+
+    Source: Batzner et al., Nat. Commun. 13, 2453 (2022).
 
     The model is a pure function of this configuration and a tree of arrays: `init` makes the arrays,
     `atomic_energies` evaluates. Weights are laid out as e3nn (PyTorch) stores them.

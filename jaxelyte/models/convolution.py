@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxelyte.models.constants import wigner_3j
-from jaxelyte.models.plan import Layer, TensorPath
+from jaxelyte.models.structure import Layer, TensorPath
 
 
 def path_table(path: TensorPath) -> np.ndarray:

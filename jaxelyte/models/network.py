@@ -20,8 +20,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxelyte.models.constants import sum_terms
 from jaxelyte.models.convolution import convolve
-from jaxelyte.models.plan import Layer, Linear
 from jaxelyte.models.radial import edge_geometry, radial_embedding, radial_hidden
+from jaxelyte.models.structure import Layer, Linear
 
 if TYPE_CHECKING:
     from jaxelyte.models.config import NequIP

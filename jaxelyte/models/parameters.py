@@ -13,6 +13,7 @@ The tree is a dictionary of dictionaries:
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ def parameter_shapes(config: NequIP) -> Parameters:
         sizes = [*widths, layer.radial_size]
         shapes[f"layer{i}"] = {
             "linear_1": (layer.linear_1.size,),
-            "radial": {f"layer{j}": pair for j, pair in enumerate(zip(sizes, sizes[1:], strict=False))},
+            "radial": {f"layer{j}": pair for j, pair in enumerate(itertools.pairwise(sizes))},
             "linear_2": (layer.linear_2.size,),
         }
         if layer.self_connection is not None:

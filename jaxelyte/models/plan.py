@@ -8,12 +8,13 @@ convolution paths and weight columns that would make it. The result is exact.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from jaxelyte.errors import InputError, UnsupportedError
-from jaxelyte.models.activations import RADIAL_ACTIVATIONS, Activation, activation, output_parity
+from jaxelyte.models.activations import ACTIVATIONS, RADIAL_ACTIVATIONS, Activation, activation, output_parity
 from jaxelyte.models.irreps import (
     Block,
     Irreps,
@@ -24,129 +25,10 @@ from jaxelyte.models.irreps import (
     sort_permutation,
     spherical_irreps,
 )
+from jaxelyte.models.structure import Gate, Layer, Linear, LinearPath, Plan, TensorPath, width
 
 if TYPE_CHECKING:
     from jaxelyte.models.config import NequIP
-
-
-class LinearPath(NamedTuple):
-    """One weight matrix of a linear map: rows of block ``source``, columns of block ``target``."""
-
-    source: int
-    target: int
-    start: int
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Linear:
-    """An equivariant linear map in e3nn's layout; ``species`` > 0 makes the weights depend on the species.
-
-    Attributes:
-        irreps_in: blocks of the input.
-        irreps_out: blocks of the output.
-        paths: weight matrices, in the order of the flat weight.
-        species: number of species, or 0.
-        used: for each output block the range of channels to evaluate; an empty range for none.
-    """
-
-    irreps_in: Irreps
-    irreps_out: Irreps
-    paths: tuple[LinearPath, ...]
-    species: int
-    used: tuple[tuple[int, int], ...]
-
-    @property
-    def size(self) -> int:
-        """Length of the flat weight."""
-        return sum(_product(path.shape) for path in self.paths)
-
-    def scale(self, target: int) -> float:
-        """Normalisation of an output block: one over the square root of the number of its inputs."""
-        fan_in = sum(_product(path.shape[:-1]) for path in self.paths if path.target == target)
-        return fan_in**-0.5 if fan_in else 0.0
-
-    def sources(self) -> set[int]:
-        """Input blocks that the channels in use depend on."""
-        return {path.source for path in self.paths if _width(self.used[path.target])}
-
-
-class TensorPath(NamedTuple):
-    """One path of a convolution: features ``source`` (degree l1) times harmonics (degree l2) to degree ``l3``.
-
-    ``start`` is where its radial weights begin; ``mid`` is its block of the (simplified) result and ``offset`` its first
-    channel there.
-    """
-
-    source: int
-    l1: int
-    l2: int
-    l3: int
-    mul: int
-    start: int
-    mid: int
-    offset: int
-
-
-@dataclass(frozen=True)
-class Gate:
-    """The nonlinearity of a layer.
-
-    ``scalars`` and ``gated`` say where each output block takes its values from the input: (block, first channel,
-    channels). ``gates`` gives for each gated block the same of its gates, with the function. For type "norm" only
-    ``irreps_out`` counts.
-    """
-
-    irreps_in: Irreps
-    irreps_out: Irreps
-    scalars: tuple[tuple[tuple[int, int, int], Activation], ...]
-    gated: tuple[tuple[tuple[int, int, int], tuple[int, int, int], Activation], ...]
-    norm: Activation | None
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One convolution layer; see `jaxelyte.models.network`."""
-
-    irreps_in: Irreps
-    linear_1: Linear
-    paths: tuple[TensorPath, ...]
-    radial_size: int
-    irreps_mid: Irreps
-    linear_2: Linear
-    self_connection: Linear | None
-    gate: Gate
-    resnet: bool
-    needed: tuple[bool, ...]
-
-    @property
-    def active_paths(self) -> tuple[TensorPath, ...]:
-        """The convolution paths that reach the energy."""
-        mids = self.linear_2.sources()
-        return tuple(path for path in self.paths if path.mid in mids)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The whole network."""
-
-    harmonics: Irreps
-    embedding: Linear
-    layers: tuple[Layer, ...]
-    output_hidden: Linear
-    output: Linear
-    radial: Activation
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
-
-
-def _width(span: tuple[int, int]) -> int:
-    return span[1] - span[0]
 
 
 def make_linear(irreps_in: Irreps, irreps_out: Irreps, species: int = 0) -> Linear:
@@ -157,7 +39,7 @@ def make_linear(irreps_in: Irreps, irreps_out: Irreps, species: int = 0) -> Line
             if source.ir == target.ir:
                 shape = (source.mul, species, target.mul) if species else (source.mul, target.mul)
                 paths.append(LinearPath(i, j, start, shape))
-                start += _product(shape)
+                start += math.prod(shape)
     return Linear(irreps_in, irreps_out, tuple(paths), species, tuple((0, b.mul) for b in irreps_out))
 
 
@@ -192,7 +74,7 @@ def _make_gate(config: NequIP, previous: Irreps, edge: Irreps, hidden: Irreps) -
     gated = simplify(b for b in reachable if b.l > 0)
     if config.nonlinearity_type == "norm":
         out = simplify(scalars + gated)
-        return Gate(out, out, (), (), activation(config.nonlinearity_scalars.e, "nonlinearity_scalars['e']"))
+        return Gate(out, out, (), (), _activation(config, "nonlinearity_scalars", 1))
     parity = 1 if path_exists(previous, edge, (0, 1)) else -1
     gates = tuple(Block(b.mul, 0, parity) for b in gated)
     pieces = (*scalars, *gates, *gated)
@@ -216,9 +98,9 @@ def _make_gate(config: NequIP, previous: Irreps, edge: Irreps, hidden: Irreps) -
     )
 
 
-def _activation(config: NequIP, option: str, parity: int) -> Activation:
+def _activation(config: NequIP, option: str, parity: int, allowed: tuple[str, ...] = tuple(ACTIVATIONS)) -> Activation:
     letter = "e" if parity == 1 else "o"
-    return activation(getattr(getattr(config, option), letter), f"{option}['{letter}']")
+    return activation(getattr(getattr(config, option), letter), f"{option}['{letter}']", allowed)
 
 
 def _locate(pieces: Irreps, order: tuple[int, ...], merged: Irreps) -> list[tuple[int, int, int]]:
@@ -287,7 +169,7 @@ def _prune(layer: Layer, needed: set[int]) -> tuple[Layer, set[int]]:
         slots += [slot, gate_slot] if i + len(gate.scalars) in needed else []
     used = [(0, 0)] * len(gate.irreps_in)
     for block, offset, mul in slots:
-        low, high = used[block] if _width(used[block]) else (offset, offset + mul)
+        low, high = used[block] if width(used[block]) else (offset, offset + mul)
         used[block] = (min(low, offset), max(high, offset + mul))
     linear_2 = replace(layer.linear_2, used=tuple(used))
     self_connection = layer.self_connection and replace(layer.self_connection, used=tuple(used))
@@ -335,5 +217,5 @@ def make_plan(config: NequIP) -> Plan:
     needed = output_hidden.sources()
     for i in reversed(range(len(layers))):
         layers[i], needed = _prune(layers[i], needed)
-    radial = activation(config.nonlinearity_scalars.e, "nonlinearity_scalars['e']", RADIAL_ACTIVATIONS)
+    radial = _activation(config, "nonlinearity_scalars", 1, RADIAL_ACTIVATIONS)
     return Plan(irreps["irreps_edge_sh"], embedding, tuple(layers), output_hidden, output, radial)

@@ -47,7 +47,7 @@ class NequIPSource:
 
 @struct.dataclass
 class NequIPPotential(Potential):
-    """Energy of a NequIP network: E = Σ_i scale · (scales[t_i] · network_i + shifts[t_i]) + shift, and ZBL if asked for.
+    """Energy of a NequIP network: E = Σ_i scale · (scales[t_i] · network_i + shifts[t_i]) + shift, and ZBL if asked.
 
     Attributes:
         params: the arrays, see `jaxelyte.models.parameters`; the only leaves.
@@ -66,7 +66,7 @@ class NequIPPotential(Potential):
         return jnp.sum(self._interactions(system, neighbors))
 
     def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
-        """The replicas as one graph without edges between them: faster than ``vmap``, whose extra axis costs layouts."""
+        """The replicas as one graph without edges between them; the extra axis of ``vmap`` would cost layouts."""
         found = neighbors.get(self.requirements()[0])
         replicas, atoms = systems.numbers.shape
         offset = (atoms * jnp.arange(replicas, dtype=found.index.dtype))[:, None, None]

@@ -1,5 +1,6 @@
-"""Screened repulsion of nuclei at short distance: Ziegler, Biersack and Littmark, "The Stopping and Range of Ions in
-Matter" (1985).
+"""Screened repulsion of nuclei at short distance.
+
+Source: Ziegler, Biersack and Littmark, "The Stopping and Range of Ions in Matter" (1985).
 
 U_ij = e² / (4π ε0) Z_i Z_j / r φ(r / a) f(r / r_cut),   a = 0.46850 Å / (Z_i^0.23 + Z_j^0.23),
 φ(x) = 0.18175 exp(-3.19980 x) + 0.50986 exp(-0.94229 x) + 0.28022 exp(-0.40290 x) + 0.02817 exp(-0.20162 x)

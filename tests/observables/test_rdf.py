@@ -17,7 +17,7 @@ from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.interop.h5md import H5MDWriter
 from jaxelyte.observables import RDF, RDFResult, load_result, rdf, sampling
 from jaxelyte.observables.sampling import accumulate, first_systems
-from jaxelyte.simulate import NVT, simulate
+from jaxelyte.simulate import NVT, load_run, simulate
 from jaxelyte.system import System
 from jaxelyte.trajectory import Trajectory, open_trajectory
 from toys import Argon
@@ -186,7 +186,7 @@ def test_the_loop_counts_what_the_file_gives(tmp_path: Path, dtype: str) -> None
     atoms = bulk("Ar", "fcc", a=5.6, cubic=True).repeat(2)
     with jax.enable_x64(dtype == "float64"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        observable = RDF([("Ar", "Ar")], r_max=5.5, width=0.1).prepare(System.from_atoms(atoms))
+        observable = RDF([("Ar", "Ar")], width=0.1)
         run = simulate(
             Argon(cutoff_distance=5.5),
             atoms,
@@ -200,14 +200,15 @@ def test_the_loop_counts_what_the_file_gives(tmp_path: Path, dtype: str) -> None
             progress=False,
             chunk=50,
         )
-        afterwards = rdf(run.trajectory[1:], "Ar", "Ar", r_max=5.5, width=0.1)
+        afterwards = rdf(run.trajectory[1:], "Ar", "Ar", width=0.1)
     counted = run.observables["g"]
     assert run.trajectory.dtype == np.dtype(dtype)
     assert counted.samples == afterwards.samples == 60
     np.testing.assert_array_equal(counted.g, afterwards.g)
     np.testing.assert_array_equal(counted.coordination, afterwards.coordination)
     np.testing.assert_array_equal(counted.error, afterwards.error)
-    np.testing.assert_array_equal(rdf(tmp_path / "run", "Ar", "Ar", width=0.1, r_max=5.5, discard=1).g, counted.g)
+    np.testing.assert_array_equal(run.observables["g"].g, load_run(tmp_path / "run").observables["g"].g)
+    np.testing.assert_array_equal(rdf(tmp_path / "run", "Ar", "Ar", width=0.1, discard=1).g, counted.g)
 
 
 def test_one_compilation_for_all_frames(monkeypatch: pytest.MonkeyPatch) -> None:

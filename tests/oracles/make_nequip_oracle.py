@@ -119,7 +119,7 @@ def build(name: str) -> tuple[Any, Any]:
     with torch.no_grad():
         for name_, tensor in model.named_parameters():
             if name_.endswith("bessel_weights"):
-                tensor += 0.1 * torch.randn_like(tensor)
+                tensor.add_(0.1 * torch.randn_like(tensor))
         for key, tensor in model.state_dict().items():
             if key.rpartition(".")[2] not in CONSTANTS and "_w3j_" not in key:
                 tensor.copy_(tensor.float().double())
@@ -180,7 +180,7 @@ def main() -> None:
         kept = {k: v for k, v in arrays.items() if "_w3j_" not in k and "output_mask" not in k}
         narrow = {k: v if k.endswith(CONSTANTS) else v.astype(np.float32) for k, v in kept.items()}
         (folder / "config.json").write_text(json.dumps(plain_config(config), indent=1) + "\n")
-        np.savez_compressed(folder / "state_dict.npz", **narrow)
+        np.savez_compressed(folder / "state_dict.npz", allow_pickle=False, **narrow)
         np.savez_compressed(folder / "reference.npz", **evaluate(model, config))
         size = sum(file.stat().st_size for file in folder.iterdir())
         print(f"{name}: {sum(a.size for a in narrow.values())} numbers, {size / 1000:.0f} kB")

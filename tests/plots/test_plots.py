@@ -8,6 +8,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+
 from jaxelyte import plots
 from jaxelyte.errors import InputError
 from jaxelyte.observables import RDFResult

@@ -130,7 +130,7 @@ def test_constants_stay_out_of_the_interaction() -> None:
     system = System.from_atoms(atoms)
     neighbors = neighbor_lists(system, potential)
     params = potential.params
-    shifts = {z: s for z, s in zip((1, 8, 11), np.asarray(params["scale"] * params["shifts"]), strict=True)}
+    shifts = dict(zip((1, 8, 11), np.asarray(params["scale"] * params["shifts"]), strict=True))
     np.testing.assert_allclose(potential.reference(system), sum(shifts[z] for z in atoms.numbers), rtol=1e-13)
     without = potential.replace(params=params | {"shifts": 1e6 * params["shifts"]})
     interaction, _ = jax.jit(energy_and_forces)(potential, system, neighbors)

@@ -1,0 +1,1 @@
+"""Files and programs of others: NequIP models, trajectory formats, ASE."""
