@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxelyte import build, plots
+    from jaxelyte.dynamics import NVE, NVT, Run, load_run, minimize, simulate
     from jaxelyte.errors import InputError, JaxelyteError, SimulationError, UnsupportedError
     from jaxelyte.interop.ase_calculator import Calculator
+    from jaxelyte.interop.frames import read
     from jaxelyte.interop.jax_md_energy import to_jax_md
     from jaxelyte.interop.nequip_files import load_nequip, save_nequip
     from jaxelyte.models.config import NequIP
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from jaxelyte.potentials.nequip import NequIPPotential
     from jaxelyte.potentials.restraints import HarmonicRestraint
     from jaxelyte.potentials.water import spc_fw
-    from jaxelyte.read import read
-    from jaxelyte.simulate import NVE, NVT, Run, load_run, minimize, simulate
     from jaxelyte.system import System
     from jaxelyte.trajectory import Trajectory, open_trajectory
 
@@ -41,15 +41,15 @@ _HOMES = {
     "InputError": "errors",
     "JaxelyteError": "errors",
     "LennardJones": "potentials.lennard_jones",
-    "NVE": "simulate",
-    "NVT": "simulate",
+    "NVE": "dynamics",
+    "NVT": "dynamics",
     "NequIP": "models.config",
     "NequIPPotential": "potentials.nequip",
     "Observable": "observables",
     "Potential": "potentials.base",
     "RDF": "observables",
     "RDFResult": "observables",
-    "Run": "simulate",
+    "Run": "dynamics",
     "ScreenedCoulomb": "potentials.coulomb",
     "SimulationError": "errors",
     "System": "system",
@@ -58,15 +58,15 @@ _HOMES = {
     "energy_and_forces": "potentials.derivatives",
     "energy_forces_stress": "potentials.derivatives",
     "load_nequip": "interop.nequip_files",
-    "load_run": "simulate",
-    "minimize": "simulate",
+    "load_run": "dynamics",
+    "minimize": "dynamics",
     "mix": "potentials.base",
     "neighbor_lists": "neighbors",
     "open_trajectory": "trajectory",
     "rdf": "observables",
-    "read": "read",
+    "read": "interop.frames",
     "save_nequip": "interop.nequip_files",
-    "simulate": "simulate",
+    "simulate": "dynamics",
     "spc_fw": "potentials.water",
     "to_jax_md": "interop.jax_md_energy",
 }
@@ -123,9 +123,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"jaxelyte.{name}")
     if name in _HOMES:
         value = getattr(importlib.import_module(f"jaxelyte.{_HOMES[name]}"), name)
-        # Stored, so that the next look-up is an ordinary one. It also restores the function where importing the
-        # sub-package of the same name (simulate) has put the module in its place.
-        globals()[name] = value
+        globals()[name] = value  # so that the next look-up is an ordinary one
         return value
     raise AttributeError(f"module 'jaxelyte' has no attribute {name!r}")
 

@@ -122,14 +122,14 @@ def test_the_rule_would_notice():
     tree = ast.parse(
         "from typing import TYPE_CHECKING\n"
         "if TYPE_CHECKING:\n    import jaxelyte.cli\n"
-        "def f():\n    from jaxelyte import plots\n    import jaxelyte.simulate.run\n"
+        "def f():\n    from jaxelyte import plots\n    import jaxelyte.dynamics.run\n"
     )
-    assert [found.module for found in imports(tree)] == ["typing", "jaxelyte.plots", "jaxelyte.simulate.run"]
-    assert target_layer("jaxelyte.simulate.run") == "simulate/"
+    assert [found.module for found in imports(tree)] == ["typing", "jaxelyte.plots", "jaxelyte.dynamics.run"]
+    assert target_layer("jaxelyte.dynamics.run") == "dynamics/"
     assert target_layer("jaxelyte.system") == "system.py"
     assert target_layer("numpy.linalg") is None
     ranks = layers()
-    assert ranks["system.py"] < ranks["potentials/"] < ranks["simulate/"] < ranks["cli/"]
+    assert ranks["system.py"] < ranks["potentials/"] < ranks["dynamics/"] < ranks["cli/"]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)

@@ -24,6 +24,13 @@ INTERNAL_OVERFLOW = 2**30
 """Reported as the row count when jax-md's own buffers were too small to tell."""
 
 
+def import_jax_md() -> tuple[Any, Any]:
+    """jax-md's modules ``partition`` and ``space``; its import takes seconds and does arithmetic with mixed dtypes."""
+    with jax.numpy_dtype_promotion("standard"):
+        from jax_md import partition, space
+    return partition, space
+
+
 def worth_it(cell: np.ndarray, pbc: tuple[bool, bool, bool], radius: float) -> bool:
     """True where the cell list applies: fully periodic and wide enough for `CELLS_PER_SIDE` cells."""
     return all(pbc) and bool(np.all(perpendicular_widths(cell) >= CELLS_PER_SIDE * radius * 1.0001))
@@ -41,8 +48,7 @@ class CellSearch:
             radius: Å, cut-off plus skin.
             multiplier: room for that many times the occupancy found now.
         """
-        with jax.numpy_dtype_promotion("standard"):  # its import does arithmetic with mixed dtypes
-            from jax_md import partition, space
+        partition, space = import_jax_md()
 
         cell = np.asarray(system.cell, np.float64)
         upper = np.linalg.qr(cell.T, mode="r")
@@ -76,7 +82,7 @@ class CellSearch:
         keep = keep & member[:, None] & jnp.take(member, index, mode="clip")
         found = compact(keep, index, shift, capacity, atoms)
         overflow = lists.did_buffer_overflow
-        return found._replace(needed=jnp.where(overflow, jnp.int32(INTERNAL_OVERFLOW), found.needed))
+        return found.replace(needed=jnp.where(overflow, jnp.int32(INTERNAL_OVERFLOW), found.needed))
 
 
 def _fractional(system: System) -> jax.Array:

@@ -9,11 +9,11 @@ image at distance below r has fractional components below r / w, with w the widt
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 from jaxtyping import Array, Float, Int
 
 from jaxelyte.arrays import HashableArray
@@ -24,7 +24,7 @@ ROWS_AT_ONCE = 2_000_000
 """Candidate pairs held in memory at a time; longer searches go through the rows in blocks."""
 
 
-class Found(NamedTuple):
+class Found(struct.PyTreeNode):
     """Result of a search: index (atoms, capacity), shift (atoms, capacity, 3), and the largest true row count."""
 
     index: Int[Array, "atoms capacity"]

@@ -10,7 +10,7 @@ from jaxelyte.errors import InputError
 from jaxelyte.plots.style import COLORS, quiet
 
 if TYPE_CHECKING:
-    from jaxelyte.simulate.run import Run
+    from jaxelyte.dynamics.run import Run
 
 PANELS = (
     ("temperature", "T / K"),

@@ -1,0 +1,1 @@
+"""Potentials: the interface, its algebra and derivatives, and the terms."""

@@ -177,7 +177,7 @@ def plan_split(cell: np.ndarray, content: Content, tolerance: float, method: str
         InputError: the tolerance cannot be reached with mesh or k-space of reasonable size.
     """
     plans = []
-    for r in _cutoffs(cell) if cutoff is None else [cutoff]:
+    for r in _cutoffs(cell) if cutoff is None else [float(cutoff)]:
         alpha = _solve_alpha(cell, content, tolerance / 2, r)
         if alpha is None:
             continue
@@ -201,7 +201,7 @@ def _cutoffs(cell: np.ndarray) -> list[float]:
     """Candidates: below half the smallest width with room for the skin, at half of it, and beyond (by images)."""
     half = float(np.min(perpendicular_widths(cell))) / 2.0
     ladder = {0.98 * half, half - SKIN, *np.geomspace(3.0, 16.0, 16)}
-    return sorted(r for r in ladder if 2.0 <= r <= 16.0) or [3.0]
+    return sorted(float(r) for r in ladder if 2.0 <= r <= 16.0) or [3.0]
 
 
 def _real_space(cell: np.ndarray, content: Content, cutoff: float) -> tuple[HashableArray | None, float]:

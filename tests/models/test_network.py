@@ -145,7 +145,7 @@ def test_atoms_leave_smoothly(model: Model) -> None:
 
     alone, no_force = pair(R_MAX + 1e-9)
     assert no_force == 0.0
-    energies, forces = np.array([pair(R_MAX * (1.0 - depth)) for depth in (0.004, 0.002)]).T
+    energies, forces = np.array([pair(R_MAX * (1.0 - depth)) for depth in (4e-4, 2e-4)]).T
     assert forces[1] > 0.0
     # Without a self-connection lone atoms have no features, so that each layer brings its own factor d³.
     assert (energies[0] - alone) / (energies[1] - alone) > 0.85 * 8.0

@@ -17,7 +17,7 @@ from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.interop.h5md import H5MDWriter
 from jaxelyte.observables import RDF, RDFResult, load_result, rdf, sampling
 from jaxelyte.observables.sampling import accumulate, first_systems
-from jaxelyte.simulate import NVT, load_run, simulate
+from jaxelyte.dynamics import NVT, load_run, simulate
 from jaxelyte.system import System
 from jaxelyte.trajectory import Trajectory, open_trajectory
 from toys import Argon

@@ -63,7 +63,7 @@ class Configurations(NamedTuple):
 
 def published(data: Any) -> list[Configurations]:
     """The periodic configurations one by one; dimers and molecules side by side in vacuum, to compile once."""
-    periodic = [k for k in range(9) if abs(np.linalg.det(data[f"{k}_cell"])) > 1e-6]
+    periodic = [k for k in range(9) if len(data[f"{k}_numbers"]) > 3]
     systems = []
     for k in periodic:
         atoms = Atoms(data[f"{k}_numbers"], data[f"{k}_positions"], cell=data[f"{k}_cell"], pbc=True)
@@ -71,7 +71,9 @@ def published(data: Any) -> list[Configurations]:
     row, parts = Atoms(), []
     for k in range(9):
         if k not in periodic:
-            shifted = data[f"{k}_positions"] + [100.0 * k, 0.0, 0.0]
+            # On the corners of a cube close to the origin: far away float32 would round the positions.
+            corner = 24.0 * (np.array([k % 2, k // 2 % 2, k // 4 % 2]) - 0.5)
+            shifted = data[f"{k}_positions"] - data[f"{k}_positions"].mean(axis=0) + corner
             parts.append((k, slice(len(row), len(row) + len(shifted))))
             row += Atoms(data[f"{k}_numbers"], shifted)
     return [*systems, Configurations(row, parts)]

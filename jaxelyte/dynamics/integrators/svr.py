@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from jaxelyte.simulate.integrators.base import Particles, Scalar, drift, kick, kinetic_energy, next_key
+from jaxelyte.dynamics.integrators.base import Particles, Scalar, drift, kick, kinetic_energy, next_key
 from jaxelyte.units import BOLTZMANN
 
 

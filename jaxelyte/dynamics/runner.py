@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from jaxelyte.dynamics.blocks import BlockStore
+from jaxelyte.dynamics.checkpoint import load_arrays, pack, save_arrays, unpack, write_json
+from jaxelyte.dynamics.chunk import Frames, Settings
+from jaxelyte.dynamics.engine import Engine, aim
+from jaxelyte.dynamics.progress import Progress, interruptible
+from jaxelyte.dynamics.record import RUN_FILES, FolderRecord, Layout, MemoryRecord, Record
+from jaxelyte.dynamics.run import Run, final_atoms
+from jaxelyte.dynamics.summary import ns_per_day, summarize
 from jaxelyte.errors import InputError, SimulationError
 from jaxelyte.observables.base import Observable
 from jaxelyte.potentials.base import Potential
-from jaxelyte.simulate.blocks import BlockStore
-from jaxelyte.simulate.checkpoint import load_arrays, pack, save_arrays, unpack, write_json
-from jaxelyte.simulate.chunk import Frames, Settings
-from jaxelyte.simulate.engine import Engine, aim
-from jaxelyte.simulate.progress import Progress, interruptible
-from jaxelyte.simulate.record import RUN_FILES, FolderRecord, Layout, MemoryRecord, Record
-from jaxelyte.simulate.run import Run, final_atoms
-from jaxelyte.simulate.summary import ns_per_day, summarize
+from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.system import System
 from jaxelyte.units import BOLTZMANN
 
@@ -215,17 +215,3 @@ def _remove_run(folder: Path) -> None:
             shutil.rmtree(path)
         elif path.exists():
             path.unlink()
-
-
-def reference_energies(potential: Potential, systems: System) -> np.ndarray:
-    """Constant energies in eV of each replica, (replicas,), in float64 whatever the precision of the run.
-
-    They reach 1e5 eV, of which float32 would keep 0.01 eV.
-    """
-
-    def widen(leaf: Any) -> Any:
-        return jnp.asarray(np.asarray(leaf), np.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-
-    with jax.enable_x64(True):
-        wide = [jax.tree.map(widen, jax.tree.map(jnp.asarray, tree)) for tree in (potential, systems)]
-        return np.asarray(jax.vmap(wide[0].reference)(wide[1]), np.float64)

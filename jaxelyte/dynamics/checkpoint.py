@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxelyte.errors import InputError
@@ -50,7 +51,7 @@ def pack(prefix: str, tree: Any) -> dict[str, np.ndarray]:
     """Leaves of a pytree as named numpy arrays; random keys as their data."""
     arrays = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         arrays[f"{prefix}{jax.tree_util.keystr(path)}"] = np.asarray(jax.random.key_data(leaf) if key else leaf)
     return arrays
 
@@ -65,7 +66,7 @@ def unpack(prefix: str, arrays: dict[str, np.ndarray], like: Any) -> Any:
     restored = []
     for path, leaf in leaves:
         name = f"{prefix}{jax.tree_util.keystr(path)}"
-        key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         expected = jax.random.key_data(leaf) if key else leaf
         array = arrays.get(name)
         if array is None or array.shape != expected.shape or array.dtype != expected.dtype:
@@ -74,7 +75,7 @@ def unpack(prefix: str, arrays: dict[str, np.ndarray], like: Any) -> Any:
                 f"the checkpoint does not fit this run: {name} should be {expected.dtype}{list(expected.shape)}, "
                 f"found {found}; resume with the arguments (and jax_enable_x64) of the first start"
             )
-        restored.append(jax.random.wrap_key_data(jax.numpy.asarray(array)) if key else jax.numpy.asarray(array))
+        restored.append(jax.random.wrap_key_data(jnp.asarray(array)) if key else jnp.asarray(array))
     return jax.tree.unflatten(structure, restored)
 
 

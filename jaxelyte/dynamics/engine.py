@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxelyte.dynamics.chunk import Chunk, Frames, RunState, Settings, Status, empty_samples, energies, make_chunk
+from jaxelyte.dynamics.integrators.base import Particles
 from jaxelyte.errors import SimulationError
 from jaxelyte.neighbors.loop import GROWTH, ListPlan, build_lists, grow, plan_lists
 from jaxelyte.potentials.base import Potential
-from jaxelyte.simulate.chunk import Chunk, Frames, RunState, Settings, Status, empty_samples, energies, make_chunk
-from jaxelyte.simulate.integrators.base import Particles
 from jaxelyte.system import System
 
 CHUNK_SECONDS = 1.5

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxelyte.dynamics.start import batch_systems, prepare_potential
 from jaxelyte.errors import InputError, SimulationError
 from jaxelyte.neighbors.loop import (
     ListPlan,
@@ -23,7 +24,6 @@ from jaxelyte.neighbors.loop import (
 )
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.derivatives import batch_energy_and_forces
-from jaxelyte.simulate.start import batch_systems, prepare_potential
 from jaxelyte.system import System
 
 if TYPE_CHECKING:

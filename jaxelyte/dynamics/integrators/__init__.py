@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from jaxelyte.dynamics.ensembles import NVE, NVT, Ensemble
+from jaxelyte.dynamics.integrators.base import Integrator
+from jaxelyte.dynamics.integrators.langevin import Langevin
+from jaxelyte.dynamics.integrators.nose_hoover import NoseHooverChain
+from jaxelyte.dynamics.integrators.nve import VelocityVerlet
+from jaxelyte.dynamics.integrators.svr import StochasticRescaling
 from jaxelyte.errors import InputError
-from jaxelyte.simulate.ensembles import NVE, NVT, Ensemble
-from jaxelyte.simulate.integrators.base import Integrator
-from jaxelyte.simulate.integrators.langevin import Langevin
-from jaxelyte.simulate.integrators.nose_hoover import NoseHooverChain
-from jaxelyte.simulate.integrators.nve import VelocityVerlet
-from jaxelyte.simulate.integrators.svr import StochasticRescaling
 
 
 def make_integrator(ensemble: Ensemble, atoms: int, *, momentum_conserved: bool) -> Integrator:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxelyte.dynamics.record import read_log
 from jaxelyte.errors import InputError
-from jaxelyte.simulate.record import read_log
 from jaxelyte.trajectory import Trajectory, open_trajectory
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def load_run(folder: str | Path) -> Run:
     Raises:
         InputError: the folder holds no run, or its files cannot be read.
     """
-    from jaxelyte.simulate.checkpoint import load_arrays
+    from jaxelyte.dynamics.checkpoint import load_arrays
 
     folder = Path(folder)
     checkpoint = folder / "checkpoint.npz"

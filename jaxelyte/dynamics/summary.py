@@ -13,7 +13,7 @@ import numpy as np
 from jaxelyte.observables.blocks import standard_error
 
 if TYPE_CHECKING:
-    from jaxelyte.simulate.engine import Engine
+    from jaxelyte.dynamics.engine import Engine
 
 PACKAGES = ("jaxelyte", "jax", "jaxlib", "jax-md", "e3nn-jax", "jax-pme", "numpy", "ase")
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from jaxelyte.simulate.integrators.base import Particles, Scalar, drift, kick, kinetic_per_degree
+from jaxelyte.dynamics.integrators.base import Particles, Scalar, drift, kick, kinetic_per_degree
 from jaxelyte.units import BOLTZMANN
 
 SUZUKI_YOSHIDA = (1.0 / (2.0 - 2.0 ** (1.0 / 3.0)), -(2.0 ** (1.0 / 3.0)) / (2.0 - 2.0 ** (1.0 / 3.0)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jaxelyte.simulate.integrators.base import Particles, Scalar, drift, kick, kinetic_energy
+from jaxelyte.dynamics.integrators.base import Particles, Scalar, drift, kick, kinetic_energy
 
 
 @dataclass(frozen=True)

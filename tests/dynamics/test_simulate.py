@@ -16,7 +16,7 @@ from toys import Argon, Cliff, Well
 
 from jaxelyte.errors import InputError, SimulationError, UnsupportedError
 from jaxelyte.neighbors import loop
-from jaxelyte.simulate import NVE, NVT, engine, minimize, simulate
+from jaxelyte.dynamics import NVE, NVT, engine, minimize, simulate
 
 
 def argon(scale: float = 5.6) -> Atoms:
@@ -44,7 +44,7 @@ def test_a_run_compiles_once_and_does_not_depend_on_chunks(chunk: int | None) ->
 
 def test_one_trace_serves_another_parameter() -> None:
     """The potential is an argument of the program, not a constant in it."""
-    from jaxelyte.simulate import chunk
+    from jaxelyte.dynamics import chunk
 
     traces = []
     original = chunk._step

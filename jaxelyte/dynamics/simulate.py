@@ -13,18 +13,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxelyte.dynamics.checkpoint import fingerprint
+from jaxelyte.dynamics.chunk import Settings
+from jaxelyte.dynamics.ensembles import NVE, NVT, Ensemble
+from jaxelyte.dynamics.integrators import make_integrator
+from jaxelyte.dynamics.minimize import minimize as fire
+from jaxelyte.dynamics.record import RUN_FILES
+from jaxelyte.dynamics.run import Run
+from jaxelyte.dynamics.runner import Runner
+from jaxelyte.dynamics.start import Velocities, batch_systems, prepare_potential, start_velocities
 from jaxelyte.errors import InputError
 from jaxelyte.observables.base import Observable
 from jaxelyte.potentials.base import Potential
-from jaxelyte.simulate.checkpoint import fingerprint
-from jaxelyte.simulate.chunk import Settings
-from jaxelyte.simulate.ensembles import NVE, NVT, Ensemble
-from jaxelyte.simulate.integrators import make_integrator
-from jaxelyte.simulate.minimize import minimize as fire
-from jaxelyte.simulate.record import RUN_FILES
-from jaxelyte.simulate.run import Run
-from jaxelyte.simulate.runner import Runner
-from jaxelyte.simulate.start import Velocities, batch_systems, prepare_potential, start_velocities
 from jaxelyte.system import System
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxelyte.dynamics.integrators.base import Integrator, Particles, kinetic_energy
 from jaxelyte.neighbors.loop import ListPlan, ListState, current_lists, overflowed, update_lists
 from jaxelyte.observables.base import Observable
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.derivatives import batch_energy_and_forces
-from jaxelyte.simulate.integrators.base import Integrator, Particles, kinetic_energy
 from jaxelyte.system import System
 
 LARGEST_MOVE = 1.0

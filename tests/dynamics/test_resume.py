@@ -18,7 +18,7 @@ from killed_run import run
 from toys import Argon
 
 from jaxelyte.errors import InputError
-from jaxelyte.simulate import NVE, load_run, simulate
+from jaxelyte.dynamics import NVE, load_run, simulate
 
 FILES = ("trajectory.h5", "trajectory.extxyz", "log.csv", "checkpoint.npz", "observables/rdf.json")
 SCRIPT = Path(__file__).parents[1] / "killed_run.py"

@@ -11,9 +11,9 @@ from ase.units import fs
 from toys import Argon, Well
 
 from jaxelyte.errors import InputError
-from jaxelyte.simulate import NVE, NVT, simulate
-from jaxelyte.simulate.integrators import make_integrator
-from jaxelyte.simulate.start import maxwell_velocities
+from jaxelyte.dynamics import NVE, NVT, simulate
+from jaxelyte.dynamics.integrators import make_integrator
+from jaxelyte.dynamics.start import maxwell_velocities
 from jaxelyte.units import ACCELERATION, BOLTZMANN
 
 ALL = [
