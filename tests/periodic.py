@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
+
 from jaxelyte.neighbors import neighbor_lists
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.derivatives import energy_and_forces, energy_forces_stress

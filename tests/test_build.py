@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase import Atoms
+
 from jaxelyte.build import electrolyte
 from jaxelyte.errors import InputError
 from jaxelyte.units import AVOGADRO

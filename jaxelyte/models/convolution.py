@@ -39,7 +39,11 @@ def convolve(
     """
     scale = (avg_num_neighbors * last.shape[0]) ** -0.5
     paths = layer.active_paths
-    gathered = {s: jnp.take(features[s], index, axis=0, mode="clip") for s in {path.source for path in paths}}
+    sources = {path.source: features[path.source] for path in paths}
+    gathered = {
+        source: [jnp.take(x[:, a], index, axis=0, mode="clip") for a in range(x.shape[1])]
+        for source, x in sources.items()
+    }
     out: list[list[tuple[int, Array]]] = [[] for _ in layer.irreps_mid]
     for path in paths:
         # One product per path rather than one for all: slices of a joint result cost a padded sum in the gradient.
@@ -52,17 +56,19 @@ def convolve(
 
 def neighbor_sum(
     weights: Float[Array, "atoms neighbors channels"],
-    features: Float[Array, "atoms neighbors a channels"],
+    features: list[Float[Array, "atoms neighbors channels"]],
     harmonics: Float[Array, "atoms neighbors b"],
 ) -> Float[Array, "atoms b a channels"]:
     """Σ_j R_u(r_ij) x_j[u, a] Y(r_ij)[b]: for each atom one matrix product over its neighbours.
 
-    Harmonics stand on the left and the neighbour axis in front, the order in which neither the product nor its two
-    gradients transpose the large array of weights times features.
+    The components a of the features come as a list: products of arrays of one shape, and sums of such products in the
+    gradient, compile to flat loops, a broadcast over a does not. Harmonics stand on the left and the neighbour axis in
+    front, the order in which neither the product nor its two gradients transpose the large array.
     """
-    atoms, neighbors, a, channels = features.shape
-    product = (weights[:, :, None, :] * features).reshape(atoms, neighbors, a * channels)
-    return jnp.einsum("nkb,nkq->nbq", harmonics, product).reshape(atoms, -1, a, channels)
+    atoms, _, channels = weights.shape
+    product = jnp.concatenate([weights * component for component in features], axis=-1)
+    moments = jnp.einsum("nkb,nkq->nbq", harmonics, product)
+    return moments.reshape(atoms, harmonics.shape[-1], len(features), channels)
 
 
 def _in_order(parts: list[tuple[int, Array]]) -> Array:

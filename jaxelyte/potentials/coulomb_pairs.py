@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxelyte.arrays import HashableArray
 from jaxelyte.neighbors.lists import NeighborList
 from jaxelyte.potentials.base import Scalar
-from jaxelyte.potentials.geometry import nearest_vectors, row_pairs
+from jaxelyte.potentials.geometry import combine, nearest_vectors, row_pairs
 from jaxelyte.system import System
 
 PairTerm = Callable[[Float[Array, "*pairs"]], Float[Array, "*pairs"]]
@@ -43,7 +43,7 @@ def sum_all_pairs(
     itself = np.eye(count, dtype=bool)[None]
     if offsets is not None:
         shifts = jnp.asarray(offsets.array, vectors.dtype)
-        vectors = vectors + jnp.matmul(shifts, system.cell, precision="highest")[:, None, None, :]
+        vectors = vectors + combine(shifts, system.cell)[:, None, None, :]
         itself = itself & ~np.any(offsets.array != 0, axis=1)[:, None, None]
     square = jnp.sum(vectors**2, axis=-1)
     product = charges[:, None] * charges

@@ -30,7 +30,7 @@ from jaxelyte.neighbors.search import image_offsets
 from jaxelyte.potentials.p3m import ORDER
 from jaxelyte.system import perpendicular_widths
 
-PAIR_COST, LIST_COST, PHASE_COST, MESH_COST, SPREAD_COST = 25.0, 60.0, 3.5, 55.0, 6.0
+PAIR_COST, LIST_COST, PHASE_COST, MESH_COST, SPREAD_COST = 20.0, 40.0, 3.5, 55.0, 6.0
 """Nanoseconds, forces included, of: a pair in the all-pairs sum; an entry of a neighbour list; a charge times a
 k-vector; a mesh point; a charge times a node of the B-spline. Measured on two CPU cores; only their ratios matter."""
 

@@ -26,9 +26,15 @@ def inverse_rows(cell: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
     return normals / jnp.sum(cell[0] * normals[0])
 
 
+def combine(coefficients: Float[Array, "*pairs 3"], rows: Float[Array, "3 3"]) -> Float[Array, "*pairs 3"]:
+    """``coefficients @ rows`` written out: it fuses with what surrounds it, which a product of matrices does not."""
+    a, b, c = (coefficients[..., k, None] * rows[k] for k in range(3))
+    return a + b + c
+
+
 def wrapped_fractional(system: System, positions: Float[Array, "atoms 3"]) -> Float[Array, "atoms 3"]:
     """Fractional coordinates in [-1/2, 1/2], so that float32 phases of far-travelled atoms keep their digits."""
-    fractional = jnp.matmul(positions, inverse_rows(system.cell).T, precision="highest")
+    fractional = combine(positions, inverse_rows(system.cell).T)
     return fractional - jnp.round(fractional)
 
 
@@ -39,10 +45,10 @@ def nearest_vectors(system: System, vectors: Float[Array, "... 3"]) -> Float[Arr
     """
     if not any(system.pbc):
         return vectors
-    fractional = jnp.matmul(vectors, inverse_rows(system.cell).T, precision="highest")
+    fractional = combine(vectors, inverse_rows(system.cell).T)
     periodic = np.asarray(system.pbc)
     shift = jnp.where(periodic, jnp.round(fractional), jnp.zeros((), fractional.dtype))
-    return vectors - jnp.matmul(shift, system.cell, precision="highest")
+    return vectors - combine(shift, system.cell)
 
 
 def shortest_vectors(system: System, vectors: Float[Array, "... 3"]) -> Float[Array, "... 3"]:
@@ -120,6 +126,6 @@ def row_pairs(
     vectors = jnp.take(system.positions, index, axis=0, mode="clip") - centers[:, None, :]
     if any(system.pbc):
         shift = jnp.take(lists.shift, rows, axis=0, mode="clip").astype(system.cell.dtype)
-        vectors = vectors + jnp.matmul(shift, system.cell, precision="highest")
+        vectors = vectors + combine(shift, system.cell)
     far = jnp.asarray([2.0 * lists.cutoff, 0.0, 0.0], vectors.dtype)
     return jnp.where((index < atoms)[..., None], vectors, far), index

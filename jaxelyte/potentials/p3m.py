@@ -44,11 +44,16 @@ def mesh_energy(
 
         weights, to_mesh, _ = bspline(ORDER)
         dtype = fractional.dtype
+        unit = jnp.eye(3, dtype=dtype)
         # Fractional coordinates go with a unit cell: jax-pme then has no cell of its own to invert.
-        state = weights(jnp.eye(3, dtype=dtype), fractional, np.ones(mesh, np.int8))
+        state = weights(unit, fractional, np.ones(mesh, np.int8))
         density = jnp.fft.rfftn(to_mesh(charges, state))
         k = generate_kvectors(2.0 * math.pi * inverse_rows(cell), mesh, for_ewald=False, dtype=dtype)
-        influence = p3m_influence(k, cell, jnp.asarray(mesh, dtype), ORDER)
+        # The influence function depends on the mesh alone. jax-pme takes it from k · cell, whose derivative with
+        # respect to the cell is zero, but comes out as rounding noise over rounding noise: a wrong stress in triclinic
+        # cells. On the unit cell it is a constant.
+        bare = generate_kvectors(2.0 * math.pi * unit, mesh, for_ewald=False, dtype=dtype)
+        influence = p3m_influence(bare, unit, jnp.asarray(mesh, dtype), ORDER)
     square = jnp.sum(k**2, axis=-1)
     origin = np.zeros(square.shape, bool)
     origin[0, 0, 0] = True

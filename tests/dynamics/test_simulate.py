@@ -88,10 +88,10 @@ def test_overflow_is_repaired(monkeypatch: pytest.MonkeyPatch, exact: bool) -> N
 def test_overflow_in_the_middle_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gas that condenses needs more room after a while; no step of the failed chunk is kept."""
     atoms = argon(6.6)
-    arguments = dict(steps=600, timestep=8.0, every=20, velocities=20.0, seed=2, progress=False, skin=0.4)
+    arguments = dict(steps=500, timestep=8.0, every=20, velocities=20.0, seed=2, progress=False, skin=0.4)
     potential = Argon(epsilon=0.05, cutoff_distance=5.5)
     roomy = simulate(potential, atoms, NVT(20.0), **arguments)
-    monkeypatch.setattr(loop, "_room", lambda count, _: count + 4)
+    monkeypatch.setattr(loop, "_room", lambda count, _: count + 1)
     tight = simulate(potential, atoms, NVT(20.0), **arguments)
     assert tight.performance["repeated_chunks"] >= 1
     assert roomy.performance["repeated_chunks"] == 0

@@ -8,13 +8,13 @@ import jax
 import numpy as np
 import pytest
 from ase import Atoms
+
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors import Neighbors
 from jaxelyte.potentials.barrier import GaussianBarrier
 from jaxelyte.potentials.bonded import HarmonicAngles, HarmonicBonds
 from jaxelyte.potentials.restraints import HarmonicRestraint
 from jaxelyte.system import System
-
 from periodic import CELLS, energy, evaluate
 
 EMPTY = Neighbors((), ())

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms
+
 from jaxelyte.neighbors import Neighbors, neighbor_lists
 from jaxelyte.potentials.barrier import GaussianBarrier
 from jaxelyte.potentials.base import Potential, mix
@@ -21,7 +22,6 @@ from jaxelyte.potentials.lennard_jones import LennardJones
 from jaxelyte.potentials.restraints import HarmonicRestraint
 from jaxelyte.potentials.water import spc_fw
 from jaxelyte.system import System
-
 from periodic import padded
 
 CELL = np.array([[11.0, 0.0, 0.0], [3.0, 10.0, 0.0], [-2.0, 4.0, 9.5]])

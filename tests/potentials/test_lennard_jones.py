@@ -8,11 +8,11 @@ import jax
 import numpy as np
 import pytest
 from ase import Atoms
+
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors import neighbor_lists
 from jaxelyte.potentials.lennard_jones import LennardJones
 from jaxelyte.system import System
-
 from periodic import CELLS, energy, evaluate
 
 SIGMA, EPSILON = {"Na": 2.2, "Cl": 4.4}, {"Na": 0.02, "Cl": 0.005}

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
+
 from jaxelyte.build import electrolyte
 from jaxelyte.potentials import water as spcfw
 from jaxelyte.potentials.coulomb import ScreenedCoulomb
 from jaxelyte.potentials.lennard_jones import LennardJones
 from jaxelyte.potentials.water import find_water, ion_parameters, spc_fw
 from jaxelyte.units import COULOMB
-
 from periodic import CELLS, evaluate, rms, salt
 
 openmm = pytest.importorskip("openmm", reason="OpenMM is not installed (extra: test)")
@@ -115,12 +115,12 @@ def test_spc_fw_with_joung_cheatham_ions() -> None:
 def test_ion_parameters_are_those_that_openmm_ships() -> None:
     """amber14/spce.xml holds the Joung-Cheatham set for SPC/E, in nm and kJ/mol."""
     from pathlib import Path
-    from xml.etree import ElementTree
+    from xml.etree import ElementTree as ET
 
     import openmm.app
 
     path = Path(openmm.app.__file__).parent / "data" / "amber14" / "spce.xml"
-    table = {e.get("type"): e for e in ElementTree.parse(path).getroot().iter("Atom") if e.get("sigma")}
+    table = {e.get("type"): e for e in ET.parse(path).getroot().iter("Atom") if e.get("sigma")}
     for symbol, (charge, sigma, epsilon) in ion_parameters("joung-cheatham").items():
         entry = table[f"spce_standard-{symbol}{'+' if charge > 0 else '-'}"]
         assert sigma == pytest.approx(10 * float(entry.get("sigma", "nan")), rel=1e-6)

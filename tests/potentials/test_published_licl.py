@@ -8,12 +8,12 @@ import jax
 import numpy as np
 import pytest
 from ase import Atoms
+
 from jaxelyte.interop.nequip_files import load_nequip
 from jaxelyte.neighbors import neighbor_lists
 from jaxelyte.potentials.coulomb import ScreenedCoulomb
 from jaxelyte.potentials.derivatives import energy_and_forces
 from jaxelyte.system import System
-
 from periodic import rms
 
 CAPACITY = 72
@@ -22,7 +22,9 @@ CAPACITY = 72
 def forces_of_frames(reference: Path, frames: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Our forces with and without the Coulomb term, and the published ones; eV/Å."""
     data = np.load(reference / "licl" / "published_frames.npz")
-    potential = load_nequip(reference / "licl") + ScreenedCoulomb({"Li": 1, "Cl": -1}, permittivity=78.3, tolerance=1e-6)
+    potential = load_nequip(reference / "licl") + ScreenedCoulomb(
+        {"Li": 1, "Cl": -1}, permittivity=78.3, tolerance=1e-6
+    )
     function = jax.jit(energy_and_forces)
     ours, prepared = [], None
     for positions in data["positions"][frames]:

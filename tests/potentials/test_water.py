@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 from ase import Atoms
+
 from jaxelyte.build import electrolyte
 from jaxelyte.errors import InputError
 from jaxelyte.potentials import water
 from jaxelyte.potentials.water import find_water, spc_fw
-
 from periodic import energy, evaluate
 
 
