@@ -1,0 +1,180 @@
+"""The commands of ``jaxelyte``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jaxelyte.errors import InputError, JaxelyteError
+
+app = typer.Typer(
+    name="jaxelyte",
+    help="Simulation of electrolyte solutions with neural network potentials. Units: eV, Å, fs, K, e, g/mol.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+INTERRUPTED = 130
+
+
+@contextlib.contextmanager
+def _clean_errors(debug: bool) -> Iterator[None]:
+    """One message instead of a traceback; exit code 2 for what the user can mend, 1 for a run that failed."""
+    try:
+        yield
+    except JaxelyteError as error:
+        if debug:
+            raise
+        typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+        raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
+
+
+def _version(show: bool) -> None:
+    if show:
+        from importlib.metadata import version
+
+        typer.echo(f"jaxelyte {version('jaxelyte')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Simulation of electrolyte solutions with neural network potentials."""
+
+
+@app.command()
+def simulate(
+    file: Annotated[Path, typer.Argument(help="Run file (TOML).")],
+    output: Annotated[Path | None, typer.Option(help="Run folder, instead of the one in the file.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps, instead of those in the file.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Run molecular dynamics from a TOML file; the run folder takes trajectory, log, checkpoint and summary."""
+    with _clean_errors(debug):
+        from jaxelyte.cli.config import load_config
+        from jaxelyte.cli.objects import run_config
+
+        config = load_config(file)
+        changes = {"output": output, "steps": steps}
+        chosen = {name: value for name, value in changes.items() if value is not None}
+        config = config.model_copy(update={"run": config.run.model_copy(update=chosen)})
+        run = run_config(config, progress=not quiet, resume=resume, overwrite=overwrite)
+        from jaxelyte.cli.report import rdf_rows, rdf_table, run_table, save_log
+
+        _print(run_table(run))
+        for result in run.observables.values():
+            _print(rdf_table(rdf_rows(result)))
+        save_log(run, config.run.output)
+        typer.echo(f"in {config.run.output}")
+        if not run.completed:
+            typer.echo(f"interrupted; go on with: jaxelyte simulate {file} --resume", err=True)
+            raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def analyse(
+    source: Annotated[Path, typer.Argument(help="Run folder or trajectory file.")],
+    pairs: Annotated[str, typer.Option(help="Pairs of species, such as Li-Cl,Li-O; all pairs by default.")] = "",
+    r_max: Annotated[float | None, typer.Option(help="Å; half the smallest width of the cell by default.")] = None,
+    width: Annotated[float | None, typer.Option(help="Width of the bins in Å; 0.05 by default.")] = None,
+    discard: Annotated[int, typer.Option(help="Frames left out at the start, as equilibration.")] = 0,
+    output: Annotated[Path | None, typer.Option(help="Folder for the results; analysis/ beside the source.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Radial distribution functions with standard errors: table, CSV, JSON and picture."""
+    with _clean_errors(debug):
+        from jaxelyte.cli.objects import parse_pairs
+        from jaxelyte.cli.report import rdf_rows, rdf_table, run_table, save_log, save_rdf
+        from jaxelyte.dynamics import load_run
+        from jaxelyte.observables import rdf
+        from jaxelyte.trajectory import open_trajectory
+
+        if not source.exists():
+            raise InputError(f"there is no run folder or trajectory {source}")
+        run = load_run(source) if source.is_dir() else None
+        trajectory = open_trajectory(source) if run is None else run.trajectory
+        wanted = parse_pairs(pairs.split(",")) if pairs else _all_pairs(trajectory.numbers)
+        result = rdf(trajectory, pairs=wanted, r_max=r_max, width=width, discard=discard)
+        folder = output if output is not None else (source if run else source.parent) / "analysis"
+        folder.mkdir(parents=True, exist_ok=True)
+        if run is not None and run.summary:
+            _print(run_table(run))
+            save_log(run, folder)
+        _print(rdf_table(rdf_rows(result)))
+        for path in save_rdf(result, folder):
+            typer.echo(str(path))
+
+
+@app.command()
+def info(
+    model: Annotated[Path, typer.Argument(help="NequIP model: a folder with config.json and state_dict.npz.")],
+    torchscript: Annotated[bool, typer.Option("--torchscript", help="Read a deployed .pth file with torch.")] = False,
+    debug: Debug = False,
+) -> None:
+    """What a model is: species, cut-off, hyperparameters, number of parameters."""
+    with _clean_errors(debug):
+        from dataclasses import fields
+
+        from rich.table import Table
+
+        from jaxelyte.interop.nequip_files import load_nequip
+        from jaxelyte.potentials.base import tree_size
+
+        if not model.exists():
+            raise InputError(f"there is no model {model}")
+        potential = load_nequip(model, torchscript=torchscript)
+        table = Table("NequIP", "value", title=str(model))
+        table.add_row("species", ", ".join(potential.config.type_names))
+        table.add_row("cut-off", f"{potential.config.r_max} Å")
+        table.add_row("parameters", f"{tree_size(potential):,}")
+        table.add_row("energies, forces", "eV, eV/Å; without any Coulomb term it was trained beside")
+        for item in fields(potential.config):
+            value = getattr(potential.config, item.name)
+            if item.name not in ("type_names", "r_max") and value is not None:
+                table.add_row(item.name, str(value))
+        _print(table)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for pictures and summary.")] = Path("demo_output"),
+    steps: Annotated[int | None, typer.Option(help="Steps of 1 fs, instead of the default.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Simulate a small box of salt water from scratch and draw its structure; a minute or two on two cores."""
+    with _clean_errors(debug):
+        from jaxelyte.cli.demo import run_demo
+
+        summary = run_demo(output, steps=steps, show=_print)
+        typer.echo(json.dumps(summary["files"], indent=1))
+
+
+def _all_pairs(numbers: object) -> tuple[tuple[str, str], ...]:
+    import numpy as np
+    from ase.data import chemical_symbols
+
+    kinds, counts = np.unique(np.asarray(numbers)[0], return_counts=True)
+    symbols = [chemical_symbols[z] for z in kinds]
+    many = dict(zip(symbols, counts, strict=True))
+    return tuple((a, b) for i, a in enumerate(symbols) for b in symbols[i:] if a != b or many[a] > 1)
+
+
+def _print(item: object) -> None:
+    from rich.console import Console
+
+    Console(file=sys.stdout).print(item)

@@ -1,0 +1,102 @@
+"""What the command line prints and draws: estimates with units and standard errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxelyte.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from jaxelyte.dynamics import Run
+    from jaxelyte.observables import RDFResult
+
+
+def run_table(run: Run) -> Table:
+    """Temperature, drift and speed of a run."""
+    from rich.table import Table
+
+    summary = run.summary
+    table = Table(
+        "quantity", "value", title=f"{'run' if run.completed else 'interrupted run'}: {summary['steps']:,} steps"
+    )
+    temperature, drift, speed = summary["temperature"], summary["drift"], summary["performance"]
+    table.add_row("simulated time", f"{summary['time_ps']:.4g} ps, {run.trajectory.replicas} replica(s)")
+    table.add_row("temperature", f"{temperature['value']:.1f} ± {temperature['error']:.1f} K")
+    table.add_row("drift of the conserved quantity", f"{drift['value']:.2e} {drift['unit']}")
+    table.add_row("speed", f"{speed['ns_per_day']:.3g} ns/day, {speed['ms_per_step']:.3g} ms/step")
+    return table
+
+
+def rdf_rows(result: RDFResult) -> list[dict[str, Any]]:
+    """First peak and coordination number of each pair, with standard errors; None where there is no peak."""
+    rows = []
+    for number, pair in enumerate(result.pairs):
+        one = result[number]
+        row: dict[str, Any] = {"pair": "-".join(pair)}
+        try:
+            peak = one.first_peak()
+            row["peak_position_A"] = [peak.position, peak.position_error]
+            row["peak_height"] = [peak.height, peak.height_error]
+        except InputError:
+            row["peak_position_A"] = row["peak_height"] = None
+        row["coordination"] = _coordination(one)
+        rows.append(row)
+    return rows
+
+
+def _coordination(one: RDFResult) -> list[float] | None:
+    """Coordination number within the first minimum, its standard error, and the minimum in Å."""
+    import numpy as np
+
+    try:
+        minimum = one.first_minimum()
+    except InputError:
+        return None
+    shell = int(np.searchsorted(one.edges[1:], minimum.position))
+    shell = min(shell, len(one.coordination) - 1)
+    return [float(one.coordination[shell]), float(one.coordination_error[shell]), minimum.position]
+
+
+def rdf_table(rows: list[dict[str, Any]]) -> Table:
+    """`rdf_rows` for people."""
+    from rich.table import Table
+
+    table = Table("pair", "first peak / Å", "g there", "coordination number (first minimum)")
+    for row in rows:
+        position, height, shell = row["peak_position_A"], row["peak_height"], row["coordination"]
+        table.add_row(
+            row["pair"],
+            "none" if position is None else f"{position[0]:.3f} ± {position[1]:.3f}",
+            "" if height is None else f"{height[0]:.2f} ± {height[1]:.2f}",
+            "none" if shell is None else f"{shell[0]:.2f} ± {shell[1]:.2f} ({shell[2]:.2f} Å)",
+        )
+    return table
+
+
+def save_rdf(result: RDFResult, folder: Path, name: str = "rdf") -> list[Path]:
+    """Write a result as CSV, JSON and PNG; returns the files."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    files = [folder / f"{name}.{suffix}" for suffix in ("csv", "json", "png")]
+    result.to_csv(files[0])
+    result.to_json(files[1])
+    axes = result.plot()
+    axes.figure.savefig(files[2], dpi=150, bbox_inches="tight")
+    return files
+
+
+def save_log(run: Run, folder: Path) -> Path:
+    """Picture of temperature and energies against time."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import numpy as np
+
+    axes = run.plot()
+    figure = np.ravel(np.asarray(axes, dtype=object))[0].figure
+    figure.savefig(folder / "log.png", dpi=150, bbox_inches="tight")
+    return folder / "log.png"

@@ -1,0 +1,174 @@
+"""The command line: runs, analysis, and every way to get a run file wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from jaxelyte.cli import app
+from jaxelyte.cli.config import load_config
+from jaxelyte.cli.objects import build_ensemble, build_observables, build_potential, build_system
+from jaxelyte.dynamics import NVT, load_run
+
+RUN = """
+[system]
+file = "argon.extxyz"
+
+[[potential]]
+type = "lennard-jones"
+sigma = { Ar = 3.4 }
+epsilon = { Ar = 0.0103 }
+cutoff = 6.5
+switch = 5.5
+
+[ensemble]
+type = "NVT"
+temperature = 60.0
+thermostat = "langevin"
+
+[run]
+steps = 40
+timestep = 4.0
+every = 10
+output = "out"
+extxyz = true
+
+[observables.rdf]
+type = "rdf"
+pairs = ["Ar-Ar"]
+"""
+
+
+@pytest.fixture
+def run_file(tmp_path: Path, root: Path) -> Path:
+    (tmp_path / "argon.extxyz").write_text((root / "examples" / "argon.extxyz").read_text())
+    path = tmp_path / "run.toml"
+    path.write_text(RUN)
+    return path
+
+
+def invoke(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+def test_simulate_resume_and_analyse(run_file: Path) -> None:
+    folder = run_file.parent / "out"
+    code, text = invoke("simulate", run_file, "--quiet")
+    assert code == 0, text
+    assert "ns/day" in text
+    assert "K" in text
+    run = load_run(folder)
+    assert run.completed
+    assert len(run.trajectory) == 5
+    assert json.loads((folder / "config.json").read_text())["config"]["run"]["steps"] == 40
+    assert (folder / "trajectory.extxyz").exists()
+
+    code, text = invoke("simulate", run_file, "--quiet")
+    assert code == 2
+    assert "overwrite" in text
+    code, text = invoke("simulate", run_file, "--quiet", "--resume", "--steps", 60)
+    assert code == 0, text
+    assert len(load_run(folder).trajectory) == 7
+
+    code, text = invoke("analyse", folder, "--pairs", "Ar-Ar", "--discard", 2)
+    assert code == 0, text
+    assert "±" in text
+    table = np.genfromtxt(folder / "analysis" / "rdf.csv", delimiter=",", names=True, comments="#")
+    assert len(table) > 100
+    assert (folder / "analysis" / "rdf.png").stat().st_size > 5000
+    code, text = invoke("analyse", folder / "trajectory.extxyz", "--output", folder / "again")
+    assert code == 0, text
+    assert (folder / "again" / "rdf.json").exists()
+
+
+def test_run_file_becomes_objects(run_file: Path) -> None:
+    config = load_config(run_file)
+    atoms = build_system(config)
+    assert len(atoms) == 108
+    assert build_ensemble(config) == NVT(60.0, "langevin")
+    assert set(build_observables(config)) == {"rdf"}
+    potential = build_potential(config, atoms)
+    assert (potential.cutoff, potential.switch) == (6.5, 5.5)
+    assert config.run.output == run_file.parent / "out"
+
+
+@pytest.mark.parametrize("name", ["salt_water", "licl_ions", "argon"])
+def test_examples_are_valid(root: Path, name: str) -> None:
+    config = load_config(root / "examples" / f"{name}.toml")
+    if name == "salt_water":
+        atoms = build_system(config)
+        build_potential(config, atoms)
+        assert (atoms.get_chemical_symbols().count("Na"), len(atoms)) == (2, 154)
+
+
+def test_demo_is_the_example(root: Path) -> None:
+    """The embedded file and the example differ in their comments and output folder only."""
+    demo = load_config(root / "jaxelyte" / "cli" / "demo.toml")
+    example = load_config(root / "examples" / "salt_water.toml")
+    assert demo.model_dump(exclude={"run": {"output"}}) == example.model_dump(exclude={"run": {"output"}})
+
+
+WRONG = [
+    ("steps = 40", "stepz = 40", "unknown key 'stepz' in [run]; did you mean 'steps'"),
+    ("cutoff = 6.5", "cutof = 6.5", "unknown key 'cutof'"),
+    ("[system]", "[sistem]\nx = 1\n[system]", "unknown key 'sistem' at the top; did you mean 'system'"),
+    ('thermostat = "langevin"', 'thermostat = "berendsen"', "'ensemble.thermostat' = 'berendsen'"),
+    ("temperature = 60.0", "temperature = -5.0", "'ensemble.temperature' = -5.0"),
+    ("temperature = 60.0", "", "'ensemble.temperature' is missing"),
+    ("steps = 40", 'steps = "many"', "'run.steps' = 'many'"),
+    ('file = "argon.extxyz"', "", "[system] needs either file"),
+    ('file = "argon.extxyz"', 'file = "krypton.extxyz"', "there is no file"),
+    ('pairs = ["Ar-Ar"]', 'pairs = ["ArAr"]', "not 'ArAr'"),
+    ('pairs = ["Ar-Ar"]', 'pairs = ["Ar-Na"]', "there is no Na in the system"),
+    ("sigma = { Ar = 3.4 }", "sigma = { Ne = 3.4 }", "Ar"),
+    ("[run]", "[run", "not valid TOML"),
+    ("every = 10", "every = 10\nsample_every = 3", "sample_every=3 must divide every=10"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), WRONG, ids=[m for _, _, m in WRONG])
+def test_wrong_files_get_one_clear_message(run_file: Path, old: str, new: str, message: str) -> None:
+    assert old in RUN
+    run_file.write_text(RUN.replace(old, new, 1))
+    before = sorted(run_file.parent.rglob("*"))
+    code, text = invoke("simulate", run_file, "--quiet")
+    assert code == 2
+    assert message in text
+    assert "Traceback" not in text
+    assert sorted(run_file.parent.rglob("*")) == before
+
+
+def test_missing_things_are_named(tmp_path: Path) -> None:
+    for arguments in (("simulate", tmp_path / "no.toml"), ("analyse", tmp_path / "no"), ("info", tmp_path / "no")):
+        code, text = invoke(*arguments)
+        assert code == 2
+        assert "there is no" in text
+    (tmp_path / "empty").mkdir()
+    code, text = invoke("analyse", tmp_path / "empty")
+    assert code == 2
+    assert "holds no run" in text
+
+
+def test_info(root: Path, tmp_path: Path) -> None:
+    code, text = invoke("info", root / "tests" / "fixtures" / "nequip" / "parity")
+    assert code == 0, text
+    assert "num_layers" in text
+    assert "parameters" in text
+    code, text = invoke("info", tmp_path)
+    assert code == 2
+    assert "config.json" in text
+
+
+def test_as_a_process(root: Path) -> None:
+    command = [sys.executable, "-c", "from jaxelyte.cli import app; app()", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=True)
+    assert done.stdout.startswith("jaxelyte ")
