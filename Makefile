@@ -22,7 +22,7 @@ demo: $(READY)  ## main job: simulate a small electrolyte, write pictures and a 
 	$(BIN)/jaxelyte demo --output demo_output
 
 test: $(READY)  ## the tests (under 8 minutes on 2 cores)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-slow: $(READY)  ## the tests left out of `make test` for their time
 	$(BIN)/python -m pytest -m "slow and not gpu and not validation"

@@ -81,9 +81,7 @@ def main() -> None:
     ratio = report["float64, 1 fs"]["rms_residual_eV_per_atom"] / report["float64"]["rms_residual_eV_per_atom"]
     report["residual_ratio_1_to_0.5_fs"] = ratio
     if not 2.0 < ratio < 8.0:
-        raise SystemExit(
-            f"energy does not converge with the square of the time step (ratio {ratio:.2f}); no figures"
-        )
+        raise SystemExit(f"energy does not converge with the square of the time step (ratio {ratio:.2f}); no figures")
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(json.dumps(report, indent=1) + "\n")

@@ -15,9 +15,9 @@ jax.config.update("jax_enable_x64", True)
 
 from ase.build import bulk  # noqa: E402
 
-from jaxelyte.observables import RDF  # noqa: E402
 from jaxelyte.dynamics import NVT, simulate  # noqa: E402
 from jaxelyte.dynamics.runner import Runner  # noqa: E402
+from jaxelyte.observables import RDF  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
 from toys import Argon  # noqa: E402

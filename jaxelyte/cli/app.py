@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,11 +48,12 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def main(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback does the work
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Simulation of electrolyte solutions with neural network potentials."""
+    os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files; a terminal may have no display
 
 
 @app.command()

@@ -78,9 +78,6 @@ def rdf_table(rows: list[dict[str, Any]]) -> Table:
 
 def save_rdf(result: RDFResult, folder: Path, name: str = "rdf") -> list[Path]:
     """Write a result as CSV, JSON and PNG; returns the files."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
     files = [folder / f"{name}.{suffix}" for suffix in ("csv", "json", "png")]
     result.to_csv(files[0])
     result.to_json(files[1])
@@ -91,9 +88,6 @@ def save_rdf(result: RDFResult, folder: Path, name: str = "rdf") -> list[Path]:
 
 def save_log(run: Run, folder: Path) -> Path:
     """Picture of temperature and energies against time."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
     import numpy as np
 
     axes = run.plot()

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxelyte.errors import UnsupportedError
+from jaxelyte.lattice import combine
 from jaxelyte.neighbors.cells import import_jax_md
 from jaxelyte.neighbors.lists import NeighborList, Neighbors, NeighborSpec
 from jaxelyte.neighbors.search import member_mask, nearest_shift
@@ -81,7 +82,7 @@ def _from_jax_md(system: System, index: jax.Array, spec: NeighborSpec) -> Neighb
     frozen = jax.lax.stop_gradient(system.positions)
     vectors = jnp.take(frozen, index, axis=0, mode="clip") - frozen[:, None, :]
     shift = nearest_shift(system, vectors)
-    vectors = vectors + shift.astype(vectors.dtype) @ system.cell
+    vectors = vectors + combine(shift.astype(vectors.dtype), system.cell)
     member = member_mask(system, spec)
     keep = (index < atoms) & member[:, None] & jnp.take(member, index, mode="clip")
     keep = keep & (jnp.sum(vectors**2, axis=-1) < spec.cutoff**2)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -33,6 +34,8 @@ NORM_FLOOR = 1e-8
 """Smallest norm that the "norm" nonlinearity divides by, part of the published definition."""
 
 
+# On GPUs the default for float32 is TF32, with 10 bits of mantissa: forces wrong in the third digit.
+@jax.default_matmul_precision("highest")
 def atomic_energies(
     config: NequIP,
     params: Any,

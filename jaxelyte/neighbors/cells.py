@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxelyte.lattice import combine, fractional
 from jaxelyte.neighbors.lists import NeighborSpec
 from jaxelyte.neighbors.search import Found, compact, member_mask, nearest_shift
 from jaxelyte.system import System, perpendicular_widths
@@ -76,7 +77,7 @@ class CellSearch:
         neighbor = jnp.take(system.positions, index, axis=0, mode="clip")
         vectors = neighbor - system.positions[:, None, :]
         shift = nearest_shift(system, vectors)
-        vectors = vectors + shift.astype(vectors.dtype) @ system.cell
+        vectors = vectors + combine(shift.astype(vectors.dtype), system.cell)
         member = member_mask(system, self.spec)
         keep = (index < atoms) & (jnp.sum(vectors**2, axis=-1) < self.radius**2)
         keep = keep & member[:, None] & jnp.take(member, index, mode="clip")
@@ -86,6 +87,6 @@ class CellSearch:
 
 
 def _fractional(system: System) -> jax.Array:
-    fractional = system.positions @ jnp.linalg.inv(system.cell)
-    wrapped = fractional - jnp.floor(fractional)
+    coordinates = fractional(system.positions, system.cell)
+    wrapped = coordinates - jnp.floor(coordinates)
     return jnp.where(wrapped >= 1.0, jnp.zeros((), wrapped.dtype), wrapped)

@@ -9,6 +9,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxelyte.errors import InputError
+from jaxelyte.lattice import combine
 from jaxelyte.system import System
 
 
@@ -45,7 +46,7 @@ class NeighborList(struct.PyTreeNode):
     cutoff: float = struct.field(pytree_node=False)
 
     @property
-    def mask(self) -> Bool[Array, "atoms capacity"]:
+    def mask(self) -> Bool[Array, "*batch atoms capacity"]:
         """True where an entry is a pair."""
         return self.index < self.index.shape[-2]
 
@@ -59,7 +60,7 @@ class NeighborList(struct.PyTreeNode):
         neighbor = jnp.take(system.positions, self.index, axis=0, mode="clip")
         vectors = neighbor - system.positions[:, None, :]
         if any(system.pbc):
-            vectors = vectors + self.shift.astype(system.cell.dtype) @ system.cell
+            vectors = vectors + combine(self.shift.astype(system.cell.dtype), system.cell)
         return jnp.where(self.mask[..., None], vectors, far)
 
 

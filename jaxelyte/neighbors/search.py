@@ -17,6 +17,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from jaxelyte.arrays import HashableArray
+from jaxelyte.lattice import combine, fractional
 from jaxelyte.neighbors.lists import NeighborSpec
 from jaxelyte.system import System, perpendicular_widths
 
@@ -49,9 +50,9 @@ def image_offsets(cells: np.ndarray, pbc: tuple[bool, bool, bool], radius: float
 
 def nearest_shift(system: System, vectors: Float[Array, "... 3"]) -> Int[Array, "... 3"]:
     """Integers S that bring vectors to their nearest image along each lattice vector; 0 where not periodic."""
-    fractional = vectors @ jnp.linalg.inv(system.cell)
+    coordinates = fractional(vectors, system.cell)
     periodic = jnp.asarray(system.pbc)
-    return -jnp.where(periodic, jnp.round(fractional), jnp.zeros((), fractional.dtype)).astype(jnp.int32)
+    return -jnp.where(periodic, jnp.round(coordinates), jnp.zeros((), coordinates.dtype)).astype(jnp.int32)
 
 
 def member_mask(system: System, spec: NeighborSpec) -> Array:
@@ -91,7 +92,7 @@ def search_all_pairs(system: System, spec: NeighborSpec, radius: float, offsets:
     def row(i: Array) -> tuple[Array, Array, Array]:
         vectors = system.positions - system.positions[i]
         shift = nearest_shift(system, vectors)[:, None, :] + images
-        image = vectors[:, None, :] + shift.astype(vectors.dtype) @ system.cell
+        image = vectors[:, None, :] + combine(shift.astype(vectors.dtype), system.cell)
         close = jnp.sum(image**2, axis=-1) < limit
         itself = (everyone == i)[:, None] & jnp.all(shift == 0, axis=-1)
         keep = close & ~itself & member[:, None] & member[i]

@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxelyte.arrays import HashableArray
+from jaxelyte.lattice import combine
 from jaxelyte.neighbors.lists import NeighborList
 from jaxelyte.potentials.base import Scalar
-from jaxelyte.potentials.geometry import combine, nearest_vectors, row_pairs
+from jaxelyte.potentials.geometry import nearest_vectors, row_pairs
 from jaxelyte.system import System
 
 PairTerm = Callable[[Float[Array, "*pairs"]], Float[Array, "*pairs"]]

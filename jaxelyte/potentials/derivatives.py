@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxelyte.lattice import combine
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.potentials.base import Potential, Scalar
 from jaxelyte.system import System
@@ -60,7 +61,9 @@ def energy_forces_stress(potential: Potential, system: System, neighbors: Neighb
     def energy(positions: Float[Array, "atoms 3"], strain: Float[Array, "3 3"]) -> Scalar:
         symmetric = (strain + strain.T) / 2
         return potential.interaction(
-            system.replace(positions=positions + positions @ symmetric, cell=system.cell + system.cell @ symmetric),
+            system.replace(
+                positions=positions + combine(positions, symmetric), cell=system.cell + combine(system.cell, symmetric)
+            ),
             neighbors,
         )
 

@@ -20,8 +20,8 @@ import numpy as np
 from jax.scipy.special import erfc
 from jaxtyping import Array, Float
 
+from jaxelyte.lattice import inverse_rows
 from jaxelyte.potentials.base import Scalar
-from jaxelyte.potentials.geometry import inverse_rows
 
 
 def real_term(square: Float[Array, "*pairs"], alpha: float, cutoff: float) -> Float[Array, "*pairs"]:

@@ -11,31 +11,17 @@ from ase.data import atomic_numbers, chemical_symbols
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxelyte.errors import InputError
+from jaxelyte.lattice import combine, fractional
 from jaxelyte.neighbors.lists import NeighborList
 from jaxelyte.system import System
 
 LAST_ELEMENT = len(chemical_symbols) - 1
 
 
-def inverse_rows(cell: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
-    """Reciprocal vectors without the 2π as rows: ``inv(cell).T``, by cross products.
-
-    A LAPACK call on a 3 x 3 matrix would cost more than the rest of a small energy.
-    """
-    normals = jnp.stack([jnp.cross(cell[(a + 1) % 3], cell[(a + 2) % 3]) for a in range(3)])
-    return normals / jnp.sum(cell[0] * normals[0])
-
-
-def combine(coefficients: Float[Array, "*pairs 3"], rows: Float[Array, "3 3"]) -> Float[Array, "*pairs 3"]:
-    """``coefficients @ rows`` written out: it fuses with what surrounds it, which a product of matrices does not."""
-    a, b, c = (coefficients[..., k, None] * rows[k] for k in range(3))
-    return a + b + c
-
-
 def wrapped_fractional(system: System, positions: Float[Array, "atoms 3"]) -> Float[Array, "atoms 3"]:
     """Fractional coordinates in [-1/2, 1/2], so that float32 phases of far-travelled atoms keep their digits."""
-    fractional = combine(positions, inverse_rows(system.cell).T)
-    return fractional - jnp.round(fractional)
+    coordinates = fractional(positions, system.cell)
+    return coordinates - jnp.round(coordinates)
 
 
 def nearest_vectors(system: System, vectors: Float[Array, "... 3"]) -> Float[Array, "... 3"]:
@@ -45,9 +31,9 @@ def nearest_vectors(system: System, vectors: Float[Array, "... 3"]) -> Float[Arr
     """
     if not any(system.pbc):
         return vectors
-    fractional = combine(vectors, inverse_rows(system.cell).T)
+    coordinates = fractional(vectors, system.cell)
     periodic = np.asarray(system.pbc)
-    shift = jnp.where(periodic, jnp.round(fractional), jnp.zeros((), fractional.dtype))
+    shift = jnp.where(periodic, jnp.round(coordinates), jnp.zeros((), coordinates.dtype))
     return vectors - combine(shift, system.cell)
 
 
@@ -56,7 +42,7 @@ def shortest_vectors(system: System, vectors: Float[Array, "... 3"]) -> Float[Ar
     if not any(system.pbc):
         return vectors
     steps = [(-1, 0, 1) if periodic else (0,) for periodic in system.pbc]
-    offsets = jnp.asarray(np.array(list(itertools.product(*steps))), vectors.dtype) @ system.cell
+    offsets = combine(jnp.asarray(np.array(list(itertools.product(*steps))), vectors.dtype), system.cell)
     candidates = nearest_vectors(system, vectors)[..., None, :] + offsets
     best = jnp.argmin(jnp.sum(candidates**2, axis=-1), axis=-1)
     return jnp.take_along_axis(candidates, best[..., None, None], axis=-2)[..., 0, :]

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxelyte.lattice import inverse_rows
 from jaxelyte.potentials.base import Scalar
-from jaxelyte.potentials.geometry import inverse_rows
 
 ORDER = 5
 """B-spline order: the highest that jax-pme offers, and the cheapest at the accuracies that forces need."""

@@ -8,13 +8,13 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.units import fs
-from toys import Argon, Well
 
-from jaxelyte.errors import InputError
 from jaxelyte.dynamics import NVE, NVT, simulate
 from jaxelyte.dynamics.integrators import make_integrator
 from jaxelyte.dynamics.start import maxwell_velocities
+from jaxelyte.errors import InputError
 from jaxelyte.units import ACCELERATION, BOLTZMANN
+from toys import Argon, Well
 
 ALL = [
     NVE(),

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import bulk
+
+from jaxelyte.dynamics import NVE, load_run, simulate
+from jaxelyte.errors import InputError
 from killed_run import run
 from toys import Argon
-
-from jaxelyte.errors import InputError
-from jaxelyte.dynamics import NVE, load_run, simulate
 
 FILES = ("trajectory.h5", "trajectory.extxyz", "log.csv", "checkpoint.npz", "observables/rdf.json")
 SCRIPT = Path(__file__).parents[1] / "killed_run.py"

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from toys import Argon, Cliff, Well
 
+from jaxelyte.dynamics import NVE, NVT, engine, minimize, simulate
 from jaxelyte.errors import InputError, SimulationError, UnsupportedError
 from jaxelyte.neighbors import loop
-from jaxelyte.dynamics import NVE, NVT, engine, minimize, simulate
+from toys import Argon, Cliff, Well
 
 
 def argon(scale: float = 5.6) -> Atoms:

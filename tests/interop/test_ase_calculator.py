@@ -11,10 +11,10 @@ from ase.build import bulk
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
-from toys import Argon, Well
 
 import jaxelyte as jxl
 from jaxelyte.errors import InputError
+from toys import Argon, Well
 
 
 def argon(repeat: int = 2, scale: float = 5.5) -> Atoms:
@@ -27,7 +27,9 @@ def argon(repeat: int = 2, scale: float = 5.5) -> Atoms:
 def test_forces_and_stress_are_what_ase_gets_by_differences(name: str) -> None:
     atoms = argon()
     if name == "triclinic":
-        atoms.set_cell(atoms.cell.array @ (np.eye(3) + [[0, 0.1, 0], [0, 0, -0.2], [0.05, 0, 0]]), scale_atoms=True)
+        atoms.set_cell(
+            atoms.cell.array @ (np.eye(3) + np.array([[0, 0.1, 0], [0, 0, -0.2], [0.05, 0, 0]])), scale_atoms=True
+        )
     elif name == "small":
         atoms = argon(1)  # 5.5 Å wide, cut-off 6.5 Å: images
     elif name == "molecule":

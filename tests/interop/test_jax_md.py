@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from toys import Argon
 
 import jaxelyte as jxl
 from jaxelyte.errors import UnsupportedError
+from toys import Argon
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def standard_promotion() -> object:
 
 def argon(shear: float = 0.0) -> Atoms:
     atoms = bulk("Ar", "fcc", a=5.6, cubic=True).repeat(3)
-    atoms.set_cell(atoms.cell.array + [[0, 0, 0], [shear, 0, 0], [0, shear, 0]], scale_atoms=True)
+    atoms.set_cell(atoms.cell.array + np.array([[0, 0, 0], [shear, 0, 0], [0, shear, 0]]), scale_atoms=True)
     atoms.rattle(0.1, seed=1)
     return atoms
 

@@ -13,11 +13,11 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from jaxelyte.dynamics import NVT, load_run, simulate
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.interop.h5md import H5MDWriter
 from jaxelyte.observables import RDF, RDFResult, load_result, rdf, sampling
 from jaxelyte.observables.sampling import accumulate, first_systems
-from jaxelyte.dynamics import NVT, load_run, simulate
 from jaxelyte.system import System
 from jaxelyte.trajectory import Trajectory, open_trajectory
 from toys import Argon

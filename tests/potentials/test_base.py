@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms
-from toys import Argon, Well
 
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors import Neighbors, neighbor_lists
 from jaxelyte.potentials.base import Mix, Scaled, Sum, mix
 from jaxelyte.potentials.derivatives import energy_and_forces, energy_forces_stress
 from jaxelyte.system import System
+from toys import Argon, Well
 
 
 @pytest.fixture
