@@ -1,4 +1,4 @@
-"""What the GPU computes is what the CPU computes: networks, Coulomb sums, a run. `make test-gpu`; skipped without one."""
+"""What the GPU computes is what the CPU computes: networks, Coulomb sums, a run (`make test-gpu`)."""
 
 from __future__ import annotations
 

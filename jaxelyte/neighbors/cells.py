@@ -32,9 +32,15 @@ def import_jax_md() -> tuple[Any, Any]:
     return partition, space
 
 
-def worth_it(cell: np.ndarray, pbc: tuple[bool, bool, bool], radius: float) -> bool:
-    """True where the cell list applies: fully periodic and wide enough for `CELLS_PER_SIDE` cells."""
-    return all(pbc) and bool(np.all(perpendicular_widths(cell) >= CELLS_PER_SIDE * radius * 1.0001))
+def worth_it(cell: np.ndarray, pbc: tuple[bool, bool, bool], radius: float, atoms: int, count: int) -> bool:
+    """True where the cell list applies and inspects fewer candidates than all pairs of the members.
+
+    It applies to fully periodic cells with room for `CELLS_PER_SIDE` cells a side, and sorts all atoms, members or not.
+    """
+    if not all(pbc) or np.any(perpendicular_widths(cell) < CELLS_PER_SIDE * radius * 1.0001):
+        return False
+    candidates = 27.0 * radius**3 * atoms / abs(np.linalg.det(cell))
+    return atoms * candidates < count**2
 
 
 class CellSearch:

@@ -21,7 +21,7 @@ from jaxelyte.arrays import HashableArray
 from jaxelyte.neighbors import cells
 from jaxelyte.neighbors.host import host_list
 from jaxelyte.neighbors.lists import NeighborList, Neighbors, NeighborSpec
-from jaxelyte.neighbors.search import Found, compact, image_offsets, search_all_pairs
+from jaxelyte.neighbors.search import Found, compact, image_offsets, member_mask, search_all_pairs
 from jaxelyte.system import System
 
 GROWTH = 1.25
@@ -30,13 +30,14 @@ GROWTH = 1.25
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """Static description of one list: the method, its radius and its room."""
+    """Static description of one list: the method, its radius, its room, and how many atoms take part."""
 
     spec: NeighborSpec
     radius: float
     capacity: int
     exact_capacity: int
     multiplier: float
+    count: int
     offsets: HashableArray | None
     cell_search: cells.CellSearch | None
 
@@ -85,13 +86,15 @@ def _plan_search(singles: list[System], spec: NeighborSpec, skin: float, multipl
     most = max(_largest_row(s, replace(spec, cutoff=radius)) for s in singles)
     exact = max(_largest_row(s, spec) for s in singles) if spec.exact else 0
     same_cell = bool(np.all(all_cells == all_cells[0]))
-    use_cells = same_cell and cells.worth_it(all_cells[0], singles[0].pbc, radius)
+    count = max(int(np.sum(np.asarray(member_mask(s, spec)))) for s in singles)
+    use_cells = same_cell and cells.worth_it(all_cells[0], singles[0].pbc, radius, singles[0].num_atoms, count)
     return SearchPlan(
         spec=spec,
         radius=radius,
         capacity=_room(most, multiplier),
         exact_capacity=_room(exact, multiplier) if spec.exact else 0,
         multiplier=multiplier,
+        count=max(1, count),
         offsets=None if use_cells else image_offsets(all_cells, singles[0].pbc, radius),
         cell_search=cells.CellSearch(singles[0], spec, radius, multiplier) if use_cells else None,
     )
@@ -141,7 +144,7 @@ def _search_one(search: SearchPlan, system: System) -> Found:
     if search.cell_search is not None:
         return search.cell_search(system, search.capacity)
     assert search.offsets is not None
-    return search_all_pairs(system, search.spec, search.radius, search.offsets, search.capacity)
+    return search_all_pairs(system, search.spec, search.radius, search.offsets, search.capacity, search.count)
 
 
 def update_lists(plan: ListPlan, state: ListState, systems: System) -> ListState:

@@ -64,17 +64,22 @@ def member_mask(system: System, spec: NeighborSpec) -> Array:
 
 def compact(keep: Array, index: Array, shift: Array, capacity: int, atoms: int) -> Found:
     """Move the entries to keep to the front of each row, in order, into ``capacity`` slots."""
+    rows, width = index.shape
     count = jnp.cumsum(keep, axis=1, dtype=jnp.int32)
     column = jnp.where(keep, count - 1, capacity)
-    row = jnp.broadcast_to(jnp.arange(index.shape[0])[:, None], index.shape)
-    empty = jnp.full((index.shape[0], capacity), atoms, index.dtype)
-    new_index = empty.at[row, column].set(index, mode="drop")
-    new_shift = jnp.zeros((index.shape[0], capacity, 3), shift.dtype).at[row, column].set(shift, mode="drop")
+    # One scatter finds where each slot comes from; gathers are cheaper than a scatter for each array.
+    origin = jnp.full((rows, capacity), width, jnp.int32)
+    places = jnp.arange(width, dtype=jnp.int32)[None, :]
+    origin = origin.at[jnp.arange(rows)[:, None], column].set(places, mode="drop")
+    new_index = jnp.take_along_axis(index, origin, axis=1, mode="fill", fill_value=atoms)
+    new_shift = jnp.take_along_axis(shift, origin[..., None], axis=1, mode="fill", fill_value=0)
     return Found(new_index, new_shift, jnp.max(count[:, -1]))
 
 
-def search_all_pairs(system: System, spec: NeighborSpec, radius: float, offsets: HashableArray, capacity: int) -> Found:
-    """Every pair within ``radius`` Å by comparing all pairs and images; O(N²), any cell.
+def search_all_pairs(
+    system: System, spec: NeighborSpec, radius: float, offsets: HashableArray, capacity: int, count: int
+) -> Found:
+    """Every pair within ``radius`` Å by comparing all pairs of members and their images; O(count²), any cell.
 
     Args:
         system: one system.
@@ -82,7 +87,27 @@ def search_all_pairs(system: System, spec: NeighborSpec, radius: float, offsets:
         radius: Å, cut-off plus skin.
         offsets: from `image_offsets`.
         capacity: neighbour slots per atom.
+        count: room for the atoms that take part; where it is smaller than the system, only they are compared.
     """
+    atoms = system.num_atoms
+    if count >= atoms:
+        return _search_rows(system, spec, radius, offsets, capacity)
+    member = member_mask(system, spec)
+    rows = jnp.nonzero(member, size=count, fill_value=atoms)[0].astype(jnp.int32)
+    few = system.replace(
+        positions=jnp.take(system.positions, rows, axis=0, mode="clip"),
+        numbers=jnp.take(system.numbers, rows, mode="clip"),
+        masses=jnp.take(system.masses, rows, mode="clip"),
+        mask=rows < atoms,
+    )
+    found = _search_rows(few, spec, radius, offsets, capacity)
+    names = jnp.append(rows, jnp.int32(atoms))  # a padding entry, count in the small list, is atoms in the large one
+    index = jnp.full((atoms, capacity), atoms, jnp.int32).at[rows].set(jnp.take(names, found.index), mode="drop")
+    shift = jnp.zeros((atoms, capacity, 3), found.shift.dtype).at[rows].set(found.shift, mode="drop")
+    return Found(index, shift, found.needed)
+
+
+def _search_rows(system: System, spec: NeighborSpec, radius: float, offsets: HashableArray, capacity: int) -> Found:
     atoms = system.num_atoms
     images = jnp.asarray(offsets.array)
     member = member_mask(system, spec)

@@ -107,21 +107,28 @@ def test_host_and_loop_find_every_pair(name: str, rotate: bool) -> None:
     assert entries(in_loop(system, spec)) == expected
 
 
-@pytest.mark.parametrize("name", ["triclinic", "large, cell list", "cubic smaller than the cut-off"])
-def test_lists_among_some_species(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("triclinic", 3), ("large, cell list", 3), ("large, cell list", 17), ("cubic smaller than the cut-off", 3)],
+)
+def test_lists_among_some_species(name: str, number: int) -> None:
     system, cutoff = make(name)
-    spec = NeighborSpec(cutoff, (3,), exact=True)
-    expected = brute_force(system, cutoff, (3,))
+    spec = NeighborSpec(cutoff, (number,), exact=True)
+    expected = brute_force(system, cutoff, (number,))
     assert expected
     assert entries(host_list(system, spec)) == expected
     assert entries(in_loop(system, spec)) == expected
+    # A third of the atoms are compared with each other; two thirds take the cell list.
+    plan = plan_lists(jax.tree.map(lambda x: x[None], system), (spec,), 1.0).searches[0]
+    assert (plan.cell_search is not None) == (name == "large, cell list" and number == 17)
 
 
 def test_cell_list_is_used_where_it_applies() -> None:
     cell, _, _, cutoff = CELLS["large, cell list"]
-    assert worth_it(cell, (True, True, True), cutoff + 1.0)
-    assert not worth_it(cell, (True, True, False), cutoff + 1.0)
-    assert not worth_it(np.asarray(CELLS["cubic"][0]), (True, True, True), cutoff)
+    assert worth_it(cell, (True, True, True), cutoff + 1.0, 600, 600)
+    assert not worth_it(cell, (True, True, False), cutoff + 1.0, 600, 600)
+    assert not worth_it(cell, (True, True, True), cutoff + 1.0, 600, 20)  # few members: all pairs of them
+    assert not worth_it(np.asarray(CELLS["cubic"][0]), (True, True, True), cutoff, 600, 600)
 
 
 @pytest.mark.parametrize("name", CELLS)

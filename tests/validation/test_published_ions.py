@@ -1,6 +1,6 @@
 """The published ions-only run of 2.4 M LiCl, repeated: network + screened Coulomb at 300 K against its published RDFs.
 
-Takes about half an hour on two cores; ``JAXELYTE_VALIDATION_OUTPUT`` names a folder for the curves, the picture and the
+Takes about an hour on two cores; ``JAXELYTE_VALIDATION_OUTPUT`` names a folder for the curves, the picture and the
 time it took.
 """
 
@@ -22,8 +22,10 @@ pytestmark = pytest.mark.validation
 
 PAIRS = [("Li", "Li"), ("Li", "Cl"), ("Cl", "Cl")]
 PUBLISHED_NS = 3.0
-REPLICAS, STEPS, TIMESTEP = 4, 160_000, 0.5
-EQUILIBRATION = 20_000
+REPLICAS, STEPS, TIMESTEP = 8, 240_000, 0.5
+EQUILIBRATION = 80_000
+"""Contact pairs of Li and Cl (2.4 Å) live for tens of picoseconds: all replicas start from one frame, and 4 x 80 ps
+after 10 ps gave twice the published number of them, 2.6 ± 0.9 against 1.2 in g(r)."""
 
 
 @pytest.fixture(scope="module")
