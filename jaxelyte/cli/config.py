@@ -7,7 +7,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from jaxelyte.errors import InputError
 
@@ -22,7 +31,7 @@ class Build(Section):
     """A box made from scratch; see `jaxelyte.build.electrolyte`."""
 
     ions: dict[str, int] = Field(default_factory=dict)
-    waters: PositiveInt | None = None
+    waters: NonNegativeInt | None = None
     density: PositiveFloat | None = None
     concentration: PositiveFloat | None = None
     seed: int = 0

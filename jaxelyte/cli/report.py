@@ -25,7 +25,7 @@ def run_table(run: Run) -> Table:
     temperature, drift, speed = summary["temperature"], summary["drift"], summary["performance"]
     table.add_row("simulated time", f"{summary['time_ps']:.4g} ps, {run.trajectory.replicas} replica(s)")
     table.add_row("temperature", f"{temperature['value']:.1f} ± {temperature['error']:.1f} K")
-    table.add_row("drift of the conserved quantity", f"{drift['value']:.2e} {drift['unit']}")
+    table.add_row("drift of the conserved quantity", f"({drift['value']:.1e} ± {drift['error']:.1e}) {drift['unit']}")
     table.add_row("speed", f"{speed['ns_per_day']:.3g} ns/day, {speed['ms_per_step']:.3g} ms/step")
     return table
 

@@ -72,29 +72,15 @@ def check_overlap(atoms: Atoms, number: int = 0) -> None:
 
 
 def prepare_potential(potential: Potential, systems: System) -> Potential:
-    """Validate every system and prepare the potential once for all of them.
+    """Validate every system of a batch and prepare the potential for all of them.
 
     Raises:
         InputError: a system that the potential cannot describe.
-        UnsupportedError: the cells need different static set-ups (k-vectors, meshes).
     """
-    count = systems.positions.shape[0]
-    singles = [jax.tree.map(lambda x, r=r: x[r], systems) for r in range(count)]
+    singles = [jax.tree.map(lambda x, r=r: x[r], systems) for r in range(systems.positions.shape[0])]
     for single in singles:
         potential.validate(single)
-    prepared = potential.prepare(singles[0])
-    structure = jax.tree.structure(prepared)
-    for number, single in enumerate(singles[1:], 1):
-        same = all(
-            bool(jnp.array_equal(a, b))
-            for a, b in ((single.cell, singles[0].cell), (single.numbers, singles[0].numbers))
-        )
-        if not same and jax.tree.structure(potential.prepare(single)) != structure:
-            raise UnsupportedError(
-                f"system {number} needs another set-up of the potential than system 0 (its cell or species order "
-                "differ); run it by itself"
-            )
-    return prepared
+    return potential.prepare(*singles)
 
 
 def maxwell_velocities(

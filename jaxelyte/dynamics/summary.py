@@ -24,7 +24,7 @@ def summarize(engine: Engine, log: dict[str, np.ndarray], timestep: float, *, co
     The averages leave out the first fifth of the run as equilibration.
     """
     begin = len(log["step"]) // 5
-    atoms = engine.systems.positions.shape[1]
+    slope, slope_error = conserved_drift(log, engine.systems.positions.shape[1])
     return {
         "completed": completed,
         "steps": int(engine.state.step),  # pyright: ignore[reportOptionalMemberAccess]
@@ -32,7 +32,7 @@ def summarize(engine: Engine, log: dict[str, np.ndarray], timestep: float, *, co
         "time_ps": float(log["time"][-1]) / 1000.0,
         "temperature": _estimate(log["temperature"][begin:], "K"),
         "potential": _estimate(log["potential"][begin:], "eV"),
-        "drift": {"value": conserved_drift(log, atoms), "unit": "eV/atom/ns", "of": "conserved quantity"},
+        "drift": {"value": slope, "error": slope_error, "unit": "eV/atom/ns", "of": "conserved quantity"},
         "discarded_frames": begin,
         "performance": performance(engine, timestep),
         "versions": versions(),
@@ -43,13 +43,19 @@ def _estimate(values: np.ndarray, unit: str) -> dict[str, Any]:
     return {"value": float(np.mean(values)), "error": float(standard_error(values)), "unit": unit}
 
 
-def conserved_drift(log: dict[str, np.ndarray], atoms: int) -> float:
-    """Slope of the conserved quantity in eV per atom and ns, mean over replicas; NaN for fewer than three rows."""
+def conserved_drift(log: dict[str, np.ndarray], atoms: int) -> tuple[float, float]:
+    """Slope of the conserved quantity in eV per atom and ns, mean over replicas, and its standard error.
+
+    A slope is the mean of (t - <t>) e / var(t); the correlated residuals of e about the line give its error by blocks.
+    NaN for fewer than three rows, the error for fewer than four.
+    """
     if len(log["time"]) < 3:
-        return float("nan")
-    nanoseconds = log["time"] * 1e-6
-    slopes = [np.polyfit(nanoseconds, column - column[0], 1)[0] for column in log["conserved"].T]
-    return float(np.mean(slopes)) / atoms
+        return math.nan, math.nan
+    time = log["time"] * 1e-6 - np.mean(log["time"] * 1e-6)
+    energy = (log["conserved"] - np.mean(log["conserved"], axis=0)) / atoms
+    slopes = time @ energy / (time @ time)
+    influence = time[:, None] * (energy - time[:, None] * slopes) / np.mean(time**2)
+    return float(np.mean(slopes)), float(standard_error(influence))
 
 
 def performance(engine: Engine, timestep: float) -> dict[str, Any]:

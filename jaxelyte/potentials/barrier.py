@@ -79,10 +79,11 @@ class GaussianBarrier(Potential):
     def validate(self, system: System) -> None:
         check_indices(self.pairs, system, "pairs")
 
-    def prepare(self, system: System) -> GaussianBarrier:
+    def prepare(self, *systems: System) -> GaussianBarrier:
         """Fix the room for atoms of the first species, whose rows are the only ones that are read."""
-        self.validate(system)
-        return self if self.species is None else replace(self, rows=count_members(system, self.species[:1]))
+        for system in systems:
+            self.validate(system)
+        return self if self.species is None else replace(self, rows=count_members(systems, self.species[:1]))
 
     def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
         if self.species is None:

@@ -59,8 +59,11 @@ class Potential:
     def validate(self, system: System) -> None:
         """Raise `InputError` where the system cannot be described by this potential. Runs on the host."""
 
-    def prepare(self, system: System) -> Potential:
-        """Fix what depends on the cell and must be static under jit (k-vectors, meshes). Runs on the host."""
+    def prepare(self, *systems: System) -> Potential:
+        """Fix what depends on cell and composition and must be static under jit (k-vectors, meshes, row counts).
+
+        Runs on the host. The result serves all the systems given, such as replicas that run together.
+        """
         return self
 
     def __add__(self, other: Potential) -> Sum:
@@ -119,8 +122,8 @@ class Sum(Potential):
         for term in self.terms:
             term.validate(system)
 
-    def prepare(self, system: System) -> Sum:
-        return Sum(tuple(term.prepare(system) for term in self.terms))
+    def prepare(self, *systems: System) -> Sum:
+        return Sum(tuple(term.prepare(*systems) for term in self.terms))
 
 
 @struct.dataclass
@@ -152,8 +155,8 @@ class Scaled(Potential):
     def validate(self, system: System) -> None:
         self.potential.validate(system)
 
-    def prepare(self, system: System) -> Scaled:
-        return Scaled(self.factor, self.potential.prepare(system))
+    def prepare(self, *systems: System) -> Scaled:
+        return Scaled(self.factor, self.potential.prepare(*systems))
 
 
 @struct.dataclass
@@ -189,8 +192,8 @@ class Mix(Potential):
         self.initial.validate(system)
         self.final.validate(system)
 
-    def prepare(self, system: System) -> Mix:
-        return Mix(self.initial.prepare(system), self.final.prepare(system), self.lam)
+    def prepare(self, *systems: System) -> Mix:
+        return Mix(self.initial.prepare(*systems), self.final.prepare(*systems), self.lam)
 
 
 def _like(factor: Any, energy: Scalar) -> Scalar:

@@ -179,33 +179,33 @@ class ScreenedCoulomb(Potential):
             raise InputError(f"method {self.method!r} needs a fully periodic cell, but pbc={system.pbc}; use 'auto'")
         return "direct" if self.cutoff is None else "cutoff"
 
-    def prepare(self, system: System) -> ScreenedCoulomb:
-        """Choose method, splitting, k-vectors or mesh for this composition and cell. Runs on the host.
+    def prepare(self, *systems: System) -> ScreenedCoulomb:
+        """Choose method, splitting, k-vectors or mesh that keep the tolerance in all of the systems. Runs on the host.
 
         Warns:
             UserWarning: the periodic cell has a net charge, which a uniform background neutralises.
         """
-        if isinstance(system.positions, Tracer) or isinstance(self.charges, Tracer):
+        if any(isinstance(s.positions, Tracer) for s in systems) or isinstance(self.charges, Tracer):
             raise InputError(
                 "a ScreenedCoulomb is used inside jit or grad before it was prepared; call "
                 "potential = potential.prepare(system) once, outside"
             )
-        self.validate(system)
-        method = self._method_for(system)
-        if self.numbers is None:
-            charged = system.num_atoms
-        else:
-            charged = count_members(system, self.numbers)
+        for system in systems:
+            self.validate(system)
+        method = self._method_for(systems[0])
+        charged = systems[0].num_atoms if self.numbers is None else count_members(systems, self.numbers)
         if method in ("cutoff", "reaction-field", "direct"):
             return replace(self, plan=CoulombPlan(method, charged))
-        charges = np.asarray(self._charges(system), np.float64)
-        cell = np.asarray(system.cell, np.float64)
-        scale = float(self._scale(system.positions.dtype))
+        charges = np.stack([np.asarray(self._charges(system), np.float64) for system in systems])
+        cells = np.stack([np.asarray(system.cell, np.float64) for system in systems])
+        scale = float(self._scale(systems[0].positions.dtype))
         # A composition without charges still needs sizes; one elementary charge stands in for the estimates.
-        square = float(np.sum(charges**2)) or 1.0
-        content = Content(charged, scale * square, scale**2 * (float(np.sum(charges**4)) or 1.0))
-        split = plan_split(cell, content, float(self.tolerance), method, self.cutoff)
-        self._state_net_charge(charges, cell, split.alpha)
+        square, fourth = (float(np.max(np.sum(charges**power, axis=1))) or 1.0 for power in (2, 4))
+        split = plan_split(
+            cells, Content(charged, scale * square, scale**2 * fourth), float(self.tolerance), method, self.cutoff
+        )
+        for one, cell in {(q.tobytes(), c.tobytes()): (q, c) for q, c in zip(charges, cells, strict=True)}.values():
+            self._state_net_charge(one, cell, split.alpha)
         return replace(self, plan=CoulombPlan("ewald" if split.mesh is None else "p3m", charged, split))
 
     def _state_net_charge(self, charges: np.ndarray, cell: np.ndarray, alpha: float) -> None:

@@ -8,10 +8,11 @@ Perram, Mol. Simul. 9, 351 (1992)), with Q2 = Σ q_i² over N charges:
     mesh          ΔF² = Q2²/N · (pair error) + Σ q_i⁴/N · (self error): lattice sums over the aliases of each k
 
 They are evaluated as they stand, by quadrature and by sums over the actual k-vectors, so they hold in any triclinic
-cell. The mesh error is that of forces by differentiating the mesh energy with the kernel G/W² (smooth PME). With
-R_m = W(k_m)/W(k), k_m the aliases of k, the pair force is Σ_k G Σ_{mn} R_m R_n i k_m exp(i k_m r_i - i k_n r_j); its
-mean square error over positions is Σ_k G² [(Σ_m R_m² k_m²)(Σ_n R_n²) - k²], and i = j gives the force of an atom on
-itself. Each half of the splitting gets half of the tolerance, so the sum stays within it, with a reserve of √2.
+cell; of several cells the worst counts. The mesh error is that of forces by differentiating the mesh energy with the
+kernel G/W² (smooth PME). With R_m = W(k_m)/W(k), k_m the aliases of k, the pair force is
+Σ_k G Σ_{mn} R_m R_n i k_m exp(i k_m r_i - i k_n r_j); its mean square error over positions is
+Σ_k G² [(Σ_m R_m² k_m²)(Σ_n R_n²) - k²], and i = j gives the force of an atom on itself. Each half of the splitting gets
+half of the tolerance, so the sum stays within it, with a reserve of √2.
 """
 
 from __future__ import annotations
@@ -163,12 +164,12 @@ def _reciprocal(cell: np.ndarray) -> np.ndarray:
     return 2.0 * math.pi * np.linalg.inv(cell).T
 
 
-def plan_split(cell: np.ndarray, content: Content, tolerance: float, method: str, cutoff: float | None) -> SplitPlan:
-    """Cheapest parameters whose estimated force error stays below the tolerance.
+def plan_split(cells: np.ndarray, content: Content, tolerance: float, method: str, cutoff: float | None) -> SplitPlan:
+    """Cheapest parameters whose estimated force error stays below the tolerance in every cell.
 
     Args:
-        cell: Å, rows; fully periodic.
-        content: of the system.
+        cells: shape (systems, 3, 3), Å, rows are lattice vectors; fully periodic.
+        content: of the system, or the largest sums among several.
         tolerance: RMS force error in eV/Å.
         method: "ewald", "p3m" or "auto" (the cheaper of the two).
         cutoff: real-space cut-off in Å, or None to choose it too.
@@ -177,18 +178,19 @@ def plan_split(cell: np.ndarray, content: Content, tolerance: float, method: str
         InputError: the tolerance cannot be reached with mesh or k-space of reasonable size.
     """
     plans = []
-    for r in _cutoffs(cell) if cutoff is None else [float(cutoff)]:
-        alpha = _solve_alpha(cell, content, tolerance / 2, r)
+    cells = np.unique(cells, axis=0)
+    for r in _cutoffs(cells) if cutoff is None else [float(cutoff)]:
+        alpha = _solve_alpha(cells, content, tolerance / 2, r)
         if alpha is None:
             continue
-        offsets, pair_cost = _real_space(cell, content, r)
+        offsets, pair_cost = _real_space(cells, content, r)
         if method in ("ewald", "auto"):
-            plans.append(_direct_plan(cell, content, tolerance, alpha, r, offsets, pair_cost))
+            plans.append(_direct_plan(cells, content, tolerance, alpha, r, offsets, pair_cost))
         if method in ("p3m", "auto"):
-            plans.append(_mesh_plan(cell, content, tolerance, alpha, r, offsets, pair_cost))
+            plans.append(_mesh_plan(cells, content, tolerance, alpha, r, offsets, pair_cost))
     # Rough costs first, exact errors for the winner only: the sums over the aliases take milliseconds each.
     for plan in sorted(plans, key=lambda p: p.cost):
-        exact = _refine_direct(cell, content, plan) if plan.mesh is None else _refine_mesh(cell, content, plan)
+        exact = _refine_direct(cells, content, plan) if plan.mesh is None else _refine_mesh(cells, content, plan)
         if exact is not None and exact.error <= tolerance:
             return exact
     raise InputError(
@@ -197,28 +199,38 @@ def plan_split(cell: np.ndarray, content: Content, tolerance: float, method: str
     )
 
 
-def _cutoffs(cell: np.ndarray) -> list[float]:
+def _cutoffs(cells: np.ndarray) -> list[float]:
     """Candidates: below half the smallest width with room for the skin, at half of it, and beyond (by images)."""
-    half = float(np.min(perpendicular_widths(cell))) / 2.0
+    half = float(np.min(_widths(cells))) / 2.0
     ladder = {0.98 * half, half - SKIN, *np.geomspace(3.0, 16.0, 16)}
     return sorted(float(r) for r in ladder if 2.0 <= r <= 16.0) or [3.0]
 
 
-def _real_space(cell: np.ndarray, content: Content, cutoff: float) -> tuple[HashableArray | None, float]:
+def _widths(cells: np.ndarray) -> np.ndarray:
+    return np.min([perpendicular_widths(cell) for cell in cells], axis=0)
+
+
+def _volumes(cells: np.ndarray) -> np.ndarray:
+    return np.abs(np.linalg.det(cells))
+
+
+def _real_space(cells: np.ndarray, content: Content, cutoff: float) -> tuple[HashableArray | None, float]:
     """All pairs or a neighbour list, whichever costs less, and its cost in ns."""
-    volume = abs(np.linalg.det(cell))
-    reach = np.floor(1.02 * cutoff / perpendicular_widths(cell) + 0.5)
+    volume = float(np.min(_volumes(cells)))
+    reach = np.floor(1.02 * cutoff / _widths(cells) + 0.5)
     everyone = content.count**2 * float(np.prod(2.0 * reach + 1.0))
     listed = content.count * (10.0 + 1.25 * content.count / volume * 4.0 / 3.0 * math.pi * (cutoff + SKIN) ** 3)
     if PAIR_COST * everyone <= LIST_COST * listed or everyone < 3000:
-        return image_offsets(cell[None], (True, True, True), 1.02 * cutoff), PAIR_COST * everyone
+        return image_offsets(cells, (True, True, True), 1.02 * cutoff), PAIR_COST * everyone
     # A list that needs images makes every search slower, so it must win clearly.
-    penalty = 1.0 if np.all(perpendicular_widths(cell) >= 2.0 * (cutoff + SKIN)) else 1.5
+    penalty = 1.0 if np.all(_widths(cells) >= 2.0 * (cutoff + SKIN)) else 1.5
     return None, penalty * LIST_COST * listed
 
 
-def _solve_alpha(cell: np.ndarray, content: Content, tolerance: float, cutoff: float) -> float | None:
+def _solve_alpha(cells: np.ndarray, content: Content, tolerance: float, cutoff: float) -> float | None:
     """Smallest α whose real-space error is within the tolerance, or None where that is beyond float64."""
+    # Among pairs at random the error goes as the density.
+    cell = cells[np.argmin(_volumes(cells))]
     low, high = 0.5 / cutoff, 6.0 / cutoff
     if real_error(cell, content, high, cutoff) > tolerance:
         return None
@@ -229,62 +241,67 @@ def _solve_alpha(cell: np.ndarray, content: Content, tolerance: float, cutoff: f
 
 
 def _direct_plan(
-    cell: np.ndarray, content: Content, tolerance: float, alpha: float, cutoff: float,
+    cells: np.ndarray, content: Content, tolerance: float, alpha: float, cutoff: float,
     offsets: HashableArray | None, pair_cost: float,
 ) -> SplitPlan:  # fmt: skip
     """Integral estimate of the k-vectors needed: ΔF² = Q2²/N · (8 α/V) √(π/2) erfc(k/√2 α)."""
-    volume = abs(np.linalg.det(cell))
+    volume, lengths = float(np.min(_volumes(cells))), np.max(np.linalg.norm(cells, axis=2), axis=0)
     wanted = (tolerance / 2 / content.square) ** 2 * content.count * volume / (8.0 * alpha * math.sqrt(math.pi / 2.0))
     x = np.linspace(0.2, 6.5, 127)
     k = math.sqrt(2.0) * alpha * float(x[np.argmax(erfc(x) <= wanted)] if erfc(x[-1]) <= wanted else x[-1])
-    kmax = np.maximum(np.floor(k * np.linalg.norm(cell, axis=1) / (2.0 * math.pi)), 1).astype(int)
+    kmax = np.maximum(np.floor(k * lengths / (2.0 * math.pi)), 1).astype(int)
     phases = content.count * (kmax[0] + 1) * (2 * kmax[1] + 1) * (2 * kmax[2] + 1)
     cost = pair_cost + PHASE_COST * float(phases) * (1.0 if phases < LARGEST_DIRECT else 100.0)
     return SplitPlan(alpha, cutoff, _triple(kmax), None, offsets, tolerance / 2, cost)
 
 
-def _refine_direct(cell: np.ndarray, content: Content, plan: SplitPlan) -> SplitPlan | None:
+def _refine_direct(cells: np.ndarray, content: Content, plan: SplitPlan) -> SplitPlan | None:
     assert plan.kmax is not None
     kmax = plan.kmax
     for _ in range(40):
         if np.prod(2 * np.array(kmax) + 1) > LARGEST_BOX:
             return None
-        error = direct_error(cell, content, plan.alpha, kmax)
-        if error <= plan.error:
-            total = math.hypot(error, real_error(cell, content, plan.alpha, plan.cutoff))
+        errors = [direct_error(cell, content, plan.alpha, kmax) for cell in cells]
+        worst = int(np.argmax(errors))
+        if errors[worst] <= plan.error:
+            total = math.hypot(errors[worst], _largest_real_error(cells, content, plan))
             return SplitPlan(plan.alpha, plan.cutoff, kmax, None, plan.offsets, total, plan.cost)
         # Extend the axis whose first omitted plane is nearest to the origin.
-        nearest = int(np.argmin((np.array(kmax) + 1) / np.linalg.norm(cell, axis=1)))
+        nearest = int(np.argmin((np.array(kmax) + 1) / np.linalg.norm(cells[worst], axis=1)))
         kmax = _triple(n + (axis == nearest) for axis, n in enumerate(kmax))
     return None
 
 
 def _mesh_plan(
-    cell: np.ndarray, content: Content, tolerance: float, alpha: float, cutoff: float,
+    cells: np.ndarray, content: Content, tolerance: float, alpha: float, cutoff: float,
     offsets: HashableArray | None, pair_cost: float,
 ) -> SplitPlan:  # fmt: skip
     """First guess of the mesh from the rule h α ≈ (tolerance scale)^(1/order); `_refine_mesh` makes it exact."""
-    volume = abs(np.linalg.det(cell))
+    volume = float(np.min(_volumes(cells)))
     scale = content.square * math.sqrt(alpha / (content.count * volume)) * alpha
     spacing = (max(tolerance / 2 / scale, 1e-12) / 2.0) ** (1.0 / ORDER) * 1.6 / alpha
-    mesh = mesh_shape(cell, spacing)
+    mesh = mesh_shape(cells, spacing)
     cost = pair_cost + MESH_START + MESH_COST * float(np.prod(mesh)) + SPREAD_COST * content.count * 3 * ORDER**3
     return SplitPlan(alpha, cutoff, None, mesh, offsets, tolerance / 2, cost)
 
 
-def _refine_mesh(cell: np.ndarray, content: Content, plan: SplitPlan) -> SplitPlan | None:
+def _refine_mesh(cells: np.ndarray, content: Content, plan: SplitPlan) -> SplitPlan | None:
     assert plan.mesh is not None
-    spacing = float(np.max(np.linalg.norm(cell, axis=1) / np.array(plan.mesh)))
+    spacing = float(np.max(np.linalg.norm(cells, axis=2) / np.array(plan.mesh)))
     for _ in range(25):
-        mesh = mesh_shape(cell, spacing)
+        mesh = mesh_shape(cells, spacing)
         if np.prod(mesh) > LARGEST_MESH:
             return None
-        error = mesh_error(cell, content, plan.alpha, mesh)
+        error = max(mesh_error(cell, content, plan.alpha, mesh) for cell in cells)
         if error <= plan.error:
-            total = math.hypot(error, real_error(cell, content, plan.alpha, plan.cutoff))
+            total = math.hypot(error, _largest_real_error(cells, content, plan))
             return SplitPlan(plan.alpha, plan.cutoff, None, mesh, plan.offsets, total, plan.cost)
         spacing *= min(0.92, (plan.error / error) ** (1.0 / ORDER))
     return None
+
+
+def _largest_real_error(cells: np.ndarray, content: Content, plan: SplitPlan) -> float:
+    return max(real_error(cell, content, plan.alpha, plan.cutoff) for cell in cells)
 
 
 def _triple(values: Iterable[int]) -> tuple[int, int, int]:
@@ -292,10 +309,10 @@ def _triple(values: Iterable[int]) -> tuple[int, int, int]:
     return a, b, c
 
 
-def mesh_shape(cell: np.ndarray, spacing: float) -> tuple[int, int, int]:
+def mesh_shape(cells: np.ndarray, spacing: float) -> tuple[int, int, int]:
     """Even sizes with factors 2, 3 and 5 only, fine enough for a spacing in Å along each lattice vector."""
     sizes = []
-    for length in np.linalg.norm(cell, axis=1):
+    for length in np.max(np.linalg.norm(cells, axis=2), axis=0):
         size = max(2 * ORDER, math.ceil(length / spacing))
         while size % 2 or not _smooth(size):
             size += 1

@@ -85,9 +85,9 @@ def members(system: System, numbers: tuple[int, ...] | None) -> Bool[Array, " at
     return system.mask & jnp.asarray(table)[system.numbers]
 
 
-def count_members(system: System, numbers: tuple[int, ...] | None) -> int:
-    """How many real atoms of the given species a concrete system has, at least 1 (an array needs a row)."""
-    return max(1, int(np.sum(np.asarray(members(system, numbers)))))
+def count_members(systems: Iterable[System], numbers: tuple[int, ...] | None) -> int:
+    """How many real atoms of the given species concrete systems have at most, at least 1 (an array needs a row)."""
+    return max(1, *(int(np.sum(np.asarray(members(system, numbers)))) for system in systems))
 
 
 def member_rows(chosen: Bool[Array, " atoms"], size: int) -> Int[Array, " rows"]:

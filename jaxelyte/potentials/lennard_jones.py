@@ -127,10 +127,11 @@ class LennardJones(Potential):
             )
         check_indices(self.exclusions, system, "exclusions")
 
-    def prepare(self, system: System) -> LennardJones:
+    def prepare(self, *systems: System) -> LennardJones:
         """Fix the number of interacting atoms, so that rows of others (hydrogen) are never computed."""
-        self.validate(system)
-        return replace(self, rows=count_members(system, self.active))
+        for system in systems:
+            self.validate(system)
+        return replace(self, rows=count_members(systems, self.active))
 
     def tables(self, dtype: Any) -> tuple[Float[Array, "species species"], Float[Array, "species species"]]:
         """σ in Å and ε in eV of every pair of species, in the order of ``numbers``, ended by a row that is inert."""

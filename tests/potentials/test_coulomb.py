@@ -7,6 +7,7 @@ import warnings
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms
@@ -16,7 +17,7 @@ from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.neighbors import Neighbors, neighbor_lists
 from jaxelyte.neighbors.search import image_offsets
 from jaxelyte.potentials.coulomb import ScreenedCoulomb
-from jaxelyte.potentials.derivatives import energy_and_forces
+from jaxelyte.potentials.derivatives import batch_energy_and_forces, energy_and_forces
 from jaxelyte.system import System
 from jaxelyte.units import COULOMB
 from periodic import CELLS, energy, evaluate, rms, salt
@@ -60,6 +61,24 @@ def test_the_tolerance_bounds_the_force_error_of_ewald_and_p3m(cell: str, tolera
             # The parameters are not simply lavish: the estimate is close to the truth.
             assert error >= tolerance / 20
             assert result.potential.plan.split.error == pytest.approx(error, rel=0.5)
+
+
+@pytest.mark.parametrize("method", ["ewald", "p3m"])
+def test_one_preparation_serves_several_cells(method: str) -> None:
+    """Replicas in different cells share α, cut-off, k-vectors or mesh; the tolerance holds in each, also batched."""
+    tolerance, boxes = 1e-3, [salt(40, CELLS["triclinic"], seed=7), salt(40, 1.35 * CELLS["skewed"], seed=8)]
+    boxes[1].numbers = boxes[1].numbers[::-1]
+    systems = [System.from_atoms(atoms) for atoms in boxes]
+    shared = ScreenedCoulomb(IONS, method=method, tolerance=tolerance).prepare(*systems)
+    lists = [neighbor_lists(system, shared, capacities=(120,) * len(shared.requirements())) for system in systems]
+    batch, batched = (jax.tree.map(lambda *x: jnp.stack(x), *parts) for parts in (systems, lists))
+    forces = jax.jit(batch_energy_and_forces)(shared, batch, batched).forces
+    for atoms, found in zip(boxes, forces, strict=True):
+        converged = evaluate(ScreenedCoulomb(IONS, tolerance=1e-9), atoms).forces
+        assert rms(found - converged) <= tolerance
+    # What one of them needs alone is not enough, or generous, for the other.
+    alone = [ScreenedCoulomb(IONS, method=method, tolerance=tolerance).prepare(system) for system in systems]
+    assert alone[0].plan != alone[1].plan
 
 
 def test_neighbour_list_and_all_pairs_agree() -> None:
