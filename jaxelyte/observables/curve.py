@@ -113,23 +113,31 @@ class RDFResult:
             stretches=self.stretches[:, [number]],
         )
 
-    def first_peak(self) -> Feature:
+    def first_peak(self, *, beyond: float = 0.0) -> Feature:
         """First maximum of g above 1: position and height, by a quartic through the bins around it.
+
+        Peaks that do not stand out of the noise, or rise above 1 less than a fifth as far as the highest, do not count.
+
+        Args:
+            beyond: Å; look only at larger distances, such as behind the contact pairs of two ions.
 
         Raises:
             InputError: several pairs (pick one first), or a curve without a peak above 1.
         """
-        at = self._first_peak_bin()
+        at = self._first_peak_bin(beyond)
         smooth = self._smooth()
         return self._refine(at, smooth >= 1.0 + 0.6 * (smooth[at] - 1.0))
 
-    def first_minimum(self) -> Feature:
+    def first_minimum(self, *, beyond: float = 0.0) -> Feature:
         """The minimum between the first and the second maximum of g: the edge of the first shell.
+
+        Args:
+            beyond: see `first_peak`.
 
         Raises:
             InputError: several pairs (pick one first), or a curve that has no minimum within its range.
         """
-        peak, smooth = self._first_peak_bin(), self._smooth()
+        peak, smooth = self._first_peak_bin(beyond), self._smooth()
         noise = np.nan_to_num(self.error)
         lowest = peak
         for k in range(peak + 1, len(smooth)):
@@ -227,16 +235,17 @@ class RDFResult:
             / np.convolve(np.ones_like(self.g), weights, "full")[reach:-reach]
         )
 
-    def _first_peak_bin(self) -> int:
+    def _first_peak_bin(self, beyond: float) -> int:
         self._need_one()
         smooth, noise = self._smooth(), np.nan_to_num(self.error)
         # A first peak stands out of the noise, and is not a ripple on the flank of the real one.
-        floor = 1.0 + 0.2 * max(0.0, float(np.max(smooth)) - 1.0)
+        behind = self.r >= beyond
+        floor = 1.0 + 0.2 * max(0.0, float(np.max(smooth, where=behind, initial=0.0)) - 1.0)
         rises = np.r_[True, smooth[1:] > smooth[:-1]]
         falls = np.r_[smooth[:-1] >= smooth[1:], True]
-        found = np.flatnonzero(rises & falls & (smooth > np.maximum(floor, 1.0 + 2.0 * noise)))
+        found = np.flatnonzero(rises & falls & (smooth > np.maximum(floor, 1.0 + 2.0 * noise)) & behind)
         if len(found) == 0:
-            raise InputError(f"g of {self._name()} has no peak above 1 up to {self.edges[-1]:.2f} Å")
+            raise InputError(f"g of {self._name()} has no peak above 1 from {beyond} to {self.edges[-1]:.2f} Å")
         return int(found[0])
 
     def _refine(self, at: int, region: np.ndarray) -> Feature:

@@ -272,6 +272,9 @@ def bumpy(noise: float = 0.01, groups: int = 16) -> RDFResult:
 def test_first_peak_and_minimum() -> None:
     found = bumpy()
     peak, edge = found.first_peak(), found.first_minimum()
+    assert found.first_peak(beyond=3.0) == peak
+    with pytest.raises(InputError, match=r"no peak above 1 from 4\.4 to 10\.00 Å"):
+        found.first_peak(beyond=4.4)
     assert abs(peak.position - 3.2) < 0.01 + 3 * peak.position_error
     assert abs(peak.height - 3.0) < 0.015
     assert 0.001 < peak.position_error < 0.01
