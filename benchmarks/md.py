@@ -82,7 +82,9 @@ def make_engine(potential: Any, atoms: Any, timestep: float) -> Any:
     settings = Settings(integrator, 1_000_000, 1_000_000, 1, (), False)
     keys = jax.random.split(jax.random.key(0), (1, 2))
     engine = Engine.create(prepared, systems, settings, timestep=timestep, skin=1.0)
-    velocities = start_velocities(atoms, systems, keys[:, 0], request=300.0, temperature=300.0, zero_momentum=True)
+    velocities = start_velocities(
+        atoms, systems, keys[:, 0], request=300.0, temperature=300.0, zero_momentum=True, keeps_momentum=True
+    )
     engine.start(velocities, keys[:, 1])
     return engine
 

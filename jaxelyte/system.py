@@ -93,12 +93,19 @@ def check_atoms(atoms: Atoms) -> None:
     if not np.all(np.isfinite(positions)):
         bad = int(np.argwhere(~np.isfinite(positions))[0, 0])
         raise InputError(f"position of atom {bad} is not finite: {positions[bad]}; repair the input structure")
+    for name, values in (("momentum", atoms.get_momenta()), ("mass", atoms.get_masses()[:, None])):
+        wrong = ~np.isfinite(values).all(axis=1) | ((name == "mass") & (values[:, 0] <= 0))
+        if np.any(wrong):
+            bad = int(np.argmax(wrong))
+            raise InputError(f"{name} of atom {bad} ({atoms[bad].symbol}) is {values[bad]}; repair the input structure")
+    if not np.all(np.isfinite(atoms.cell.array)):
+        raise InputError(f"the cell is not finite: {atoms.cell.array.tolist()}; repair the input structure")
     for axis in range(3):
         if atoms.pbc[axis] and np.linalg.norm(atoms.cell.array[axis]) < 1e-8:
             raise InputError(
                 f"direction {'abc'[axis]} is periodic but its cell vector is zero; set atoms.cell or atoms.pbc=False"
             )
-    if all(atoms.pbc) and abs(np.linalg.det(atoms.cell.array)) < 1e-8:
+    if any(atoms.pbc) and not abs(np.linalg.det(complete_cell(atoms))) > 1e-8:
         raise InputError(f"the cell has no volume: {atoms.cell.array.tolist()}; its vectors are linearly dependent")
     if atoms.constraints:
         names = sorted({type(c).__name__ for c in atoms.constraints})

@@ -45,6 +45,23 @@ class Argon(Potential):
 
 
 @struct.dataclass
+class Shifted(Potential):
+    """A constant energy of ``each`` eV per atom."""
+
+    each: float
+
+    def requirements(self) -> tuple[NeighborSpec, ...]:
+        return ()
+
+    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+        return jnp.zeros((), system.positions.dtype)
+
+    def reference(self, system: System) -> Scalar:
+        dtype = system.positions.dtype
+        return jnp.asarray(self.each, dtype) * jnp.sum(system.mask.astype(dtype))
+
+
+@struct.dataclass
 class Cliff(Potential):
     """A constant force of ``pull`` eV/Å on atom 0 along x: it gains speed without limit."""
 

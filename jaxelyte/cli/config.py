@@ -152,6 +152,7 @@ class RunSection(Section):
     skin: PositiveFloat = 1.0
     minimize: bool = False
     velocities: float | Literal["atoms"] | None = None
+    equilibration: NonNegativeInt | None = None
     save_velocities: bool = False
     extxyz: bool = False
     float64: bool = False

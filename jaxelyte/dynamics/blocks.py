@@ -36,18 +36,22 @@ class BlockStore:
             self.blocks = [jax.tree.map(np.add, a, b) for a, b in pairs]
             self.intervals_per_block *= 2
 
-    def stacked(self) -> Any | None:
-        """All blocks with a leading axis of blocks; the incomplete last one only where it is the only one."""
-        if self.blocks:
-            return jax.tree.map(lambda *x: np.stack(x), *self.blocks)
-        if self.pending is not None:
-            return jax.tree.map(lambda x: x[None], self.pending)
-        return None
+    def stacked(self, skip: int = 0) -> Any | None:
+        """Blocks with a leading axis of blocks, in order; the last one may be shorter. None where there are none.
+
+        Args:
+            skip: frame intervals to leave out at the start, rounded up to whole blocks.
+        """
+        first = -(-skip // self.intervals_per_block)
+        pending = [] if self.pending is None else [self.pending]
+        kept = (self.blocks + pending)[first:]
+        return jax.tree.map(lambda *x: np.stack(x), *kept) if kept else None
 
     def save(self) -> dict[str, np.ndarray]:
         """Arrays to put into a checkpoint."""
         arrays = {"counts": np.array([self.intervals_per_block, self.pending_intervals, len(self.blocks)])}
-        for name, tree in (("blocks", self.stacked() if self.blocks else None), ("pending", self.pending)):
+        blocks = jax.tree.map(lambda *x: np.stack(x), *self.blocks) if self.blocks else None
+        for name, tree in (("blocks", blocks), ("pending", self.pending)):
             for number, leaf in enumerate(jax.tree.leaves(tree)):
                 arrays[f"{name}{number}"] = leaf
         return arrays

@@ -41,12 +41,13 @@ class Runner:
         identity: str,
         chunk: int | None,
         extxyz: bool,
+        equilibration: int | None,
     ) -> None:
         self.potential, self.systems, self.settings = potential, systems, settings
         self.folder, self.observables, self.steps = folder, observables, steps
         self.timestep, self.identity, self.chunk = timestep, identity, chunk
         self.blocks = [BlockStore() for _ in observables]
-        self.extxyz = extxyz
+        self.extxyz, self.equilibration = extxyz, equilibration
         self.engine: Engine
         self.record: Record
         self.step = 0
@@ -192,12 +193,16 @@ class Runner:
         self.record.finish()
         trajectory, log = self.record.trajectory(), self.record.log()
         single = jax.tree.map(lambda x: x[0], self.systems)
+        # Frame intervals that count as equilibration.
+        skip = self.step // self.settings.every // 5
+        if self.equilibration is not None:
+            skip = -(-self.equilibration // self.settings.every)
         results = {}
         for (name, observable), store in zip(self.observables.items(), self.blocks, strict=True):
-            blocks = store.stacked()
+            blocks = store.stacked(skip)
             if blocks is not None:
                 results[name] = observable.result(blocks, single)
-        summary = summarize(self.engine, log, self.timestep, completed=completed)
+        summary = summarize(self.engine, log, self.timestep, completed=completed, discard=skip)
         if self.folder is not None:
             write_json(self.folder / "summary.json", summary)
             for name, result in results.items():

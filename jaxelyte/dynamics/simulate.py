@@ -50,6 +50,7 @@ def simulate(
     chunk: int | None = None,
     minimize: bool = False,
     velocities: Velocities = None,
+    equilibration: int | None = None,
     save_velocities: bool = False,
     extxyz: bool = False,
     progress: bool = True,
@@ -78,7 +79,10 @@ def simulate(
         chunk: steps between checkpoints; by default as many as take about 1.5 s. The trajectory does not depend on it.
         minimize: relax with FIRE to 0.5 eV/Å first, which removes the worst contacts.
         velocities: a temperature in K to draw velocities at, or "atoms" to use theirs; by default the atoms' momenta
-            where they have any, otherwise drawn at the temperature of the ensemble.
+            where they have any, otherwise drawn at the temperature of the ensemble. Motion of the centre of mass is
+            removed wherever the dynamics would conserve it.
+        equilibration: steps at the start that observables and the averages of the summary leave out; a fifth of the run
+            by default. Frames and log hold everything.
         save_velocities: store velocities in the trajectory as well.
         extxyz: write ``trajectory.extxyz`` as well.
         progress: show a progress bar with ns/day and the remaining time.
@@ -99,6 +103,10 @@ def simulate(
             (``error.run`` holds them).
     """
     sample_every = every if sample_every is None else sample_every
+    if equilibration is not None and not (isinstance(equilibration, int) and 0 <= equilibration < steps):
+        raise InputError(
+            f"equilibration must be a number of steps from 0 to below steps={steps}, not {equilibration!r}"
+        )
     _check_numbers(steps=steps, every=every, sample_every=sample_every, timestep=timestep, skin=skin, chunk=chunk)
     if not isinstance(potential, Potential):
         raise InputError(f"the first argument must be a potential, not {type(potential).__name__}")
@@ -123,10 +131,16 @@ def simulate(
     keys = jax.random.split(jax.random.key(seed), (systems.positions.shape[0], 2))
     temperature = ensemble.temperature if isinstance(ensemble, NVT) else None
     start = start_velocities(
-        atoms, systems, keys[:, 0], request=velocities, temperature=temperature, zero_momentum=momentum_conserved
+        atoms,
+        systems,
+        keys[:, 0],
+        request=velocities,
+        temperature=temperature,
+        zero_momentum=momentum_conserved,
+        keeps_momentum=momentum_conserved and settings.integrator.degrees == 3 * systems.positions.shape[1] - 3,
     )
     identity = _identity(prepared, systems, settings, start, timestep, seed, skin, minimize, tuple(named))
-    runner = Runner(prepared, systems, settings, folder, named, steps, timestep, identity, chunk, extxyz)
+    runner = Runner(prepared, systems, settings, folder, named, steps, timestep, identity, chunk, extxyz, equilibration)
     if going_on:
         runner.resume(keys[:, 1], skin)
     else:

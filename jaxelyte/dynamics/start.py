@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Literal
 
 import jax
@@ -109,11 +110,25 @@ def start_velocities(
     request: Velocities,
     temperature: float | None,
     zero_momentum: bool,
+    keeps_momentum: bool,
 ) -> Float[Array, "replicas atoms 3"]:
     """Initial velocities in Å/fs: those of the atoms, or drawn at a temperature.
 
     By default atoms that carry momenta keep them, unless replicas of one structure would then be copies of each other;
     otherwise they are drawn at the temperature of the ensemble.
+
+    Args:
+        atoms: the structures.
+        systems: the same as a batch.
+        keys: one a replica.
+        request: "atoms", a temperature in K, or None.
+        temperature: of the ensemble in K, None for NVE.
+        zero_momentum: velocities that are drawn get no motion of the centre of mass.
+        keeps_momentum: the dynamics conserves momentum and counts 3N - 3 degrees of freedom: motion of the centre of
+            mass that the atoms bring along is taken away, since a thermostat would count it as heat for ever.
+
+    Warns:
+        UserWarning: that motion held more than a thousandth of the kinetic energy.
 
     Raises:
         InputError: no velocities and no temperature to draw them at, or an invalid request.
@@ -131,8 +146,23 @@ def start_velocities(
             "velocities='atoms' to start from rest"
         )
     if request == "atoms":
-        return jnp.asarray(given, systems.positions.dtype)
+        return jnp.asarray(_at_rest(given, systems) if keeps_momentum else given, systems.positions.dtype)
     if isinstance(request, str) or not np.isfinite(request) or request < 0:
         raise InputError(f"velocities must be 'atoms' or a temperature in K, not {request!r}")
     draw = jax.vmap(lambda k, m: maxwell_velocities(k, m, float(request), zero_momentum=zero_momentum))
     return draw(keys, systems.masses)
+
+
+def _at_rest(velocities: np.ndarray, systems: System) -> np.ndarray:
+    """Velocities without the motion of each replica's centre of mass."""
+    masses = np.asarray(systems.masses, np.float64)[..., None]
+    center = np.sum(masses * velocities, axis=1, keepdims=True) / np.sum(masses, axis=1, keepdims=True)
+    kinetic = np.sum(masses * velocities**2, axis=(1, 2))
+    share = np.sum(masses * center**2, axis=(1, 2)) / np.where(kinetic > 0, kinetic, 1.0)
+    if np.max(share) > 1e-3:
+        warnings.warn(
+            f"the atoms came with a motion of the centre of mass ({np.max(share):.1%} of the kinetic energy); it is "
+            "removed, because this ensemble conserves it and would count it as heat",
+            stacklevel=4,
+        )
+    return velocities - center

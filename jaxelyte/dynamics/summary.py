@@ -18,12 +18,19 @@ if TYPE_CHECKING:
 PACKAGES = ("jaxelyte", "jax", "jaxlib", "jax-md", "e3nn-jax", "jax-pme", "numpy", "ase")
 
 
-def summarize(engine: Engine, log: dict[str, np.ndarray], timestep: float, *, completed: bool) -> dict[str, Any]:
+def summarize(
+    engine: Engine, log: dict[str, np.ndarray], timestep: float, *, completed: bool, discard: int
+) -> dict[str, Any]:
     """The content of ``summary.json``; every estimate with unit and standard error.
 
-    The averages leave out the first fifth of the run as equilibration.
+    Args:
+        engine: at the end of the run.
+        log: its columns.
+        timestep: fs.
+        completed: all steps were done.
+        discard: rows that the averages leave out as equilibration, unless no other is there.
     """
-    begin = len(log["step"]) // 5
+    begin = min(discard, len(log["step"]) - 1)
     slope, slope_error = conserved_drift(log, engine.systems.positions.shape[1])
     return {
         "completed": completed,

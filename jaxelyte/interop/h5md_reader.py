@@ -11,6 +11,10 @@ import numpy as np
 from jaxelyte.errors import InputError
 from jaxelyte.trajectory import ReplicaStack, Trajectory
 
+LENGTH_UNITS = {"Angstrom": 1.0, "angstrom": 1.0, "A": 1.0}
+TIME_UNITS = {"fs": 1.0, "ps": 1e3, "ns": 1e6}
+VELOCITY_UNITS = {"Angstrom fs-1": 1.0}
+
 Node = Any
 """A file, group or dataset of HDF5: which of them a name stands for is known at run time only."""
 
@@ -40,6 +44,9 @@ def read_h5md(path: str | Path) -> Trajectory:
         steps = np.asarray(groups[0]["position/step"])
         written = int(np.argmin(steps >= 0)) if np.any(steps < 0) else len(steps)
         time = groups[0]["position/time"] if "time" in groups[0]["position"] else None
+        femtoseconds = 1.0 if time is None else _unit(path, time, TIME_UNITS, "fs")
+        for data in velocity:
+            _unit(path, data, VELOCITY_UNITS, "Angstrom fs-1")
         numbers = np.array([np.asarray(group["species"]) for group in groups], np.int32)
         cells, pbc = read_cells(groups, len(steps))
 
@@ -54,7 +61,7 @@ def read_h5md(path: str | Path) -> Trajectory:
             cells=cells,
             pbc=pbc,
             steps=steps,
-            times=np.full(len(steps), np.nan) if time is None else np.asarray(time, np.float64),
+            times=np.full(len(steps), np.nan) if time is None else np.asarray(time, np.float64) * femtoseconds,
             velocities=lazy(velocity) if moving else None,
         )
         return trajectory.first(written)
@@ -91,12 +98,19 @@ def _check_readable(path: Path, groups: list[Node]) -> None:
             raise InputError(
                 f"{group.name} of {path} lacks positions or species; give a topology to read it through MDAnalysis"
             )
-        unit = group["position/value"].attrs.get("unit", "Angstrom")
-        if unit not in ("Angstrom", "angstrom", "A"):
-            raise InputError(f"positions of {path} are in {unit!r}, only Angstrom is read; convert the file")
+        _unit(path, group["position/value"], LENGTH_UNITS, "Angstrom")
         species = np.asarray(group["species"])
         if species.ndim != 1 or species.min(initial=1) < 1 or species.max(initial=1) > 118:
             raise InputError(f"species of {path} are not atomic numbers; give a topology to read it through MDAnalysis")
+
+
+def _unit(path: Path, data: Node, known: dict[str, float], ours: str) -> float:
+    """Factor to our unit; data without a unit are taken as ours."""
+    unit = data.attrs.get("unit", ours)
+    unit = unit.decode() if isinstance(unit, bytes) else str(unit)
+    if unit not in known:
+        raise InputError(f"{data.name} of {path} is in {unit!r}, only {', '.join(known)} can be read; convert the file")
+    return known[unit]
 
 
 def _read_masses(groups: list[Node], numbers: np.ndarray) -> np.ndarray:

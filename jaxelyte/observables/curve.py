@@ -75,11 +75,10 @@ class RDFResult:
     def __getitem__(self, pair: Pair | str | int) -> RDFResult:
         """The result of one pair: ``result["Li", "Cl"]``, ``result["Li-Cl"]`` or by number.
 
-        The order of the pair matters for the coordination number only; g is symmetric, so a pair stored the other way
-        round is found too, with the coordination number rescaled.
+        The order of the pair matters for the coordination number; g is symmetric.
 
         Raises:
-            KeyError: the pair is not in the result.
+            KeyError: the pair is not in the result, or stored the other way round.
         """
         if isinstance(pair, int):
             return self._pick(pair)
@@ -126,7 +125,7 @@ class RDFResult:
         """
         at = self._first_peak_bin(beyond)
         smooth = self._smooth()
-        return self._refine(at, smooth >= 1.0 + 0.6 * (smooth[at] - 1.0))
+        return self._refine(at, smooth >= 1.0 + 0.6 * (smooth[at] - 1.0), maximum=True)
 
     def first_minimum(self, *, beyond: float = 0.0) -> Feature:
         """The minimum between the first and the second maximum of g: the edge of the first shell.
@@ -144,7 +143,7 @@ class RDFResult:
             if smooth[k] < smooth[lowest]:
                 lowest = k
             elif smooth[k] > smooth[lowest] + max(0.02, 2.0 * noise[lowest]) and smooth[lowest] < smooth[peak] - 0.1:
-                return self._refine(lowest, np.abs(self.r - self.r[lowest]) <= 0.3)
+                return self._refine(lowest, np.abs(self.r - self.r[lowest]) <= 0.3, maximum=False)
         raise InputError(f"g of {self._name()} has no minimum behind its first peak up to {self.edges[-1]:.2f} Å")
 
     def coordination_at(self, radius: float) -> tuple[float, float]:
@@ -248,7 +247,7 @@ class RDFResult:
             raise InputError(f"g of {self._name()} has no peak above 1 from {beyond} to {self.edges[-1]:.2f} Å")
         return int(found[0])
 
-    def _refine(self, at: int, region: np.ndarray) -> Feature:
+    def _refine(self, at: int, region: np.ndarray, *, maximum: bool) -> Feature:
         """Extremum of a quartic through the contiguous region of bins around ``at``, with jackknife errors."""
         begin = end = at
         while begin > 0 and region[begin - 1]:
@@ -256,7 +255,7 @@ class RDFResult:
         while end < len(region) - 1 and region[end + 1]:
             end += 1
         begin, end = max(0, min(begin, at - 3)), min(len(region) - 1, max(end, at + 3))
-        r, maximum = self.r[begin : end + 1], self._smooth()[at] > 1.0
+        r = self.r[begin : end + 1]
         fine = np.linspace(r[0], r[-1], 1001)
 
         def extremum(g: np.ndarray) -> np.ndarray:

@@ -118,8 +118,12 @@ class RDF(Observable):
                 raise InputError(f"the system holds one {pair[0]} only, so there is no pair {'-'.join(pair)}")
         self._grid(np.asarray(system.cell, np.float64)[None])
 
-    def prepare(self, systems: System) -> RDF:
+    def prepare(self, systems: System, cells: np.ndarray | None = None) -> RDF:
         """Fix bins, atoms of each species and lattice offsets for these systems.
+
+        Args:
+            systems: one system or a batch.
+            cells: shape (…, 3, 3), Å, all cells that will be sampled, where they change; else those of ``systems``.
 
         Raises:
             InputError: see `validate`; also r_max below one bin.
@@ -127,9 +131,9 @@ class RDF(Observable):
         """
         from ase.data import atomic_numbers
 
-        cells = np.asarray(systems.cell, np.float64).reshape(-1, 3, 3)
-        several = np.asarray(systems.numbers).reshape(len(cells), -1)
-        present = np.asarray(systems.mask).reshape(len(cells), -1)
+        cells = np.asarray(systems.cell if cells is None else cells, np.float64).reshape(-1, 3, 3)
+        several = np.asarray(systems.numbers).reshape(-1, systems.num_atoms)
+        present = np.asarray(systems.mask).reshape(-1, systems.num_atoms)
         numbers = np.where(present, several, 0)
         if np.any(numbers != numbers[0]):
             raise UnsupportedError(
@@ -277,7 +281,8 @@ def rdf(
     if not 0 <= discard < len(trajectory):
         raise InputError(f"cannot discard {discard} of {len(trajectory)} frames; at least one has to remain")
     trajectory = trajectory[discard:]
-    prepared = observable.prepare(first_systems(trajectory))
+    # A cell that shrinks later on needs more images, and a smaller default r_max, than the first one.
+    prepared = observable.prepare(first_systems(trajectory), trajectory.cells)
     return prepared.result(*accumulate(prepared, trajectory))
 
 

@@ -24,7 +24,7 @@ ALL = [
     NVT(300.0, "svr"),
 ]
 # Slow thermostats, so that the time steps of the test are in the asymptotic regime.
-DETERMINISTIC = [NVE(), NVT(300.0, tau=400.0), NVT(300.0, "nose-hoover-massive", tau=400.0)]
+ASYMPTOTIC = [NVE(), NVT(300.0, tau=400.0), NVT(300.0, "nose-hoover-massive", tau=400.0), *ALL[3:]]
 
 
 def oscillators(count: int = 5) -> Atoms:
@@ -34,9 +34,12 @@ def oscillators(count: int = 5) -> Atoms:
     return atoms
 
 
-@pytest.mark.parametrize("ensemble", DETERMINISTIC, ids=str)
+@pytest.mark.parametrize("ensemble", ASYMPTOTIC, ids=str)
 def test_conserved_quantity_converges_with_the_square_of_the_step(ensemble: NVE | NVT) -> None:
-    """Regression of log(error) on log(dt): a symmetric splitting of second order has slope 2."""
+    """Regression of log(error) on log(dt): a symmetric splitting of second order has slope 2.
+
+    That of the stochastic thermostats is the energy less the heat they gave, which itself fluctuates by 4 eV.
+    """
     steps = np.array([2.0, 4.0, 8.0])
     errors = []
     for dt in steps:

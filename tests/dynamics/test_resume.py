@@ -66,11 +66,13 @@ def test_a_killed_run_resumes_bitwise(tmp_path: Path, thermostat: str) -> None:
     assert digests(broken) == digests(whole)
 
 
-def test_longer_runs_extend_shorter_ones(tmp_path: Path) -> None:
-    run(tmp_path / "whole", 120)
-    run(tmp_path / "parts", 50)
+@pytest.mark.parametrize("thermostat", ["langevin", "svr", "nose-hoover", "nose-hoover-massive"])
+def test_longer_runs_extend_shorter_ones(tmp_path: Path, thermostat: str) -> None:
+    """Bitwise, so the checkpoint holds all that a thermostat remembers."""
+    run(tmp_path / "whole", 120, thermostat)
+    run(tmp_path / "parts", 50, thermostat)
     assert load_run(tmp_path / "parts").completed
-    run(tmp_path / "parts", 120)
+    run(tmp_path / "parts", 120, thermostat)
     assert digests(tmp_path / "parts") == digests(tmp_path / "whole")
 
 

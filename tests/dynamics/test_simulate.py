@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+import warnings
 from dataclasses import replace
 
 import jax
@@ -12,14 +14,21 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.units import fs
 
 from jaxelyte.dynamics import NVE, NVT, engine, minimize, simulate
-from jaxelyte.dynamics.summary import conserved_drift
+from jaxelyte.dynamics.chunk import Settings
+from jaxelyte.dynamics.engine import Engine
+from jaxelyte.dynamics.integrators import make_integrator
+from jaxelyte.dynamics.start import batch_systems
+from jaxelyte.dynamics.summary import conserved_drift, ns_per_day
 from jaxelyte.errors import InputError, SimulationError, UnsupportedError
+from jaxelyte.interop.ase_calculator import Calculator
 from jaxelyte.neighbors import loop
+from jaxelyte.observables import RDF
 from jaxelyte.potentials.coulomb import ScreenedCoulomb
 from periodic import CELLS, salt
-from toys import Argon, Cliff, Well
+from toys import Argon, Cliff, Shifted, Well
 
 
 def argon(scale: float = 5.6) -> Atoms:
@@ -103,6 +112,26 @@ def test_overflow_in_the_middle_of_a_run(monkeypatch: pytest.MonkeyPatch) -> Non
     assert abs(tight.log["conserved"][-1, 0] - roomy.log["conserved"][-1, 0]) < 1e-2
 
 
+def test_more_room_keeps_the_pairs() -> None:
+    """A chunk that is repeated starts from the lists as they were built, not from lists of where atoms are now."""
+    atoms = argon()
+    systems = batch_systems(atoms, 1)
+    settings = Settings(make_integrator(NVE(), len(atoms), momentum_conserved=True), 100, 100, 4, (), False)
+    machine = Engine.create(Argon(), systems, settings, timestep=4.0, skin=1.0)
+    velocities = 0.005 * jax.random.normal(jax.random.key(0), systems.positions.shape)
+    machine.start(velocities, jax.random.split(jax.random.key(0), 1))
+    machine.advance(20)
+    before = machine.state.lists
+    assert np.abs(machine.state.particles.positions - before.reference).max() > 0.05
+    machine._make_room(machine.state.replace(lists=before.replace(needed=before.needed.at[:, 0].set(200))))
+    after = machine.state.lists
+    np.testing.assert_array_equal(after.reference, before.reference)
+    assert after.lists[0].index.shape[-1] > before.lists[0].index.shape[-1]
+    rows = [np.asarray(lists.lists[0].index[0]) for lists in (before, after)]
+    pairs = [{(i, int(j)) for i, row in enumerate(table) for j in row if j < len(atoms)} for table in rows]
+    assert pairs[0] == pairs[1]
+
+
 def test_replicas_run_as_they_would_alone() -> None:
     first, second = argon(5.6), argon(5.8)
     for seed, atoms in enumerate((first, second)):
@@ -141,14 +170,53 @@ def test_replicas_differ_and_seeds_reproduce() -> None:
     assert np.abs(positions(run)[-1] - positions(other)[-1]).max() > 1e-3
 
 
-def test_atoms_keep_their_momenta_unless_told() -> None:
+def test_atoms_keep_their_momenta_but_not_their_drift() -> None:
+    """A drift that the thermostat counts as heat would freeze the rest: the flying ice cube."""
     atoms = argon()
-    atoms.set_velocities(np.full((len(atoms), 3), 0.01))
+    thermal = np.random.default_rng(0).normal(0, 0.01, (len(atoms), 3))
+    thermal -= thermal.mean(axis=0)
+    atoms.set_velocities(thermal + np.array([0.05, 0.0, 0.0]))
     arguments = dict(steps=1, timestep=1.0, every=1, save_velocities=True, progress=False)
-    kept = simulate(Argon(), atoms, NVT(100.0), **arguments)
-    np.testing.assert_allclose(kept.trajectory.velocities[0, 0], atoms.get_velocities() * 0.09822694788, rtol=1e-6)
+    with pytest.warns(UserWarning, match="motion of the centre of mass"):
+        kept = simulate(Argon(), atoms, NVT(100.0), **arguments)
+    np.testing.assert_allclose(kept.trajectory.velocities[0, 0], thermal * fs, rtol=1e-6, atol=1e-12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        langevin = simulate(Argon(), atoms, NVT(100.0, "langevin"), **arguments)
+    np.testing.assert_allclose(langevin.trajectory.velocities[0, 0], atoms.get_velocities() * fs, rtol=1e-6)
     drawn = simulate(Argon(), atoms, NVT(100.0), velocities=500.0, **arguments)
     assert abs(drawn.log["temperature"][0, 0] - 500.0) < 5 * 500 * np.sqrt(2 / 321)
+
+
+def test_log_frames_and_samples_belong_together() -> None:
+    """Energies of the log, recomputed from the frames and velocities stored beside them; constants of species apart."""
+    atoms = argon(5.7)
+    potential = Argon() + Shifted(0.25)
+    run = simulate(
+        potential, atoms, NVE(), steps=40, timestep=4.0, every=10, velocities=90.0, save_velocities=True, progress=False
+    )
+    np.testing.assert_array_equal(run.log["step"], [0, 10, 20, 30, 40])
+    np.testing.assert_allclose(run.log["time"], [0, 40, 80, 120, 160])
+    np.testing.assert_allclose(run.trajectory.times, run.log["time"])
+    for k in range(5):
+        frame = run.trajectory.frame(k)
+        frame.calc = Calculator(potential)
+        assert run.log["potential"][k, 0] == pytest.approx(frame.get_potential_energy(), abs=1e-9)
+        assert run.log["kinetic"][k, 0] == pytest.approx(frame.get_kinetic_energy(), rel=1e-7)
+        total = run.log["potential"][k, 0] + run.log["kinetic"][k, 0]
+        assert run.log["conserved"][k, 0] == pytest.approx(total, abs=1e-9)
+    assert ns_per_day(2.0, 1e-3) == pytest.approx(2e-6 * 86400 / 1e-3)
+
+
+@pytest.mark.parametrize(("equilibration", "kept"), [(None, 4), (0, 5), (25, 2)])
+def test_equilibration_is_left_out(equilibration: int | None, kept: int) -> None:
+    run = simulate(
+        Argon(), argon(5.7), NVT(90.0), steps=50, timestep=4.0, every=10, sample_every=5, progress=False,
+        observables={"g": RDF(("Ar", "Ar"))}, equilibration=equilibration,
+    )  # fmt: skip
+    assert run.observables["g"].samples == 2 * kept
+    assert run.summary["discarded_frames"] == 5 - kept
+    assert run.summary["temperature"]["value"] == pytest.approx(run.log["temperature"][5 - kept :].mean())
 
 
 def test_float32_run_conserves_energy() -> None:
@@ -175,14 +243,22 @@ def test_blow_up_names_step_atom_distance_and_force() -> None:
 
 
 def test_ctrl_c_keeps_what_is_done() -> None:
-    threading.Timer(3.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt() -> None:
+        while signal.getsignal(signal.SIGINT) is before:
+            time.sleep(0.05)
+        time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
     with pytest.warns(UserWarning, match="interrupted at step"):
         run = simulate(
             Argon(), argon(), NVE(), steps=50_000_000, timestep=1.0, every=100, velocities=50.0, progress=False
         )
     assert not run.completed
     assert len(run.trajectory) == len(run.log["step"]) > 1
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_minimize_finds_the_minimum_of_a_pair() -> None:
@@ -201,6 +277,7 @@ def test_minimize_before_a_run_removes_bad_contacts() -> None:
 
 
 BAD = [
+    ({"equilibration": 10}, "equilibration must be"),
     ({"steps": 0}, "steps must be a whole number"),
     ({"steps": 2.5}, "steps must be a whole number"),
     ({"timestep": -1.0}, "timestep must be positive"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,15 +201,16 @@ def test_the_loop_counts_what_the_file_gives(tmp_path: Path, dtype: str) -> None
             progress=False,
             chunk=50,
         )
-        afterwards = rdf(run.trajectory[1:], "Ar", "Ar", width=0.1)
+        # A fifth of the 30 intervals is equilibration; the first frame lies before all of them.
+        afterwards = rdf(run.trajectory[7:], "Ar", "Ar", width=0.1)
     counted = run.observables["g"]
     assert run.trajectory.dtype == np.dtype(dtype)
-    assert counted.samples == afterwards.samples == 60
+    assert counted.samples == afterwards.samples == 48
     np.testing.assert_array_equal(counted.g, afterwards.g)
     np.testing.assert_array_equal(counted.coordination, afterwards.coordination)
     np.testing.assert_array_equal(counted.error, afterwards.error)
     np.testing.assert_array_equal(run.observables["g"].g, load_run(tmp_path / "run").observables["g"].g)
-    np.testing.assert_array_equal(rdf(tmp_path / "run", "Ar", "Ar", width=0.1, discard=1).g, counted.g)
+    np.testing.assert_array_equal(rdf(tmp_path / "run", "Ar", "Ar", width=0.1, discard=7).g, counted.g)
 
 
 def test_one_compilation_for_all_frames(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,6 +248,16 @@ def test_a_changing_cell_enters_the_normalisation() -> None:
     assert found.g[-1] == pytest.approx(1.0, abs=0.05)
 
 
+def test_a_shrinking_cell_gets_the_images_it_needs() -> None:
+    """r_max is below half of the first cell, and beyond half of those that follow."""
+    rng = np.random.default_rng(5)
+    edges = [12.0] + [9.0] * 400
+    frames = [Atoms("Na12", rng.uniform(0, edge, (12, 3)), cell=[edge] * 3, pbc=True) for edge in edges]
+    found = rdf(frames, "Na", "Na", r_max=6.0, bins=6)
+    assert np.abs((found.g - 1) / found.error)[2:].max() < 4.0
+    assert rdf(frames, "Na", "Na").edges[-1] == pytest.approx(4.5)
+
+
 def bumpy(noise: float = 0.01, groups: int = 16) -> RDFResult:
     """A curve with a known first peak (3.0 at 3.2 Å) and minimum (0.6 at 4.4 Å)."""
     edges = np.linspace(0, 10, 201)
@@ -277,6 +289,10 @@ def test_first_peak_and_minimum() -> None:
         found.first_peak(beyond=4.4)
     assert abs(peak.position - 3.2) < 0.01 + 3 * peak.position_error
     assert abs(peak.height - 3.0) < 0.015
+    # A minimum may lie above 1: the same curve, lifted.
+    lifted = replace(found, g=found.g + 1.0, stretches=found.stretches + 1.0)
+    assert abs(lifted.first_minimum().position - edge.position) < 0.05
+    assert abs(lifted.first_minimum().height - edge.height - 1.0) < 0.01
     assert 0.001 < peak.position_error < 0.01
     assert 0.002 < peak.height_error < 0.02
     assert abs(edge.position - 4.4) < 0.05 + 3 * edge.position_error

@@ -13,7 +13,7 @@ from jaxelyte.neighbors import Neighbors, neighbor_lists
 from jaxelyte.potentials.base import Mix, Scaled, Sum, mix
 from jaxelyte.potentials.derivatives import energy_and_forces, energy_forces_stress
 from jaxelyte.system import System
-from toys import Argon, Well
+from toys import Argon, Shifted, Well
 
 
 @pytest.fixture
@@ -48,6 +48,8 @@ def test_mix_and_its_derivative(system: System, lam: float) -> None:
     np.testing.assert_allclose(gradient.lam, 3.0 * unit, rtol=1e-14)
     np.testing.assert_allclose(gradient.initial.k, (1.0 - lam) * unit, rtol=1e-14)
     np.testing.assert_allclose(gradient.final.k, lam * unit, rtol=1e-14, atol=1e-14)
+    constants = mix(Shifted(0.2), Shifted(0.7), lam)
+    assert float(constants.reference(system)) == pytest.approx(system.num_atoms * (0.2 + 0.5 * lam), rel=1e-14)
 
 
 def test_a_gradient_is_a_potential_shaped_tree(system: System) -> None:
@@ -101,6 +103,10 @@ def test_lists_of_another_potential_are_refused(system: System) -> None:
         (lambda a: a.positions.__setitem__((3, 1), np.nan), "position of atom 3"),
         (lambda a: a.set_cell(np.zeros((3, 3))), "cell vector is zero"),
         (lambda a: a.set_cell([[1, 0, 0], [2, 0, 0], [0, 0, 1]]), "no volume"),
+        (lambda a: (a.set_cell([[1, 0, 0], [2, 0, 0], [0, 0, 1]]), a.set_pbc((1, 1, 0))), "no volume"),
+        (lambda a: a.set_cell([[np.nan, 0, 0], [0, 9, 0], [0, 0, 9]]), "cell is not finite"),
+        (lambda a: a.set_momenta(np.where(np.arange(24).reshape(8, 3) == 7, np.inf, 0.0)), "momentum of atom 2"),
+        (lambda a: a.set_masses(np.arange(8.0)), "mass of atom 0"),
     ],
 )
 def test_broken_structures_are_refused(change: object, message: str) -> None:

@@ -146,6 +146,26 @@ def test_forward_mode_reverse_mode_and_batches_agree(case: Case) -> None:
     np.testing.assert_allclose(values, [ENERGY(potential, s, lists) for s in (system, moved)], rtol=1e-12, atol=1e-14)
 
 
+def test_replicas_in_one_call_are_those_one_by_one() -> None:
+    """`batch_interaction` of every potential and of their algebra, with cells and positions of their own."""
+    rng = np.random.default_rng(3)
+    atoms = [ATOMS.copy(), ATOMS.copy()]
+    atoms[1].positions += rng.normal(0, 0.03, ATOMS.positions.shape)
+    atoms[1].set_cell(1.05 * CELL, scale_atoms=True)
+    systems = [System.from_atoms(one) for one in atoms]
+    first, second = lennard_jones(), GaussianBarrier(0.4, 2.2, 0.3, species=("O", "H"))
+    algebra = {"sum": first + second, "scaled": -0.7 * first, "mixed": mix(first, second, 0.2)}
+    everything = {name: make() for name, make in POTENTIALS.items()} | algebra
+    for name, potential in everything.items():
+        prepared = potential.prepare(*systems)
+        lists = [lists_of(prepared, system) for system in systems]
+        alone = [float(prepared.interaction(s, n)) for s, n in zip(systems, lists, strict=True)]
+        batch, batched = (jax.tree.map(lambda *x: jnp.stack(x), *parts) for parts in (systems, lists))
+        together = jax.jit(lambda p, s, n: p.batch_interaction(s, n))(prepared, batch, batched)
+        np.testing.assert_allclose(together, alone, rtol=1e-10, err_msg=name)
+        assert alone[0] != alone[1], name
+
+
 def test_single_precision_stays_single_and_agrees(case: Case) -> None:
     _, potential, system, lists = case
 

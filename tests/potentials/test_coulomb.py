@@ -113,6 +113,25 @@ def test_a_charged_cell_does_not_depend_on_the_splitting() -> None:
     assert energies[0] == pytest.approx(energies[1], abs=1e-6)
 
 
+def test_what_the_cut_off_leaves_out_averages_away() -> None:
+    """The constant v(r_c) that makes the energy continuous is compensated for ions in random order (Wolf et al.)."""
+    sites = 2.8 * np.stack(np.meshgrid(*[np.arange(6)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    errors = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        species = np.where(rng.permutation(np.arange(216) % 2) == 0, 11, 17)
+        positions = sites + rng.normal(0, 0.3, sites.shape)
+        system = System.from_atoms(Atoms(species, positions, cell=[16.8] * 3, pbc=True))
+        exact = ScreenedCoulomb(IONS, method="ewald", tolerance=1e-9).prepare(system)
+        split = replace(exact.plan.split, alpha=0.25, cutoff=8.0, kmax=(12, 12, 12))
+        short = replace(exact, plan=replace(exact.plan, split=replace(split, offsets=None)))
+        energies = [float(p.interaction(system, neighbor_lists(system, p))) for p in (short, exact)]
+        errors.append(energies[0] - energies[1])
+    constant = 0.5 * math.erfc(0.25 * 8.0) / 8.0 * 216 * COULOMB
+    assert constant > 0.9
+    assert abs(np.mean(errors)) < 0.4 * constant
+
+
 def test_neutral_cells_warn_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

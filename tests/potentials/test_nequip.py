@@ -16,7 +16,7 @@ from jaxelyte.interop.nequip_files import load_nequip
 from jaxelyte.neighbors import neighbor_lists
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.potentials.base import Potential
-from jaxelyte.potentials.derivatives import energy_and_forces
+from jaxelyte.potentials.derivatives import batch_energy_and_forces, energy_and_forces
 from jaxelyte.potentials.nequip import NequIPPotential
 from jaxelyte.potentials.zbl import ZBL, pair_energy
 from jaxelyte.system import System
@@ -158,6 +158,25 @@ def test_padding_atoms_change_nothing() -> None:
     np.testing.assert_allclose(results[1][2][:-extra], results[0][2], atol=1e-12)
     np.testing.assert_array_equal(results[1][2][-extra:], 0.0)
     np.testing.assert_array_equal(results[1][3][-extra:], 0.0)
+
+
+def test_replicas_as_one_graph_are_those_one_by_one() -> None:
+    """The batch that runs use: two cells, positions and orders of species, with ZBL beside the network."""
+    potential, first, _ = oracle("zbl")
+    second = first.copy()
+    second.rattle(0.1, seed=1)
+    second.set_cell(1.05 * first.cell.array, scale_atoms=True)
+    second.numbers = second.numbers[::-1]
+    systems = [System.from_atoms(atoms) for atoms in (first, second)]
+    lists = [neighbor_lists(system, potential, capacities=(17,)) for system in systems]
+    single = jax.jit(energy_and_forces)
+    alone = [single(potential, *parts) for parts in zip(systems, lists, strict=True)]
+    batch, batched = (jax.tree.map(lambda *x: jnp.stack(x), *parts) for parts in (systems, lists))
+    together = jax.jit(batch_energy_and_forces)(potential, batch, batched)
+    for k in range(2):
+        np.testing.assert_allclose(together.energy[k], alone[k].energy, rtol=1e-12)
+        np.testing.assert_allclose(together.forces[k], alone[k].forces, rtol=0, atol=1e-11)
+    assert abs(alone[0].energy - alone[1].energy) > 1e-3
 
 
 def test_unknown_species_are_named() -> None:

@@ -22,10 +22,15 @@ pytestmark = pytest.mark.validation
 
 PAIRS = [("Li", "Li"), ("Li", "Cl"), ("Cl", "Cl")]
 PUBLISHED_NS = 3.0
-REPLICAS, STEPS, TIMESTEP = 8, 240_000, 0.5
+REPLICAS, STEPS, TIMESTEP = 8, 160_000, 0.5
 EQUILIBRATION = 80_000
 """Contact pairs of Li and Cl (2.4 Å) live for tens of picoseconds: all replicas start from one frame, and 4 x 80 ps
 after 10 ps gave twice the published number of them, 2.6 ± 0.9 against 1.2 in g(r)."""
+
+SEAL = jxl.GaussianBarrier(height=1.0, center=1.7, width=0.25, species=("Li", "Li"))
+"""The network has a false minimum of -13 k_B T for two Li 1.7 Å apart, behind a barrier of 9 k_B T at 2.3 Å that a run
+at 300 K crosses about once in half a nanosecond, for good; the published run met no such event in 3 ns. The seal makes
+it +25 k_B T and adds less than 0.8 k_B T beyond 2.4 Å, where no two Li come in its absence (g < 1e-3)."""
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +40,9 @@ def result(reference: Path) -> jxl.RDFResult:
     frames = np.load(folder / "reference.npz")
     start = Atoms(frames["0_numbers"], frames["0_positions"], cell=frames["0_cell"], pbc=True)
     began = time.perf_counter()
-    # Float32 and 0.5 fs, as the published run: the network is rough where several ions touch, and knows no repulsion of
-    # Li from Li below 2.3 Å behind a barrier of 12 k_B T; with 1 fs a run of 4 x 0.1 ns fell into that hole.
+    # Float32 and 0.5 fs, as the published run.
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
-        potential = jxl.load_nequip(folder) + jxl.ScreenedCoulomb({"Li": 1.0, "Cl": -1.0}, permittivity=78.3)
+        potential = jxl.load_nequip(folder) + jxl.ScreenedCoulomb({"Li": 1.0, "Cl": -1.0}, permittivity=78.3) + SEAL
         ensemble = jxl.NVT(300.0, "nose-hoover", tau=50.0)
         warm = jxl.simulate(
             potential,
@@ -60,6 +64,7 @@ def result(reference: Path) -> jxl.RDFResult:
             sample_every=20,
             observables={"rdf": jxl.RDF(PAIRS, r_max=12.6, width=0.05)},
             seed=2,
+            equilibration=0,
             output=Path(where, "run") if where else None,
             overwrite=bool(where),
             progress=False,
@@ -96,6 +101,11 @@ def report(run: jxl.Run, minutes: float, folder: Path) -> None:
     (output / "ions_rdf.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
+def far(rdf: jxl.RDFResult) -> np.ndarray:
+    """Each g averaged over 11.5-12.5 Å."""
+    return rdf.g[:, (rdf.r > 11.5) & (rdf.r < 12.5)].mean(axis=1)
+
+
 def normalised(rdf: jxl.RDFResult, published: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ours, its standard error, and the published curve averaged over our bins, all with mean 1 over 11.5-12.5 Å.
 
@@ -105,14 +115,15 @@ def normalised(rdf: jxl.RDFResult, published: np.ndarray, number: int) -> tuple[
     curve = published[:, number + 1]
     theirs = np.array([curve[bins == b].mean() if np.any(bins == b) else 0.0 for b in range(len(rdf.r))])
     window = (rdf.r > 11.5) & (rdf.r < 12.5)
-    scale = rdf.g[number][window].mean()
+    scale = far(rdf)[number]
     return rdf.g[number] / scale, rdf.error[number] / scale, theirs / theirs[window].mean()
 
 
 def test_first_peak(result: jxl.RDFResult) -> None:
     peak = result["Li", "Cl"].first_peak(beyond=3.5)  # behind the contact pairs at 2.4 Å
     assert abs(peak.position - 4.53) < 0.05
-    assert abs(peak.height / 3.02 - 1.0) < 0.05
+    # The published height is that of a curve that is 1 at 12.5 Å.
+    assert abs(peak.height / far(result)[PAIRS.index(("Li", "Cl"))] / 3.02 - 1.0) < 0.05
 
 
 @pytest.mark.parametrize("number", range(3), ids=["-".join(p) for p in PAIRS])
