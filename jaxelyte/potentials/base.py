@@ -196,7 +196,7 @@ class Mix(Potential):
         return Mix(self.initial.prepare(*systems), self.final.prepare(*systems), self.lam)
 
 
-def _like(factor: Any, energy: Scalar) -> Scalar:
+def _like(factor: Any, energy: Float[Array, "*replicas"]) -> Scalar:
     # A factor made before the dtype of the run was known follows the energy, not the other way round.
     return jnp.asarray(factor, energy.dtype)
 

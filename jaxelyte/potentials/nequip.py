@@ -115,7 +115,7 @@ class NequIPPotential(Potential):
         shifts = params["scale"] * jnp.take(params["shifts"], self._types(system))
         return jnp.where(system.mask, shifts, jnp.zeros_like(shifts))
 
-    def _types(self, system: System) -> Int[Array, " atoms"]:
+    def _types(self, system: System) -> Int[Array, "*replicas atoms"]:
         table = jnp.asarray(_type_table(self.config.type_names).array)
         # Unknown species are refused by `validate`; padding atoms, whose energy is masked, may hold any number.
         return jnp.maximum(jnp.take(table, system.numbers, mode="clip"), 0)
