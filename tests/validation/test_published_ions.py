@@ -109,6 +109,7 @@ def far(rdf: jxl.RDFResult) -> np.ndarray:
 def normalised(rdf: jxl.RDFResult, published: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ours, its standard error, and the published curve averaged over our bins, all with mean 1 over 11.5-12.5 Å.
 
+    The error is that of independent replicas: contact pairs outlive the blocks of 80 ps, which see half of it.
     The published curves are normalised to 1 at 12.5 Å, which hides how N was counted; a window is less noisy.
     """
     bins = np.digitize(published[:, 0] + 1e-6, rdf.edges) - 1
@@ -116,7 +117,9 @@ def normalised(rdf: jxl.RDFResult, published: np.ndarray, number: int) -> tuple[
     theirs = np.array([curve[bins == b].mean() if np.any(bins == b) else 0.0 for b in range(len(rdf.r))])
     window = (rdf.r > 11.5) & (rdf.r < 12.5)
     scale = far(rdf)[number]
-    return rdf.g[number] / scale, rdf.error[number] / scale, theirs / theirs[window].mean()
+    replicas = rdf.stretches[:, number].reshape(-1, rdf.replicas, len(rdf.r)).mean(axis=0)
+    error = replicas.std(axis=0, ddof=1) / np.sqrt(rdf.replicas)
+    return rdf.g[number] / scale, error / scale, theirs / theirs[window].mean()
 
 
 def test_first_peak(result: jxl.RDFResult) -> None:
@@ -136,8 +139,9 @@ def test_whole_curve_within_three_standard_errors(result: jxl.RDFResult, referen
     filled = (ours > 0.01) & (theirs > 0.01)
     deviation = np.abs(ours - theirs)[filled] / combined[filled]
     assert filled.sum() > 150
-    # 0.3 % of normal deviates exceed 3; neighbouring bins are correlated.
+    # Of eight replicas 2 % of the deviates exceed 3 (Student's t); neighbouring bins are correlated.
     assert np.mean(deviation > 3.0) < 0.02
     assert deviation.max() < 5.0
-    # And the curves are the same to the eye: mean absolute difference.
-    assert np.mean(np.abs(ours - theirs)) < 0.02
+    # And neither are the errors so large that anything would agree: mean absolute difference behind the contact pairs.
+    assert np.sqrt(np.mean(deviation**2)) > 0.3
+    assert np.mean(np.abs(ours - theirs)[result.r > 3.0]) < 0.015
