@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxelyte import build, plots
+    from jaxelyte.data import LabelKeys
     from jaxelyte.dynamics import NVE, NVT, Run, load_run, minimize, simulate
-    from jaxelyte.errors import InputError, JaxelyteError, SimulationError, UnsupportedError
+    from jaxelyte.errors import InputError, JaxelyteError, SimulationError, TrainingError, UnsupportedError
     from jaxelyte.interop.ase_calculator import Calculator
     from jaxelyte.interop.frames import read
     from jaxelyte.interop.jax_md_energy import to_jax_md
+    from jaxelyte.interop.labelled_files import read_cp2k
     from jaxelyte.interop.nequip_files import load_nequip, save_nequip
     from jaxelyte.models.config import NequIP
     from jaxelyte.neighbors import neighbor_lists
@@ -30,22 +32,28 @@ if TYPE_CHECKING:
     from jaxelyte.potentials.restraints import HarmonicRestraint
     from jaxelyte.potentials.water import spc_fw
     from jaxelyte.system import System
+    from jaxelyte.training import Evaluation, Fit, Loss, Optimization, evaluate, load_fit, train
     from jaxelyte.trajectory import Trajectory, open_trajectory
 
 _HOMES = {
     "Calculator": "interop.ase_calculator",
+    "Evaluation": "training",
+    "Fit": "training",
     "GaussianBarrier": "potentials.barrier",
     "HarmonicAngles": "potentials.bonded",
     "HarmonicBonds": "potentials.bonded",
     "HarmonicRestraint": "potentials.restraints",
     "InputError": "errors",
     "JaxelyteError": "errors",
+    "LabelKeys": "data",
     "LennardJones": "potentials.lennard_jones",
+    "Loss": "training",
     "NVE": "dynamics",
     "NVT": "dynamics",
     "NequIP": "models.config",
     "NequIPPotential": "potentials.nequip",
     "Observable": "observables",
+    "Optimization": "training",
     "Potential": "potentials.base",
     "RDF": "observables",
     "RDFResult": "observables",
@@ -53,10 +61,13 @@ _HOMES = {
     "ScreenedCoulomb": "potentials.coulomb",
     "SimulationError": "errors",
     "System": "system",
+    "TrainingError": "errors",
     "Trajectory": "trajectory",
     "UnsupportedError": "errors",
     "energy_and_forces": "potentials.derivatives",
     "energy_forces_stress": "potentials.derivatives",
+    "evaluate": "training",
+    "load_fit": "training",
     "load_nequip": "interop.nequip_files",
     "load_run": "dynamics",
     "minimize": "dynamics",
@@ -65,10 +76,12 @@ _HOMES = {
     "open_trajectory": "trajectory",
     "rdf": "observables",
     "read": "interop.frames",
+    "read_cp2k": "interop.labelled_files",
     "save_nequip": "interop.nequip_files",
     "simulate": "dynamics",
     "spc_fw": "potentials.water",
     "to_jax_md": "interop.jax_md_energy",
+    "train": "training",
 }
 _MODULES = ("build", "plots")
 
@@ -77,27 +90,35 @@ __all__ = [
     "NVT",
     "RDF",
     "Calculator",
+    "Evaluation",
+    "Fit",
     "GaussianBarrier",
     "HarmonicAngles",
     "HarmonicBonds",
     "HarmonicRestraint",
     "InputError",
     "JaxelyteError",
+    "LabelKeys",
     "LennardJones",
+    "Loss",
     "NequIP",
     "NequIPPotential",
     "Observable",
+    "Optimization",
     "Potential",
     "RDFResult",
     "Run",
     "ScreenedCoulomb",
     "SimulationError",
     "System",
+    "TrainingError",
     "Trajectory",
     "UnsupportedError",
     "build",
     "energy_and_forces",
     "energy_forces_stress",
+    "evaluate",
+    "load_fit",
     "load_nequip",
     "load_run",
     "minimize",
@@ -107,10 +128,12 @@ __all__ = [
     "plots",
     "rdf",
     "read",
+    "read_cp2k",
     "save_nequip",
     "simulate",
     "spc_fw",
     "to_jax_md",
+    "train",
 ]
 
 

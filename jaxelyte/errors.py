@@ -17,3 +17,7 @@ class UnsupportedError(InputError):
 
 class SimulationError(JaxelyteError, RuntimeError):
     """A run that cannot go on (energy not finite, atoms overlapping); everything before it is kept."""
+
+
+class TrainingError(JaxelyteError, RuntimeError):
+    """Training that cannot go on (a loss that is not finite); the last good state is kept."""

@@ -89,6 +89,68 @@ def simulate(
 
 
 @app.command()
+def train(
+    file: Annotated[Path, typer.Argument(help="Training file (TOML).")],
+    output: Annotated[Path | None, typer.Option(help="Run folder, instead of the one in the file.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs, instead of those in the file.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in the folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the training in the folder.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Train a potential on labelled frames; the run folder takes metrics, checkpoints, the best model and pictures."""
+    with _clean_errors(debug):
+        from jaxelyte.cli.config import load_training
+        from jaxelyte.cli.objects import train_config, untouched_frames
+        from jaxelyte.cli.report import errors_table, save_evaluation, save_learning
+        from jaxelyte.training import evaluate as evaluate_fit
+
+        config = load_training(file)
+        changes = {"output": output, "epochs": epochs}
+        chosen = {name: value for name, value in changes.items() if value is not None}
+        config = config.model_copy(update={"train": config.train.model_copy(update=chosen)})
+        fit = train_config(config, progress=not quiet, resume=resume, overwrite=overwrite)
+        typer.echo(str(save_learning(fit, config.train.output)))
+        untouched = untouched_frames(config, fit)
+        if untouched:
+            result = evaluate_fit(fit, untouched, keys=config.data.keys())
+            _print(errors_table(result.summary(), "untouched test frames"))
+            for path in save_evaluation(result, config.train.output, "test"):
+                typer.echo(str(path))
+        typer.echo(f"in {config.train.output}")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Training folder, or a NequIP model that needs no baseline.")],
+    frames: Annotated[Path, typer.Argument(help="Labelled frames: any file that ASE reads.")],
+    index: Annotated[str, typer.Option(help="Which frames, in ASE's notation.")] = ":",
+    energy: Annotated[str | None, typer.Option(help="Key of the energies, if not ASE's.")] = None,
+    forces: Annotated[str | None, typer.Option(help="Key of the forces, if not ASE's.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for the results; evaluation/ beside the model.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Errors of a potential on labelled frames, by species and composition: table, JSON and parity plot."""
+    with _clean_errors(debug):
+        from jaxelyte.cli.report import errors_table, save_evaluation
+        from jaxelyte.data import LabelKeys
+        from jaxelyte.interop.frames import read
+        from jaxelyte.interop.nequip_files import load_nequip
+        from jaxelyte.training import evaluate as evaluate_fit
+        from jaxelyte.training import load_fit
+
+        if not model.exists():
+            raise InputError(f"there is no model {model}")
+        potential = load_fit(model) if (model / "model").is_dir() else load_nequip(model)
+        result = evaluate_fit(potential, read(frames, index), keys=LabelKeys(energy, forces))
+        _print(errors_table(result.summary(), str(frames)))
+        folder = output if output is not None else model.parent / "evaluation"
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in save_evaluation(result, folder, "evaluation"):
+            typer.echo(str(path))
+
+
+@app.command()
 def analyse(
     source: Annotated[Path, typer.Argument(help="Run folder or trajectory file.")],
     pairs: Annotated[str, typer.Option(help="Pairs of species, such as Li-Cl,Li-O; all pairs by default.")] = "",

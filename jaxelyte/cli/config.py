@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -18,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from jaxelyte.data import LabelKeys
 from jaxelyte.errors import InputError
 
 
@@ -121,6 +123,10 @@ Term = Annotated[
 ]
 
 
+BaselineTerm = Annotated[NequIPTerm | CoulombTerm | LennardJonesTerm | BarrierTerm, Field(discriminator="type")]
+"""Terms that do not depend on the order of the atoms, so that they describe frames of any composition."""
+
+
 class NVESection(Section):
     """Constant energy."""
 
@@ -178,6 +184,97 @@ class RunFile(Section):
     observables: dict[str, RDFSection] = Field(default_factory=dict)
 
 
+class DataSection(Section):
+    """Labelled frames; see `jaxelyte.train`. Shares below 1, or numbers of frames."""
+
+    files: list[Path] = Field(min_length=1)
+    index: str = ":"
+    validation: NonNegativeFloat = 0.1
+    test: NonNegativeFloat = 0.0
+    split_seed: int = 0
+    energy: str | None = None
+    forces: str | None = None
+    stress: str | None = None
+    check_units: bool = True
+
+    def keys(self) -> LabelKeys:
+        """Where the labels are."""
+        return LabelKeys(self.energy, self.forces, self.stress)
+
+
+class ModelSection(Section):
+    """See `jaxelyte.NequIP`; r_max in Å."""
+
+    r_max: PositiveFloat
+    num_layers: PositiveInt = 3
+    l_max: NonNegativeInt = 2
+    num_features: PositiveInt = 32
+    parity: bool = True
+    num_basis: PositiveInt = 8
+    trainable_bessel: bool = True
+    polynomial_cutoff_p: PositiveFloat = 6.0
+    invariant_layers: NonNegativeInt = 2
+    invariant_neurons: PositiveInt = 64
+    avg_num_neighbors: PositiveFloat | None = None
+    use_sc: bool = True
+    resnet: bool = False
+    zbl: bool = False
+
+
+class LossSection(Section):
+    """See `jaxelyte.Loss`."""
+
+    energy: NonNegativeFloat = 1.0
+    forces: NonNegativeFloat = 1.0
+    stress: NonNegativeFloat = 0.0
+    per_species: bool = True
+    huber: PositiveFloat | None = None
+
+
+class OptimizationSection(Section):
+    """See `jaxelyte.Optimization`."""
+
+    optimizer: Literal["adam", "amsgrad", "adamw"] = "adam"
+    learning_rate: PositiveFloat = 0.01
+    schedule: Literal["plateau", "cosine", "constant"] = "plateau"
+    warmup: NonNegativeInt = 0
+    factor: PositiveFloat = 0.5
+    patience: NonNegativeInt = 3
+    min_learning_rate: NonNegativeFloat = 1e-6
+    weight_decay: NonNegativeFloat = 1e-4
+    clip_norm: PositiveFloat | None = None
+    ema: NonNegativeFloat | None = 0.99
+    stop_after: PositiveInt | None = None
+
+
+class TrainSection(Section):
+    """See `jaxelyte.train`; references in eV."""
+
+    epochs: PositiveInt = 100
+    batch_size: PositiveInt = 4
+    seed: int = 0
+    output: Path = Path("train")
+    scales: Literal["overall", "species", "none"] = "overall"
+    train_scales: bool = False
+    references: dict[str, float] | None = None
+    committee: PositiveInt | None = None
+    devices: PositiveInt | None = None
+    float64: bool = False
+
+
+class TrainFile(Section):
+    """A whole training file."""
+
+    data: DataSection
+    model: ModelSection
+    baseline: list[BaselineTerm] = Field(default_factory=list)
+    loss: LossSection = LossSection()
+    optimization: OptimizationSection = OptimizationSection()
+    train: TrainSection = TrainSection()
+
+
+File = TypeVar("File", RunFile, TrainFile)
+
 TERMS: dict[str, type[Section]] = {
     "nequip": NequIPTerm,
     "coulomb": CoulombTerm,
@@ -188,7 +285,16 @@ TERMS: dict[str, type[Section]] = {
     "NVE": NVESection,
     "NVT": NVTSection,
 }
-SECTIONS: dict[str, type[Section]] = {"system": SystemSection, "run": RunSection, "build": Build}
+SECTIONS: dict[str, type[Section]] = {
+    "system": SystemSection,
+    "run": RunSection,
+    "build": Build,
+    "data": DataSection,
+    "model": ModelSection,
+    "loss": LossSection,
+    "optimization": OptimizationSection,
+    "train": TrainSection,
+}
 
 
 def load_config(path: str | Path) -> RunFile:
@@ -198,31 +304,51 @@ def load_config(path: str | Path) -> RunFile:
         InputError: the file is missing, no TOML, or says something that is not valid; every problem is listed.
     """
     path = Path(path)
+    return parse_config(_content(path, "run"), path.parent, str(path))
+
+
+def load_training(path: str | Path) -> TrainFile:
+    """Read and validate a training file; relative paths in it are made relative to its folder.
+
+    Raises:
+        InputError: see `load_config`.
+    """
+    path = Path(path)
+    config = _validated(TrainFile, _content(path, "training"), f"{path} is not a valid training file")
+    data = config.data.model_copy(update={"files": [path.parent / file for file in config.data.files]})
+    own = config.train.model_copy(update={"output": path.parent / config.train.output})
+    changes = {"data": data, "train": own, "baseline": _terms_with_paths(config.baseline, path.parent)}
+    return config.model_copy(update=changes)
+
+
+def _content(path: Path, kind: str) -> dict[str, Any]:
     if not path.is_file():
-        raise InputError(f"there is no run file {path}")
+        raise InputError(f"there is no {kind} file {path}")
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from error
-    return parse_config(content, path.parent, str(path))
 
 
 def parse_config(content: dict[str, Any], folder: Path, name: str) -> RunFile:
     """Validate the content of a run file; see `load_config`."""
+    return _with_paths(_validated(RunFile, content, f"{name} is not a valid run file"), folder)
+
+
+def _validated(model: type[File], content: dict[str, Any], complaint: str) -> File:
     try:
-        config = RunFile.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        problems = "\n".join(f"  {_explain(problem)}" for problem in error.errors())
-        raise InputError(f"{name} is not a valid run file:\n{problems}") from error
-    return _with_paths(config, folder)
+        problems = "\n".join(f"  {_explain(problem, model)}" for problem in error.errors())
+        raise InputError(f"{complaint}:\n{problems}") from error
 
 
-def _explain(problem: Any) -> str:
+def _explain(problem: Any, root: type[BaseModel]) -> str:
     location = [str(part) for part in problem["loc"] if str(part) not in TERMS]
     where = ".".join(location)
     if problem["type"] == "extra_forbidden":
         section = ".".join(location[:-1])
-        valid = _valid_keys(problem["loc"])
+        valid = _valid_keys(problem["loc"], root)
         near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.0)
         place = f"in [{section}]" if section else "at the top"
         return f"unknown key '{location[-1]}' {place}; did you mean '{near[0]}'? Valid keys: {', '.join(valid)}"
@@ -233,9 +359,9 @@ def _explain(problem: Any) -> str:
     return f"'{where}' = {problem['input']!r}: {problem['msg']}"
 
 
-def _valid_keys(location: tuple[Any, ...]) -> list[str]:
+def _valid_keys(location: tuple[Any, ...], root: type[BaseModel]) -> list[str]:
     """Keys of the innermost section that a location names."""
-    model: type[BaseModel] = RunFile
+    model = root
     for part in location[:-1]:
         if part in TERMS:
             model = TERMS[part]
@@ -250,9 +376,12 @@ def _with_paths(config: RunFile, folder: Path) -> RunFile:
     system = config.system
     if system.file is not None:
         system = system.model_copy(update={"file": folder / system.file})
-    terms = [
-        term.model_copy(update={"path": folder / term.path}) if isinstance(term, NequIPTerm) else term
-        for term in config.potential
-    ]
+    terms = _terms_with_paths(config.potential, folder)
     run = config.run.model_copy(update={"output": folder / config.run.output})
     return config.model_copy(update={"system": system, "potential": terms, "run": run})
+
+
+def _terms_with_paths(terms: list[Any], folder: Path) -> list[Any]:
+    return [
+        term.model_copy(update={"path": folder / term.path}) if isinstance(term, NequIPTerm) else term for term in terms
+    ]

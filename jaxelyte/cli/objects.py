@@ -14,6 +14,7 @@ from jaxelyte.cli.config import (
     NVTSection,
     RestraintTerm,
     RunFile,
+    TrainFile,
     WaterTerm,
 )
 from jaxelyte.dynamics import NVE, NVT
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from jaxelyte.dynamics import Run
+    from jaxelyte.training import Fit
 
 
 def build_system(config: RunFile) -> Atoms:
@@ -140,4 +142,51 @@ def run_config(config: RunFile, *, progress: bool = True, resume: bool = False, 
             overwrite=overwrite,
             config=config.model_dump(mode="json"),
             **config.run.model_dump(exclude={"float64"}),
+        )
+
+
+def training_frames(config: TrainFile) -> list[Atoms]:
+    """All labelled frames of a training file, in order."""
+    from jaxelyte.interop.frames import read
+
+    return [frame for file in config.data.files for frame in read(file, config.data.index)]
+
+
+def untouched_frames(config: TrainFile, fit: Fit) -> list[Atoms]:
+    """The frames that training left untouched."""
+    frames = training_frames(config)
+    return [frames[n] for n in fit.config["split"]["test"]]
+
+
+def train_config(config: TrainFile, *, progress: bool = True, resume: bool = False, overwrite: bool = False) -> Fit:
+    """Carry out a training file: `jaxelyte.train` with what it says.
+
+    Raises:
+        JaxelyteError: see `jaxelyte.train`.
+    """
+    import jax
+
+    from jaxelyte.models.config import NequIP
+    from jaxelyte.training import Loss, Optimization, train
+
+    data, own = config.data, config.train
+    wide = jax.dtypes.canonicalize_dtype("float64") == "float64"
+    with jax.enable_x64(own.float64 or wide):
+        frames = training_frames(config)
+        baseline = reduce(add, [_build_term(term, frames[0]) for term in config.baseline]) if config.baseline else None
+        return train(
+            frames,
+            NequIP(**config.model.model_dump()),
+            baseline=baseline,
+            loss=Loss(**config.loss.model_dump()),
+            optimization=Optimization(**config.optimization.model_dump()),
+            validation=data.validation,
+            test=data.test,
+            split_seed=data.split_seed,
+            keys=data.keys(),
+            check_units=data.check_units,
+            progress=progress,
+            resume=resume,
+            overwrite=overwrite,
+            **own.model_dump(exclude={"float64"}),
         )

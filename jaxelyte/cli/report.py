@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from jaxelyte.dynamics import Run
     from jaxelyte.observables import RDFResult
+    from jaxelyte.training import Evaluation, Fit
 
 
 def run_table(run: Run) -> Table:
@@ -94,3 +95,40 @@ def save_log(run: Run, folder: Path) -> Path:
     figure = np.ravel(np.asarray(axes, dtype=object))[0].figure
     figure.savefig(folder / "log.png", dpi=150, bbox_inches="tight")
     return folder / "log.png"
+
+
+def errors_table(summary: dict[str, Any], title: str) -> Table:
+    """Root mean square and mean absolute errors for people, with standard errors."""
+    from rich.table import Table
+
+    table = Table("quantity", "RMSE", "MAE", "values", title=f"{title}: {summary['frames']} frames")
+    rows = {"energy / meV/atom": summary["energy_meV_per_atom"], "forces / meV/Å": summary["forces_meV_per_A"]}
+    rows |= {f"  {name}": row for name, row in summary["forces_by_species_meV_per_A"].items()}
+    rows["stress / meV/Å³"] = summary["stress_meV_per_A3"]
+    for name, row in rows.items():
+        if row is None:
+            continue
+        error = f" ± {row['rmse_error']:.2g}" if "rmse_error" in row else ""
+        table.add_row(name, f"{row['rmse']:.4g}{error}", f"{row['mae']:.4g}", f"{row['values']:,}")
+    return table
+
+
+def save_evaluation(result: Evaluation, folder: Path, name: str) -> list[Path]:
+    """Write errors as JSON and the parity plot; returns the files."""
+    import json
+
+    from jaxelyte.plots import parity
+
+    files = [folder / f"{name}.json", folder / f"{name}_parity.png"]
+    files[0].write_text(json.dumps(result.summary(), indent=1) + "\n", encoding="utf-8")
+    parity(result)[0].figure.savefig(files[1], dpi=150, bbox_inches="tight")
+    return files
+
+
+def save_learning(fit: Fit, folder: Path) -> Path:
+    """Picture of the errors over the epochs."""
+    from jaxelyte.plots import learning
+
+    path = folder / "training.png"
+    learning(fit)[0].figure.savefig(path, dpi=150, bbox_inches="tight")
+    return path

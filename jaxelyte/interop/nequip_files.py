@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,15 @@ from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.interop.nequip_config import read_config, write_config
 from jaxelyte.interop.nequip_names import NETWORK_MARK, fresh_buffers, parameter_names, zbl_prefactor
+from jaxelyte.interop.potential_files import read_potential
 from jaxelyte.models.config import NequIP
 from jaxelyte.models.parameters import parameter_shapes
+from jaxelyte.potentials.codec import identities
 from jaxelyte.potentials.nequip import NequIPPotential, NequIPSource
 
 CONFIG, STATE = "config.json", "state_dict.npz"
+BASELINE = "baseline"
+"""Name of the files of the baseline beside a network that was trained on labels less one."""
 
 
 def load_nequip(path: str | os.PathLike[str], *, torchscript: bool = False) -> NequIPPotential:
@@ -39,7 +44,8 @@ def load_nequip(path: str | os.PathLike[str], *, torchscript: bool = False) -> N
         torchscript: allow a ``.pth`` file to be opened, through ``torch.jit.load`` (needs ``jaxelyte[torch]``).
 
     Returns:
-        The potential; its parameters are float64 where ``jax_enable_x64`` is on, else float32.
+        The potential; its parameters are float64 where ``jax_enable_x64`` is on, else float32. One that was trained on
+        labels less a baseline knows that it needs it: `load_fit` reads both.
 
     Raises:
         InputError: a file that is missing, unreadable or contradictory, with what and why.
@@ -59,7 +65,10 @@ def load_nequip(path: str | os.PathLike[str], *, torchscript: bool = False) -> N
             f"{path} is a file, not a folder with {CONFIG} and {STATE}; if it is a deployed nequip model whose origin "
             "you trust, call load_nequip(path, torchscript=True)"
         )
-    return build_potential(config, arrays)
+    potential = build_potential(config, arrays)
+    if path.is_dir() and (path / f"{BASELINE}.json").is_file():
+        return replace(potential, requires=identities(read_potential(path, BASELINE)))
+    return potential
 
 
 def _read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -3,5 +3,6 @@
 from jaxelyte.plots.curves import rdf
 from jaxelyte.plots.runs import log
 from jaxelyte.plots.style import COLORS, new_axes
+from jaxelyte.plots.training import learning, parity
 
-__all__ = ["COLORS", "log", "new_axes", "rdf"]
+__all__ = ["COLORS", "learning", "log", "new_axes", "parity", "rdf"]

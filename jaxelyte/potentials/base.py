@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
+from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
 from jaxelyte.system import System
 
@@ -35,6 +36,10 @@ class Potential:
     def translation_invariant(self) -> bool:
         """True if moving all atoms together changes nothing, so that dynamics conserves the total momentum."""
         return True
+
+    def needed_terms(self) -> tuple[str, ...]:
+        """Identities of the terms that must stand beside this one in a sum: the baseline of a delta-learned network."""
+        return ()
 
     def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
         """Energy in eV without the constant reference energies of the species.
@@ -119,11 +124,33 @@ class Sum(Potential):
         return sum(energies[1:], energies[0])
 
     def validate(self, system: System) -> None:
+        from jaxelyte.potentials.codec import identity
+
         for term in self.terms:
+            needed = term.needed_terms()
+            if needed:
+                there = [identity(other) for other in self.terms if other is not term]
+                _check_needed(needed, there)
+                term = term.without_baseline()  # pyright: ignore[reportAttributeAccessIssue]  # noqa: PLW2901
             term.validate(system)
 
     def prepare(self, *systems: System) -> Sum:
         return Sum(tuple(term.prepare(*systems) for term in self.terms))
+
+
+def _check_needed(needed: tuple[str, ...], there: list[str]) -> None:
+    """Raise `InputError` unless each needed term is there, once."""
+    for name in dict.fromkeys(needed):
+        found, wanted = there.count(name), needed.count(name)
+        if found == wanted:
+            continue
+        what = "is missing from" if found < wanted else f"stands {found} times in"
+        others = ", ".join(there) or "nothing"
+        raise InputError(
+            f"a network of this sum was trained on labels less a baseline, and that baseline ({name}) {what} the sum, "
+            f"which holds {others} beside the network; use the total potential of the fit, or "
+            "potential.without_baseline() to leave the baseline out on purpose"
+        )
 
 
 @struct.dataclass

@@ -55,6 +55,26 @@ def batch_energy_and_forces(potential: Potential, systems: System, neighbors: Ne
     return EnergyForces(energies, -gradient)
 
 
+def batch_energy_forces_stress(potential: Potential, systems: System, neighbors: Neighbors) -> EnergyForcesStress:
+    """`energy_forces_stress` of replicas, in one backward pass; leading axis: replicas."""
+
+    def total(
+        positions: Float[Array, "replicas atoms 3"], strain: Float[Array, "replicas 3 3"]
+    ) -> tuple[Scalar, Float[Array, " replicas"]]:
+        symmetric = (strain + jnp.swapaxes(strain, 1, 2)) / 2
+        deformed = systems.replace(
+            positions=positions + jax.vmap(combine)(positions, symmetric),
+            cell=systems.cell + jax.vmap(combine)(systems.cell, symmetric),
+        )
+        energies = potential.batch_interaction(deformed, neighbors)
+        return jnp.sum(energies), energies
+
+    strain = jnp.zeros((len(systems.positions), 3, 3), systems.positions.dtype)
+    (gradient, virial), energies = jax.grad(total, argnums=(0, 1), has_aux=True)(systems.positions, strain)
+    volume = jax.vmap(lambda system: system.volume)(systems)
+    return EnergyForcesStress(energies, -gradient, virial / volume[:, None, None])
+
+
 def energy_forces_stress(potential: Potential, system: System, neighbors: Neighbors) -> EnergyForcesStress:
     """Interaction energy, forces and stress in one backward pass; the stress needs a fully periodic cell."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -53,11 +53,21 @@ class NequIPPotential(Potential):
         params: the arrays, see `jaxelyte.models.parameters`; the only leaves.
         config: hyperparameters and species.
         source: the rest of the file that the model came from, if it did.
+        requires: identities of the terms of its baseline, where it was trained on labels less a baseline: it can then
+            only be used in a sum that holds them, each once.
     """
 
     params: Any
     config: NequIP = struct.field(pytree_node=False)
     source: NequIPSource | None = struct.field(pytree_node=False, default=None)
+    requires: tuple[str, ...] = struct.field(pytree_node=False, default=())
+
+    def needed_terms(self) -> tuple[str, ...]:
+        return self.requires
+
+    def without_baseline(self) -> NequIPPotential:
+        """The network alone, which is then a correction and no force field; for tests and comparisons."""
+        return replace(self, requires=())
 
     def requirements(self) -> tuple[NeighborSpec, ...]:
         return (NeighborSpec(self.config.r_max, exact=True),)
@@ -91,12 +101,19 @@ class NequIPPotential(Potential):
         """Check the species.
 
         Raises:
-            InputError: an element that the model was not trained on.
+            InputError: an element that the model was not trained on; or a network that corrects a baseline, without it.
         """
         from ase.data import chemical_symbols
 
+        if self.requires:
+            raise InputError(
+                f"this network was trained on labels less a baseline ({', '.join(self.requires)}) and is no force "
+                "field without it; use the total potential of the fit or add the baseline, or call "
+                "potential.without_baseline() to leave it out on purpose"
+            )
+
         present = np.unique(np.asarray(system.numbers)[np.asarray(system.mask)])
-        unknown = [chemical_symbols[z] for z in present if _type_table(self.config.type_names).array[z] < 0]
+        unknown = [chemical_symbols[z] for z in present if species_table(self.config.type_names).array[z] < 0]
         if unknown:
             raise InputError(
                 f"the NequIP model does not know {', '.join(unknown)}; it knows {', '.join(self.config.type_names)}"
@@ -116,7 +133,7 @@ class NequIPPotential(Potential):
         return jnp.where(system.mask, shifts, jnp.zeros_like(shifts))
 
     def _types(self, system: System) -> Int[Array, "*replicas atoms"]:
-        table = jnp.asarray(_type_table(self.config.type_names).array)
+        table = jnp.asarray(species_table(self.config.type_names).array)
         # Unknown species are refused by `validate`; padding atoms, whose energy is masked, may hold any number.
         return jnp.maximum(jnp.take(table, system.numbers, mode="clip"), 0)
 
@@ -124,8 +141,8 @@ class NequIPPotential(Potential):
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, system.positions.dtype), self.params)
 
 
-def _type_table(names: tuple[str, ...]) -> HashableArray:
-    """Type of each atomic number, -1 where there is none."""
+def species_table(names: tuple[str, ...]) -> HashableArray:
+    """Species of a model by atomic number, shape (119,), -1 where there is none."""
     from ase.data import atomic_numbers
 
     table = np.full(119, -1, np.int32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from jaxelyte.neighbors import Neighbors, neighbor_lists
 from jaxelyte.potentials.barrier import GaussianBarrier
 from jaxelyte.potentials.base import Potential, mix
 from jaxelyte.potentials.bonded import HarmonicAngles, HarmonicBonds
+from jaxelyte.potentials.codec import decode, encode, identity
 from jaxelyte.potentials.coulomb import ScreenedCoulomb
 from jaxelyte.potentials.derivatives import energy_and_forces, energy_forces_stress
 from jaxelyte.potentials.lennard_jones import LennardJones
@@ -159,11 +161,23 @@ def test_replicas_in_one_call_are_those_one_by_one() -> None:
     for name, potential in everything.items():
         prepared = potential.prepare(*systems)
         lists = [lists_of(prepared, system) for system in systems]
-        alone = [float(prepared.interaction(s, n)) for s, n in zip(systems, lists, strict=True)]
+        alone = [float(ENERGY(prepared, s, n)) for s, n in zip(systems, lists, strict=True)]
         batch, batched = (jax.tree.map(lambda *x: jnp.stack(x), *parts) for parts in (systems, lists))
         together = jax.jit(lambda p, s, n: p.batch_interaction(s, n))(prepared, batch, batched)
         np.testing.assert_allclose(together, alone, rtol=1e-10, err_msg=name)
         assert alone[0] != alone[1], name
+
+
+def test_the_stored_form_gives_the_same_potential_back(case: Case) -> None:
+    original = POTENTIALS[case.name]()
+    content, arrays = encode(original)
+    back = decode(json.loads(json.dumps(content)), arrays)
+    assert jax.tree.structure(back) == jax.tree.structure(original)
+    assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(original), strict=True))
+    # One name for it, prepared or not, in both precisions; another for anything else.
+    narrow = jax.tree.map(lambda x: x.astype(jnp.float32), original)
+    assert len({identity(p) for p in (original, back, narrow, original.prepare(case.system))}) == 1
+    assert identity(jax.tree.map(lambda x: 1.001 * x, original)) != identity(original)
 
 
 def test_single_precision_stays_single_and_agrees(case: Case) -> None:

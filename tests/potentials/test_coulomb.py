@@ -113,6 +113,7 @@ def test_a_charged_cell_does_not_depend_on_the_splitting() -> None:
     assert energies[0] == pytest.approx(energies[1], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_what_the_cut_off_leaves_out_averages_away() -> None:
     """The constant v(r_c) that makes the energy continuous is compensated for ions in random order (Wolf et al.)."""
     sites = 2.8 * np.stack(np.meshgrid(*[np.arange(6)] * 3, indexing="ij"), -1).reshape(-1, 3)

@@ -1,0 +1,171 @@
+"""Are the labels in eV and Å? Wrong units are found from the frames themselves.
+
+The stiffness of covalent bonds to hydrogen is known to a factor of two (some 25 to 60 eV/Å²), and so it can be read off
+any set of frames in which such bonds vibrate: the force along the bond falls by k for each Å that the bond is longer.
+Forces in Hartree/Bohr give a k 51 times too small. With k, the size of the forces gives the thermal energy, and with
+that the spread of the energies of frames of one composition: energies in Hartree spread 27 times too little.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from jaxelyte.data.labels import Labels
+from jaxelyte.errors import InputError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+STIFFNESS = (8.0, 200.0)
+"""Bounds in eV/Å² on the fitted stiffness; liquid water has 30 to 50, H2 36, and neighbours pull at the bond."""
+
+SPREAD = (0.2, 12.0)
+"""Bounds on the spread of energies over that of a classical harmonic solid with the same forces."""
+
+TYPICAL_SPREAD = 1.4
+"""Aqueous NaCl and water at three levels of theory: 1.0 to 1.9."""
+
+KNOWN_FORCES = {"Hartree/Bohr": 51.4220675, "Ry/Bohr": 25.7110338, "kcal/mol/Å": 0.0433641, "kJ/mol/nm": 0.00103643}
+KNOWN_ENERGIES = {"Hartree": 27.2113862, "Ry": 13.6056931, "kcal/mol": 0.0433641, "kJ/mol": 0.0103643}
+"""Factors to eV/Å and to eV; CODATA 2018."""
+
+TYPICAL_STIFFNESS = 40.0
+"""eV/Å²."""
+
+MOST_FRAMES = 50
+
+
+class Bonds(NamedTuple):
+    """Lengths in Å of covalent bonds to hydrogen, and half the difference of the forces along them."""
+
+    length: np.ndarray
+    force: np.ndarray
+    kind: np.ndarray
+
+
+def check_units(frames: Sequence[Atoms], labels: Sequence[Labels]) -> None:
+    """Refuse labels that are not in eV and eV/Å, or positions that are not in Å.
+
+    Needs bonds to hydrogen, with some spread, to say anything; other systems pass.
+
+    Raises:
+        InputError: what the labels look like, with the factor that converts them.
+    """
+    chosen = np.unique(np.linspace(0, len(frames) - 1, MOST_FRAMES).astype(int))
+    frames, labels = [frames[i] for i in chosen], [labels[i] for i in chosen]
+    _check_positions(frames)
+    bonds = _bonds(frames, labels)
+    # A slope needs enough bonds and a spread of lengths; relaxed structures have none.
+    if len(bonds.length) < 20 or float(np.std(_centred(bonds.length, bonds.kind))) < 0.003:
+        return
+    length, force = _centred(bonds.length, bonds.kind), _centred(bonds.force, bonds.kind)
+    stiffness = -float(np.sum(length * force) / np.sum(length**2))
+    if stiffness < 0:
+        warnings.warn(
+            f"forces along bonds to hydrogen grow with their length ({stiffness:.3g} eV/Å²): are they gradients, with "
+            "the sign of the energy's derivative, instead of forces?",
+            stacklevel=2,
+        )
+        return
+    if not STIFFNESS[0] < stiffness < STIFFNESS[1]:
+        name, factor = _nearest(KNOWN_FORCES, TYPICAL_STIFFNESS / stiffness)
+        raise InputError(
+            f"the forces are not in eV/Å: bonds to hydrogen would have a stiffness of {stiffness:.3g} eV/Å², where 25 "
+            f"to 60 is usual. They look like {name}: multiply them by {factor:.9g}, or pass check_units=False "
+            "if they are right"
+        )
+    _check_energies(frames, labels, stiffness)
+
+
+def _check_positions(frames: Sequence[Atoms]) -> None:
+    """Shortest distance of hydrogen to anything: 0.7 to 1.2 Å where it is bonded."""
+    from vesin import NeighborList
+
+    shortest = []
+    for frame in frames[:10]:
+        hydrogen = frame.numbers == 1
+        if not np.any(hydrogen) or len(frame) < 2:
+            continue
+        first, found = NeighborList(cutoff=4.0, full_list=True).compute(
+            points=frame.positions, box=frame.cell.complete().array, periodic=frame.pbc, quantities="id"
+        )
+        shortest.append(found[hydrogen[first]].min(initial=np.inf))
+    if not shortest or not np.isfinite(np.median(shortest)):
+        return
+    typical = float(np.median(shortest))
+    if 1.25 < typical < 2.6:
+        raise InputError(
+            f"the positions are not in Å: the atom nearest to a hydrogen is {typical:.3g} Å away, where 0.7 to 1.2 is "
+            "usual. They look like Bohr: multiply positions and cell by 0.529177211, or pass check_units=False"
+        )
+    if typical < 0.3:
+        raise InputError(
+            f"the positions are not in Å: the atom nearest to a hydrogen is {typical:.3g} Å away. They look like nm: "
+            "multiply positions and cell by 10, or pass check_units=False"
+        )
+
+
+def _bonds(frames: Sequence[Atoms], labels: Sequence[Labels]) -> Bonds:
+    from vesin import NeighborList
+
+    lengths, forces, kinds = [], [], []
+    for frame, label in zip(frames, labels, strict=True):
+        if not label.has("forces") or not np.any(frame.numbers == 1):
+            continue
+        first, second, vectors, distances = NeighborList(cutoff=1.25, full_list=True).compute(
+            points=frame.positions, box=frame.cell.complete().array, periodic=frame.pbc, quantities="ijDd"
+        )
+        chosen = (frame.numbers[first] == 1) & ((frame.numbers[second] != 1) | (first < second))
+        first, second, vectors, distances = (x[chosen] for x in (first, second, vectors, distances))
+        # Half the difference of the forces on the two ends, weighted alike: repulsive (long bond: negative).
+        pull = np.sum((label.forces[second] - label.forces[first]) * vectors, axis=1) / distances / 2
+        known = np.isfinite(pull)
+        lengths.append(distances[known])
+        forces.append(pull[known])
+        kinds.append(frame.numbers[second][known])
+    join = [np.concatenate(x) if x else np.zeros(0) for x in (lengths, forces, kinds)]
+    return Bonds(*join)
+
+
+def _centred(values: np.ndarray, kind: np.ndarray) -> np.ndarray:
+    out = np.array(values, np.float64)
+    for one in np.unique(kind):
+        out[kind == one] -= np.mean(out[kind == one])
+    return out
+
+
+def _check_energies(frames: Sequence[Atoms], labels: Sequence[Labels], stiffness: float) -> None:
+    """Spread of the energies of each composition against sqrt(3N/2) k_B T, k_B T = <F²> / k."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for number, (frame, label) in enumerate(zip(frames, labels, strict=True)):
+        if label.has("energy") and label.has("forces"):
+            groups.setdefault(tuple(np.sort(frame.numbers)), []).append(number)
+    ratios, sizes = [], []
+    for composition, members in groups.items():
+        if len(members) < 4:
+            continue
+        light = [labels[n].forces[frames[n].numbers == 1] for n in members]
+        square = float(np.nanmean(np.concatenate(light) ** 2))
+        thermal = 3.0 * square / stiffness / np.sqrt(1.5 * len(composition))
+        spread = float(np.std([labels[n].energy for n in members], ddof=1)) / len(composition)
+        ratios.append(spread / thermal)
+        sizes.append(len(members))
+    if not ratios:
+        return
+    ratio = float(np.average(ratios, weights=sizes))
+    if ratio < SPREAD[0] or ratio > SPREAD[1]:
+        name, factor = _nearest(KNOWN_ENERGIES, TYPICAL_SPREAD / max(ratio, 1e-12))
+        raise InputError(
+            f"the energies do not go with the forces: frames of one composition differ {ratio:.3g} times as much as "
+            f"thermal motion with these forces would make them. They look like {name}: multiply them by {factor:.9g}, "
+            "or pass check_units=False if they are right (relaxed or duplicated frames, mixed levels of theory)"
+        )
+
+
+def _nearest(known: dict[str, float], factor: float) -> tuple[str, float]:
+    name = min(known, key=lambda unit: abs(np.log(known[unit] / factor)))
+    return name, known[name]

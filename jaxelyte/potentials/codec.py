@@ -1,0 +1,130 @@
+"""Potentials as plain data: a JSON tree and named arrays. Nothing here runs code from a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxelyte.arrays import HashableArray
+from jaxelyte.errors import InputError, UnsupportedError
+from jaxelyte.models.config import NequIP
+from jaxelyte.potentials.base import Potential
+
+DERIVED = frozenset({"plan", "prepared", "rows", "source", "requires"})
+"""Fields that `prepare` fills in, or that say where a model came from; they are not stored."""
+
+
+def _classes() -> dict[str, type]:
+    """The potentials that can be stored, by name."""
+    from jaxelyte.potentials.barrier import GaussianBarrier
+    from jaxelyte.potentials.base import Mix, Scaled, Sum
+    from jaxelyte.potentials.bonded import HarmonicAngles, HarmonicBonds
+    from jaxelyte.potentials.coulomb import ScreenedCoulomb
+    from jaxelyte.potentials.lennard_jones import LennardJones
+    from jaxelyte.potentials.nequip import NequIPPotential
+    from jaxelyte.potentials.restraints import HarmonicRestraint
+
+    own = (GaussianBarrier, Mix, Scaled, Sum, HarmonicAngles, HarmonicBonds, ScreenedCoulomb, LennardJones)
+    return {cls.__name__: cls for cls in (*own, NequIPPotential, HarmonicRestraint)}
+
+
+def encode(potential: Potential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A potential as JSON and arrays; `decode` is the inverse.
+
+    Raises:
+        UnsupportedError: a potential, or a setting, of a kind that has no stored form (classes of users).
+    """
+    arrays: dict[str, np.ndarray] = {}
+    return _encode(potential, arrays), arrays
+
+
+def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, HashableArray | jax.Array | np.ndarray | np.generic):
+        name = f"array{len(arrays)}"
+        arrays[name] = np.asarray(value)
+        return {"static" if isinstance(value, HashableArray) else "array": name}
+    if isinstance(value, tuple | list):
+        return {"tuple": [_encode(one, arrays) for one in value]}
+    if isinstance(value, dict):
+        return {"dict": {key: _encode(value[key], arrays) for key in sorted(value)}}
+    if isinstance(value, NequIP):
+        return {"NequIP": {f.name: _encode(getattr(value, f.name), arrays) for f in dataclasses.fields(value)}}
+    if isinstance(value, Potential) and _classes().get(type(value).__name__) is type(value):
+        fields = [f.name for f in dataclasses.fields(value) if f.name not in DERIVED]  # pyright: ignore[reportArgumentType]
+        return {"potential": type(value).__name__, **{name: _encode(getattr(value, name), arrays) for name in fields}}
+    raise UnsupportedError(
+        f"a {type(value).__name__} cannot be stored with a model; known potentials are {', '.join(sorted(_classes()))}"
+    )
+
+
+def decode(content: Any, arrays: dict[str, np.ndarray]) -> Potential:
+    """The potential of a stored form; leaves are float64 where ``jax_enable_x64`` is on, else float32.
+
+    Raises:
+        InputError: content that `encode` does not write.
+    """
+    potential = _decode(content, arrays)
+    if not isinstance(potential, Potential):
+        raise InputError(f"the stored form describes a {type(potential).__name__}, not a potential")
+    return potential
+
+
+def _decode(content: Any, arrays: dict[str, np.ndarray]) -> Any:
+    if not isinstance(content, dict):
+        return content
+    try:
+        if "potential" in content:
+            cls = _classes()[content["potential"]]
+            return cls(**{key: _decode(value, arrays) for key, value in content.items() if key != "potential"})
+        ((kind, inner),) = content.items()
+        if kind == "array":
+            array = arrays[inner]
+            return jnp.asarray(array, jax.dtypes.canonicalize_dtype(array.dtype))
+        if kind == "static":
+            return HashableArray(arrays[inner])
+        if kind == "tuple":
+            return tuple(_decode(one, arrays) for one in inner)
+        if kind == "dict":
+            return {key: _decode(value, arrays) for key, value in inner.items()}
+        if kind == "NequIP":
+            options = {key: _decode(value, arrays) for key, value in inner.items()}
+            for name in ("nonlinearity_scalars", "nonlinearity_gates"):
+                options[name] = dict(zip("eo", options[name], strict=True))
+            return NequIP(**options)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"this is no stored potential: {type(error).__name__}: {error}") from error
+    raise InputError(f"this is no stored potential: unknown kind {kind!r}")
+
+
+def identity(potential: Potential) -> str:
+    """Name and hash of what a potential computes, the same in float32 and float64, prepared or not.
+
+    A potential without a stored form is told apart by its class only.
+    """
+    try:
+        content, arrays = encode(potential)
+    except UnsupportedError:
+        return type(potential).__name__
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name}{array.shape}".encode())
+        # What is left of a number that has been through float32.
+        digest.update(array.astype(np.float32 if array.dtype.kind == "f" else np.int64).tobytes())
+    return f"{type(potential).__name__} {digest.hexdigest()[:8]}"
+
+
+def identities(potential: Potential) -> tuple[str, ...]:
+    """`identity` of each term of a sum, or of the potential itself."""
+    from jaxelyte.potentials.base import Sum
+
+    terms = potential.terms if isinstance(potential, Sum) else (potential,)
+    return tuple(identity(term) for term in terms)

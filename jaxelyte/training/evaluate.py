@@ -1,0 +1,171 @@
+"""How well a potential predicts labelled frames: errors by species and composition, the worst frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxelyte.data.baseline import evaluate_frames
+from jaxelyte.data.labels import LabelKeys, collect_labels
+from jaxelyte.errors import InputError
+from jaxelyte.potentials.base import Potential
+from jaxelyte.training.fit import Fit
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions beside labels, and their errors.
+
+    Attributes:
+        symbols: symbol of every atom of all frames, one after the other.
+        frame_of: frame of every atom.
+        energies: shape (frames, 2), label and prediction, eV; NaN where there is no label.
+        forces: shape (atoms, 3, 2), label and prediction, eV/Å.
+        stresses: shape (frames, 3, 3, 2), eV/Å³.
+        sizes: atoms of each frame.
+        formulas: composition of each frame.
+        force_spread: shape (atoms,), standard deviation over a committee of the force vector, eV/Å; None without one.
+        energy_spread: shape (frames,), eV/atom; None without a committee.
+    """
+
+    symbols: np.ndarray
+    frame_of: np.ndarray
+    energies: np.ndarray
+    forces: np.ndarray
+    stresses: np.ndarray
+    sizes: np.ndarray
+    formulas: np.ndarray
+    force_spread: np.ndarray | None = None
+    energy_spread: np.ndarray | None = None
+
+    @property
+    def force_errors(self) -> np.ndarray:
+        """Prediction less label, (atoms, 3), eV/Å."""
+        return self.forces[..., 1] - self.forces[..., 0]
+
+    @property
+    def energy_errors(self) -> np.ndarray:
+        """Prediction less label, (frames,), eV per atom."""
+        return (self.energies[:, 1] - self.energies[:, 0]) / self.sizes
+
+    def summary(self) -> dict[str, Any]:
+        """Root mean square and mean absolute errors with their standard errors from the spread between frames.
+
+        Energies in meV/atom, forces (components) in meV/Å, stresses in meV/Å³.
+        """
+        species = {s: self._forces(self.symbols == s) for s in sorted(set(self.symbols.tolist()))}
+        compositions = {
+            name: {
+                "frames": int(np.sum(self.formulas == name)),
+                "energy": _moments(1e3 * self.energy_errors[self.formulas == name]),
+                "forces": self._forces(np.isin(self.frame_of, np.flatnonzero(self.formulas == name))),
+            }
+            for name in sorted(set(self.formulas.tolist()))
+        }
+        stress = (self.stresses[..., 1] - self.stresses[..., 0]).reshape(len(self.sizes), -1)
+        return {
+            "frames": len(self.sizes),
+            "energy_meV_per_atom": _moments(1e3 * self.energy_errors),
+            "forces_meV_per_A": self._forces(np.ones(len(self.symbols), bool)),
+            "forces_by_species_meV_per_A": species,
+            "stress_meV_per_A3": _moments(1e3 * stress.ravel(), np.repeat(np.arange(len(stress)), stress.shape[1])),
+            "compositions": compositions,
+            "worst_frames": self.worst(10),
+        }
+
+    def worst(self, count: int) -> list[dict[str, Any]]:
+        """The frames with the largest root mean square force error (or energy error where there are no forces)."""
+        square = np.nanmean(self.force_errors**2, axis=1) if len(self.symbols) else np.zeros(0)
+        known = np.isfinite(square)
+        frames = len(self.sizes)
+        weight = np.bincount(self.frame_of[known], minlength=frames)
+        total = np.bincount(self.frame_of[known], square[known], minlength=frames)
+        rms = np.sqrt(total / np.maximum(weight, 1))
+        score = np.where(weight > 0, rms, np.nan_to_num(np.abs(self.energy_errors)))
+        return [
+            {
+                "frame": int(n),
+                "formula": str(self.formulas[n]),
+                "forces_rmse_meV_per_A": None if weight[n] == 0 else 1e3 * float(rms[n]),
+                "energy_error_meV_per_atom": _finite(1e3 * float(self.energy_errors[n])),
+            }
+            for n in np.argsort(-score, kind="stable")[:count]
+        ]
+
+    def _forces(self, chosen: np.ndarray) -> dict[str, Any] | None:
+        errors = self.force_errors[chosen]
+        return _moments(1e3 * errors.ravel(), np.repeat(self.frame_of[chosen], 3))
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _moments(errors: np.ndarray, frame_of: np.ndarray | None = None) -> dict[str, Any] | None:
+    """RMSE, MAE and mean of the finite errors; the standard error of the RMSE by the jackknife over frames."""
+    frame_of = np.arange(len(errors)) if frame_of is None else frame_of
+    known = np.isfinite(errors)
+    if not np.any(known):
+        return None
+    errors, frame_of = errors[known], frame_of[known]
+    _, which = np.unique(frame_of, return_inverse=True)
+    square, count = np.bincount(which, errors**2), np.bincount(which)
+    result: dict[str, Any] = {
+        "rmse": float(np.sqrt(np.mean(errors**2))),
+        "mae": float(np.mean(np.abs(errors))),
+        "mean": float(np.mean(errors)),
+        "values": len(errors),
+    }
+    frames = len(count)
+    if frames >= 2:
+        others = np.sqrt((square.sum() - square) / (count.sum() - count))
+        result["rmse_error"] = float(np.sqrt((frames - 1) / frames * np.sum((others - others.mean()) ** 2)))
+    return result
+
+
+def evaluate(
+    potential: Potential | Fit, frames: Sequence[Atoms], *, keys: LabelKeys | None = None, batch_size: int = 16
+) -> Evaluation:
+    """Compare a potential with labelled frames.
+
+    Args:
+        potential: any potential, or a fit: its total, with the spread of its committee where it has one.
+        frames: labelled ``ase.Atoms``; eV, eV/Å, eV/Å³.
+        keys: names of the labels, where they are not ASE's.
+        batch_size: frames evaluated at once.
+
+    Raises:
+        InputError: no frames, no labels, or atoms that the potential cannot describe.
+    """
+    frames = list(frames)
+    if not frames:
+        raise InputError("there are no frames to evaluate")
+    labels = collect_labels(frames, keys)
+    totals = [potential] if isinstance(potential, Potential) else potential.totals
+    found = [evaluate_frames(total, frames, batch=batch_size) for total in totals]
+    energies = np.mean([one.energies for one in found], axis=0)
+    forces = np.mean([np.concatenate(one.forces) for one in found], axis=0)
+    stresses = np.mean([one.stresses for one in found], axis=0)
+    sizes = np.array([len(frame) for frame in frames])
+    spread = None
+    if len(found) > 1:
+        parts = np.stack([np.concatenate(one.forces) for one in found])
+        spread = np.sqrt(np.sum(np.var(parts, axis=0, ddof=1), axis=-1))
+    energy_spread = None if len(found) == 1 else np.std([one.energies for one in found], axis=0, ddof=1) / sizes
+    return Evaluation(
+        symbols=np.concatenate([np.array(frame.get_chemical_symbols()) for frame in frames]),
+        frame_of=np.repeat(np.arange(len(frames)), sizes),
+        energies=np.stack([[label.energy for label in labels], energies], axis=-1),
+        forces=np.stack([np.concatenate([label.forces for label in labels]), forces], axis=-1),
+        stresses=np.stack([np.stack([label.stress for label in labels]), stresses], axis=-1),
+        sizes=sizes,
+        formulas=np.array([frame.get_chemical_formula() for frame in frames]),
+        force_spread=spread,
+        energy_spread=energy_spread,
+    )

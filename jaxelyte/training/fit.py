@@ -1,0 +1,130 @@
+"""The result of training: the network, its baseline, their sum, and how it went."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxelyte.errors import InputError
+from jaxelyte.interop.nequip_files import BASELINE, load_nequip, save_nequip
+from jaxelyte.interop.potential_files import read_potential, write_potential
+from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.codec import identities
+from jaxelyte.potentials.nequip import NequIPPotential
+from jaxelyte.training.folder import CONFIG, METRICS, MODEL
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What training gives.
+
+    Attributes:
+        members: the networks, one unless a committee was trained; each knows the baseline that it needs.
+        baseline: what the labels were taken relative to, or None.
+        metrics: a row for each epoch: errors in eV/atom, eV/Å and eV/Å³, learning rate, seconds.
+        config: all settings, the split, references and versions.
+        folder: where it is kept, or None.
+    """
+
+    members: tuple[NequIPPotential, ...]
+    baseline: Potential | None
+    metrics: list[dict[str, Any]]
+    config: dict[str, Any]
+    folder: Path | None = None
+
+    @property
+    def potential(self) -> NequIPPotential:
+        """The network, without the baseline; the first one of a committee."""
+        return self.members[0]
+
+    @property
+    def total(self) -> Potential:
+        """What to simulate with: network + baseline."""
+        return self.potential if self.baseline is None else self.potential + self.baseline
+
+    @property
+    def totals(self) -> tuple[Potential, ...]:
+        """`total` of every member of a committee."""
+        return tuple(one if self.baseline is None else one + self.baseline for one in self.members)
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The metrics of the epoch whose weights were kept."""
+        return next(row for row in reversed(self.metrics) if row["best"])
+
+    def save(self, folder: str | Path) -> Path:
+        """Write network, baseline, configuration and metrics to a new folder that `load_fit` reads.
+
+        Raises:
+            InputError: the folder exists.
+        """
+        folder = Path(folder)
+        if folder.exists():
+            raise InputError(f"{folder} exists; choose another folder")
+        folder.mkdir(parents=True)
+        write_models(self.members, self.baseline, folder)
+        (folder / CONFIG).write_text(json.dumps(self.config, indent=1) + "\n", encoding="utf-8")
+        (folder / METRICS).write_text("".join(json.dumps(row) + "\n" for row in self.metrics), encoding="utf-8")
+        return folder
+
+
+def make_members(stacked: NequIPPotential, baseline: Potential | None, committee: int | None) -> tuple[Any, ...]:
+    """The networks of a trained state, each marked with the baseline that it needs."""
+    needed = () if baseline is None else identities(baseline)
+    parts = [stacked] if committee is None else [jax.tree.map(lambda x, n=n: x[n], stacked) for n in range(committee)]
+    return tuple(replace(part, requires=needed) for part in parts)
+
+
+def write_models(members: tuple[NequIPPotential, ...], baseline: Potential | None, folder: Path) -> None:
+    """Put the networks (``model``, or ``model/0`` and so on) into a folder, with the baseline in each, all at once."""
+    work = Path(tempfile.mkdtemp(prefix=".model.", dir=folder))
+    try:
+        for number, member in enumerate(members):
+            home = work / MODEL / (str(number) if len(members) > 1 else "")
+            save_nequip(replace(member, source=None), home)
+            if baseline is not None:
+                write_potential(baseline, home, BASELINE)
+        target = folder / MODEL
+        if target.exists():
+            target.rename(work / "old")
+        (work / MODEL).rename(target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def load_fit(folder: str | Path) -> Fit:
+    """Read what `train` wrote.
+
+    Args:
+        folder: the ``output`` of `train`, or a folder that `Fit.save` made.
+
+    Raises:
+        InputError: the folder holds no trained model.
+    """
+    folder = Path(folder)
+    if not (folder / MODEL).is_dir() or not (folder / CONFIG).is_file():
+        raise InputError(f"{folder} holds no trained model ({MODEL}/ and {CONFIG}); it is the output folder of train")
+    homes = sorted((p for p in (folder / MODEL).iterdir() if p.is_dir()), key=lambda p: int(p.name))
+    homes = homes or [folder / MODEL]
+    members = tuple(load_nequip(home) for home in homes)
+    stored = (homes[0] / f"{BASELINE}.json").is_file()
+    baseline = read_potential(homes[0], BASELINE) if stored else None
+    lines = (folder / METRICS).read_text().splitlines() if (folder / METRICS).is_file() else []
+    config = json.loads((folder / CONFIG).read_text())
+    return Fit(members, baseline, [json.loads(line) for line in lines], config, folder)
+
+
+def with_references(potential: NequIPPotential, energies: np.ndarray) -> NequIPPotential:
+    """The potential with its reference energies (eV, by species) in the widest float there is."""
+    shifts = jnp.broadcast_to(
+        jnp.asarray(energies, jax.dtypes.canonicalize_dtype(np.float64)), potential.params["shifts"].shape
+    )
+    return replace(potential, params=potential.params | {"shifts": shifts})

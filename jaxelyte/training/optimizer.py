@@ -1,0 +1,74 @@
+"""Optimisers and learning rates."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+from jaxelyte.training.settings import Optimization
+
+
+def make_optimizer(settings: Optimization, trainable: Any) -> optax.GradientTransformation:
+    """The transformation of gradients into steps of unit learning rate; parameters that are not trainable stay.
+
+    Args:
+        settings: see `Optimization`.
+        trainable: a tree of bools like the parameters.
+    """
+    scale = {
+        "adam": optax.scale_by_adam,
+        "adamw": optax.scale_by_adam,
+        "amsgrad": optax.scale_by_amsgrad,
+    }[settings.optimizer]()
+    parts = [] if settings.clip_norm is None else [optax.clip_by_global_norm(settings.clip_norm)]
+    parts.append(scale)
+    if settings.optimizer == "adamw":
+        parts.append(optax.add_decayed_weights(settings.weight_decay))
+    labels = jax.tree.map(lambda keep: "train" if keep else "keep", trainable)
+    # Frozen first, so that the norm that is clipped is that of what moves.
+    whole = optax.partition({"train": optax.chain(*parts), "keep": optax.set_to_zero()}, labels)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        # Optax raises decay rates to the power of an integer count, which strict promotion refuses.
+        with jax.numpy_dtype_promotion("standard"):
+            return whole.update(updates, state, params)
+
+    return optax.GradientTransformation(whole.init, update)
+
+
+class Plateau(NamedTuple):
+    """State of the learning rate and of the search for the best epoch; plain numbers, so that JSON holds it exactly.
+
+    Attributes:
+        rate: learning rate.
+        best: smallest validation error so far.
+        best_epoch: where it was.
+        waited: epochs without a better one since the last cut (or best).
+    """
+
+    rate: float
+    best: float = math.inf
+    best_epoch: int = -1
+    waited: int = 0
+
+    def update(self, error: float, epoch: int, settings: Optimization) -> Plateau:
+        """The state after an epoch with this validation error."""
+        if error < self.best:
+            return Plateau(self.rate, error, epoch, 0)
+        waited = self.waited + 1
+        if settings.schedule == "plateau" and waited > settings.patience:
+            return self._replace(rate=self.rate * settings.factor, waited=0)
+        return self._replace(waited=waited)
+
+
+def learning_rate(settings: Optimization, rate: float, step: int, total_steps: int) -> float:
+    """Learning rate of a step: warm-up, then the plateau's rate, a cosine, or a constant."""
+    if settings.warmup and step < settings.warmup:
+        return rate * (step + 1) / settings.warmup
+    if settings.schedule == "cosine":
+        done = (step - settings.warmup) / max(1, total_steps - settings.warmup)
+        return 0.5 * rate * (1.0 + math.cos(math.pi * min(1.0, done)))
+    return rate

@@ -1,0 +1,239 @@
+"""From labelled frames to a network to start from and arrays to train it on."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxelyte.data.baseline import evaluate_frames
+from jaxelyte.data.dataset import Dataset, Residuals, make_dataset
+from jaxelyte.data.labels import LabelKeys, Labels, collect_labels
+from jaxelyte.data.plausibility import check_units
+from jaxelyte.data.references import References, fit_references
+from jaxelyte.data.split import Split
+from jaxelyte.errors import InputError
+from jaxelyte.models.config import NequIP
+from jaxelyte.neighbors.host import host_list
+from jaxelyte.neighbors.lists import NeighborSpec
+from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.nequip import NequIPPotential
+from jaxelyte.system import System, check_atoms
+from jaxelyte.training.settings import Loss
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+SCALES = ("overall", "species", "none")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What training starts from.
+
+    Attributes:
+        config: the model with species and average neighbour number filled in.
+        start: the network before the first step, with reference energies and scales; members lead where there are any.
+        train: frames to learn from.
+        validation: frames to follow the error with.
+        split: which frames these are.
+        references: energies of the species.
+        scales: shape (species,), eV; what the network's output is multiplied with.
+        digest: hash of the frames and their labels.
+    """
+
+    config: NequIP
+    start: NequIPPotential
+    train: Dataset
+    validation: Dataset
+    split: Split
+    references: References
+    scales: np.ndarray
+    digest: str
+
+
+def check_frames(
+    frames: Sequence[Atoms], loss: Loss, keys: LabelKeys | None = None, *, units: bool = True
+) -> list[Labels]:
+    """The labels of all frames, once everything about them is known to be usable.
+
+    Raises:
+        InputError: atoms that cannot be simulated, labels that are missing for what the loss asks, or in other units.
+    """
+    for number, frame in enumerate(frames):
+        try:
+            check_atoms(frame)
+        except InputError as error:
+            raise InputError(f"frame {number}: {error}") from error
+    labels = collect_labels(frames, keys)
+    for kind in ("energy", "forces", "stress"):
+        weight = getattr(loss, kind)
+        missing = sum(not label.has(kind) for label in labels)
+        if weight > 0 and missing == len(labels) and kind != "stress":
+            warnings.warn(f"no frame has {kind}: the term of the loss with weight {weight} is empty", stacklevel=3)
+        if weight > 0 and missing == len(labels) and kind == "stress":
+            raise InputError(f"Loss(stress={weight}) asks for stresses, but no frame has one")
+    if units:
+        check_units(frames, labels)
+    return labels
+
+
+def residuals_of(frames: Sequence[Atoms], labels: Sequence[Labels], baseline: Potential | None) -> Residuals:
+    """Labels less the baseline."""
+    given = Residuals.of(labels)
+    if baseline is None:
+        return given
+    known = evaluate_frames(baseline, frames)
+    return Residuals(
+        given.energies - known.energies,
+        [a - b for a, b in zip(given.forces, known.forces, strict=True)],
+        given.stresses - known.stresses,
+    )
+
+
+def make_problem(
+    frames: Sequence[Atoms],
+    labels: Sequence[Labels],
+    model: NequIP,
+    split: Split,
+    *,
+    baseline: Potential | None,
+    scales: str,
+    references: Mapping[str, float] | None,
+    seed: int,
+    committee: int | None,
+) -> Problem:
+    """Subtract, fit references, choose scales, pad.
+
+    Args:
+        frames: all of them.
+        labels: see `check_frames`.
+        model: hyperparameters; species and neighbour number are filled in from the data.
+        split: which frames are for what.
+        baseline: potential that the labels are taken relative to.
+        scales: "overall" (root mean square of the force components), "species" (of each species), "none" (1 eV/Å).
+        references: energies in eV by symbol; fitted if None.
+        seed: of the weights.
+        committee: number of networks, or None for one.
+
+    Raises:
+        InputError: species or settings that do not fit the frames.
+    """
+    from ase.data import atomic_numbers, chemical_symbols
+
+    present = sorted({int(z) for frame in frames for z in frame.numbers})
+    names = model.type_names or tuple(chemical_symbols[z] for z in present)
+    unknown = [chemical_symbols[z] for z in present if chemical_symbols[z] not in names]
+    if unknown:
+        raise InputError(f"the frames hold {', '.join(unknown)}, which type_names = {names} of the model leaves out")
+    if scales not in SCALES:
+        raise InputError(f"unknown scales {scales!r}; choose one of {', '.join(SCALES)}")
+    numbers = [atomic_numbers[name] for name in names]
+    residuals = residuals_of(frames, labels, baseline)
+    counts = np.array([[np.sum(frame.numbers == z) for z in numbers] for frame in frames], np.float64)
+    found = _references(names, counts, residuals.energies, split.train, references)
+    learned = residuals._replace(energies=residuals.energies - counts @ found.energies)
+    widths = _scales(frames, learned, split.train, numbers, scales)
+    config = _with_statistics(model, names, [frames[n] for n in split.train])
+    start = _start(config, seed, committee, widths, found.energies)
+    datasets = [
+        make_dataset([frames[n] for n in part], _chosen(learned, part), start.requirements())
+        for part in (split.train, split.validation)
+    ]
+    return Problem(config, start, datasets[0], datasets[1], split, found, widths, digest_of(frames, labels))
+
+
+def _references(
+    names: tuple[str, ...],
+    counts: np.ndarray,
+    energies: np.ndarray,
+    chosen: np.ndarray,
+    given: Mapping[str, float] | None,
+) -> References:
+    if given is None:
+        return fit_references(counts[chosen], energies[chosen])
+    if set(given) != set(names):
+        raise InputError(f"references are given for {sorted(given)}, but the species are {sorted(names)}")
+    fixed = np.array([float(given[name]) for name in names])
+    atoms = counts[chosen].sum(axis=1)
+    left = (energies[chosen] - counts[chosen] @ fixed) / atoms
+    known = np.isfinite(left)
+    residual = float(np.sqrt(np.mean(left[known] ** 2))) if np.any(known) else float("nan")
+    return References(fixed, np.ones(len(names), bool), residual)
+
+
+def _scales(
+    frames: Sequence[Atoms], residuals: Residuals, chosen: np.ndarray, numbers: list[int], scales: str
+) -> np.ndarray:
+    forces = np.concatenate([residuals.forces[n] for n in chosen])
+    owner = np.concatenate([frames[n].numbers for n in chosen])
+    known = np.isfinite(forces).all(axis=1)
+    if scales == "none" or not np.any(known):
+        return np.ones(len(numbers))
+    overall = float(np.sqrt(np.mean(forces[known] ** 2)))
+    if not overall > 0:
+        raise InputError("all forces are zero; there is nothing to learn")
+    widths = np.full(len(numbers), overall)
+    if scales == "species":
+        for kind, number in enumerate(numbers):
+            own = forces[known & (owner == number)]
+            if own.size and np.any(own):
+                widths[kind] = np.sqrt(np.mean(own**2))
+    return widths
+
+
+def _with_statistics(model: NequIP, names: tuple[str, ...], frames: Sequence[Atoms]) -> NequIP:
+    if model.avg_num_neighbors is not None:
+        return replace(model, type_names=names)
+    spec = NeighborSpec(model.r_max, exact=True)
+    # A hundred frames give the mean to a tenth of a percent, and it is a constant of the model, not a fit.
+    some = [frames[n] for n in np.unique(np.linspace(0, len(frames) - 1, 100).astype(int))]
+    lists = [host_list(System.from_atoms(frame), spec) for frame in some]
+    mean = sum(float(np.sum(np.asarray(x.mask))) for x in lists) / sum(len(frame) for frame in some)
+    return replace(model, type_names=names, avg_num_neighbors=max(mean, 1.0))
+
+
+def _start(
+    config: NequIP, seed: int, committee: int | None, widths: np.ndarray, references: np.ndarray
+) -> NequIPPotential:
+    key = jax.random.key(seed)
+    keys = [key] if committee is None else list(jax.random.split(key, committee))
+    dtype = jax.dtypes.canonicalize_dtype(np.float64)
+    every = []
+    for one in keys:
+        _, params = config.init(one)
+        # Shifts are constants of thousands of eV that training never sees; their float64 values are kept by Problem.
+        every.append(params | {"scales": jnp.asarray(widths, dtype), "shifts": jnp.asarray(references, dtype)})
+    params = every[0] if committee is None else jax.tree.map(lambda *leaves: jnp.stack(leaves), *every)
+    return NequIPPotential(params, config)
+
+
+def _chosen(residuals: Residuals, part: np.ndarray) -> Residuals:
+    return Residuals(residuals.energies[part], [residuals.forces[n] for n in part], residuals.stresses[part])
+
+
+def trainable(potential: NequIPPotential, *, scales: bool) -> NequIPPotential:
+    """Which parameters move, as a tree of bools: not the references, nor the scales unless asked for."""
+    fixed = {"shifts", "scale", "shift"} | (set() if scales else {"scales"})
+    fixed |= set() if potential.config.trainable_bessel else {"radial_basis"}
+
+    def moves(path: Any, _leaf: Any) -> bool:
+        return str(path[0].key) not in fixed
+
+    return replace(potential, params=jax.tree_util.tree_map_with_path(moves, potential.params))
+
+
+def digest_of(frames: Sequence[Atoms], labels: Sequence[Labels]) -> str:
+    """SHA-256 of structures and labels, in order."""
+    digest = hashlib.sha256()
+    for frame, label in zip(frames, labels, strict=True):
+        for array in (frame.numbers, frame.positions, frame.cell.array, frame.pbc, label.forces, label.stress):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(repr(label.energy).encode())
+    return digest.hexdigest()

@@ -1,0 +1,197 @@
+"""`train`: from labelled frames to a potential."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from jaxelyte.data.labels import LabelKeys
+from jaxelyte.data.split import Split, split_frames
+from jaxelyte.dynamics.progress import interruptible
+from jaxelyte.dynamics.summary import versions
+from jaxelyte.errors import InputError
+from jaxelyte.models.config import NequIP
+from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.codec import encode, identities
+from jaxelyte.training.fit import Fit, make_members, with_references, write_models
+from jaxelyte.training.folder import TrainFolder
+from jaxelyte.training.problem import Problem, check_frames, make_problem
+from jaxelyte.training.progress import TrainProgress
+from jaxelyte.training.settings import Loss, Optimization
+from jaxelyte.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+def train(
+    frames: Sequence[Atoms],
+    model: NequIP,
+    *,
+    baseline: Potential | None = None,
+    epochs: int = 100,
+    seed: int = 0,
+    output: str | Path | None = None,
+    batch_size: int = 4,
+    loss: Loss | None = None,
+    optimization: Optimization | None = None,
+    validation: float | Sequence[Atoms] = 0.1,
+    test: float = 0.0,
+    split_seed: int = 0,
+    scales: str = "overall",
+    train_scales: bool = False,
+    references: Mapping[str, float] | None = None,
+    committee: int | None = None,
+    devices: int | None = None,
+    keys: LabelKeys | None = None,
+    check_units: bool = True,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Fit:
+    """Train a NequIP potential on labelled frames, by delta-learning if a baseline is given.
+
+    The network learns labels - baseline - Σ reference energies. The baseline is the very potential that
+    `Fit.total` adds back. Weights are validated after every epoch, as their moving average, and those of the epoch with
+    the smallest force error are kept. Ctrl-C ends training after the running epoch, with what it has.
+
+    Args:
+        frames: ``ase.Atoms`` with energies (eV), forces (eV/Å) and stresses (eV/Å³), each optional in each frame; of
+            any sizes, compositions and cells.
+        model: hyperparameters; species and mean neighbour number are taken from the frames unless given.
+        baseline: any potential, subtracted from the labels.
+        epochs: passes over the training frames.
+        seed: of the initial weights and of the order of frames.
+        output: run folder: configuration, metrics, a checkpoint after each epoch, the best model.
+        batch_size: frames for each update.
+        loss: weights of energies, forces and stresses; see `Loss`.
+        optimization: optimiser, learning rate and its schedule, moving average; see `Optimization`.
+        validation: share or number of frames to validate with, or frames of their own.
+        test: share or number of frames to leave untouched; see ``config["split"]["test"]``.
+        split_seed: of the random split.
+        scales: the network's output is multiplied with the root mean square of the force components to learn:
+            "overall", "species" (of each species its own) or "none".
+        train_scales: whether the scales are trained too.
+        references: energies of the species in eV; by least squares otherwise.
+        committee: train that many networks of different initial weights side by side, for uncertainties.
+        devices: local devices that share each batch; all of them by default.
+        keys: names of the labels in the frames, where they are not ASE's.
+        check_units: refuse labels that do not look like eV and Å.
+        resume: go on with ``output``, bitwise as if it had never stopped; the arguments have to be the same, except
+            that ``epochs`` may grow. Starts afresh where there is nothing.
+        overwrite: replace a training run in ``output``.
+        progress: show errors while training goes on.
+
+    Raises:
+        InputError: frames, labels or settings that cannot be used.
+        TrainingError: a loss that is not finite.
+    """
+    loss, optimization = loss or Loss(), optimization or Optimization()
+    _check_numbers(epochs=epochs, batch_size=batch_size, committee=committee, devices=devices)
+    everything, split = _split(frames, validation, test, split_seed)
+    labels = check_frames(everything, loss, keys, units=check_units)
+    shared = _devices(devices)
+    problem = make_problem(
+        everything,
+        labels,
+        model,
+        split,
+        baseline=baseline,
+        scales=scales,
+        references=references,
+        seed=seed,
+        committee=committee,
+    )
+    settings = {
+        "epochs": epochs,
+        "seed": seed,
+        "batch_size": batch_size,
+        "committee": committee,
+        "devices": shared,
+        "scales": scales,
+        "train_scales": train_scales,
+    }
+    config = _config(problem, loss, optimization, baseline, settings)
+    folder = None if output is None else TrainFolder(output, config, resume=resume, overwrite=overwrite)
+    bar = TrainProgress(epochs, show=False)
+    try:
+        trainer = Trainer(
+            problem, loss, optimization, epochs, batch_size, seed, committee, shared, train_scales, folder
+        )
+        bar = TrainProgress(epochs, done=trainer.epoch, show=progress)
+        with interruptible() as asked:
+            while not trainer.finished and not asked[0]:
+                bar.update(trainer.run_epoch())
+    finally:
+        bar.close()
+        if folder is not None:
+            folder.close()
+    return _finish(trainer, baseline, config, folder)
+
+
+def _finish(trainer: Trainer, baseline: Potential | None, config: dict[str, Any], folder: TrainFolder | None) -> Fit:
+    best = with_references(trainer.best, trainer.problem.references.energies)
+    members = make_members(best, baseline, trainer.committee)
+    if folder is not None:
+        write_models(members, baseline, folder.path)
+    return Fit(members, baseline, trainer.metrics, config, None if folder is None else folder.path)
+
+
+def _split(
+    frames: Sequence[Atoms], validation: float | Sequence[Atoms], test: float, seed: int
+) -> tuple[list[Atoms], Split]:
+    frames = list(frames)
+    if not frames:
+        raise InputError("there are no frames to train on")
+    if isinstance(validation, int | float):
+        return frames, split_frames(len(frames), validation=validation, test=test, seed=seed)
+    others = list(validation)
+    if not others:
+        raise InputError("validation holds no frames; give some, or a share such as 0.1")
+    # One frame of the two sets too many, so that the rule for what is left applies to the test share alone.
+    own = split_frames(len(frames) + 1, validation=1, test=test, seed=seed)
+    order = np.random.default_rng(seed).permutation(len(frames))
+    untouched = np.sort(order[: len(own.test)])
+    kept = np.setdiff1d(np.arange(len(frames)), untouched)
+    return frames + others, Split(kept, np.arange(len(frames), len(frames) + len(others)), untouched)
+
+
+def _check_numbers(**values: Any) -> None:
+    for name, value in values.items():
+        if value is None and name in ("committee", "devices"):
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise InputError(f"{name} = {value!r} must be a whole number from 1")
+
+
+def _devices(wanted: int | None) -> int:
+    there = jax.local_device_count()
+    if wanted is not None and wanted > there:
+        raise InputError(f"devices = {wanted}, but there are {there} ({jax.local_devices()[0].platform})")
+    return there if wanted is None else wanted
+
+
+def _config(
+    problem: Problem, loss: Loss, optimization: Optimization, baseline: Potential | None, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """All that decides the result, resolved, and what it was made with; JSON."""
+    names = problem.config.type_names
+    return {
+        **settings,
+        "model": dataclasses.asdict(problem.config),
+        "loss": dataclasses.asdict(loss),
+        "optimization": dataclasses.asdict(optimization),
+        "baseline": None if baseline is None else {"terms": identities(baseline), "settings": encode(baseline)[0]},
+        "references_eV": dict(zip(names, problem.references.energies.tolist(), strict=True)),
+        "references_residual_eV_per_atom": problem.references.residual,
+        "scales_eV_per_A": dict(zip(names, problem.scales.tolist(), strict=True)),
+        "split": {name: part.tolist() for name, part in problem.split._asdict().items()},
+        "data_sha256": problem.digest,
+        "float64": jax.dtypes.canonicalize_dtype(np.float64) == np.float64,
+        "versions": versions(),
+    }

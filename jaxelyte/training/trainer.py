@@ -1,0 +1,173 @@
+"""The loop over epochs: what only the host can do. Everything else is in `step`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxelyte.data.dataset import Dataset
+from jaxelyte.errors import TrainingError
+from jaxelyte.potentials.nequip import species_table
+from jaxelyte.training.batches import BatchOrder, batch_orders
+from jaxelyte.training.folder import TrainFolder
+from jaxelyte.training.loss import Errors
+from jaxelyte.training.metrics import add, criterion, summarize
+from jaxelyte.training.optimizer import Plateau, learning_rate, make_optimizer
+from jaxelyte.training.problem import Problem, trainable
+from jaxelyte.training.settings import Loss, Optimization
+from jaxelyte.training.step import Batch, Programs, TrainState, make_programs, start_state
+
+
+@dataclass
+class Trainer:
+    """State of a training run between epochs.
+
+    Attributes:
+        problem: data and start.
+        loss: what is minimised.
+        settings: how.
+        epochs: passes over the training frames.
+        batch_size: frames a step.
+        seed: of the order of frames.
+        committee: number of networks, or None.
+        devices: local devices that share each batch.
+        train_scales: whether the scales move.
+        folder: where to keep checkpoints, or None.
+    """
+
+    problem: Problem
+    loss: Loss
+    settings: Optimization
+    epochs: int
+    batch_size: int
+    seed: int
+    committee: int | None
+    devices: int
+    train_scales: bool
+    folder: TrainFolder | None
+    state: TrainState = field(init=False)
+    best: Any = field(init=False)
+    plateau: Plateau = field(init=False)
+    programs: Programs = field(init=False)
+    metrics: list[dict[str, Any]] = field(init=False, default_factory=list)
+    epoch: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        start = self.problem.start
+        single = start if self.committee is None else jax.tree.map(lambda x: x[0], start)
+        optimizer = make_optimizer(self.settings, trainable(single, scales=self.train_scales))
+        self.state = start_state(start, optimizer, members=self.committee)
+        self.best = start
+        self.plateau = Plateau(self.settings.learning_rate)
+        self.programs = make_programs(
+            optimizer,
+            self.loss,
+            self.settings,
+            species_table(self.problem.config.type_names).array,
+            members=self.committee,
+            devices=self.devices,
+        )
+        found = None if self.folder is None else self.folder.restore((self.state, self.best))
+        if found is not None and self.folder is not None:
+            self.epoch, (self.state, self.best), host = found
+            self.plateau = Plateau(**host["plateau"])
+            self.metrics = self.folder.read_metrics(self.epoch)
+
+    @property
+    def finished(self) -> bool:
+        """True when no epoch is left, or going on makes no sense."""
+        rules = self.settings
+        waited = self.epoch - 1 - self.plateau.best_epoch
+        tired = rules.stop_after is not None and self.epoch > 0 and waited >= rules.stop_after
+        return self.epoch >= self.epochs or tired or self.plateau.rate < rules.min_learning_rate
+
+    def run_epoch(self) -> dict[str, Any]:
+        """One pass over the training frames, validation, and what follows from it.
+
+        Raises:
+            TrainingError: a loss that is not finite; the state before it is kept.
+        """
+        began = time.perf_counter()
+        order = self._orders(self.problem.train, [self.seed, self.epoch])
+        total = len(order) * self.epochs
+        sums = self._pass(order, total)
+        if int(self.state.failed) >= 0:
+            raise TrainingError(self._failure(order))
+        trained = time.perf_counter() - began
+        train = summarize(sums, self.problem.config.type_names)
+        validation = summarize(self.evaluate(self.state.average), self.problem.config.type_names)
+        error = criterion(validation)
+        if not np.isfinite(error):
+            raise TrainingError(f"the validation error of epoch {self.epoch + 1} is {error}; lower the learning rate")
+        rate = self.plateau.rate
+        self.plateau = self.plateau.update(error, self.epoch, self.settings)
+        if self.plateau.best_epoch == self.epoch:
+            self.best = self.state.average
+        self.epoch += 1
+        row = {
+            "epoch": self.epoch,
+            "updates": int(self.state.updates),
+            "learning_rate": learning_rate(self.settings, rate, int(self.state.updates) - 1, total),
+            "train": train,
+            "validation": validation,
+            "best": self.plateau.best_epoch + 1 == self.epoch,
+            "seconds": time.perf_counter() - began,
+            "frames_per_s": self.problem.train.num_frames / trained,
+        }
+        self.metrics.append(row)
+        self._keep()
+        return row
+
+    def evaluate(self, potential: Any) -> Errors:
+        """Errors over the validation frames."""
+        sums = None
+        for one in self._orders(self.problem.validation, None):
+            found = self.programs.evaluate(potential, self.problem.validation.buckets[one.bucket], _batch(one))
+            sums = add(sums, found)
+        assert sums is not None
+        return sums
+
+    def _orders(self, dataset: Dataset, seed: list[int] | None) -> list[BatchOrder]:
+        return batch_orders(dataset, self.batch_size, devices=self.devices, seed=seed)
+
+    def _pass(self, order: list[BatchOrder], total: int) -> Errors:
+        """All batches of an epoch; nothing waits for the device in between."""
+        found, updates = [], int(self.state.updates)
+        dtype = self.problem.train.buckets[0].systems.positions.dtype
+        for step, one in enumerate(order):
+            rate = learning_rate(self.settings, self.plateau.rate, updates + step, total)
+            bucket = self.problem.train.buckets[one.bucket]
+            self.state, errors = self.programs.train(self.state, bucket, _batch(one), jnp.asarray(rate, dtype))
+            found.append(errors)
+        sums = None
+        for errors in found:
+            sums = add(sums, errors)
+        assert sums is not None
+        return sums
+
+    def _failure(self, order: list[BatchOrder]) -> str:
+        step = int(self.state.failed)
+        batch = order[step - (self.metrics[-1]["updates"] if self.metrics else 0)]
+        rows = batch.rows[batch.valid]
+        frames = sorted(int(self.problem.split.train[self.problem.train.frames[batch.bucket][row]]) for row in rows)
+        return (
+            f"the loss or its gradient is not finite in epoch {self.epoch + 1}, step {step + 1}, with frames {frames}; "
+            "nothing was learned from there on and the last good state is kept. Look at these frames, or lower the "
+            "learning rate or clip gradients (clip_norm)"
+        )
+
+    def _keep(self) -> None:
+        if self.folder is None:
+            return
+        # Metrics first: those of an epoch without a checkpoint are cut off on resume.
+        self.folder.write_metrics(self.metrics)
+        self.folder.save(self.epoch, (self.state, self.best), {"plateau": self.plateau._asdict()})
+
+
+def _batch(one: BatchOrder) -> Batch:
+    return Batch(jnp.asarray(one.rows), jnp.asarray(one.valid))
