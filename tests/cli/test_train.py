@@ -58,6 +58,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_train_and_evaluate(folder: Path) -> None:
     done = CliRunner().invoke(app, ["train", str(folder / "train.toml"), "--quiet"])
     assert done.exit_code == 0, done.output

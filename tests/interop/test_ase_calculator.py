@@ -94,6 +94,7 @@ def test_same_as_simulate() -> None:
     np.testing.assert_allclose(run.log["potential"][0, 0], atoms.get_potential_energy(), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_published_model_with_atomic_energies(reference: Path) -> None:
     """Total energies of 1e4 eV keep their digits; other atoms in the same calculator are no problem."""
     published = np.load(reference / "licl" / "reference.npz")

@@ -40,6 +40,7 @@ def test_energy_and_forces_are_ours(shear: float) -> None:
     np.testing.assert_allclose(forces, atoms.get_forces(), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_jax_md_integrator_conserves_energy() -> None:
     from jax_md import quantity, simulate, space
 

@@ -109,7 +109,12 @@ def test_host_and_loop_find_every_pair(name: str, rotate: bool) -> None:
 
 @pytest.mark.parametrize(
     ("name", "number"),
-    [("triclinic", 3), ("large, cell list", 3), ("large, cell list", 17), ("cubic smaller than the cut-off", 3)],
+    [
+        ("triclinic", 3),
+        ("large, cell list", 3),
+        pytest.param("large, cell list", 17, marks=pytest.mark.slow),
+        ("cubic smaller than the cut-off", 3),
+    ],
 )
 def test_lists_among_some_species(name: str, number: int) -> None:
     system, cutoff = make(name)
@@ -160,7 +165,7 @@ def test_list_is_never_stale() -> None:
 
 
 @pytest.mark.parametrize("which", ["capacity", "exact_capacity"])
-@pytest.mark.parametrize("name", ["triclinic", "large, cell list"])
+@pytest.mark.parametrize("name", ["triclinic", pytest.param("large, cell list", marks=pytest.mark.slow)])
 def test_overflow_is_reported(name: str, which: str) -> None:
     system, cutoff = make(name)
     batch = jax.tree.map(lambda x: x[None], system)

@@ -148,6 +148,7 @@ def test_forward_mode_reverse_mode_and_batches_agree(case: Case) -> None:
     np.testing.assert_allclose(values, [ENERGY(potential, s, lists) for s in (system, moved)], rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_replicas_in_one_call_are_those_one_by_one() -> None:
     """`batch_interaction` of every potential and of their algebra, with cells and positions of their own."""
     rng = np.random.default_rng(3)

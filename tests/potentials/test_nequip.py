@@ -99,7 +99,7 @@ def test_published_models(reference: Path, name: str, capacity: int) -> None:
     assert compared == 9
 
 
-@pytest.mark.parametrize(("name", "capacity"), MODELS)
+@pytest.mark.parametrize(("name", "capacity"), [pytest.param(*MODELS[0], marks=pytest.mark.slow), MODELS[1]])
 def test_published_models_in_single_precision(reference: Path, name: str, capacity: int) -> None:
     potential = load_nequip(reference / name)
     with np.load(reference / name / "reference.npz") as data:
