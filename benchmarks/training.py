@@ -1,0 +1,158 @@
+"""Speed of training on NaCl(aq) frames: frames per second, compilation, memory.
+
+    python benchmarks/training.py --output benchmarks/results/training-<machine>.json --start START
+    python benchmarks/original_training.py --start START --output benchmarks/results/original-training-<machine>.json
+
+Frames of `../shared/data` (revPBE0-D3), float32, energies and forces in the loss, Adam. The first command leaves the
+start weights, frames and forces in the folder START; the second measures nequip on the very same network and frames.
+Before anything is timed, the forces of the network in the training step are compared with those of the calculator in
+float64, and the loss has to fall over the updates that are timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import jaxelyte as jxl
+from jaxelyte.data.labels import collect_labels
+from jaxelyte.data.split import Split
+from jaxelyte.dynamics.summary import versions
+from jaxelyte.training.problem import make_problem
+from jaxelyte.training.step import Batch
+from jaxelyte.training.trainer import Trainer
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "nacl_revPBE0-D3.xyz.gz"
+MODELS = {
+    "3 layers x 16, l 2": {"r_max": 5.0, "num_layers": 3, "l_max": 2, "num_features": 16},
+    "2 layers x 8, l 2": {"r_max": 5.0, "num_layers": 2, "l_max": 2, "num_features": 8},
+}
+
+
+def trainer_of(name: str, frames: list[Any], batch_size: int) -> Trainer:
+    """A trainer whose training and validation frames are all of ``frames``."""
+    every = np.arange(len(frames))
+    split = Split(every, every, every[:0])
+    problem = make_problem(
+        frames,
+        collect_labels(frames),
+        jxl.NequIP(**MODELS[name]),
+        split,
+        baseline=None,
+        scales="overall",
+        references=None,
+        seed=0,
+        committee=None,
+    )
+    settings = jxl.Optimization(learning_rate=0.005)
+    return Trainer(problem, jxl.Loss(), settings, 1000, batch_size, 0, None, 1, False, None)
+
+
+def check(trainer: Trainer, frames: list[Any]) -> float:
+    """Largest difference in eV/Å between the forces that training sees and those of the calculator in float64."""
+    bucket, numbers = trainer.problem.train.buckets[0], trainer.problem.train.frames[0]
+    rows = np.zeros(trainer.batch_size, np.int32)
+    predicted = trainer.programs.predict(trainer.state.potential, bucket, Batch(rows, rows == 0))
+    atoms = frames[int(numbers[0])].copy()
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        wide = jax.tree.map(lambda x: np.asarray(x, np.float64), trainer.state.potential)
+        atoms.calc = jxl.Calculator(jax.tree.map(jax.numpy.asarray, wide))
+        exact = atoms.get_forces()
+    return float(np.abs(np.asarray(predicted.forces[0])[: len(atoms)] - exact).max())
+
+
+def leave(trainer: Trainer, frames: list[Any], folder: Path) -> None:
+    """Start weights, frames and forces for the peer."""
+    from ase.io import write
+
+    folder.mkdir(parents=True, exist_ok=True)
+    jxl.save_nequip(trainer.problem.start, folder / "model", overwrite=True)
+    write(folder / "frames.extxyz", frames, format="extxyz")
+    atoms = frames[0].copy()
+    atoms.calc = jxl.Calculator(trainer.problem.start)
+    np.save(folder / "forces.npy", atoms.get_forces())
+    references = trainer.problem.references.energies.tolist()
+    species = list(trainer.problem.config.type_names)
+    content = {"batch_size": trainer.batch_size, "species": species, "references": references}
+    (folder / "settings.json").write_text(json.dumps(content) + "\n")
+
+
+def measure(name: str, frames: list[Any], batch_size: int, seconds: float, start: Path | None) -> dict[str, Any]:
+    """Figures of one model."""
+    trainer = trainer_of(name, frames, batch_size)
+    if start is not None:
+        leave(trainer, frames, start / name.replace(" ", "_").replace(",", ""))
+    deviation = check(trainer, frames)
+    if not deviation < 5e-4:
+        raise SystemExit(f"{name}: forces in training deviate by {deviation:.2e} eV/Å; no figures")
+    began = time.perf_counter()
+    row = trainer.run_epoch()
+    first = time.perf_counter() - began
+    times, losses = [], [row["train"]["forces"]]
+    while sum(times) < seconds or len(times) < 3:
+        row = trainer.run_epoch()
+        times.append(trainer.problem.train.num_frames / row["frames_per_s"])
+        losses.append(row["train"]["forces"])
+    if not losses[-1] < losses[0]:
+        raise SystemExit(f"{name}: the force error rose from {losses[0]:.3g} to {losses[-1]:.3g} eV/Å; no figures")
+    epoch = float(np.median(times))
+    atoms = sum(len(frame) for frame in frames)
+    stats = jax.local_devices()[0].memory_stats() or {}
+    import resource
+
+    return {
+        "model": name,
+        "parameters": sum(int(np.size(x)) for x in jax.tree.leaves(trainer.problem.start)),
+        "frames": len(frames),
+        "atoms_per_frame": atoms / len(frames),
+        "batch_size": batch_size,
+        "force_deviation_eV_A": deviation,
+        "frames_per_s": len(frames) / epoch,
+        "atoms_per_s": atoms / epoch,
+        "epochs_timed": len(times),
+        "compile_s": first - epoch,
+        "compilations": trainer.programs.train._cache_size() + trainer.programs.evaluate._cache_size(),
+        "peak_MiB": stats.get("peak_bytes_in_use", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024) / 2**20,
+        "force_rmse_eV_A_first_last": [losses[0], losses[-1]],
+    }
+
+
+def main() -> None:
+    """Measure and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default=";".join(MODELS), help="names, separated by ;")
+    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=30.0, help="measuring time for each model")
+    parser.add_argument("--start", type=Path, help="folder for the start weights")
+    parser.add_argument("--output", type=Path, help="JSON file")
+    options = parser.parse_args()
+    if not DATA.is_file():
+        raise SystemExit(f"the frames are not there: {DATA}")
+    every = jxl.read(DATA)
+    frames = [every[n] for n in np.random.default_rng(0).permutation(len(every))[: options.frames]]
+    report: dict[str, Any] = {
+        "date": time.strftime("%Y-%m-%d"),
+        "cores": len(os.sched_getaffinity(0)),
+        "precision": "float32",
+        "versions": versions(),
+        "models": [
+            measure(name, frames, options.batch_size, options.seconds, options.start)
+            for name in options.models.split(";")
+        ],
+    }
+    print(json.dumps(report, indent=1))
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
