@@ -88,7 +88,8 @@ def test_targets_keep_their_frames_and_masks(rng: np.random.Generator) -> None:
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(bucket.targets))
 
 
-@pytest.mark.parametrize("x64", [pytest.param(True, marks=pytest.mark.slow), False])
+@pytest.mark.slow
+@pytest.mark.parametrize("x64", [True, False])
 def test_baselines_of_many_frames_are_those_of_each(rng: np.random.Generator, x64: bool) -> None:
     """Float64 in both settings; frames of several cells share one plan of the Ewald sum, within its tolerance."""
     frames = ionic_frames(rng, [4, 6, 6])
