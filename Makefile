@@ -21,11 +21,13 @@ $(READY): pyproject.toml scripts/setup.sh $(LOCKS)
 demo: $(READY)  ## main job: simulate a small electrolyte, write pictures and a summary to demo_output/
 	$(BIN)/jaxelyte demo --output demo_output
 
+# Most of their time is compilation, which takes half as long without optimisation; test-slow runs with it.
 test: $(READY)  ## the tests (under 8 minutes on 2 cores)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS" $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-slow: $(READY)  ## the tests left out of `make test` for their time
-	$(BIN)/python -m pytest -m "slow and not gpu and not validation"
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "slow and not gpu and not validation"
+	$(BIN)/python -m pytest tests/observables tests/dynamics/test_resume.py  # rounding: once more as runs are compiled
 
 test-gpu: $(READY)  ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu

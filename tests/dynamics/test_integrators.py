@@ -95,7 +95,15 @@ def test_canonical_widths_of_a_harmonic_well(ensemble: NVT) -> None:
         assert abs(square.mean() - 1.0) < 4 * square.std() / np.sqrt(11) + 0.003
 
 
-@pytest.mark.parametrize("ensemble", ALL[1:], ids=lambda e: e.thermostat)
+@pytest.mark.parametrize(
+    "ensemble",
+    [
+        pytest.param(
+            e, id=e.thermostat, marks=[pytest.mark.slow] if e.thermostat in ("svr", "nose-hoover-massive") else []
+        )
+        for e in ALL[1:]
+    ],
+)
 def test_kinetic_energy_distribution_passes_physical_validation(ensemble: NVT) -> None:
     """Kolmogorov-Smirnov test of the whole distribution against the gamma distribution of N_f degrees of freedom.
 

@@ -96,8 +96,14 @@ def in_loop(system: System, spec: NeighborSpec) -> NeighborList:
     return jax.tree.map(lambda x: x[0], neighbors.lists[0])
 
 
-@pytest.mark.parametrize("rotate", [False, True])
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    ("name", "rotate"),
+    [
+        pytest.param(name, rotate, marks=[pytest.mark.slow] if rotate and name == "large, cell list" else [])
+        for name in CELLS
+        for rotate in (False, True)
+    ],
+)
 def test_host_and_loop_find_every_pair(name: str, rotate: bool) -> None:
     system, cutoff = make(name, rotate)
     expected = brute_force(system, cutoff)
