@@ -62,7 +62,8 @@ def graphs(folder: Path, settings: dict[str, Any], r_max: float) -> list[Any]:
 
     kinds = {atomic_numbers[name]: kind for kind, name in enumerate(settings["species"])}
     found = []
-    for atoms in read(folder / "frames.extxyz", ":"):
+    frames: Any = read(folder / "frames.extxyz", ":")
+    for atoms in frames:
         energy = atoms.get_potential_energy() - sum(settings["references"][kinds[z]] for z in atoms.numbers)
         data = AtomicData.from_points(
             pos=atoms.positions,
