@@ -35,22 +35,26 @@ def load(folder: Path) -> Any:
         "default_dtype": "float32",
         "model_dtype": "float32",
         "num_types": len(options["type_names"]),
+        "model_builders": ["SimpleIrrepsConfig", "EnergyModel", "PerSpeciesRescale", "ForceOutput", "RescaleEnergyEtc"],
     }
     model = model_from_config(Config.from_dict({**default_config, **options, **known}), initialize=True)
+    state = model.state_dict()
     with np.load(folder / "model" / "state_dict.npz") as arrays:
-        state = model.state_dict()
-        for name in state:
-            short = name.removeprefix("model.")
-            for key in (name, short, f"model.{name}"):
-                if key in arrays.files and arrays[key].size:
-                    state[name] = torch.as_tensor(arrays[key], dtype=state[name].dtype).reshape(state[name].shape)
-                    break
+        ours = {_inner(name): arrays[name] for name in arrays.files}
+    for name in state:
+        if state[name].numel() and _inner(name) in ours:
+            state[name] = torch.as_tensor(ours[_inner(name)], dtype=state[name].dtype).reshape(state[name].shape)
     # Reference energies are taken off the labels instead, in float64.
     for name in state:
         if name.endswith("shifts"):
             state[name] = torch.zeros_like(state[name])
     model.load_state_dict(state)
     return model
+
+
+def _inner(name: str) -> str:
+    """The name of a weight without the modules that wrap the network."""
+    return ".".join(part for part in name.split(".") if part not in ("model", "func"))
 
 
 def graphs(folder: Path, settings: dict[str, Any], r_max: float) -> list[Any]:

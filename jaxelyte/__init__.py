@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from jaxelyte.potentials.restraints import HarmonicRestraint
     from jaxelyte.potentials.water import spc_fw
     from jaxelyte.system import System
-    from jaxelyte.training import Evaluation, Fit, Loss, Optimization, evaluate, load_fit, train
+    from jaxelyte.training import Evaluation, Fit, Loss, Optimization, Stability, evaluate, load_fit, stability, train
     from jaxelyte.trajectory import Trajectory, open_trajectory
 
 _HOMES = {
@@ -60,6 +60,7 @@ _HOMES = {
     "Run": "dynamics",
     "ScreenedCoulomb": "potentials.coulomb",
     "SimulationError": "errors",
+    "Stability": "training",
     "System": "system",
     "TrainingError": "errors",
     "Trajectory": "trajectory",
@@ -80,6 +81,7 @@ _HOMES = {
     "save_nequip": "interop.nequip_files",
     "simulate": "dynamics",
     "spc_fw": "potentials.water",
+    "stability": "training",
     "to_jax_md": "interop.jax_md_energy",
     "train": "training",
 }
@@ -110,6 +112,7 @@ __all__ = [
     "Run",
     "ScreenedCoulomb",
     "SimulationError",
+    "Stability",
     "System",
     "TrainingError",
     "Trajectory",
@@ -132,6 +135,7 @@ __all__ = [
     "save_nequip",
     "simulate",
     "spc_fw",
+    "stability",
     "to_jax_md",
     "train",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class JaxelyteError(Exception):
     """Base class of the errors that the library raises on purpose."""
@@ -16,7 +18,20 @@ class UnsupportedError(InputError):
 
 
 class SimulationError(JaxelyteError, RuntimeError):
-    """A run that cannot go on (energy not finite, atoms overlapping); everything before it is kept."""
+    """A run that cannot go on (energy not finite, atoms overlapping); everything before it is kept.
+
+    Attributes:
+        step: step at which it ended, or None where it did not start.
+        replica: replica that broke down.
+        run: the `Run` up to there, or None.
+        frames: of the chunk that failed, for the run loop.
+    """
+
+    def __init__(self, message: str, *, step: int | None = None, replica: int = 0) -> None:
+        super().__init__(message)
+        self.step, self.replica = step, replica
+        self.run: Any = None
+        self.frames: Any = None
 
 
 class TrainingError(JaxelyteError, RuntimeError):

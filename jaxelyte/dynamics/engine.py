@@ -124,7 +124,7 @@ class Engine:
         try:
             self.check(state, status)
         except SimulationError as error:
-            error.frames = frames  # pyright: ignore[reportAttributeAccessIssue]
+            error.frames = frames
             raise
         return state, frames
 
@@ -142,7 +142,8 @@ class Engine:
         """Raise `SimulationError` where a replica is broken, naming step, atom, distance and force."""
         broken = np.asarray(status.broken)
         if broken.any():
-            raise SimulationError(self._post_mortem(state, int(np.argmax(broken))))
+            replica = int(np.argmax(broken))
+            raise SimulationError(self._post_mortem(state, replica), step=int(state.step), replica=replica)
 
     def _particles(self, velocities: jax.Array, keys: jax.Array) -> Particles:
         replicas = self.systems.positions.shape[0]

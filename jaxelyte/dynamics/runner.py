@@ -112,8 +112,8 @@ class Runner:
                     interrupted = asked[0]
         except SimulationError as error:
             # The frames of the failing chunk that came before its last step are good.
-            self._keep(error.frames)  # pyright: ignore[reportAttributeAccessIssue]
-            error.run = self._finish(completed=False)  # pyright: ignore[reportAttributeAccessIssue]
+            self._keep(error.frames)
+            error.run = self._finish(completed=False)
             raise
         finally:
             bar.close()

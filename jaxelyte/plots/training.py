@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxelyte.errors import InputError
-from jaxelyte.plots.style import COLORS, quiet
+from jaxelyte.plots.style import COLORS, new_axes, quiet
 
 if TYPE_CHECKING:
     from jaxelyte.training.evaluate import Evaluation
     from jaxelyte.training.fit import Fit
+    from jaxelyte.training.stability import Stability
 
 
 def learning(fit: Fit, axes: Any = None) -> Any:
@@ -92,6 +93,30 @@ def parity(evaluation: Evaluation, axes: Any = None) -> Any:
     for ax in axes[1:]:
         ax.legend(frameon=False, fontsize=8, markerscale=4)
     return axes
+
+
+def stability(card: Stability, ax: Any = None) -> Any:
+    """Draw the share of runs without an unphysical event against time, a curve for each temperature.
+
+    Args:
+        card: see `jaxelyte.stability`.
+        ax: matplotlib axes, or None for a new figure.
+
+    Returns:
+        The axes.
+    """
+    ax = new_axes(ax)
+    temperatures = sorted({trial.temperature for trial in card.trials})
+    for number, temperature in enumerate(temperatures):
+        own = [trial for trial in card.trials if trial.temperature == temperature]
+        ends = np.sort([trial.time for trial in own if trial.event is not None])
+        share = 1.0 - np.arange(len(ends) + 1) / len(own)
+        times = np.concatenate([[0.0], ends, [card.length]])
+        color = COLORS[number % len(COLORS)]
+        ax.step(times, [*share, share[-1]], where="post", color=color, linewidth=1.5, label=f"{temperature:g} K")
+    ax.set(xlabel="time / ps", ylabel="runs without an event", ylim=(-0.03, 1.03))
+    ax.legend(frameon=False, fontsize=8)
+    return ax
 
 
 def _milli(values: list[float | None]) -> np.ndarray:
