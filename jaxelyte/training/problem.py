@@ -23,6 +23,7 @@ from jaxelyte.models.config import NequIP
 from jaxelyte.neighbors.host import host_list
 from jaxelyte.neighbors.lists import NeighborSpec
 from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.codec import identities
 from jaxelyte.potentials.nequip import NequIPPotential
 from jaxelyte.system import System, check_atoms
 from jaxelyte.training.settings import Loss
@@ -100,7 +101,7 @@ def residuals_of(frames: Sequence[Atoms], labels: Sequence[Labels], baseline: Po
 def make_problem(
     frames: Sequence[Atoms],
     labels: Sequence[Labels],
-    model: NequIP,
+    model: NequIP | NequIPPotential,
     split: Split,
     *,
     baseline: Potential | None,
@@ -114,7 +115,8 @@ def make_problem(
     Args:
         frames: all of them.
         labels: see `check_frames`.
-        model: hyperparameters; species and neighbour number are filled in from the data.
+        model: hyperparameters, whose species and neighbour number are filled in from the data; or a network to go on
+            from, which keeps its scales.
         split: which frames are for what.
         baseline: potential that the labels are taken relative to.
         scales: "overall" (root mean square of the force components), "species" (of each species), "none" (1 eV/Å).
@@ -127,8 +129,10 @@ def make_problem(
     """
     from ase.data import atomic_numbers, chemical_symbols
 
+    previous = _checked_start(model, baseline, committee) if isinstance(model, NequIPPotential) else None
+    hyper = model if isinstance(model, NequIP) else model.config
     present = sorted({int(z) for frame in frames for z in frame.numbers})
-    names = model.type_names or tuple(chemical_symbols[z] for z in present)
+    names = hyper.type_names or tuple(chemical_symbols[z] for z in present)
     unknown = [chemical_symbols[z] for z in present if chemical_symbols[z] not in names]
     if unknown:
         raise InputError(f"the frames hold {', '.join(unknown)}, which type_names = {names} of the model leaves out")
@@ -137,11 +141,19 @@ def make_problem(
     numbers = [atomic_numbers[name] for name in names]
     residuals = residuals_of(frames, labels, baseline)
     counts = np.array([[np.sum(frame.numbers == z) for z in numbers] for frame in frames], np.float64)
-    found = _references(names, counts, residuals.energies, split.train, references)
+    energies = residuals.energies
+    if previous is not None:
+        # What the network says already is no part of the reference energies.
+        energies = energies - evaluate_frames(previous, frames).energies
+    found = _references(names, counts, energies, split.train, references)
     learned = residuals._replace(energies=residuals.energies - counts @ found.energies)
-    widths = _scales(frames, learned, split.train, numbers, scales)
-    config = _with_statistics(model, names, [frames[n] for n in split.train])
-    start = _start(config, seed, committee, widths, found.energies)
+    if previous is None:
+        widths = _scales(frames, learned, split.train, numbers, scales)
+        config = _with_statistics(hyper, names, [frames[n] for n in split.train])
+        start = _start(config, seed, committee, widths, found.energies)
+    else:
+        widths, config = np.asarray(previous.params["scales"], np.float64), previous.config
+        start = replace(previous, params=previous.params | {"shifts": _constants(found.energies)})
     datasets = [
         make_dataset([frames[n] for n in part], _chosen(learned, part), start.requirements())
         for part in (split.train, split.validation)
@@ -204,14 +216,39 @@ def _start(
 ) -> NequIPPotential:
     key = jax.random.key(seed)
     keys = [key] if committee is None else list(jax.random.split(key, committee))
-    dtype = jax.dtypes.canonicalize_dtype(np.float64)
     every = []
     for one in keys:
         _, params = config.init(one)
         # Shifts are constants of thousands of eV that training never sees; their float64 values are kept by Problem.
-        every.append(params | {"scales": jnp.asarray(widths, dtype), "shifts": jnp.asarray(references, dtype)})
+        every.append(params | {"scales": _constants(widths), "shifts": _constants(references)})
     params = every[0] if committee is None else jax.tree.map(lambda *leaves: jnp.stack(leaves), *every)
     return NequIPPotential(params, config)
+
+
+def _constants(values: np.ndarray) -> jax.Array:
+    return jnp.asarray(values, jax.dtypes.canonicalize_dtype(np.float64))
+
+
+def _checked_start(model: NequIPPotential, baseline: Potential | None, committee: int | None) -> NequIPPotential:
+    """The network to go on from, without reference energies and with a single scale for each species.
+
+    Raises:
+        InputError: a committee, whose members would all start alike; or another baseline than the network's.
+    """
+    if committee is not None:
+        raise InputError(f"committee = {committee} starts from different weights; give hyperparameters, not a network")
+    given = () if baseline is None else identities(baseline)
+    if sorted(given) != sorted(model.requires):
+        raise InputError(
+            f"the network was trained relative to {', '.join(model.requires) or 'no baseline'}, but the baseline given "
+            f"is {', '.join(given) or 'none'}; train on with its own (fit.baseline)"
+        )
+    dtype = jax.dtypes.canonicalize_dtype(np.float64)
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), model.params)
+    neutral = {"scale": jnp.ones((), dtype), "shift": jnp.zeros((), dtype)}
+    scales = params["scale"] * params["scales"]
+    params = params | neutral | {"scales": scales, "shifts": jnp.zeros_like(params["shifts"])}
+    return NequIPPotential(params, model.config)
 
 
 def _chosen(residuals: Residuals, part: np.ndarray) -> Residuals:
@@ -236,4 +273,12 @@ def digest_of(frames: Sequence[Atoms], labels: Sequence[Labels]) -> str:
         for array in (frame.numbers, frame.positions, frame.cell.array, frame.pbc, label.forces, label.stress):
             digest.update(np.ascontiguousarray(array).tobytes())
         digest.update(repr(label.energy).encode())
+    return digest.hexdigest()
+
+
+def digest_of_weights(potential: NequIPPotential) -> str:
+    """SHA-256 of all parameters, in order."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(potential.params):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
     return digest.hexdigest()

@@ -18,9 +18,10 @@ from jaxelyte.errors import InputError
 from jaxelyte.models.config import NequIP
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.codec import encode, identities
+from jaxelyte.potentials.nequip import NequIPPotential
 from jaxelyte.training.fit import Fit, make_members, with_references, write_models
 from jaxelyte.training.folder import TrainFolder
-from jaxelyte.training.problem import Problem, check_frames, make_problem
+from jaxelyte.training.problem import Problem, check_frames, digest_of_weights, make_problem
 from jaxelyte.training.progress import TrainProgress
 from jaxelyte.training.settings import Loss, Optimization
 from jaxelyte.training.trainer import Trainer
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 def train(
     frames: Sequence[Atoms],
-    model: NequIP,
+    model: NequIP | NequIPPotential,
     *,
     baseline: Potential | None = None,
     epochs: int = 100,
@@ -63,7 +64,9 @@ def train(
     Args:
         frames: ``ase.Atoms`` with energies (eV), forces (eV/Å) and stresses (eV/Å³), each optional in each frame; of
             any sizes, compositions and cells.
-        model: hyperparameters; species and mean neighbour number are taken from the frames unless given.
+        model: hyperparameters; species and mean neighbour number are taken from the frames unless given. Or a network
+            to go on from (fine-tuning), such as ``load_fit("fit").potential``: it keeps hyperparameters and scales,
+            its reference energies are found anew, and the baseline has to be its own.
         baseline: any potential, subtracted from the labels.
         epochs: passes over the training frames.
         seed: of the initial weights and of the order of frames.
@@ -116,7 +119,8 @@ def train(
         "scales": scales,
         "train_scales": train_scales,
     }
-    config = _config(problem, loss, optimization, baseline, settings)
+    start = digest_of_weights(model) if isinstance(model, NequIPPotential) else None
+    config = _config(problem, loss, optimization, baseline, settings, start)
     folder = None if output is None else TrainFolder(output, config, resume=resume, overwrite=overwrite)
     bar = TrainProgress(epochs, show=False)
     try:
@@ -177,12 +181,18 @@ def _devices(wanted: int | None) -> int:
 
 
 def _config(
-    problem: Problem, loss: Loss, optimization: Optimization, baseline: Potential | None, settings: dict[str, Any]
+    problem: Problem,
+    loss: Loss,
+    optimization: Optimization,
+    baseline: Potential | None,
+    settings: dict[str, Any],
+    start: str | None,
 ) -> dict[str, Any]:
     """All that decides the result, resolved, and what it was made with; JSON."""
     names = problem.config.type_names
     return {
         **settings,
+        **({"start_sha256": start} if start else {}),
         "model": dataclasses.asdict(problem.config),
         "loss": dataclasses.asdict(loss),
         "optimization": dataclasses.asdict(optimization),

@@ -309,6 +309,35 @@ def test_a_baseline_can_neither_be_forgotten_nor_doubled(tmp_path: Path) -> None
             jxl.simulate(wrong, frames[0].copy(), jxl.NVE(), steps=1, progress=False)
 
 
+def test_training_goes_on_from_given_weights() -> None:
+    frames = salt(10)
+    fit = quick(frames, baseline=BASELINE, validation=frames[:2])
+    # The same network in other units, and labels with other constants: neither may matter, to float32 rounding.
+    params = fit.potential.params
+    other = {"scale": params["scale"] * 4.0, "scales": params["scales"] / 4.0, "shift": params["shift"] + 7.0}
+    rescaled = replace(fit.potential, params=params | other)
+    moved = []
+    for frame in frames:
+        atoms = frame.copy()
+        energy = frame.get_potential_energy() + 3.0 * frame.get_chemical_symbols().count("Na")
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=frame.get_forces())
+        moved.append(atoms)
+    settings = jxl.Optimization(learning_rate=1e-9, min_learning_rate=0.0)
+    options = {"epochs": 1, "validation": 2, "progress": False, "batch_size": 3, "optimization": settings}
+    again = jxl.train(moved, rescaled, baseline=BASELINE, **(options | {"validation": moved[:2]}))
+    was, now = fit.best["validation"], again.best["validation"]
+    assert now["forces"] == pytest.approx(was["forces"], rel=1e-4)
+    # Reference energies are a constant of this composition, such that the mean error of the training frames is zero.
+    found, before = jxl.evaluate(again, moved).energies, jxl.evaluate(fit, frames).energies
+    shift = found[:, 1] - before[:, 1]
+    assert shift == pytest.approx(shift[0], abs=1e-4)
+    assert shift[0] == pytest.approx(12.0 - np.mean(before[:, 1] - before[:, 0]), abs=1e-3)
+    with pytest.raises(jxl.InputError, match="trained relative to"):
+        jxl.train(moved, rescaled, **options)
+    with pytest.raises(jxl.InputError, match="committee = 2"):
+        jxl.train(moved, rescaled, baseline=BASELINE, committee=2, **options)
+
+
 def same(one: jxl.Fit, other: jxl.Fit) -> bool:
     pairs = zip(jax.tree.leaves(one.members), jax.tree.leaves(other.members), strict=True)
     return all(np.array_equal(a, b) for a, b in pairs)

@@ -1,0 +1,214 @@
+"""Errors of trained networks on real frames of NaCl in water (`../shared/data`), and what they depend on.
+
+    python benchmarks/accuracy.py train --frames 675 --epochs 20 --start START --output accuracy.json
+    python benchmarks/original_accuracy.py --start START --output original-accuracy.json    # nequip, the same in all
+    python benchmarks/accuracy.py curve --output curve.json          # errors against the number of frames
+    python benchmarks/accuracy.py delta --output delta.json          # with and without the Coulomb baseline
+
+A tenth of the frames, drawn with a fixed seed, is never touched by training; all errors are of this tenth, with their
+standard errors from the spread between its frames. Everything resumes where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import jaxelyte as jxl
+from jaxelyte.data.split import split_frames
+from jaxelyte.dynamics.summary import versions
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+SETS = {"revPBE0-D3": "nacl_revPBE0-D3.xyz.gz", "r2SCAN": "nacl_r2SCAN.xyz.gz"}
+COULOMB = {"charges": {"Na": 1.0, "Cl": -1.0}, "permittivity": 78.3}
+
+
+def parts(name: str, frames: int | None) -> tuple[list[Atoms], list[Atoms], list[Atoms]]:
+    """Training, validation and untouched frames: 80, 10 and 10 %, the first of them cut to ``frames``.
+
+    Smaller training sets are subsets of larger ones, so that a learning curve is not blurred by the draw.
+    """
+    path = SHARED / SETS[name]
+    if not path.is_file():
+        raise SystemExit(f"the frames are not there: {path}")
+    every = jxl.read(path)
+    split = split_frames(len(every), validation=0.1, test=0.1, seed=0)
+    order = np.random.default_rng(0).permutation(split.train)[:frames]
+    return tuple([every[n] for n in chosen] for chosen in (np.sort(order), split.validation, split.test))  # pyright: ignore[reportReturnType]
+
+
+def network(options: argparse.Namespace) -> jxl.NequIP:
+    """The network asked for."""
+    return jxl.NequIP(
+        r_max=options.r_max,
+        num_layers=options.layers,
+        l_max=options.l_max,
+        num_features=options.features,
+        parity=options.parity,
+    )
+
+
+def fitted(
+    options: argparse.Namespace,
+    train: list[Atoms],
+    validation: list[Atoms],
+    folder: Path,
+    baseline: jxl.Potential | None,
+    epochs: int,
+) -> tuple[jxl.Fit, dict[str, Any]]:
+    """A fit, and what it cost."""
+    fit = jxl.train(
+        train,
+        network(options),
+        baseline=baseline,
+        validation=validation,
+        epochs=epochs,
+        batch_size=options.batch_size,
+        loss=jxl.Loss(per_species=False),
+        optimization=jxl.Optimization(learning_rate=options.learning_rate, schedule=options.schedule),
+        seed=0,
+        output=folder,
+        resume=True,
+    )
+    seconds = [row["seconds"] for row in fit.metrics]
+    return fit, {
+        "train_frames": len(train),
+        "validation_frames": len(validation),
+        "epochs": len(fit.metrics),
+        "best_epoch": fit.best["epoch"],
+        "updates": fit.metrics[-1]["updates"],
+        "seconds_per_epoch": float(np.median(seconds)),
+        "hours": sum(seconds) / 3600.0,
+    }
+
+
+def errors(fit: jxl.Fit, frames: list[Atoms]) -> dict[str, Any]:
+    """Errors on the untouched frames, without the long lists."""
+    summary = jxl.evaluate(fit, frames).summary()
+    return {key: summary[key] for key in ("frames", "energy_meV_per_atom", "forces_meV_per_A")} | {
+        "forces_by_species_meV_per_A": summary["forces_by_species_meV_per_A"]
+    }
+
+
+def train(options: argparse.Namespace) -> dict[str, Any]:
+    """One fit; leaves frames and settings for the peer in ``--start``."""
+    from ase.io import write
+
+    train, validation, untouched = parts(options.set, options.frames)
+    baseline = jxl.ScreenedCoulomb(**COULOMB) if options.delta else None
+    fit, cost = fitted(options, train, validation, options.folder / "train", baseline, options.epochs)
+    if options.start is not None:
+        options.start.mkdir(parents=True, exist_ok=True)
+        for name, frames in (("train", train), ("validation", validation), ("test", untouched)):
+            write(options.start / f"{name}.extxyz", frames, format="extxyz")
+        content = {
+            "model": fit.config["model"],
+            "references": fit.config["references_eV"],
+            "scales": fit.config["scales_eV_per_A"],
+            "epochs": options.epochs,
+            "batch_size": options.batch_size,
+            "learning_rate": options.learning_rate,
+            "schedule": options.schedule,
+        }
+        (options.start / "settings.json").write_text(json.dumps(content, indent=1) + "\n")
+    return cost | {"errors": errors(fit, untouched)}
+
+
+def curve(options: argparse.Namespace) -> dict[str, Any]:
+    """Errors against the number of training frames, each trained with the same number of updates."""
+    rows = []
+    for size in options.sizes:
+        train, validation, untouched = parts(options.set, size)
+        # A smaller set is passed more often: what differs is what there is to learn from, not how long it is learnt.
+        epochs = max(1, round(options.updates * options.batch_size / len(train)))
+        fit, cost = fitted(options, train, validation, options.folder / f"curve-{len(train)}", None, epochs)
+        rows.append(cost | {"errors": errors(fit, untouched)})
+        print(json.dumps(rows[-1]), flush=True)
+    sizes = np.log([row["train_frames"] for row in rows])
+    found = np.log([row["errors"]["forces_meV_per_A"]["rmse"] for row in rows])
+    (slope, _), covariance = np.polyfit(sizes, found, 1, cov=True)
+    return {
+        "rows": rows,
+        "slope": float(slope),
+        "slope_error": float(np.sqrt(covariance[0, 0])),
+        "slope_is": "d ln(force RMSE) / d ln(frames), least squares with its standard error",
+    }
+
+
+def delta(options: argparse.Namespace) -> dict[str, Any]:
+    """Training with and without the screened Coulomb term: errors, and the force between two ions far apart."""
+    train, validation, untouched = parts(options.set, options.frames)
+    coulomb = jxl.ScreenedCoulomb(**COULOMB)
+    rows: dict[str, Any] = {}
+    for name, baseline in (("plain", None), ("delta", coulomb)):
+        fit, cost = fitted(options, train, validation, options.folder / f"delta-{name}", baseline, options.epochs)
+        rows[name] = cost | {"errors": errors(fit, untouched), "ion_forces": ion_forces(fit.total)}
+    from jaxelyte.units import COULOMB as constant
+
+    distances = rows["plain"]["ion_forces"]["distance_A"]
+    exact = [-constant / COULOMB["permittivity"] / d**2 for d in distances]
+    return rows | {"screened_coulomb_force_eV_A": exact}
+
+
+def ion_forces(potential: jxl.Potential) -> dict[str, list[float]]:
+    """Force in eV/Å between Na and Cl alone, 6 to 12 Å apart: along the line that joins them, positive if repelling."""
+    from ase import Atoms
+
+    distances = np.arange(6.0, 12.01, 0.5)
+    forces = []
+    for distance in distances:
+        # A box that is large against the distance: images change a screened Coulomb force by (d/L)^3, 2 % at most.
+        pair = Atoms("NaCl", [[0, 0, 0], [distance, 0, 0]], cell=[40.0] * 3, pbc=True)
+        pair.calc = jxl.Calculator(potential)
+        forces.append(float(pair.get_forces()[1, 0]))
+    return {"distance_A": distances.tolist(), "force_eV_A": forces}
+
+
+def main() -> None:
+    """Measure and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("train", "curve", "delta"))
+    parser.add_argument("--set", choices=tuple(SETS), default="revPBE0-D3")
+    parser.add_argument("--frames", type=int, help="training frames; all by default")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[25, 50, 100, 200, 400, 800])
+    parser.add_argument("--updates", type=int, default=2000, help="of each point of the curve")
+    parser.add_argument("--delta", action="store_true", help="train: relative to the screened Coulomb term")
+    parser.add_argument("--r-max", type=float, default=5.0)
+    parser.add_argument("--layers", type=int, default=3)
+    parser.add_argument("--l-max", type=int, default=2)
+    parser.add_argument("--features", type=int, default=16)
+    parser.add_argument("--parity", action="store_true", help="odd scalars and even vectors as well")
+    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--learning-rate", type=float, default=0.01)
+    parser.add_argument("--schedule", choices=("plateau", "cosine", "constant"), default="cosine")
+    parser.add_argument("--folder", type=Path, default=Path("benchmarks/output/accuracy"), help="for the fits")
+    parser.add_argument("--start", type=Path, help="folder for what the peer needs")
+    parser.add_argument("--output", type=Path, help="JSON file")
+    options = parser.parse_args()
+    began = time.perf_counter()
+    report = {
+        "date": time.strftime("%Y-%m-%d"),
+        "cores": len(os.sched_getaffinity(0)),
+        "versions": versions(),
+        "settings": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()},
+    }
+    report |= {"train": train, "curve": curve, "delta": delta}[options.what](options)
+    report["wall_s"] = time.perf_counter() - began
+    print(json.dumps(report, indent=1))
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
