@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import jaxelyte as jxl
+from jaxelyte import units
 from jaxelyte.data.split import split_frames
 from jaxelyte.dynamics.summary import versions
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SETS = {"revPBE0-D3": "nacl_revPBE0-D3.xyz.gz", "r2SCAN": "nacl_r2SCAN.xyz.gz"}
-COULOMB = {"charges": {"Na": 1.0, "Cl": -1.0}, "permittivity": 78.3}
+SCREENED = {"charges": {"Na": 1.0, "Cl": -1.0}, "permittivity": 78.3}
 
 
 def parts(name: str, frames: int | None) -> tuple[list[Atoms], list[Atoms], list[Atoms]]:
@@ -104,7 +105,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     from ase.io import write
 
     train, validation, untouched = parts(options.set, options.frames)
-    baseline = jxl.ScreenedCoulomb(**COULOMB) if options.delta else None
+    baseline = jxl.ScreenedCoulomb(**SCREENED) if options.delta else None
     fit, cost = fitted(options, train, validation, options.folder / "train", baseline, options.epochs)
     if options.start is not None:
         options.start.mkdir(parents=True, exist_ok=True)
@@ -147,15 +148,13 @@ def curve(options: argparse.Namespace) -> dict[str, Any]:
 def delta(options: argparse.Namespace) -> dict[str, Any]:
     """Training with and without the screened Coulomb term: errors, and the force between two ions far apart."""
     train, validation, untouched = parts(options.set, options.frames)
-    coulomb = jxl.ScreenedCoulomb(**COULOMB)
+    coulomb = jxl.ScreenedCoulomb(**SCREENED)
     rows: dict[str, Any] = {}
     for name, baseline in (("plain", None), ("delta", coulomb)):
         fit, cost = fitted(options, train, validation, options.folder / f"delta-{name}", baseline, options.epochs)
         rows[name] = cost | {"errors": errors(fit, untouched), "ion_forces": ion_forces(fit.total)}
-    from jaxelyte.units import COULOMB as constant
-
     distances = rows["plain"]["ion_forces"]["distance_A"]
-    exact = [-constant / COULOMB["permittivity"] / d**2 for d in distances]
+    exact = [-units.COULOMB / SCREENED["permittivity"] / d**2 for d in distances]
     return rows | {"screened_coulomb_force_eV_A": exact}
 
 

@@ -111,7 +111,7 @@ def _poisson_bound(events: int) -> float:
 
 
 @dataclass
-class _Watch:
+class Watch:
     """What must not happen to a structure."""
 
     bonds: set[tuple[int, int]]
@@ -163,11 +163,12 @@ def _pairs(atoms: Atoms, spec: NeighborSpec) -> tuple[np.ndarray, np.ndarray, np
     return first[order], second[order], distance[order]
 
 
-def _watch(atoms: Atoms) -> _Watch:
+def watch_of(atoms: Atoms) -> Watch:
+    """What must not happen to a structure that starts like this one: its covalent bonds are those it has now."""
     from ase.data import covalent_radii
 
     radii, symbols = covalent_radii[atoms.numbers], atoms.get_chemical_symbols()
-    watch = _Watch(set(), radii, symbols, max(3 * len(atoms) - 3, 1))
+    watch = Watch(set(), radii, symbols, max(3 * len(atoms) - 3, 1))
     first, second, distance = _pairs(atoms, watch.spec)
     for i, j, d in zip(first.tolist(), second.tolist(), distance.tolist(), strict=True):
         if symbols[i] in COVALENT and symbols[j] in COVALENT and d < BOND * (radii[i] + radii[j]):
@@ -213,7 +214,7 @@ def stability(
     if not length > 0 or not timestep > 0 or every < 1:
         raise InputError(f"length={length} ps, timestep={timestep} fs and every={every} steps must all be positive")
     total = potential if isinstance(potential, Potential) else potential.total
-    watches = [_watch(frame) for frame in frames]
+    watches = [watch_of(frame) for frame in frames]
     for number, (frame, watch) in enumerate(zip(frames, watches, strict=True)):
         wrong = watch.event(frame, None, temperatures[0])
         if wrong is not None:
@@ -240,7 +241,7 @@ def stability(
 
 
 def _try(
-    frames: list[Atoms], watches: list[_Watch], potential: Potential, temperature: float, settings: dict[str, Any]
+    frames: list[Atoms], watches: list[Watch], potential: Potential, temperature: float, settings: dict[str, Any]
 ) -> tuple[dict[int, tuple[float, str | None]], bool]:
     """Time in ps and event of every frame that came to an end, and whether the user asked to stop.
 
@@ -256,15 +257,15 @@ def _try(
         found = None if run is None else _first_event(run, place, watch, temperature)
         if found is not None:
             ended[place] = found
-        elif failure is None:
+        elif failure is None and run is not None:
             ended[place] = (float(run.trajectory.times[-1]) / 1000.0, None)
     if failure is not None and failure.replica not in ended:
         step = failure.step or 0
         ended[failure.replica] = (step * settings["timestep"] / 1000.0, "forces not finite or beyond any liquid's")
-    return ended, failure is None and not run.completed
+    return ended, failure is None and run is not None and not run.completed
 
 
-def _first_event(run: Run, replica: int, watch: _Watch, target: float) -> tuple[float, str] | None:
+def _first_event(run: Run, replica: int, watch: Watch, target: float) -> tuple[float, str] | None:
     for n in range(1, len(run.trajectory)):
         temperature = float(run.log["temperature"][n, replica])
         event = watch.event(run.trajectory.frame(n, replica), temperature, target)

@@ -47,10 +47,10 @@ def test_molecules_without_bonds_fall_apart() -> None:
 
 
 def test_a_broken_bond_is_named() -> None:
-    from jaxelyte.training.stability import _watch
+    from jaxelyte.training.stability import watch_of
 
     atoms = nitrogen()
-    watch = _watch(atoms)
+    watch = watch_of(atoms)
     assert watch.bonds == {(0, 1), (2, 3)}
     # Sums of covalent radii are 1.42 Å: broken beyond 2.41 Å, squeezed below 0.85 Å.
     atoms.positions[3, 0] = 2.40
@@ -79,29 +79,29 @@ def test_a_frame_that_blows_up_does_not_stop_the_others() -> None:
     ],
 )
 def test_events_by_name(change: object, word: str) -> None:
-    from jaxelyte.training.stability import _watch
+    from jaxelyte.training.stability import watch_of
 
     atoms = argon(4.0)
-    watch = _watch(atoms)
+    watch = watch_of(atoms)
     assert watch.event(atoms, 50.0, 50.0) is None
     change(atoms)  # pyright: ignore[reportCallIssue]
     assert word in str(watch.event(atoms, 50.0, 50.0))
 
 
 def test_temperature_run_away() -> None:
-    from jaxelyte.training.stability import _watch
+    from jaxelyte.training.stability import watch_of
 
     atoms = argon(4.0)
     # Six degrees of freedom: the limit is 50 (1 + 8 sqrt(2/6)) = 281 K.
-    assert _watch(atoms).event(atoms, 280.0, 50.0) is None
-    assert "281 K" in str(_watch(atoms).event(atoms, 282.0, 50.0))
+    assert watch_of(atoms).event(atoms, 280.0, 50.0) is None
+    assert "281 K" in str(watch_of(atoms).event(atoms, 282.0, 50.0))
 
 
 def test_ions_in_contact_are_no_bond() -> None:
-    from jaxelyte.training.stability import _watch
+    from jaxelyte.training.stability import watch_of
 
     pair = Atoms("NaCl", [[0, 0, 0], [2.6, 0, 0]], cell=[12, 12, 12], pbc=True)
-    watch = _watch(pair)
+    watch = watch_of(pair)
     assert watch.bonds == set()
     pair.positions[1, 0] = 5.0
     assert watch.event(pair, 300.0, 300.0) is None
