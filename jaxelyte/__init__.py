@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxelyte import build, plots
+    from jaxelyte import build, datasets, plots
     from jaxelyte.data import LabelKeys
     from jaxelyte.dynamics import NVE, NVT, Run, load_run, minimize, simulate
     from jaxelyte.errors import InputError, JaxelyteError, SimulationError, TrainingError, UnsupportedError
@@ -85,7 +85,7 @@ _HOMES = {
     "to_jax_md": "interop.jax_md_energy",
     "train": "training",
 }
-_MODULES = ("build", "plots")
+_MODULES = ("build", "datasets", "plots")
 
 __all__ = [
     "NVE",
@@ -118,6 +118,7 @@ __all__ = [
     "Trajectory",
     "UnsupportedError",
     "build",
+    "datasets",
     "energy_and_forces",
     "energy_forces_stress",
     "evaluate",

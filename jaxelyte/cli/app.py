@@ -24,6 +24,8 @@ app = typer.Typer(
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 INTERRUPTED = 130
+REPORT_CARD = 4  # frames that `evaluate --stability` starts from
+DEMO = (2, 6000)  # epochs, steps: some two minutes on two cores
 
 
 @contextlib.contextmanager
@@ -101,8 +103,8 @@ def train(
     """Train a potential on labelled frames; the run folder takes metrics, checkpoints, the best model and pictures."""
     with _clean_errors(debug):
         from jaxelyte.cli.config import load_training
-        from jaxelyte.cli.objects import train_config, untouched_frames
-        from jaxelyte.cli.report import errors_table, save_evaluation, save_learning
+        from jaxelyte.cli.objects import report_card, train_config, untouched_frames
+        from jaxelyte.cli.report import errors_table, save_evaluation, save_learning, save_stability, stability_table
         from jaxelyte.training import evaluate as evaluate_fit
 
         config = load_training(file)
@@ -117,6 +119,11 @@ def train(
             _print(errors_table(result.summary(), "untouched test frames"))
             for path in save_evaluation(result, config.train.output, "test"):
                 typer.echo(str(path))
+        card = report_card(config, fit, progress=not quiet)
+        if card is not None:
+            _print(stability_table(card))
+            for path in save_stability(card, config.train.output):
+                typer.echo(str(path))
         typer.echo(f"in {config.train.output}")
 
 
@@ -127,27 +134,37 @@ def evaluate(
     index: Annotated[str, typer.Option(help="Which frames, in ASE's notation.")] = ":",
     energy: Annotated[str | None, typer.Option(help="Key of the energies, if not ASE's.")] = None,
     forces: Annotated[str | None, typer.Option(help="Key of the forces, if not ASE's.")] = None,
+    stability: Annotated[
+        float | None, typer.Option(help="Report card: ps of NVT at 300, 400 and 600 K from the first frames.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the results; evaluation/ beside the model.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Errors of a potential on labelled frames, by species and composition: table, JSON and parity plot."""
+    """Errors of a potential on labelled frames, by species and composition: table, JSON and pictures."""
     with _clean_errors(debug):
-        from jaxelyte.cli.report import errors_table, save_evaluation
+        from jaxelyte.cli.report import errors_table, save_evaluation, save_stability, stability_table
         from jaxelyte.data import LabelKeys
         from jaxelyte.interop.frames import read
         from jaxelyte.interop.nequip_files import load_nequip
         from jaxelyte.training import evaluate as evaluate_fit
         from jaxelyte.training import load_fit
+        from jaxelyte.training import stability as try_out
 
         if not model.exists():
             raise InputError(f"there is no model {model}")
         potential = load_fit(model) if (model / "model").is_dir() else load_nequip(model)
-        result = evaluate_fit(potential, read(frames, index), keys=LabelKeys(energy, forces))
+        chosen = read(frames, index)
+        result = evaluate_fit(potential, chosen, keys=LabelKeys(energy, forces))
         _print(errors_table(result.summary(), str(frames)))
         folder = output if output is not None else model.parent / "evaluation"
         folder.mkdir(parents=True, exist_ok=True)
         for path in save_evaluation(result, folder, "evaluation"):
             typer.echo(str(path))
+        if stability is not None:
+            card = try_out(potential, chosen[:REPORT_CARD], length=stability)
+            _print(stability_table(card))
+            for path in save_stability(card, folder):
+                typer.echo(str(path))
 
 
 @app.command()
@@ -217,14 +234,15 @@ def info(
 @app.command()
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for pictures and summary.")] = Path("demo_output"),
-    steps: Annotated[int | None, typer.Option(help="Steps of 1 fs, instead of the default.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of training.")] = DEMO[0],
+    steps: Annotated[int, typer.Option(min=1, help="Steps of 1 fs.")] = DEMO[1],
     debug: Debug = False,
 ) -> None:
-    """Simulate a small box of salt water from scratch and draw its structure; a minute or two on two cores."""
+    """Train a potential of salt water on included frames, simulate with it and draw the structure; takes minutes."""
     with _clean_errors(debug):
         from jaxelyte.cli.demo import run_demo
 
-        summary = run_demo(output, steps=steps, show=_print)
+        summary = run_demo(output, epochs=epochs, steps=steps, show=_print)
         typer.echo(json.dumps(summary["files"], indent=1))
 
 

@@ -203,9 +203,10 @@ class DataSection(Section):
 
 
 class ModelSection(Section):
-    """See `jaxelyte.NequIP`; r_max in Å."""
+    """See `jaxelyte.NequIP`; r_max in Å. Or ``start``: the folder of a trained model to go on from."""
 
-    r_max: PositiveFloat
+    start: Path | None = None
+    r_max: PositiveFloat | None = None
     num_layers: PositiveInt = 3
     l_max: NonNegativeInt = 2
     num_features: PositiveInt = 32
@@ -219,6 +220,14 @@ class ModelSection(Section):
     use_sc: bool = True
     resnet: bool = False
     zbl: bool = False
+
+    @model_validator(mode="after")
+    def _new_or_given(self) -> ModelSection:
+        if (self.start is None) == (self.r_max is None):
+            raise ValueError('[model] needs either r_max = … for a new network, or start = "folder" of a trained one')
+        if self.start is not None and self.model_fields_set != {"start"}:
+            raise ValueError("[model] start = … keeps the hyperparameters of the trained network; leave the others out")
+        return self
 
 
 class LossSection(Section):
@@ -262,6 +271,17 @@ class TrainSection(Section):
     float64: bool = False
 
 
+class StabilitySection(Section):
+    """See `jaxelyte.stability`: the report card, from that many validation frames; K, ps, fs."""
+
+    frames: PositiveInt = 4
+    temperatures: list[PositiveFloat] = Field(default=[300.0, 400.0, 600.0], min_length=1)
+    length: PositiveFloat = 5.0
+    timestep: PositiveFloat = 0.5
+    every: PositiveInt = 20
+    seed: int = 0
+
+
 class TrainFile(Section):
     """A whole training file."""
 
@@ -271,6 +291,7 @@ class TrainFile(Section):
     loss: LossSection = LossSection()
     optimization: OptimizationSection = OptimizationSection()
     train: TrainSection = TrainSection()
+    stability: StabilitySection | None = None
 
 
 File = TypeVar("File", RunFile, TrainFile)
@@ -294,6 +315,7 @@ SECTIONS: dict[str, type[Section]] = {
     "loss": LossSection,
     "optimization": OptimizationSection,
     "train": TrainSection,
+    "stability": StabilitySection,
 }
 
 
@@ -317,7 +339,10 @@ def load_training(path: str | Path) -> TrainFile:
     config = _validated(TrainFile, _content(path, "training"), f"{path} is not a valid training file")
     data = config.data.model_copy(update={"files": [path.parent / file for file in config.data.files]})
     own = config.train.model_copy(update={"output": path.parent / config.train.output})
-    changes = {"data": data, "train": own, "baseline": _terms_with_paths(config.baseline, path.parent)}
+    model = config.model
+    if model.start is not None:
+        model = model.model_copy(update={"start": path.parent / model.start})
+    changes = {"data": data, "model": model, "train": own, "baseline": _terms_with_paths(config.baseline, path.parent)}
     return config.model_copy(update=changes)
 
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from jaxelyte.dynamics import Run
-    from jaxelyte.training import Fit
+    from jaxelyte.models.config import NequIP
+    from jaxelyte.potentials.nequip import NequIPPotential
+    from jaxelyte.training import Fit, Stability
 
 
 def build_system(config: RunFile) -> Atoms:
@@ -158,6 +160,40 @@ def untouched_frames(config: TrainFile, fit: Fit) -> list[Atoms]:
     return [frames[n] for n in fit.config["split"]["test"]]
 
 
+def report_card(config: TrainFile, fit: Fit, *, progress: bool = True) -> Stability | None:
+    """Carry out the section ``[stability]``, from validation frames spread over the set; None without the section.
+
+    Raises:
+        JaxelyteError: see `jaxelyte.stability`.
+    """
+    import numpy as np
+
+    from jaxelyte.training import stability
+
+    section = config.stability
+    if section is None:
+        return None
+    frames, places = training_frames(config), fit.config["split"]["validation"]
+    chosen = np.unique(np.linspace(0, len(places) - 1, section.frames).round().astype(int))
+    starts = [frames[places[n]] for n in chosen]
+    return stability(fit, starts, progress=progress, **section.model_dump(exclude={"frames"}))
+
+
+def _network(config: TrainFile) -> tuple[NequIP | NequIPPotential, Potential | None]:
+    """Hyperparameters of a new network; or a trained one and the baseline that it needs."""
+    from jaxelyte.interop.nequip_files import load_nequip
+    from jaxelyte.models.config import NequIP
+    from jaxelyte.training import load_fit
+
+    start = config.model.start
+    if start is None:
+        return NequIP(**config.model.model_dump(exclude={"start"})), None
+    if (start / "model").is_dir():
+        fit = load_fit(start)
+        return fit.potential, fit.baseline
+    return load_nequip(start), None
+
+
 def train_config(config: TrainFile, *, progress: bool = True, resume: bool = False, overwrite: bool = False) -> Fit:
     """Carry out a training file: `jaxelyte.train` with what it says.
 
@@ -166,7 +202,6 @@ def train_config(config: TrainFile, *, progress: bool = True, resume: bool = Fal
     """
     import jax
 
-    from jaxelyte.models.config import NequIP
     from jaxelyte.training import Loss, Optimization, train
 
     data, own = config.data, config.train
@@ -174,10 +209,11 @@ def train_config(config: TrainFile, *, progress: bool = True, resume: bool = Fal
     with jax.enable_x64(own.float64 or wide):
         frames = training_frames(config)
         baseline = reduce(add, [_build_term(term, frames[0]) for term in config.baseline]) if config.baseline else None
+        model, own_baseline = _network(config)
         return train(
             frames,
-            NequIP(**config.model.model_dump()),
-            baseline=baseline,
+            model,
+            baseline=own_baseline if baseline is None else baseline,
             loss=Loss(**config.loss.model_dump()),
             optimization=Optimization(**config.optimization.model_dump()),
             validation=data.validation,

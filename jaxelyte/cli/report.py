@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from jaxelyte.dynamics import Run
     from jaxelyte.observables import RDFResult
-    from jaxelyte.training import Evaluation, Fit
+    from jaxelyte.training import Evaluation, Fit, Stability
 
 
 def run_table(run: Run) -> Table:
@@ -117,11 +117,42 @@ def save_evaluation(result: Evaluation, folder: Path, name: str) -> list[Path]:
     """Write errors as JSON and the parity plot; returns the files."""
     import json
 
-    from jaxelyte.plots import parity
+    from jaxelyte.plots import parity, spread
 
     files = [folder / f"{name}.json", folder / f"{name}_parity.png"]
     files[0].write_text(json.dumps(result.summary(), indent=1) + "\n", encoding="utf-8")
     parity(result)[0].figure.savefig(files[1], dpi=150, bbox_inches="tight")
+    if result.force_spread is not None:
+        files.append(folder / f"{name}_spread.png")
+        spread(result).figure.savefig(files[-1], dpi=150, bbox_inches="tight")
+    return files
+
+
+def stability_table(card: Stability) -> Table:
+    """The report card for people: what lasted, and how rare events are with 95 % confidence."""
+    from rich.table import Table
+
+    columns = ("temperature / K", "runs without event", "first event / ps", "events per ns", "below, 95 % / ns⁻¹")
+    table = Table(*columns, title=f"report card: NVT of {card.length:g} ps")
+    for row in card.summary()["temperatures"]:
+        first, rate, bound = row["first_event_ps"], row["rate_per_ns"], row["rate_below_per_ns"]
+        table.add_row(
+            f"{row['temperature_K']:g}",
+            f"{row['runs'] - row['events']} of {row['runs']}",
+            "none" if first is None else f"{first:.3g}",
+            "" if rate is None else f"{rate:.3g}",
+            "" if bound is None else f"{bound:.3g}",
+        )
+    return table
+
+
+def save_stability(card: Stability, folder: Path) -> list[Path]:
+    """Write the report card as JSON and PNG; returns the files."""
+    import json
+
+    files = [folder / "stability.json", folder / "stability.png"]
+    files[0].write_text(json.dumps(card.summary(), indent=1) + "\n", encoding="utf-8")
+    card.plot().figure.savefig(files[1], dpi=150, bbox_inches="tight")
     return files
 
 

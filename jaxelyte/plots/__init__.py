@@ -3,6 +3,6 @@
 from jaxelyte.plots.curves import rdf
 from jaxelyte.plots.runs import log
 from jaxelyte.plots.style import COLORS, new_axes
-from jaxelyte.plots.training import learning, parity, stability
+from jaxelyte.plots.training import learning, parity, spread, stability
 
-__all__ = ["COLORS", "learning", "log", "new_axes", "parity", "rdf", "stability"]
+__all__ = ["COLORS", "learning", "log", "new_axes", "parity", "rdf", "spread", "stability"]

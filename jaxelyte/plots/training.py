@@ -95,6 +95,38 @@ def parity(evaluation: Evaluation, axes: Any = None) -> Any:
     return axes
 
 
+def spread(evaluation: Evaluation, ax: Any = None) -> Any:
+    """Draw force errors against the spread of a committee: each atom, and the root mean square error of equal shares.
+
+    A spread that means something lies along the diagonal; what it says is right if it sorts the errors.
+
+    Args:
+        evaluation: see `jaxelyte.evaluate`, of a committee.
+        ax: matplotlib axes, or None for a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        InputError: an evaluation without a committee.
+    """
+    if evaluation.force_spread is None:
+        raise InputError("there is no spread without a committee; train one: train(…, committee=4)")
+    ax = new_axes(ax)
+    errors = np.linalg.norm(evaluation.force_errors, axis=1)
+    known = np.isfinite(errors)
+    found, errors = 1e3 * evaluation.force_spread[known], 1e3 * errors[known]
+    ax.plot(found, errors, ".", color=COLORS[0], markersize=1.5, alpha=0.4, rasterized=True, label="atoms")
+    shares = np.array_split(np.argsort(found), min(20, len(found)))
+    middle = [np.sqrt(np.mean(found[share] ** 2)) for share in shares]
+    ax.plot(middle, [np.sqrt(np.mean(errors[share] ** 2)) for share in shares], "o-", color=COLORS[1], label="RMS")
+    ends = [min(middle), max(middle)]
+    ax.plot(ends, ends, color="#999999", linewidth=0.8, zorder=0)
+    ax.set(xscale="log", yscale="log", xlabel="spread of the committee / meV Å⁻¹", ylabel="force error / meV Å⁻¹")
+    ax.legend(frameon=False, fontsize=8)
+    return ax
+
+
 def stability(card: Stability, ax: Any = None) -> Any:
     """Draw the share of runs without an unphysical event against time, a curve for each temperature.
 

@@ -62,6 +62,15 @@ class NequIPPotential(Potential):
     source: NequIPSource | None = struct.field(pytree_node=False, default=None)
     requires: tuple[str, ...] = struct.field(pytree_node=False, default=())
 
+    def __repr__(self) -> str:
+        c = self.config
+        size = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(self.params))
+        needs = f", needs its baseline of {len(self.requires)} term(s)" if self.requires else ""
+        return (
+            f"NequIPPotential({' '.join(c.type_names)}; r_max {c.r_max:g} Å, {c.num_layers} layers of {c.num_features} "
+            f"features, l_max {c.l_max}, {size:,} parameters{needs})"
+        )
+
     def needed_terms(self) -> tuple[str, ...]:
         return self.requires
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 import jaxelyte as jxl
 from jaxelyte.cli import app
-from jaxelyte.cli.config import load_training
+from jaxelyte.cli.config import StabilitySection, load_training
 
 TRAINING = """
 [data]
@@ -40,6 +41,12 @@ cutoff = 3.9
 epochs = 2
 batch_size = 3
 output = "run"
+"""
+CARD = """
+[stability]
+frames = 2
+temperatures = [50.0]
+length = 0.02
 """
 
 
@@ -75,8 +82,11 @@ def test_train_and_evaluate(folder: Path) -> None:
     assert again.exit_code == 0, again.output
     assert len(jxl.load_fit(run).metrics) == 3
     out = folder / "evaluation"
-    done = CliRunner().invoke(app, ["evaluate", str(run), str(folder / "frames.extxyz"), "--output", str(out)])
+    done = CliRunner().invoke(
+        app, ["evaluate", str(run), str(folder / "frames.extxyz"), "--output", str(out), "--stability", "0.01"]
+    )
     assert done.exit_code == 0, done.output
+    assert len(json.loads((out / "stability.json").read_text())["trials"]) == 4 * 3
     summary = json.loads((out / "evaluation.json").read_text())
     # By hand, through the calculator.
     frames = jxl.read(folder / "frames.extxyz")
@@ -93,6 +103,17 @@ def test_train_and_evaluate(folder: Path) -> None:
     bare = CliRunner().invoke(app, ["evaluate", str(run / "model"), str(folder / "frames.extxyz")])
     assert bare.exit_code == 2
     assert "baseline" in bare.output
+    # Going on from these weights, which bring their baseline along; a report card at the end.
+    head, tail = TRAINING.split("[model]")
+    (folder / "on.toml").write_text(f'{head}[model]\nstart = "run"\n\n[train]{tail.split("[train]")[1]}{CARD}')
+    done = CliRunner().invoke(app, ["train", str(folder / "on.toml"), "--quiet", "--output", str(folder / "on")])
+    assert done.exit_code == 0, done.output
+    on = jxl.load_fit(folder / "on")
+    assert on.config["baseline"] == fit.config["baseline"]
+    assert "start_sha256" in on.config
+    card = json.loads((folder / "on" / "stability.json").read_text())
+    assert [row["runs"] for row in card["temperatures"]] == [2]
+    assert (folder / "on" / "stability.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -100,6 +121,8 @@ def test_train_and_evaluate(folder: Path) -> None:
     [
         (("num_layers", "num_layer"), "did you mean 'num_layers'"),
         (("batch_size", "batchsize"), "did you mean 'batch_size'"),
+        (("r_max = 4.0", ""), "either r_max"),
+        (("r_max = 4.0", 'start = "elsewhere"'), "leave the others out"),
         (("permittivity", "permitivity"), "did you mean 'permittivity'"),
         (("validation = 2", "validation = -2"), "validation"),
         (('"coulomb"', '"spc-fw"'), "baseline"),
@@ -120,3 +143,7 @@ def test_sections_are_those_of_the_library(folder: Path) -> None:
     config = load_training(folder / "train.toml")
     assert jxl.Loss(**config.loss.model_dump()) == jxl.Loss()
     assert jxl.Optimization(**config.optimization.model_dump()) == jxl.Optimization()
+    defaults = inspect.signature(jxl.stability).parameters
+    for name, value in StabilitySection().model_dump(exclude={"frames"}).items():
+        default = defaults[name].default
+        assert value == (list(default) if isinstance(default, tuple) else default), name

@@ -65,3 +65,20 @@ def test_log_of_a_run() -> None:
     np.testing.assert_array_equal(axes[2].lines[0].get_ydata(), rows)
     with pytest.raises(InputError, match="into 3 axes, not 1"):
         plots.log(run, plt.subplots()[1])  # type: ignore[arg-type]
+
+
+def test_spread_of_a_committee_against_errors() -> None:
+    rng = np.random.default_rng(0)
+    spread = rng.uniform(0.01, 0.1, 400)
+    # Errors whose root mean square is the spread: the points have to lie on the diagonal.
+    errors = rng.normal(size=(400, 3)) * spread[:, None] / np.sqrt(3)
+    ax = plots.spread(SimpleNamespace(force_spread=spread, force_errors=errors))  # type: ignore[arg-type]
+    atoms, means, diagonal = ax.lines
+    np.testing.assert_allclose(atoms.get_xdata(), 1e3 * spread)
+    np.testing.assert_allclose(atoms.get_ydata(), 1e3 * np.linalg.norm(errors, axis=1))
+    np.testing.assert_allclose(means.get_ydata(), means.get_xdata(), rtol=0.5)
+    assert np.mean(np.asarray(means.get_ydata()) / np.asarray(means.get_xdata())) == pytest.approx(1.0, abs=0.1)
+    np.testing.assert_array_equal(diagonal.get_xdata(), diagonal.get_ydata())
+    assert "meV" in ax.get_xlabel()
+    with pytest.raises(InputError, match="committee=4"):
+        plots.spread(SimpleNamespace(force_spread=None))  # type: ignore[arg-type]
