@@ -25,7 +25,11 @@ COVALENT = ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I")
 BOND, BROKEN, SQUEEZED, OVERLAP = 1.3, 1.7, 0.6, 0.8
 """Distances in sums of covalent radii (Cordero et al., Dalton Trans. 2832, 2008): bonded at the start below the first,
 broken above the second, squeezed below the third; atoms that are not bonded overlap below the last. For water: O-H
-1.26, 1.65 and 0.58 Å, O-O overlap 1.06 Å; for Na-O 1.86 Å, where liquids at 600 K do not come closer than 2.0 Å."""
+1.26, 1.65 and 0.58 Å, O-O overlap 1.06 Å."""
+NOBLE = ("He", "Ne", "Ar", "Kr", "Xe")
+CATION = 0.72
+"""Metals stand in liquids as cations, which are that much smaller (Na 1.66 -> 1.2 Å; Shannon's ionic radii are 1.0 to
+1.2 Å). Na-O overlaps below 1.49 Å: soft methods such as GFN1-xTB let it reach 1.8 Å at 300 K."""
 RUN_AWAY = 8.0
 """Standard deviations of the kinetic temperature, T √(2 / N_f), above the target that count as a run-away."""
 
@@ -167,7 +171,9 @@ def watch_of(atoms: Atoms) -> Watch:
     """What must not happen to a structure that starts like this one: its covalent bonds are those it has now."""
     from ase.data import covalent_radii
 
-    radii, symbols = covalent_radii[atoms.numbers], atoms.get_chemical_symbols()
+    symbols = atoms.get_chemical_symbols()
+    cations = np.array([symbol not in COVALENT + NOBLE for symbol in symbols])
+    radii = np.where(cations, CATION, 1.0) * covalent_radii[atoms.numbers]
     watch = Watch(set(), radii, symbols, max(3 * len(atoms) - 3, 1))
     first, second, distance = _pairs(atoms, watch.spec)
     for i, j, d in zip(first.tolist(), second.tolist(), distance.tolist(), strict=True):

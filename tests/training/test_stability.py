@@ -105,6 +105,11 @@ def test_ions_in_contact_are_no_bond() -> None:
     assert watch.bonds == set()
     pair.positions[1, 0] = 5.0
     assert watch.event(pair, 300.0, 300.0) is None
+    # 0.8 (0.72 · 1.66 + 1.02) = 1.77 Å.
+    pair.positions[1, 0] = 1.78
+    assert watch.event(pair, 300.0, 300.0) is None
+    pair.positions[1, 0] = 1.76
+    assert watch.event(pair, 300.0, 300.0) == "overlap Na 0 - Cl 1, 1.76 Å"
 
 
 def test_wrong_input_is_refused() -> None:
