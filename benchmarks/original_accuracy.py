@@ -13,6 +13,7 @@ import argparse
 import csv
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -37,7 +38,18 @@ def configuration(start: Path, work: Path, compiled: bool) -> dict[str, Any]:
     schedule = {"scheduler": plateau if settings["schedule"] == "plateau" else cosine, "monitor": monitor}
     weights = {"total_energy": 1.0, "forces": 1.0}
     loader = {"_target_": "torch.utils.data.DataLoader", "batch_size": settings["batch_size"], "num_workers": 0}
-    metrics = {"_target_": "nequip.train.EnergyForceMetrics", "coeffs": {"forces_rmse": 1.0}}
+    by_species = {
+        "name": "forces_by_species",
+        "field": "forces",
+        "metric": {"_target_": "nequip.train.RootMeanSquaredError"},
+        "per_type": True,
+    }
+    metrics = {
+        "_target_": "nequip.train.EnergyForceMetrics",
+        "coeffs": {"forces_rmse": 1.0},
+        "type_names": names,
+        "extra_metrics": [by_species],
+    }
     return {
         "run": ["train", "test"],
         "data": {
@@ -69,7 +81,7 @@ def configuration(start: Path, work: Path, compiled: bool) -> dict[str, Any]:
                     "filename": "best",
                     "save_last": True,
                 },
-                {"_target_": "lightning.pytorch.callbacks.Timer"},
+                {"_target_": "original_accuracy.epoch_timer", "path": str(work / "seconds.txt")},
             ],
         },
         "training_module": {
@@ -104,6 +116,24 @@ def configuration(start: Path, work: Path, compiled: bool) -> dict[str, Any]:
     }
 
 
+def epoch_timer(path: str) -> Any:
+    """A callback of lightning that appends the seconds of each epoch's updates, without validation, to a file."""
+    from lightning.pytorch import Callback  # pyright: ignore[reportMissingImports]
+
+    class Timer(Callback):
+        def on_train_epoch_start(self, *_: Any) -> None:
+            self.began = time.perf_counter()
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            self.ended = time.perf_counter()
+
+        def on_train_epoch_end(self, *_: Any) -> None:
+            with Path(path).open("a") as file:
+                file.write(f"{self.ended - self.began}\n")
+
+    return Timer()
+
+
 def rows(work: Path) -> list[dict[str, float]]:
     """The metrics that nequip logged."""
     files = sorted(work.glob("log/version_*/metrics.csv"))
@@ -126,11 +156,13 @@ def main() -> None:
     program = Path(sys.executable).with_name("nequip-train")
     began = time.perf_counter()
     command = [str(program), "-cp", str(work), "-cn", "peer", f"hydra.run.dir={work}/hydra"]
-    subprocess.run(command, check=True)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}  # for epoch_timer
+    subprocess.run(command, check=True, env=environment)
     seconds = time.perf_counter() - began
     found: dict[str, float] = {}
     for row in rows(work):
         found |= row
+    epochs = [float(line) for line in (work / "seconds.txt").read_text().split()]
     report = {
         "date": time.strftime("%Y-%m-%d"),
         "cores": len(os.sched_getaffinity(0)),
@@ -138,6 +170,7 @@ def main() -> None:
         "epochs": content["trainer"]["max_epochs"],
         "compiled": options.compile,
         "wall_s": seconds,
+        "seconds_per_epoch": statistics.median(epochs),
         "test": {key: value for key, value in found.items() if key.startswith("test")},
         "validation": {key: value for key, value in found.items() if key.startswith("val")},
     }

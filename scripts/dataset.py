@@ -314,7 +314,7 @@ def main() -> None:
     one.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     one.add_argument("--append", action="store_true")
     one.add_argument("--limit", type=int, help="label only so many frames")
-    one.add_argument("--forces-below", type=float, default=50.0, help="eV/Å; leave out frames with a larger force")
+    one.add_argument("--forces-below", type=float, default=10.0, help="eV/Å; leave out frames with a larger force")
     one = steps.add_parser("pick")
     one.add_argument("fit", type=Path)
     one.add_argument("known", type=Path, help="labelled frames, to start from")

@@ -116,6 +116,18 @@ def test_train_and_evaluate(folder: Path) -> None:
     assert (folder / "on" / "stability.png").exists()
 
 
+def test_example_is_how_the_included_network_was_trained(root: Path) -> None:
+    config = load_training(root / "examples" / "train_nacl.toml")
+    own = jxl.datasets.nacl_water_fit().config
+    assert config.data.files[0].resolve() == (jxl.datasets.NACL_WATER / "frames.extxyz.gz").resolve()
+    for name, value in config.model.model_dump(exclude={"start", "avg_num_neighbors"}).items():
+        assert own["model"][name] == value, name
+    assert (config.train.epochs, config.train.batch_size) == (own["epochs"], own["batch_size"])
+    assert config.optimization.model_dump() == own["optimization"]
+    assert config.loss.model_dump() == own["loss"]
+    assert config.baseline[0].model_dump()["permittivity"] == 78.3
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
