@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -45,9 +46,11 @@ def convolve(
         for source, x in sources.items()
     }
     out: list[list[tuple[int, Array]]] = [[] for _ in layer.irreps_mid]
-    for path in paths:
-        # One product per path rather than one for all: slices of a joint result cost a padded sum in the gradient.
-        weights = hidden @ (last[:, path.start : path.start + path.mul] * scale)
+    # One product for all paths, and `split`, whose gradient is a concatenation: that of slices is a sum of padded
+    # arrays, and a product for each path makes the gradient of `hidden` a sum over paths of arrays of its size.
+    columns = jnp.concatenate([last[:, path.start : path.start + path.mul] for path in paths], axis=1) * scale
+    parts = jax.lax.split(hidden @ columns, [path.mul for path in paths], axis=2)
+    for path, weights in zip(paths, parts, strict=True):
         moments = neighbor_sum(weights, gathered[path.source], harmonics[path.l2])
         message = jnp.einsum("nbac,abm->nmc", moments, jnp.asarray(path_table(path), moments.dtype))
         out[path.mid].append((path.offset, message))
