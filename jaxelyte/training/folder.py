@@ -14,7 +14,9 @@ from jaxelyte.dynamics.checkpoint import atomic_write, write_json
 from jaxelyte.errors import InputError
 
 CONFIG, METRICS, CHECKPOINTS, MODEL = "config.json", "metrics.jsonl", "checkpoints", "model"
-KNOWN = frozenset({CONFIG, METRICS, CHECKPOINTS, MODEL, "training.png", "test.json", "test_parity.png"})
+PICTURES = ("training.png", "test_parity.png", "test_spread.png", "stability.png")
+REPORTS = frozenset({"test.json", "stability.json", *PICTURES})
+KNOWN = frozenset({CONFIG, METRICS, CHECKPOINTS, MODEL}) | REPORTS
 
 
 class TrainFolder:

@@ -114,6 +114,11 @@ def test_train_and_evaluate(folder: Path) -> None:
     card = json.loads((folder / "on" / "stability.json").read_text())
     assert [row["runs"] for row in card["temperatures"]] == [2]
     assert (folder / "on" / "stability.png").exists()
+    # All that the command writes counts as its own, so that it may be replaced.
+    done = CliRunner().invoke(
+        app, ["train", str(folder / "on.toml"), "--quiet", "--output", str(folder / "on"), "--overwrite"]
+    )
+    assert done.exit_code == 0, done.output
 
 
 def test_example_is_how_the_included_network_was_trained(root: Path) -> None:
