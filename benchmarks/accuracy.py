@@ -4,6 +4,7 @@
     python benchmarks/original_accuracy.py --start START --output original-accuracy.json    # nequip, the same in all
     python benchmarks/accuracy.py curve --output curve.json          # errors against the number of frames
     python benchmarks/accuracy.py delta --output delta.json          # with and without the Coulomb baseline
+    python benchmarks/accuracy.py nvt --set r2SCAN --r-max 4.5 --layers 2 --features 8 --epochs 11 --output nvt.json
 
 A tenth of the frames, drawn with a fixed seed, is never touched by training; all errors are of this tenth, with their
 standard errors from the spread between its frames. Everything resumes where it was interrupted.
@@ -172,15 +173,79 @@ def ion_forces(potential: jxl.Potential) -> dict[str, list[float]]:
     return {"distance_A": distances.tolist(), "force_eV_A": forces}
 
 
+def nvt(options: argparse.Namespace) -> dict[str, Any]:
+    """A small delta-learned network in a long run at 300 K: unphysical events, and where the first shell of Na lies."""
+    from jaxelyte.training.stability import watch_of
+
+    path = SHARED / SETS[options.set]
+    if not path.is_file():
+        raise SystemExit(f"the frames are not there: {path}")
+    frames = jxl.read(path)
+    fit = jxl.train(
+        frames,
+        network(options),
+        baseline=jxl.ScreenedCoulomb(**SCREENED),
+        validation=0.1,
+        test=0.1,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        loss=jxl.Loss(per_species=False),
+        optimization=jxl.Optimization(learning_rate=options.learning_rate, schedule=options.schedule),
+        seed=0,
+        output=options.folder / f"nvt-{options.set}",
+        resume=True,
+    )
+    split = fit.config["split"]
+    # A cube, whose image is far enough from itself for a radial distribution function.
+    cubes = [frames[n] for n in split["validation"] if np.ptp(frames[n].cell.lengths()) < 0.1]
+    start = cubes[0].copy()
+    run = jxl.simulate(
+        fit.total,
+        start,
+        jxl.NVT(300.0, thermostat="svr", tau=100.0),
+        steps=round(1000 * options.picoseconds),
+        timestep=1.0,
+        every=50,
+        velocities=300.0,
+        seed=1,
+        output=options.folder / f"nvt-{options.set}-run",
+        resume=True,
+    )
+    watch, event = watch_of(start), None
+    for n in range(1, len(run.trajectory)):
+        event = watch.event(run.trajectory.frame(n), float(run.log["temperature"][n, 0]), 300.0)
+        if event is not None:
+            event = f"{event} at {run.trajectory.times[n] / 1000:.1f} ps"
+            break
+    result = jxl.rdf(run.trajectory, pairs=(("Na", "O"), ("Cl", "O"), ("O", "O")), discard=len(run.trajectory) // 10)
+    result.plot().figure.savefig(options.folder / f"nvt-{options.set}.png", dpi=150, bbox_inches="tight")
+    shells = {"Na-O": 3.2, "Cl-O": 3.9, "O-O": 3.4}
+    peaks = {pair: result[pair].first_peak() for pair in shells}
+    return {
+        "formula": start.get_chemical_formula(),
+        "cell_A": start.cell.lengths().tolist(),
+        "epochs": len(fit.metrics),
+        "errors": errors(fit, [frames[n] for n in split["test"]]),
+        "picoseconds": run.summary["time_ps"],
+        "event": event,
+        "temperature": run.summary["temperature"],
+        "drift": run.summary["drift"],
+        "performance": run.summary["performance"],
+        "peaks_A": {pair: [peak.position, peak.position_error] for pair, peak in peaks.items()},
+        "coordination": {pair: [*result[pair].coordination_at(radius), radius] for pair, radius in shells.items()},
+    }
+
+
 def main() -> None:
     """Measure and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("train", "curve", "delta"))
+    parser.add_argument("what", choices=("train", "curve", "delta", "nvt"))
     parser.add_argument("--set", choices=tuple(SETS), default="revPBE0-D3")
     parser.add_argument("--frames", type=int, help="training frames; all by default")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--sizes", type=int, nargs="+", default=[25, 50, 100, 200, 400, 800])
     parser.add_argument("--updates", type=int, default=2000, help="of each point of the curve")
+    parser.add_argument("--picoseconds", type=float, default=100.0, help="nvt: length of the run")
     parser.add_argument("--delta", action="store_true", help="train: relative to the screened Coulomb term")
     parser.add_argument("--r-max", type=float, default=5.0)
     parser.add_argument("--layers", type=int, default=3)
@@ -201,7 +266,7 @@ def main() -> None:
         "versions": versions(),
         "settings": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()},
     }
-    report |= {"train": train, "curve": curve, "delta": delta}[options.what](options)
+    report |= {"train": train, "curve": curve, "delta": delta, "nvt": nvt}[options.what](options)
     report["wall_s"] = time.perf_counter() - began
     print(json.dumps(report, indent=1))
     if options.output:
