@@ -86,7 +86,8 @@ def train(
         keys: names of the labels in the frames, where they are not ASE's.
         check_units: refuse labels that do not look like eV and Å.
         resume: go on with ``output``, bitwise as if it had never stopped; the arguments have to be the same, except
-            that ``epochs`` may grow. Starts afresh where there is nothing.
+            that ``epochs`` may differ (a cosine then follows the new length from there on). Starts afresh where there
+            is nothing.
         overwrite: replace a training run in ``output``.
         progress: show errors while training goes on.
 
