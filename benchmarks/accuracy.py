@@ -175,30 +175,15 @@ def ion_forces(potential: jxl.Potential) -> dict[str, list[float]]:
 
 def nvt(options: argparse.Namespace) -> dict[str, Any]:
     """A small delta-learned network in a long run at 300 K: unphysical events, and where the first shell of Na lies."""
-    from jaxelyte.training.stability import watch_of
+    from jaxelyte.cli.demo import PAIRS, SHELL
+    from jaxelyte.training.stability import first_event, watch_of
 
-    path = SHARED / SETS[options.set]
-    if not path.is_file():
-        raise SystemExit(f"the frames are not there: {path}")
-    frames = jxl.read(path)
-    fit = jxl.train(
-        frames,
-        network(options),
-        baseline=jxl.ScreenedCoulomb(**SCREENED),
-        validation=0.1,
-        test=0.1,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        loss=jxl.Loss(per_species=False),
-        optimization=jxl.Optimization(learning_rate=options.learning_rate, schedule=options.schedule),
-        seed=0,
-        output=options.folder / f"nvt-{options.set}",
-        resume=True,
-    )
-    split = fit.config["split"]
+    train, validation, untouched = parts(options.set, options.frames)
+    coulomb = jxl.ScreenedCoulomb(**SCREENED)
+    folder = options.folder / f"nvt-{options.set}"
+    fit, cost = fitted(options, train, validation, folder, coulomb, options.epochs)
     # A cube, whose image is far enough from itself for a radial distribution function.
-    cubes = [frames[n] for n in split["validation"] if np.ptp(frames[n].cell.lengths()) < 0.1]
-    start = cubes[0].copy()
+    start = next(frame for frame in validation if np.ptp(frame.cell.lengths()) < 0.1).copy()
     run = jxl.simulate(
         fit.total,
         start,
@@ -211,28 +196,21 @@ def nvt(options: argparse.Namespace) -> dict[str, Any]:
         output=options.folder / f"nvt-{options.set}-run",
         resume=True,
     )
-    watch, event = watch_of(start), None
-    for n in range(1, len(run.trajectory)):
-        event = watch.event(run.trajectory.frame(n), float(run.log["temperature"][n, 0]), 300.0)
-        if event is not None:
-            event = f"{event} at {run.trajectory.times[n] / 1000:.1f} ps"
-            break
-    result = jxl.rdf(run.trajectory, pairs=(("Na", "O"), ("Cl", "O"), ("O", "O")), discard=len(run.trajectory) // 10)
+    event = first_event(run, 0, watch_of(start), 300.0)
+    result = jxl.rdf(run.trajectory, pairs=PAIRS, discard=len(run.trajectory) // 10)
     result.plot().figure.savefig(options.folder / f"nvt-{options.set}.png", dpi=150, bbox_inches="tight")
-    shells = {"Na-O": 3.2, "Cl-O": 3.9, "O-O": 3.4}
-    peaks = {pair: result[pair].first_peak() for pair in shells}
-    return {
+    peaks = {pair: result[pair].first_peak() for pair in SHELL}
+    return cost | {
         "formula": start.get_chemical_formula(),
         "cell_A": start.cell.lengths().tolist(),
-        "epochs": len(fit.metrics),
-        "errors": errors(fit, [frames[n] for n in split["test"]]),
+        "errors": errors(fit, untouched),
         "picoseconds": run.summary["time_ps"],
-        "event": event,
+        "event": None if event is None else f"{event[1]} at {event[0]:.1f} ps",
         "temperature": run.summary["temperature"],
         "drift": run.summary["drift"],
         "performance": run.summary["performance"],
         "peaks_A": {pair: [peak.position, peak.position_error] for pair, peak in peaks.items()},
-        "coordination": {pair: [*result[pair].coordination_at(radius), radius] for pair, radius in shells.items()},
+        "coordination": {pair: [*result[pair].coordination_at(radius), radius] for pair, radius in SHELL.items()},
     }
 
 

@@ -103,7 +103,7 @@ def train(
     """Train a potential on labelled frames; the run folder takes metrics, checkpoints, the best model and pictures."""
     with _clean_errors(debug):
         from jaxelyte.cli.config import load_training
-        from jaxelyte.cli.objects import report_card, train_config, untouched_frames
+        from jaxelyte.cli.objects import report_card, train_config, training_frames
         from jaxelyte.cli.report import errors_table, save_evaluation, save_learning, save_stability, stability_table
         from jaxelyte.training import evaluate as evaluate_fit
 
@@ -111,15 +111,16 @@ def train(
         changes = {"output": output, "epochs": epochs}
         chosen = {name: value for name, value in changes.items() if value is not None}
         config = config.model_copy(update={"train": config.train.model_copy(update=chosen)})
-        fit = train_config(config, progress=not quiet, resume=resume, overwrite=overwrite)
+        frames = training_frames(config)
+        fit = train_config(config, frames, progress=not quiet, resume=resume, overwrite=overwrite)
         typer.echo(str(save_learning(fit, config.train.output)))
-        untouched = untouched_frames(config, fit)
+        untouched = [frames[n] for n in fit.config["split"]["test"]]
         if untouched:
             result = evaluate_fit(fit, untouched, keys=config.data.keys())
             _print(errors_table(result.summary(), "untouched test frames"))
             for path in save_evaluation(result, config.train.output, "test"):
                 typer.echo(str(path))
-        card = report_card(config, fit, progress=not quiet)
+        card = report_card(config, fit, frames, progress=not quiet)
         if card is not None:
             _print(stability_table(card))
             for path in save_stability(card, config.train.output):

@@ -11,6 +11,10 @@ from jaxelyte.cli.report import errors_table, rdf_rows, run_table, save_evaluati
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from rich.table import Table
+
+    from jaxelyte.observables import RDFResult
+    from jaxelyte.training import Fit
 
 PAIRS = (("Na", "O"), ("Cl", "O"), ("O", "O"))
 EXPERIMENT = {
@@ -34,23 +38,12 @@ def start_frame(frames: list[Atoms]) -> Atoms:
     return atoms
 
 
-def run_demo(output: Path, *, epochs: int, steps: int, show: Callable[[object], None]) -> dict[str, Any]:
-    """Train, simulate, analyse, and write pictures and ``summary.json`` into ``output``; an earlier one is replaced.
+def train_on(frames: list[Atoms], folder: Path, epochs: int) -> tuple[Fit, list[Atoms]]:
+    """Training that goes on from the included network, and the frames that neither has seen."""
+    from jaxelyte.datasets import nacl_water_fit
+    from jaxelyte.training import Optimization, train
 
-    Training goes on from the network that comes with the package: from nothing it takes an hour. The frames left
-    untouched are those that this network has not seen either. The first sixth of the run counts as equilibration.
-
-    Raises:
-        JaxelyteError: training or the run failed.
-    """
-    from rich.table import Table
-
-    from jaxelyte.datasets import nacl_water, nacl_water_fit
-    from jaxelyte.dynamics import NVT, simulate
-    from jaxelyte.observables import rdf
-    from jaxelyte.training import Optimization, evaluate, train
-
-    frames, start = nacl_water(), nacl_water_fit()
+    start = nacl_water_fit()
     split = start.config["split"]
     fit = train(
         [frames[n] for n in split["train"]],
@@ -59,10 +52,51 @@ def run_demo(output: Path, *, epochs: int, steps: int, show: Callable[[object], 
         epochs=epochs,
         validation=[frames[n] for n in split["validation"]],
         optimization=Optimization(learning_rate=5e-4, schedule="cosine"),
-        output=output / "fit",
+        output=folder,
         overwrite=True,
     )
-    errors = evaluate(fit, [frames[n] for n in split["test"]])
+    return fit, [frames[n] for n in split["test"]]
+
+
+def structure_table(result: RDFResult, rows: list[dict[str, Any]]) -> Table:
+    """`rdf_rows` beside experiment, for people; coordination numbers and experiment are put into the rows."""
+    from rich.table import Table
+
+    columns = ("pair", "first peak / Å", "coordination number", "experiment: peak / Å", "by")
+    table = Table(*columns, title="structure: a short run, at the level of GFN1-xTB")
+    for row in rows:
+        position, (value, source) = row["peak_position_A"], EXPERIMENT[row["pair"]]
+        row["experiment_A"], row["source"], radius = value, source, SHELL[row["pair"]]
+        number, error = result[row["pair"]].coordination_at(radius)
+        row["coordination"] = [number, error, radius]
+        table.add_row(
+            row["pair"],
+            "none" if position is None else f"{position[0]:.3f} ± {position[1]:.3f}",
+            f"{number:.2f} ± {error:.2f} (to {radius:.1f} Å)",
+            f"{value:.3f}",
+            source.split(",")[0],
+        )
+    return table
+
+
+def run_demo(output: Path, *, epochs: int, steps: int, show: Callable[[object], None]) -> dict[str, Any]:
+    """Train, simulate, analyse, and write pictures and ``summary.json`` into ``output``; an earlier one is replaced.
+
+    Training goes on from the network that comes with the package: from nothing it takes ten minutes on one core. The
+    frames left untouched are those that this network has not seen either. The first sixth of the run counts as
+    equilibration.
+
+    Raises:
+        JaxelyteError: training or the run failed.
+    """
+    from jaxelyte.datasets import nacl_water
+    from jaxelyte.dynamics import NVT, simulate
+    from jaxelyte.observables import rdf
+    from jaxelyte.training import evaluate
+
+    frames = nacl_water()
+    fit, untouched = train_on(frames, output / "fit", epochs)
+    errors = evaluate(fit, untouched)
     show(errors_table(errors.summary(), "untouched frames, labels of GFN1-xTB"))
     run = simulate(
         fit.total,
@@ -79,22 +113,8 @@ def run_demo(output: Path, *, epochs: int, steps: int, show: Callable[[object], 
     discard = len(run.trajectory) // 6
     result = rdf(run.trajectory, pairs=PAIRS, discard=discard)
     rows = rdf_rows(result)
-    columns = ("pair", "first peak / Å", "coordination number", "experiment: peak / Å", "by")
-    table = Table(*columns, title="structure: a short run, at the level of GFN1-xTB")
-    for row in rows:
-        position, (value, source) = row["peak_position_A"], EXPERIMENT[row["pair"]]
-        row["experiment_A"], row["source"], radius = value, source, SHELL[row["pair"]]
-        number, error = result[row["pair"]].coordination_at(radius)
-        row["coordination"] = [number, error, radius]
-        table.add_row(
-            row["pair"],
-            "none" if position is None else f"{position[0]:.3f} ± {position[1]:.3f}",
-            f"{number:.2f} ± {error:.2f} (to {radius:.1f} Å)",
-            f"{value:.3f}",
-            source.split(",")[0],
-        )
     show(run_table(run))
-    show(table)
+    show(structure_table(result, rows))
     pictures = [save_learning(fit, output), *save_evaluation(errors, output, "untouched")]
     pictures += [*save_rdf(result, output), save_log(run, output)]
     summary = {

@@ -154,14 +154,14 @@ def training_frames(config: TrainFile) -> list[Atoms]:
     return [frame for file in config.data.files for frame in read(file, config.data.index)]
 
 
-def untouched_frames(config: TrainFile, fit: Fit) -> list[Atoms]:
-    """The frames that training left untouched."""
-    frames = training_frames(config)
-    return [frames[n] for n in fit.config["split"]["test"]]
-
-
-def report_card(config: TrainFile, fit: Fit, *, progress: bool = True) -> Stability | None:
+def report_card(config: TrainFile, fit: Fit, frames: list[Atoms], *, progress: bool = True) -> Stability | None:
     """Carry out the section ``[stability]``, from validation frames spread over the set; None without the section.
+
+    Args:
+        config: the training file.
+        fit: its result.
+        frames: its `training_frames`.
+        progress: show each run.
 
     Raises:
         JaxelyteError: see `jaxelyte.stability`.
@@ -173,7 +173,7 @@ def report_card(config: TrainFile, fit: Fit, *, progress: bool = True) -> Stabil
     section = config.stability
     if section is None:
         return None
-    frames, places = training_frames(config), fit.config["split"]["validation"]
+    places = fit.config["split"]["validation"]
     chosen = np.unique(np.linspace(0, len(places) - 1, section.frames).round().astype(int))
     starts = [frames[places[n]] for n in chosen]
     return stability(fit, starts, progress=progress, **section.model_dump(exclude={"frames"}))
@@ -194,8 +194,10 @@ def _network(config: TrainFile) -> tuple[NequIP | NequIPPotential, Potential | N
     return load_nequip(start), None
 
 
-def train_config(config: TrainFile, *, progress: bool = True, resume: bool = False, overwrite: bool = False) -> Fit:
-    """Carry out a training file: `jaxelyte.train` with what it says.
+def train_config(
+    config: TrainFile, frames: list[Atoms], *, progress: bool = True, resume: bool = False, overwrite: bool = False
+) -> Fit:
+    """Carry out a training file on its `training_frames`: `jaxelyte.train` with what it says.
 
     Raises:
         JaxelyteError: see `jaxelyte.train`.
@@ -207,7 +209,6 @@ def train_config(config: TrainFile, *, progress: bool = True, resume: bool = Fal
     data, own = config.data, config.train
     wide = jax.dtypes.canonicalize_dtype("float64") == "float64"
     with jax.enable_x64(own.float64 or wide):
-        frames = training_frames(config)
         baseline = reduce(add, [_build_term(term, frames[0]) for term in config.baseline]) if config.baseline else None
         model, own_baseline = _network(config)
         return train(

@@ -220,11 +220,7 @@ def stability(
     if not length > 0 or not timestep > 0 or every < 1:
         raise InputError(f"length={length} ps, timestep={timestep} fs and every={every} steps must all be positive")
     total = potential if isinstance(potential, Potential) else potential.total
-    watches = [watch_of(frame) for frame in frames]
-    for number, (frame, watch) in enumerate(zip(frames, watches, strict=True)):
-        wrong = watch.event(frame, None, temperatures[0])
-        if wrong is not None:
-            raise InputError(f"frame {number} is not sound at the start: {wrong}; choose others")
+    watches = _sound_watches(frames)
     steps = every * max(1, round(1000.0 * length / timestep / every))
     alike = defaultdict(list)
     for number, frame in enumerate(frames):
@@ -246,6 +242,15 @@ def stability(
     return Stability(tuple(order), steps * timestep / 1000.0)
 
 
+def _sound_watches(frames: list[Atoms]) -> list[Watch]:
+    watches = [watch_of(frame) for frame in frames]
+    for number, (frame, watch) in enumerate(zip(frames, watches, strict=True)):
+        wrong = watch.event(frame, None, 0.0)
+        if wrong is not None:
+            raise InputError(f"frame {number} is not sound at the start: {wrong}; choose others")
+    return watches
+
+
 def _try(
     frames: list[Atoms], watches: list[Watch], potential: Potential, temperature: float, settings: dict[str, Any]
 ) -> tuple[dict[int, tuple[float, str | None]], bool]:
@@ -260,7 +265,7 @@ def _try(
         failure, run = error, error.run
     ended: dict[int, tuple[float, str | None]] = {}
     for place, watch in enumerate(watches):
-        found = None if run is None else _first_event(run, place, watch, temperature)
+        found = None if run is None else first_event(run, place, watch, temperature)
         if found is not None:
             ended[place] = found
         elif failure is None and run is not None:
@@ -271,7 +276,8 @@ def _try(
     return ended, failure is None and run is not None and not run.completed
 
 
-def _first_event(run: Run, replica: int, watch: Watch, target: float) -> tuple[float, str] | None:
+def first_event(run: Run, replica: int, watch: Watch, target: float) -> tuple[float, str] | None:
+    """Time in ps and name of the first event of a replica in the frames of a run; None if there was none."""
     for n in range(1, len(run.trajectory)):
         temperature = float(run.log["temperature"][n, replica])
         event = watch.event(run.trajectory.frame(n, replica), temperature, target)

@@ -8,9 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.calculators.calculator import all_changes
-from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
 
 import jaxelyte as jxl
-import killed_training
 from jaxelyte.data.labels import collect_labels
 from jaxelyte.data.split import Split
 from jaxelyte.training.loss import Predictions, batch_loss, squared_errors
@@ -33,43 +28,9 @@ from jaxelyte.training.metrics import summarize
 from jaxelyte.training.optimizer import Plateau, learning_rate, make_optimizer
 from jaxelyte.training.problem import make_problem, trainable
 from jaxelyte.training.trainer import Trainer
+from salt import MODEL, quick, salt
 
-MODEL = jxl.NequIP(r_max=4.0, num_layers=1, l_max=1, num_features=4, num_basis=4, invariant_neurons=8)
 BASELINE = jxl.ScreenedCoulomb({"Na": 1.0, "Cl": -1.0}, permittivity=20.0, method="reaction-field", cutoff=3.9)
-
-
-@cache
-def _salt(size: int) -> tuple[Atoms, ...]:
-    rng = np.random.default_rng(size)
-    frames = []
-    for _ in range(40):
-        cell = np.eye(3) * 5.6 + rng.normal(0, 0.1, (3, 3))
-        sites = np.array(list(np.ndindex(2, 2, 2)))
-        symbols = np.where(sites.sum(axis=1) % 2 == 0, "Na", "Cl")
-        atoms = Atoms(symbols, scaled_positions=sites / 2.0, cell=cell, pbc=True)[:size]
-        atoms.positions += rng.normal(0, 0.15, (size, 3))
-        frames.append(atoms)
-    # ASE's Lennard-Jones is plain numpy: nothing to compile, and none of our code in the labels.
-    calculator = LennardJones(sigma=2.3, epsilon=0.05, rc=3.9, smooth=True)
-    for atoms in frames:
-        calculator.calculate(atoms, ["energy", "forces", "stress"], all_changes)
-        constant = sum({"Na": -10.0, "Cl": -20.0}[symbol] for symbol in atoms.get_chemical_symbols())
-        known = {name: np.array(calculator.results[name]) for name in ("energy", "forces", "stress")}
-        atoms.calc = SinglePointCalculator(atoms, **(known | {"energy": float(known["energy"]) + constant}))
-    return tuple(frames)
-
-
-def salt(count: int, *, size: int = 8) -> list[Atoms]:
-    """Distorted rock salt in triclinic cells, labelled by a Lennard-Jones potential.
-
-    The same frames in all tests, so that they share compiled programs.
-    """
-    frames = []
-    for one in _salt(size)[:count]:
-        atoms = one.copy()
-        atoms.calc = SinglePointCalculator(atoms, **{k: np.array(v) for k, v in one.calc.results.items()})
-        frames.append(atoms)
-    return frames
 
 
 def problem_of(frames: list[Atoms], **options: Any) -> Any:
@@ -83,10 +44,6 @@ def trainer_of(frames: list[Atoms], committee: int | None = None, **options: Any
     settings = options.pop("optimization", jxl.Optimization())
     problem = options.pop("problem", None) or problem_of(frames, committee=committee)
     return Trainer(problem, loss, settings, 10, 3, 0, committee, 1, False, None)
-
-
-def quick(frames: list[Atoms], **options: Any) -> jxl.Fit:
-    return jxl.train(frames, MODEL, **({"epochs": 3, "validation": 2, "progress": False, "batch_size": 3} | options))
 
 
 # --- the loss
@@ -343,62 +300,6 @@ def test_training_goes_on_from_given_weights() -> None:
         jxl.train(moved, rescaled, baseline=BASELINE, committee=2, **options)
 
 
-def same(one: jxl.Fit, other: jxl.Fit) -> bool:
-    pairs = zip(jax.tree.leaves(one.members), jax.tree.leaves(other.members), strict=True)
-    return all(np.array_equal(a, b) for a, b in pairs)
-
-
-def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k not in ("seconds", "frames_per_s")} for row in rows]
-
-
-@pytest.mark.parametrize("committee", [None, pytest.param(2, marks=pytest.mark.slow)])
-def test_resumed_training_is_bitwise_the_same(tmp_path: Path, committee: int | None) -> None:
-    frames = salt(8)
-    whole = quick(frames, epochs=4, output=tmp_path / "whole", committee=committee)
-    part = quick(frames, epochs=2, output=tmp_path / "part", committee=committee)
-    assert not same(whole, part)
-    resumed = quick(frames, epochs=4, output=tmp_path / "part", committee=committee, resume=True)
-    assert same(whole, resumed)
-    assert without_times(whole.metrics) == without_times(resumed.metrics)
-    lines = (tmp_path / "part" / "metrics.jsonl").read_text().splitlines()
-    assert without_times([json.loads(line) for line in lines]) == without_times(whole.metrics)
-    assert same(jxl.load_fit(tmp_path / "part"), whole)
-    with pytest.raises(jxl.InputError, match="other settings"):
-        quick(frames, epochs=4, output=tmp_path / "part", committee=committee, resume=True, seed=5)
-    with pytest.raises(jxl.InputError, match="exists"):
-        quick(frames, output=tmp_path / "part")
-
-
-@pytest.mark.slow
-def test_killed_training_resumes_bitwise(tmp_path: Path) -> None:
-    """kill -9 in the middle, resume: weights and metrics of an uninterrupted run."""
-    frames, whole, broken = tmp_path / "frames.extxyz", tmp_path / "whole", tmp_path / "broken"
-    write(frames, salt(8), format="extxyz")
-    uninterrupted = killed_training.run(frames, whole)
-    arguments = [sys.executable, killed_training.__file__, str(frames), str(broken), "0.5"]
-    root = Path(__file__).parents[2]
-    process = subprocess.Popen(arguments, env=os.environ | {"PYTHONPATH": str(root)}, stderr=subprocess.DEVNULL)
-    metrics = broken / "metrics.jsonl"
-    try:
-        deadline = time.monotonic() + 180
-        while process.poll() is None and time.monotonic() < deadline:
-            if metrics.is_file() and len(metrics.read_text().splitlines()) >= 3:
-                break
-            time.sleep(0.02)
-        os.kill(process.pid, signal.SIGKILL)
-    finally:
-        process.kill()
-        process.wait()
-    assert 3 <= len(metrics.read_text().splitlines()) < 8
-    resumed = killed_training.run(frames, broken)
-    assert same(resumed, uninterrupted)
-    assert without_times(resumed.metrics) == without_times(uninterrupted.metrics)
-    rates = [row["learning_rate"] for row in resumed.metrics]
-    assert len(rates) == 8
-    assert min(rates) < max(rates)  # the plateau rule had something to remember
-
-
 def test_committee_members_are_trained_as_alone() -> None:
     frames = salt(8)
     together = trainer_of(frames, committee=2)
@@ -449,8 +350,6 @@ def test_a_loss_that_is_not_finite_names_its_frames_and_loses_nothing(tmp_path: 
 
 
 def test_ctrl_c_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-    import signal
 
     run_epoch = Trainer.run_epoch
 
@@ -512,7 +411,6 @@ print(json.dumps([jax.local_device_count(), rows]))
 
 @pytest.mark.slow
 def test_batches_shared_among_eight_devices_give_the_same_losses() -> None:
-    import os
 
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", SHARED, str(Path(__file__).parent)]
