@@ -132,7 +132,9 @@ def curve(options: argparse.Namespace) -> dict[str, Any]:
         train, validation, untouched = parts(options.set, size)
         # A smaller set is passed more often: what differs is what there is to learn from, not how long it is learnt.
         epochs = max(1, round(options.updates * options.batch_size / len(train)))
-        fit, cost = fitted(options, train, validation, options.folder / f"curve-{len(train)}", None, epochs)
+        # Validation only picks the epoch; a tenth of the training set keeps it from costing more than the training.
+        chosen = validation[: max(16, len(train) // 10)]
+        fit, cost = fitted(options, train, chosen, options.folder / f"curve-{len(train)}", None, epochs)
         rows.append(cost | {"errors": errors(fit, untouched)})
         print(json.dumps(rows[-1]), flush=True)
     sizes = np.log([row["train_frames"] for row in rows])

@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxelyte.models.constants import sum_terms
 from jaxelyte.models.convolution import convolve
-from jaxelyte.models.radial import edge_geometry, radial_embedding, radial_hidden
+from jaxelyte.models.radial import edge_geometry, radial_embedding
 from jaxelyte.models.structure import Layer, Linear
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ def atomic_energies(
     kinds = jnp.take(one_hot, types, axis=0)
     for i, layer in enumerate(plan.layers):
         weights = params[f"layer{i}"]
-        hidden = radial_hidden(plan.radial, weights["radial"], embedded)
-        features = _apply_layer(config, layer, weights, features, kinds, hidden, geometry.harmonics, index)
+        features = _apply_layer(config, layer, weights, features, kinds, embedded, geometry.harmonics, index)
     hidden = linear(plan.output_hidden, params["conv_to_output_hidden"], features)
     energy = linear(plan.output, params["output_hidden_to_scalar"], hidden)[0][:, 0, 0]
     return params["scale"] * jnp.take(params["scales"], types) * energy
@@ -76,14 +75,14 @@ def _apply_layer(
     weights: Any,
     features: Features,
     kinds: Float[Array, "atoms species"],
-    hidden: Float[Array, "atoms neighbors neurons"],
+    embedded: Float[Array, "atoms neighbors basis"],
     harmonics: dict[int, Float[Array, "atoms neighbors m"]],
     index: Int[Array, "atoms neighbors"],
 ) -> Features:
     """One convolution layer: linear, convolution, linear, self-connection, nonlinearity, residual."""
     mixed = linear(layer.linear_1, weights["linear_1"], features)
-    last = weights["radial"][f"layer{config.invariant_layers}"]
-    gathered = convolve(layer, last, hidden, harmonics, mixed, index, config.avg_num_neighbors or 1.0)
+    act, neighbors = config.plan.radial, config.avg_num_neighbors or 1.0
+    gathered = convolve(layer, act, weights["radial"], embedded, harmonics, mixed, index, neighbors)
     out = linear(layer.linear_2, weights["linear_2"], gathered)
     if layer.self_connection is not None:
         own = species_linear(layer.self_connection, weights["self_connection"], features, kinds)

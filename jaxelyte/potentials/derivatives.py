@@ -61,18 +61,64 @@ def batch_energy_forces_stress(potential: Potential, systems: System, neighbors:
     def total(
         positions: Float[Array, "replicas atoms 3"], strain: Float[Array, "replicas 3 3"]
     ) -> tuple[Scalar, Float[Array, " replicas"]]:
-        symmetric = (strain + jnp.swapaxes(strain, 1, 2)) / 2
-        deformed = systems.replace(
-            positions=positions + jax.vmap(combine)(positions, symmetric),
-            cell=systems.cell + jax.vmap(combine)(systems.cell, symmetric),
-        )
-        energies = potential.batch_interaction(deformed, neighbors)
+        energies = _deformed_energies(potential, systems, neighbors, positions, strain)
         return jnp.sum(energies), energies
 
     strain = jnp.zeros((len(systems.positions), 3, 3), systems.positions.dtype)
     (gradient, virial), energies = jax.grad(total, argnums=(0, 1), has_aux=True)(systems.positions, strain)
     volume = jax.vmap(lambda system: system.volume)(systems)
     return EnergyForcesStress(energies, -gradient, virial / volume[:, None, None])
+
+
+def parameter_gradient(
+    potential: Potential, systems: System, neighbors: Neighbors, cotangent: EnergyForcesStress, *, stress: bool
+) -> Potential:
+    """Gradient by all parameters of Σ e·E + f·F + s·σ over replicas, for numbers (e, f, s) that do not depend on them.
+
+    Forces are derivatives of the energy, so f·F is the change of -E along the displacement f, and s·σ that along the
+    strain s/V: the gradient of a directional derivative. Reverse over forward mode, it never differentiates a backward
+    pass, whose intermediates would all have to be kept.
+
+    Args:
+        potential: by whose leaves to differentiate.
+        systems: replicas.
+        neighbors: their lists.
+        cotangent: e, shape (replicas,); f, shape (replicas, atoms, 3); s, shape (replicas, 3, 3).
+        stress: whether s counts; if not, cells need not be periodic.
+
+    Returns:
+        A tree like the potential.
+    """
+
+    def along(potential: Potential) -> Scalar:
+        if stress:
+            volume = jax.vmap(lambda system: system.volume)(systems)
+            start = (systems.positions, jnp.zeros_like(systems.cell))
+            direction = (-cotangent.forces, cotangent.stress / volume[:, None, None])
+        else:
+            start, direction = (systems.positions,), (-cotangent.forces,)
+        energies, change = jax.jvp(lambda *x: _deformed_energies(potential, systems, neighbors, *x), start, direction)
+        return jnp.sum(cotangent.energy * energies) + jnp.sum(change)
+
+    return jax.grad(along)(potential)
+
+
+def _deformed_energies(
+    potential: Potential,
+    systems: System,
+    neighbors: Neighbors,
+    positions: Float[Array, "replicas atoms 3"],
+    strain: Float[Array, "replicas 3 3"] | None = None,
+) -> Float[Array, " replicas"]:
+    """Interaction energies at other positions, then strained."""
+    if strain is None:
+        return potential.batch_interaction(systems.replace(positions=positions), neighbors)
+    symmetric = (strain + jnp.swapaxes(strain, 1, 2)) / 2
+    deformed = systems.replace(
+        positions=positions + jax.vmap(combine)(positions, symmetric),
+        cell=systems.cell + jax.vmap(combine)(systems.cell, symmetric),
+    )
+    return potential.batch_interaction(deformed, neighbors)
 
 
 def energy_forces_stress(potential: Potential, system: System, neighbors: Neighbors) -> EnergyForcesStress:

@@ -8,7 +8,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxelyte.data.dataset import Bucket
 from jaxelyte.potentials.base import Potential
-from jaxelyte.potentials.derivatives import batch_energy_and_forces, batch_energy_forces_stress
+from jaxelyte.potentials.derivatives import (
+    EnergyForcesStress,
+    batch_energy_and_forces,
+    batch_energy_forces_stress,
+    parameter_gradient,
+)
 from jaxelyte.training.settings import Loss
 
 
@@ -47,6 +52,13 @@ def predict(potential: Potential, bucket: Bucket, *, stress: bool) -> Prediction
         return Predictions(found.energy, found.forces, found.stress)
     energy, forces = batch_energy_and_forces(potential, bucket.systems, bucket.neighbors)
     return Predictions(energy, forces, jnp.zeros_like(bucket.systems.cell))
+
+
+def predictions_gradient(potential: Potential, bucket: Bucket, cotangent: Predictions, *, stress: bool) -> Potential:
+    """Gradient by the parameters of the sum of `predict`'s results, each times the number at its place in cotangent."""
+    given = EnergyForcesStress(cotangent.energy, cotangent.forces, cotangent.stress)
+    with_stress = stress and all(bucket.systems.pbc)
+    return parameter_gradient(potential, bucket.systems, bucket.neighbors, given, stress=with_stress)
 
 
 def squared_errors(

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxelyte.data.dataset import Bucket
 from jaxelyte.potentials.base import Potential
-from jaxelyte.training.loss import Errors, Predictions, batch_loss, predict, squared_errors
+from jaxelyte.training.loss import Errors, Predictions, batch_loss, predict, predictions_gradient, squared_errors
 from jaxelyte.training.settings import Loss, Optimization
 
 AXIS = "frames"
@@ -94,19 +94,17 @@ def make_programs(
         types = jnp.maximum(jnp.asarray(kinds)[part.systems.numbers], 0)
         return squared_errors(predicted, part, types, valid, species=species, huber=huber)
 
-    def value(
-        potential: Potential, part: Bucket, valid: Bool[Array, " rows"]
-    ) -> tuple[Float[Array, ""], tuple[Errors, Float[Array, ""]]]:
-        predicted = predict(potential, part, stress=stress)
-        types = jnp.maximum(jnp.asarray(kinds)[part.systems.numbers], 0)
-        sums = partial(squared_errors, predicted, part, types, valid, species=species)
-        plain = sums()
-        counts = plain if devices == 1 else jax.lax.psum(plain, AXIS)
-        cost = batch_loss(plain if loss.huber is None else sums(huber=loss.huber), counts, loss)
-        return cost, (plain, cost)
-
     def gradient(potential: Potential, part: Bucket, valid: Bool[Array, " rows"]) -> tuple[Any, Errors, Any]:
-        grads, (sums, cost) = jax.grad(value, has_aux=True)(potential, part, valid)
+        # Two stages: how the loss depends on the predictions, then how these, so weighted, depend on the weights.
+        def value(predicted: Predictions) -> tuple[Float[Array, ""], Errors]:
+            types = jnp.maximum(jnp.asarray(kinds)[part.systems.numbers], 0)
+            sums = partial(squared_errors, predicted, part, types, valid, species=species)
+            plain = sums()
+            counts = plain if devices == 1 else jax.lax.psum(plain, AXIS)
+            return batch_loss(plain if loss.huber is None else sums(huber=loss.huber), counts, loss), plain
+
+        (cost, sums), cotangent = jax.value_and_grad(value, has_aux=True)(predict(potential, part, stress=stress))
+        grads = predictions_gradient(potential, part, cotangent, stress=stress)
         return jax.lax.psum((grads, sums, cost), AXIS) if devices > 1 else (grads, sums, cost)
 
     def update(potential: Any, grads: Any, state: Any, rate: Float[Array, ""]) -> tuple[Any, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from jaxelyte.models import NequIP
+from jaxelyte.models import NequIP, convolution
 
 R_MAX = 4.0
 ATOMS, PADDING = 7, 2
@@ -169,6 +169,46 @@ def test_gradients_of_parameters(model: Model, cluster: tuple[np.ndarray, np.nda
     # Doubling the last linear map doubles the energy, so its weights times their gradients sum up to the energy.
     weight = model.params["output_hidden_to_scalar"]
     np.testing.assert_allclose(np.sum(weight * gradient["output_hidden_to_scalar"]), energy, rtol=1e-12)
+
+
+def test_blocks_of_atoms_change_nothing(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages, their gradient, and the derivative of that along a direction, for blocks that do not divide 7 atoms."""
+    config = NequIP(r_max=R_MAX, num_layers=2, l_max=2, num_features=2, invariant_neurons=6, type_names=("O",))
+    config, params = config.init(jax.random.key(1))
+    plan, layer, neighbors = config.plan, config.plan.layers[1], 5
+    shapes = (
+        [(ATOMS, neighbors, config.num_basis)],
+        [(ATOMS, neighbors, 2 * degree + 1) for degree in range(3)],
+        [(ATOMS, 2 * degree + 1, mul) for mul, degree, _ in layer.irreps_in],
+    )
+    embedded, harmonics, features = ([jnp.asarray(rng.normal(size=s)) for s in group] for group in shapes)
+    index = jnp.asarray(rng.integers(0, ATOMS, (ATOMS, neighbors)))
+    start = (params["layer1"]["radial"], embedded[0], dict(enumerate(harmonics)), features)
+    direction = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), start)
+
+    def results() -> Any:
+        def total(inputs: Any) -> Any:
+            messages = convolution.convolve(layer, plan.radial, *inputs, index, 3.0)
+            return sum(jnp.sum(jnp.sin(x)) for x in messages if x is not None)
+
+        return jax.jit(lambda x, along: jax.jvp(jax.value_and_grad(total), (x,), (along,)))(start, direction)
+
+    whole, asked = results(), []
+    monkeypatch.setattr(convolution, "block_size", lambda *_: asked.append(0) or 3)
+    cut = results()
+    assert asked
+    for x, y in zip(jax.tree.leaves(whole), jax.tree.leaves(cut), strict=True):
+        assert np.allclose(x, y, rtol=1e-11, atol=1e-12 * (1.0 + np.abs(x).max()))
+
+
+def test_blocks_hold_what_the_cache_holds() -> None:
+    """Large systems are cut, small ones are not, and no neighbourhood is too large for a block of one atom."""
+    config = NequIP(r_max=R_MAX, num_layers=2, num_features=8, type_names=("O", "H"))
+    config, params = config.init(jax.random.key(0))
+    layer, radial = config.plan.layers[0], params["layer0"]["radial"]
+    sizes = [convolution.block_size(layer, neighbors, radial) for neighbors in (10, 40, 10**9)]
+    assert sizes[0] > 2 * sizes[1] > 2
+    assert sizes[2] == 1
 
 
 def test_single_precision_follows_the_input(cluster: tuple[np.ndarray, np.ndarray]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -23,10 +24,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 import jaxelyte as jxl
 from jaxelyte.data.labels import collect_labels
 from jaxelyte.data.split import Split
-from jaxelyte.training.loss import Predictions, batch_loss, squared_errors
+from jaxelyte.potentials.nequip import species_table
+from jaxelyte.training.loss import Predictions, batch_loss, predict, squared_errors
 from jaxelyte.training.metrics import summarize
 from jaxelyte.training.optimizer import Plateau, learning_rate, make_optimizer
 from jaxelyte.training.problem import make_problem, trainable
+from jaxelyte.training.step import Batch, make_programs, start_state
 from jaxelyte.training.trainer import Trainer
 from salt import MODEL, quick, salt
 
@@ -174,27 +177,44 @@ def test_moving_average_and_its_warm_up() -> None:
     assert all(np.allclose(a, b, rtol=1e-12, atol=1e-14) for a, b in zip(found, wanted, strict=True))
 
 
-def test_gradient_of_the_loss_is_its_finite_difference() -> None:
-    """What one step of plain gradient descent would follow, by central differences along a random direction."""
-    trainer = trainer_of(salt(8), loss=jxl.Loss(energy=1.5, forces=0.7, stress=30.0))
+@pytest.mark.parametrize("members", [None, 2])
+@pytest.mark.parametrize(
+    "loss",
+    [jxl.Loss(energy=1.5, forces=0.7, stress=30.0), jxl.Loss(energy=2.0, per_species=False, huber=0.05)],
+    ids=["stress", "huber"],
+)
+def test_step_follows_the_gradient_of_the_loss(loss: jxl.Loss, members: int | None) -> None:
+    """A step of plain descent, against the loss differentiated through the forces and by central differences."""
+    trainer = trainer_of(salt(8), loss=loss, committee=members)
     bucket = trainer.problem.train.buckets[0]
-    kinds = jnp.where(bucket.systems.numbers == 11, 0, 1)
-    names = trainer.problem.config.type_names
-    assert names == ("Na", "Cl")
-    from jaxelyte.training.loss import predict
+    rows = jnp.asarray([0, 2, 2])
+    valid = jnp.asarray([True, True, False])
+    part = jax.tree.map(lambda x: x[rows], bucket)
+    kinds = jnp.where(part.systems.numbers == 11, 0, 1)
+    assert trainer.problem.config.type_names == ("Na", "Cl")
 
-    def loss(potential: Any) -> Any:
-        predicted = predict(potential, bucket, stress=True)
-        sums = squared_errors(predicted, bucket, kinds, jnp.ones(len(kinds), bool), species=2)
-        return batch_loss(sums, sums, trainer.loss)
+    def value(potential: Any) -> Any:
+        predicted = predict(potential, part, stress=loss.stress > 0)
+        plain, used = (squared_errors(predicted, part, kinds, valid, species=2, huber=h) for h in (None, loss.huber))
+        return batch_loss(used, plain, loss)
 
-    start = trainer.problem.start
+    table = species_table(("Na", "Cl")).array
+    programs = make_programs(optax.identity(), loss, jxl.Optimization(ema=None), table, members=members)
+    start = trainer.state.potential
+    state = start_state(start, optax.identity(), members=members)
+    after, _ = programs.train(state, bucket, Batch(np.asarray(rows), np.asarray(valid)), jnp.asarray(1.0))
+    found = jax.tree.map(lambda x, y: x - y, start, after.potential)
+    assert int(after.failed if members is None else after.failed.max()) == -1
+    first = start if members is None else jax.tree.map(lambda x: x[1], start)
+    found = found if members is None else jax.tree.map(lambda x: x[1], found)
+    for a, b in zip(*map(jax.tree.leaves, (found, jax.jit(jax.grad(value))(first))), strict=True):
+        # Sums of some thousand terms in another order, and the subtraction above: 1e-16 · |weight|.
+        assert np.allclose(a, b, rtol=1e-9, atol=1e-12 * (1.0 + np.abs(b).max()))
     rng = np.random.default_rng(0)
-    direction = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), start)
-    slopes = jax.jit(jax.grad(loss))(start)
-    slope = sum(float(jnp.vdot(a, b)) for a, b in zip(*map(jax.tree.leaves, (slopes, direction)), strict=True))
-    h, value = 1e-5, jax.jit(loss)
-    up, down = (float(value(jax.tree.map(lambda x, d, s=s: x + s * d, start, direction))) for s in (h, -h))
+    direction = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape)), first)
+    slope = sum(float(jnp.vdot(a, b)) for a, b in zip(*map(jax.tree.leaves, (found, direction)), strict=True))
+    h, compiled = 1e-5, jax.jit(value)
+    up, down = (float(compiled(jax.tree.map(lambda x, d, s=s: x + s * d, first, direction))) for s in (h, -h))
     # Central differences: truncation h² ~ 1e-10, rounding 1e-16/h ~ 1e-11, times curvatures of order 1e3.
     assert abs((up - down) / (2 * h) - slope) < 1e-6 * abs(slope)
 
