@@ -38,8 +38,9 @@ def convolve(
 
     Radial weights and products of an edge are some thousand numbers. They are made for a few atoms at a time, so many
     as the cache holds, and made again in the backward pass instead of being stored: on a CPU that halves the time of
-    forces, and a training step needs a tenth of the memory. What differs from edge to edge is gathered beforehand:
-    gathering inside the loop would add an array of all atoms to the gradient in each round.
+    forces, and a training step needs a tenth of the memory. In small systems the features of the neighbours are
+    gathered in the loop as well; in large ones beforehand, since each round adds an array of all atoms to the gradient
+    of what is gathered from, which would cost the square of their number.
 
     Args:
         layer: which paths to evaluate.
@@ -51,22 +52,25 @@ def convolve(
         index: neighbours.
         avg_num_neighbors: the sums are divided by its square root.
     """
-    # One array a component: see `neighbor_sum`.
-    gathered = {
-        source: [jnp.take(features[source][:, a], index, axis=0, mode="clip") for a in range(features[source].shape[1])]
-        for source in sorted({path.source for path in layer.active_paths})
-    }
+    sources = sorted({path.source for path in layer.active_paths})
+
+    def gather(index: Int[Array, "some neighbors"]) -> dict[int, list[Array]]:
+        """Features of the neighbours, one array a component: see `neighbor_sum`."""
+        columns = {source: [features[source][:, a] for a in range(features[source].shape[1])] for source in sources}
+        return jax.tree.map(lambda x: jnp.take(x, index, axis=0, mode="clip"), columns)
+
     body = partial(_messages, layer, act, radial, avg_num_neighbors)
     atoms, neighbors, _ = embedded.shape
     blocks = -(-atoms // block_size(layer, neighbors, radial))
-    edges = (embedded, harmonics, gathered)
     if blocks > 1:
         size = -(-atoms // blocks)
-        cut = jax.tree.map(lambda x: _cut(x, blocks, size), edges)
-        found = jax.lax.map(jax.checkpoint(lambda part: body(*part), prevent_cse=False), cut)
+        inside = sum(features[source].size for source in sources) <= _room() // 4
+        part = jax.checkpoint(lambda e, h, x: body(e, h, gather(x) if inside else x), prevent_cse=False)
+        edges = (embedded, harmonics, index if inside else gather(index))
+        found = jax.lax.map(lambda x: part(*x), jax.tree.map(lambda x: _cut(x, blocks, size), edges))
         found = jax.tree.map(lambda x: x.reshape(blocks * size, *x.shape[2:])[:atoms], found)
     else:
-        found = body(*edges)
+        found = body(embedded, harmonics, gather(index))
     return [found.get(mid) for mid in range(len(layer.irreps_mid))]
 
 
@@ -74,8 +78,11 @@ def block_size(layer: Layer, neighbors: int, radial: dict[str, Any]) -> int:
     """Atoms whose edges are worked on at a time: as many as `BLOCK_FLOATS` has room for."""
     paths = layer.active_paths
     floats = sum((2 * path.l1 + 2) * path.mul for path in paths) + sum(x.shape[0] for x in radial.values())
-    room = BLOCK_FLOATS.get(jax.default_backend(), BLOCK_FLOATS["gpu"])
-    return max(1, room // (max(1, neighbors) * floats))
+    return max(1, _room() // (max(1, neighbors) * floats))
+
+
+def _room() -> int:
+    return BLOCK_FLOATS.get(jax.default_backend(), BLOCK_FLOATS["gpu"])
 
 
 def _cut(x: Array, blocks: int, size: int) -> Array:

@@ -171,7 +171,10 @@ def test_gradients_of_parameters(model: Model, cluster: tuple[np.ndarray, np.nda
     np.testing.assert_allclose(np.sum(weight * gradient["output_hidden_to_scalar"]), energy, rtol=1e-12)
 
 
-def test_blocks_of_atoms_change_nothing(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("inside", [True, False], ids=["gathered within", "gathered before"])
+def test_blocks_of_atoms_change_nothing(
+    inside: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Messages, their gradient, and the derivative of that along a direction, for blocks that do not divide 7 atoms."""
     config = NequIP(r_max=R_MAX, num_layers=2, l_max=2, num_features=2, invariant_neurons=6, type_names=("O",))
     config, params = config.init(jax.random.key(1))
@@ -195,6 +198,7 @@ def test_blocks_of_atoms_change_nothing(rng: np.random.Generator, monkeypatch: p
 
     whole, asked = results(), []
     monkeypatch.setattr(convolution, "block_size", lambda *_: asked.append(0) or 3)
+    monkeypatch.setitem(convolution.BLOCK_FLOATS, "cpu" if jax.default_backend() == "cpu" else "gpu", 10**6 * inside)
     cut = results()
     assert asked
     for x, y in zip(jax.tree.leaves(whole), jax.tree.leaves(cut), strict=True):
