@@ -134,7 +134,9 @@ class NequIP:
         return make_plan(self)
 
     def init(self, key: Array, species: tuple[str, ...] | list[str] | None = None) -> tuple[NequIP, Any]:
-        """Random weights, drawn as e3nn draws them (standard normal, the scaling being part of the network).
+        """Random weights, standard normal as e3nn draws them (scaling is part of the network).
+
+        The first matrices of the radial networks are larger, see `jaxelyte.models.parameters.weight_sizes`.
 
         Args:
             key: a typed random key.

@@ -11,12 +11,13 @@ import optax
 from jaxelyte.training.settings import Optimization
 
 
-def make_optimizer(settings: Optimization, trainable: Any) -> optax.GradientTransformation:
-    """The transformation of gradients into steps of unit learning rate; parameters that are not trainable stay.
+def make_optimizer(settings: Optimization, sizes: Any) -> optax.GradientTransformation:
+    """The transformation of gradients into steps of unit learning rate.
 
     Args:
         settings: see `Optimization`.
-        trainable: a tree of bools like the parameters.
+        sizes: a tree of floats like the parameters: how far each moves, relative to the learning rate. Those of size 0
+            stay, and count neither for the norm that is clipped nor for the decay.
     """
     scale = {
         "adam": optax.scale_by_adam,
@@ -24,11 +25,10 @@ def make_optimizer(settings: Optimization, trainable: Any) -> optax.GradientTran
         "amsgrad": optax.scale_by_amsgrad,
     }[settings.optimizer]()
     parts = [] if settings.clip_norm is None else [optax.clip_by_global_norm(settings.clip_norm)]
-    parts.append(scale)
+    parts += [scale, optax.stateless(lambda steps, _: _times(steps, sizes))]
     if settings.optimizer == "adamw":
         parts.append(optax.add_decayed_weights(settings.weight_decay))
-    labels = jax.tree.map(lambda keep: "train" if keep else "keep", trainable)
-    # Frozen first, so that the norm that is clipped is that of what moves.
+    labels = jax.tree.map(lambda size: "train" if size else "keep", sizes)
     whole = optax.partition({"train": optax.chain(*parts), "keep": optax.set_to_zero()}, labels)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
@@ -37,6 +37,12 @@ def make_optimizer(settings: Optimization, trainable: Any) -> optax.GradientTran
             return whole.update(updates, state, params)
 
     return optax.GradientTransformation(whole.init, update)
+
+
+def _times(steps: Any, sizes: Any) -> Any:
+    """Each step times its size; what another part of the optimiser sees to is masked and stays so."""
+    masked = lambda x: isinstance(x, optax.MaskedNode)  # noqa: E731
+    return jax.tree.map(lambda step, size: step if masked(step) else step * size, steps, sizes, is_leaf=masked)
 
 
 class Plateau(NamedTuple):

@@ -6,7 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from jaxelyte.data.references import References, fit_references
 from jaxelyte.data.split import Split
 from jaxelyte.errors import InputError
 from jaxelyte.models.config import NequIP
+from jaxelyte.models.parameters import weight_sizes
 from jaxelyte.neighbors.host import host_list
 from jaxelyte.neighbors.lists import NeighborSpec
 from jaxelyte.potentials.base import Potential
@@ -255,15 +256,16 @@ def _chosen(residuals: Residuals, part: np.ndarray) -> Residuals:
     return Residuals(residuals.energies[part], [residuals.forces[n] for n in part], residuals.stresses[part])
 
 
-def trainable(potential: NequIPPotential, *, scales: bool) -> NequIPPotential:
-    """Which parameters move, as a tree of bools: not the references, nor the scales unless asked for."""
+def step_sizes(potential: NequIPPotential, *, scales: bool) -> NequIPPotential:
+    """How far training moves each parameter, relative to the learning rate; a tree of floats.
+
+    As far as its initial size is (see `weight_sizes`); references stay, and scales unless they are asked for.
+    """
     fixed = {"shifts", "scale", "shift"} | (set() if scales else {"scales"})
     fixed |= set() if potential.config.trainable_bessel else {"radial_basis"}
-
-    def moves(path: Any, _leaf: Any) -> bool:
-        return str(path[0].key) not in fixed
-
-    return replace(potential, params=jax.tree_util.tree_map_with_path(moves, potential.params))
+    sizes = weight_sizes(potential.config)
+    still = {name: jax.tree.map(lambda _: 0.0, sizes[name]) for name in fixed}
+    return replace(potential, params=sizes | still)
 
 
 def digest_of(frames: Sequence[Atoms], labels: Sequence[Labels]) -> str:

@@ -18,7 +18,7 @@ from jaxelyte.training.folder import TrainFolder
 from jaxelyte.training.loss import Errors
 from jaxelyte.training.metrics import add, criterion, summarize
 from jaxelyte.training.optimizer import Plateau, learning_rate, make_optimizer
-from jaxelyte.training.problem import Problem, trainable
+from jaxelyte.training.problem import Problem, step_sizes
 from jaxelyte.training.settings import Loss, Optimization
 from jaxelyte.training.step import Batch, Programs, TrainState, make_programs, start_state
 
@@ -60,7 +60,7 @@ class Trainer:
     def __post_init__(self) -> None:
         start = self.problem.start
         single = start if self.committee is None else jax.tree.map(lambda x: x[0], start)
-        optimizer = make_optimizer(self.settings, trainable(single, scales=self.train_scales))
+        optimizer = make_optimizer(self.settings, step_sizes(single, scales=self.train_scales))
         self.state = start_state(start, optimizer, members=self.committee)
         self.best = start
         self.plateau = Plateau(self.settings.learning_rate)

@@ -28,7 +28,7 @@ from jaxelyte.potentials.nequip import species_table
 from jaxelyte.training.loss import Predictions, batch_loss, predict, squared_errors
 from jaxelyte.training.metrics import summarize
 from jaxelyte.training.optimizer import Plateau, learning_rate, make_optimizer
-from jaxelyte.training.problem import make_problem, trainable
+from jaxelyte.training.problem import make_problem, step_sizes
 from jaxelyte.training.step import Batch, make_programs, start_state
 from jaxelyte.training.trainer import Trainer
 from salt import MODEL, quick, salt
@@ -143,19 +143,24 @@ def test_warm_up_and_cosine() -> None:
 
 
 def test_only_what_is_trainable_moves() -> None:
-    """The first step of Adam is ± the learning rate in every parameter that matters, and nothing for the others."""
+    """The first step of Adam is the learning rate times the initial size of a parameter, or nothing."""
     frames = salt(8)
     trainer = trainer_of(frames)
     before = jax.tree.map(np.asarray, trainer.state.potential.params)
     trainer.epochs = 1
     single = trainer.problem.start
-    optimizer = make_optimizer(jxl.Optimization(), trainable(single, scales=False))
+    optimizer = make_optimizer(jxl.Optimization(), step_sizes(single, scales=False))
     gradient = jax.tree.map(lambda x: jnp.ones_like(x) * 3.0, single)
     steps, _ = jax.jit(lambda g, p: optimizer.update(g, optimizer.init(p), p))(gradient, single)
     for name, leaf in steps.params.items():
-        moved = jax.tree.leaves(leaf)
+        if name.startswith("layer"):
+            # Weights of the radial basis are of order 1 in units of (r_max² / 2π): 4² / 2π = 2.546.
+            first = leaf["radial"].pop("layer0")
+            assert np.allclose(first, 2.5464790894703255, atol=1e-6)
+            drawn = before[name]["radial"]["layer0"]
+            assert abs(float(np.std(drawn)) / 2.546 - 1.0) < 4.0 * (2 * drawn.size) ** -0.5
         fixed = name in ("scale", "shift", "scales", "shifts")
-        assert all(np.allclose(x, 0.0 if fixed else 1.0, atol=1e-6) for x in moved), name
+        assert all(np.allclose(x, 0.0 if fixed else 1.0, atol=1e-6) for x in jax.tree.leaves(leaf)), name
     trainer.run_epoch()
     after = trainer.state.potential.params
     for name in ("scale", "shift", "scales", "shifts"):
