@@ -101,6 +101,13 @@ def errors(fit: jxl.Fit, frames: list[Atoms]) -> dict[str, Any]:
     }
 
 
+def new_axes() -> Any:
+    """Axes of a picture that is only saved."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(5.0, 3.5)).add_subplot()
+
+
 def train(options: argparse.Namespace) -> dict[str, Any]:
     """One fit; leaves frames and settings for the peer in ``--start``."""
     from ase.io import write
@@ -139,7 +146,16 @@ def curve(options: argparse.Namespace) -> dict[str, Any]:
         print(json.dumps(rows[-1]), flush=True)
     sizes = np.log([row["train_frames"] for row in rows])
     found = np.log([row["errors"]["forces_meV_per_A"]["rmse"] for row in rows])
-    (slope, _), covariance = np.polyfit(sizes, found, 1, cov=True)
+    (slope, intercept), covariance = np.polyfit(sizes, found, 1, cov=True)
+    axes = new_axes()
+    values = [row["errors"]["forces_meV_per_A"] for row in rows]
+    axes.errorbar(np.exp(sizes), [v["rmse"] for v in values], [v["rmse_error"] for v in values], fmt="o", capsize=3)
+    axes.plot(
+        np.exp(sizes), np.exp(intercept + slope * sizes), label=f"slope {slope:.2f} ± {covariance[0, 0] ** 0.5:.2f}"
+    )
+    axes.set(xscale="log", yscale="log", xlabel="training frames", ylabel="RMSE of force components, meV/Å")
+    axes.legend()
+    axes.figure.savefig(options.folder / "curve.png", dpi=150, bbox_inches="tight")
     return {
         "rows": rows,
         "slope": float(slope),
@@ -158,6 +174,13 @@ def delta(options: argparse.Namespace) -> dict[str, Any]:
         rows[name] = cost | {"errors": errors(fit, untouched), "ion_forces": ion_forces(fit.total)}
     distances = rows["plain"]["ion_forces"]["distance_A"]
     exact = [-units.COULOMB / SCREENED["permittivity"] / d**2 for d in distances]
+    axes = new_axes()
+    axes.plot(distances, np.multiply(exact, 1e3), color="black", label="screened Coulomb")
+    for name, style in (("delta", "o"), ("plain", "s")):
+        axes.plot(distances, np.multiply(rows[name]["ion_forces"]["force_eV_A"], 1e3), style, label=name)
+    axes.set(xlabel="distance between Na and Cl, Å", ylabel="force, meV/Å (attraction below 0)")
+    axes.legend()
+    axes.figure.savefig(options.folder / "delta.png", dpi=150, bbox_inches="tight")
     return rows | {"screened_coulomb_force_eV_A": exact}
 
 
@@ -232,8 +255,8 @@ def main() -> None:
     parser.add_argument("--l-max", type=int, default=2)
     parser.add_argument("--features", type=int, default=16)
     parser.add_argument("--parity", action="store_true", help="odd scalars and even vectors as well")
-    parser.add_argument("--batch-size", type=int, default=2)
-    parser.add_argument("--learning-rate", type=float, default=0.01)
+    parser.add_argument("--batch-size", type=int, default=1)
+    parser.add_argument("--learning-rate", type=float, default=0.04)
     parser.add_argument("--schedule", choices=("plateau", "cosine", "constant"), default="cosine")
     parser.add_argument("--folder", type=Path, default=Path("benchmarks/output/accuracy"), help="for the fits")
     parser.add_argument("--start", type=Path, help="folder for what the peer needs")

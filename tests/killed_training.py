@@ -27,7 +27,7 @@ def run(frames: Path, folder: Path) -> jxl.Fit:
         epochs=8,
         batch_size=3,
         validation=2,
-        optimization=jxl.Optimization(patience=0, learning_rate=0.1),
+        optimization=jxl.Optimization(schedule="plateau", patience=0, learning_rate=0.1),
         output=folder,
         resume=True,
         progress=False,

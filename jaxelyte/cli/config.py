@@ -244,8 +244,8 @@ class OptimizationSection(Section):
     """See `jaxelyte.Optimization`."""
 
     optimizer: Literal["adam", "amsgrad", "adamw"] = "adam"
-    learning_rate: PositiveFloat = 0.01
-    schedule: Literal["plateau", "cosine", "constant"] = "plateau"
+    learning_rate: PositiveFloat = 0.04
+    schedule: Literal["plateau", "cosine", "constant"] = "cosine"
     warmup: NonNegativeInt = 0
     factor: PositiveFloat = 0.5
     patience: NonNegativeInt = 3
@@ -260,7 +260,7 @@ class TrainSection(Section):
     """See `jaxelyte.train`; references in eV."""
 
     epochs: PositiveInt = 100
-    batch_size: PositiveInt = 4
+    batch_size: PositiveInt = 1
     seed: int = 0
     output: Path = Path("train")
     scales: Literal["overall", "species", "none"] = "overall"

@@ -51,6 +51,10 @@ class Loss:
 class Optimization:
     """How the loss is minimised.
 
+    The defaults are the recipe with the smallest error that was found for NaCl in water (see the README): single
+    frames, a high learning rate, and a cosine down to zero. The schedule "plateau" with a rate of 0.01 is the rule of
+    most published potentials.
+
     Attributes:
         optimizer: "adam", "amsgrad" or "adamw".
         learning_rate: at the start, or after the warm-up.
@@ -69,8 +73,8 @@ class Optimization:
     """
 
     optimizer: str = "adam"
-    learning_rate: float = 0.01
-    schedule: str = "plateau"
+    learning_rate: float = 0.04
+    schedule: str = "cosine"
     warmup: int = 0
     factor: float = 0.5
     patience: int = 3

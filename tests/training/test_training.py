@@ -121,7 +121,7 @@ def test_species_that_are_absent_from_a_batch_do_not_dilute_the_loss() -> None:
 
 def test_plateau_rule() -> None:
     """Factor 0.5 after more than three epochs without a better one: the fourth in a row cuts."""
-    rules = jxl.Optimization(learning_rate=0.01, patience=3)
+    rules = jxl.Optimization(learning_rate=0.01, schedule="plateau", patience=3)
     state, rates = Plateau(0.01), []
     for epoch, error in enumerate([5.0, 4.0, 4.5, 4.1, 4.0, 4.2, 4.3, 3.0, 3.1]):
         state = state.update(error, epoch, rules)
