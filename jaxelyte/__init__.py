@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from jaxelyte.interop.nequip_files import load_nequip, save_nequip
     from jaxelyte.models.config import NequIP
     from jaxelyte.neighbors import neighbor_lists
-    from jaxelyte.observables import RDF, Observable, RDFResult, rdf
+    from jaxelyte.observables import (
+        RDF,
+        ActivityDerivative,
+        KirkwoodBuffResult,
+        Observable,
+        RDFResult,
+        activity_derivative,
+        kirkwood_buff,
+        rdf,
+    )
     from jaxelyte.potentials.barrier import GaussianBarrier
     from jaxelyte.potentials.base import Potential, mix
     from jaxelyte.potentials.bonded import HarmonicAngles, HarmonicBonds
@@ -36,6 +45,7 @@ if TYPE_CHECKING:
     from jaxelyte.trajectory import Trajectory, open_trajectory
 
 _HOMES = {
+    "ActivityDerivative": "observables",
     "Calculator": "interop.ase_calculator",
     "Evaluation": "training",
     "Fit": "training",
@@ -45,6 +55,7 @@ _HOMES = {
     "HarmonicRestraint": "potentials.restraints",
     "InputError": "errors",
     "JaxelyteError": "errors",
+    "KirkwoodBuffResult": "observables",
     "LabelKeys": "data",
     "LennardJones": "potentials.lennard_jones",
     "Loss": "training",
@@ -65,9 +76,11 @@ _HOMES = {
     "TrainingError": "errors",
     "Trajectory": "trajectory",
     "UnsupportedError": "errors",
+    "activity_derivative": "observables",
     "energy_and_forces": "potentials.derivatives",
     "energy_forces_stress": "potentials.derivatives",
     "evaluate": "training",
+    "kirkwood_buff": "observables",
     "load_fit": "training",
     "load_nequip": "interop.nequip_files",
     "load_run": "dynamics",
@@ -91,6 +104,7 @@ __all__ = [
     "NVE",
     "NVT",
     "RDF",
+    "ActivityDerivative",
     "Calculator",
     "Evaluation",
     "Fit",
@@ -100,6 +114,7 @@ __all__ = [
     "HarmonicRestraint",
     "InputError",
     "JaxelyteError",
+    "KirkwoodBuffResult",
     "LabelKeys",
     "LennardJones",
     "Loss",
@@ -117,11 +132,13 @@ __all__ = [
     "TrainingError",
     "Trajectory",
     "UnsupportedError",
+    "activity_derivative",
     "build",
     "datasets",
     "energy_and_forces",
     "energy_forces_stress",
     "evaluate",
+    "kirkwood_buff",
     "load_fit",
     "load_nequip",
     "load_run",

@@ -1,13 +1,18 @@
-"""Small potentials with closed forms, for tests of the engine alone."""
+"""Small potentials with closed forms and an ideal gas, for tests of the engine alone."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
+import numpy as np
+from ase import Atoms
 from flax import struct
 
 from jaxelyte.neighbors import Neighbors, NeighborSpec
 from jaxelyte.potentials.base import Potential, Scalar
 from jaxelyte.system import System
+from jaxelyte.trajectory import Trajectory
 
 
 @struct.dataclass
@@ -73,3 +78,21 @@ class Cliff(Potential):
 
     def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
         return -self.pull * system.positions[0, 0]
+
+
+def gas(
+    symbols: list[str], cell: np.ndarray, frames: int, *, replicas: int = 1, seed: int = 0, dtype: Any = np.float64
+) -> Trajectory:
+    """Independent uniform positions, several boxes around the origin."""
+    rng = np.random.default_rng(seed)
+    positions = rng.uniform(-2.0, 2.0, (frames, replicas, len(symbols), 3)) @ cell
+    atoms = Atoms(symbols)
+    return Trajectory(
+        positions=positions.astype(dtype),
+        numbers=atoms.numbers,
+        masses=atoms.get_masses(),
+        cells=cell,
+        pbc=(True, True, True),
+        steps=np.arange(frames),
+        times=np.arange(frames) * 1.0,
+    )

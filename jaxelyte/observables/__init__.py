@@ -3,6 +3,24 @@
 from jaxelyte.observables.base import Observable
 from jaxelyte.observables.blocks import block_error, standard_error
 from jaxelyte.observables.curve import RDFResult, load_result
+from jaxelyte.observables.kirkwood_buff import (
+    ActivityDerivative,
+    KirkwoodBuffResult,
+    activity_derivative,
+    kirkwood_buff,
+)
 from jaxelyte.observables.rdf import RDF, rdf
 
-__all__ = ["RDF", "Observable", "RDFResult", "block_error", "load_result", "rdf", "standard_error"]
+__all__ = [
+    "RDF",
+    "ActivityDerivative",
+    "KirkwoodBuffResult",
+    "Observable",
+    "RDFResult",
+    "activity_derivative",
+    "block_error",
+    "kirkwood_buff",
+    "load_result",
+    "rdf",
+    "standard_error",
+]

@@ -8,6 +8,7 @@ from jaxelyte.plots.style import COLORS, band, new_axes, quiet
 
 if TYPE_CHECKING:
     from jaxelyte.observables.curve import RDFResult
+    from jaxelyte.observables.kirkwood_buff import KirkwoodBuffResult
 
 
 def rdf(result: RDFResult, ax: Any = None, *, coordination: bool = False) -> Any:
@@ -36,6 +37,21 @@ def rdf(result: RDFResult, ax: Any = None, *, coordination: bool = False) -> Any
         second.spines["right"].set_visible(True)
         second.set_ylabel("coordination number (dashed)")
         second.set_ylim(0.0, _useful_number(result))
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+def running_integrals(result: KirkwoodBuffResult, ax: Any = None) -> Any:
+    """Draw Kirkwood-Buff integrals against their upper limit, errors at the end of each; returns the axes."""
+    ax = new_axes(ax)
+    ax.axhline(0.0, color="#999999", linewidth=0.8)
+    for number, pair in enumerate(result.pairs):
+        color = COLORS[number % len(COLORS)]
+        ax.plot(result.radius, result.running[number], color=color, label="–".join(pair))
+        ax.errorbar(result.limit, result.value[number], result.error[number], color=color, capsize=3)
+    ax.set_xlim(0.0, result.limit * 1.02)
+    ax.set_xlabel("upper limit / Å")
+    ax.set_ylabel("Kirkwood-Buff integral / Å³")
     ax.legend(frameon=False, fontsize=9)
     return ax
 

@@ -21,28 +21,10 @@ from jaxelyte.observables import RDF, RDFResult, load_result, rdf, sampling
 from jaxelyte.observables.sampling import accumulate, first_systems
 from jaxelyte.system import System
 from jaxelyte.trajectory import Trajectory, open_trajectory
-from toys import Argon
+from toys import Argon, gas
 
 CUBE = np.eye(3) * 12.0
 SLANTED = np.array([[11.0, 0.0, 0.0], [4.0, 10.0, 0.0], [-3.0, 5.0, 12.0]])
-
-
-def gas(
-    symbols: list[str], cell: np.ndarray, frames: int, *, replicas: int = 1, seed: int = 0, dtype: Any = np.float64
-) -> Trajectory:
-    """Independent uniform positions, several boxes around the origin."""
-    rng = np.random.default_rng(seed)
-    positions = rng.uniform(-2.0, 2.0, (frames, replicas, len(symbols), 3)) @ cell
-    atoms = Atoms(symbols)
-    return Trajectory(
-        positions=positions.astype(dtype),
-        numbers=atoms.numbers,
-        masses=atoms.get_masses(),
-        cells=cell,
-        pbc=(True, True, True),
-        steps=np.arange(frames),
-        times=np.arange(frames) * 1.0,
-    )
 
 
 def counted_by_hand(trajectory: Trajectory, pair: tuple[str, str], r_max: float, bins: int) -> np.ndarray:

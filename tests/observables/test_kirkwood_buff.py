@@ -1,0 +1,177 @@
+"""Kirkwood-Buff integrals: closed forms, an ideal gas, published curves, bad input."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jaxelyte as jxl
+from jaxelyte.errors import InputError
+from jaxelyte.observables import RDFResult
+from toys import gas
+
+LICL = 25.26  # Å, box of the published runs: 24 ion pairs
+
+
+def curve(edges: np.ndarray, *g: np.ndarray, density: float = 0.01) -> RDFResult:
+    """A result with these g, without errors."""
+    values = np.stack(g)
+    none = np.full_like(values, np.nan)
+    return RDFResult(
+        pairs=(("Na", "Cl"),) * len(g),
+        edges=edges,
+        g=values,
+        error=none,
+        coordination=none,
+        coordination_error=none,
+        samples=1,
+        replicas=1,
+        density=np.full(len(g), density),
+        stretches=values[None],
+    )
+
+
+def hole(edges: np.ndarray, radius: float = 4.0) -> np.ndarray:
+    return np.where(edges[1:] <= radius + 1e-9, 0.0, 1.0)
+
+
+def test_integral_of_a_hole_is_its_volume() -> None:
+    """Cut off beyond the hole it is exact; the weights of finite spheres by their polynomials, integrated by hand."""
+    edges = np.linspace(0.0, 12.0, 241)
+    result = curve(edges, hole(edges))
+    exact = -4.0 / 3.0 * np.pi * 4.0**3
+    x = 4.0 / 12.0
+    expected = {
+        "cut-off": exact,
+        "sphere": exact * 3.0 * (1 / 3 - 1.5 * x / 4 + 0.5 * x**3 / 6),
+        "extrapolated": exact * 3.0 * (1 / 3 - 23 / 8 * x**3 / 6 + 0.75 * x**4 / 7 + 9 / 8 * x**5 / 8),
+    }
+    for weight, value in expected.items():
+        found = jxl.kirkwood_buff(result, correction="none", weight=weight)  # pyright: ignore[reportArgumentType]
+        assert found.value[0] == pytest.approx(value, rel=1e-12)
+        assert found["Cl-Na"][0] == found.value[0]
+    # Its surface taken to infinity: what is left is of the third order in the hole's size, not of the first.
+    assert abs(expected["extrapolated"] / exact - 1.0) < 0.06
+    assert abs(expected["sphere"] / exact - 1.0) > 0.3
+
+
+def test_closed_box_is_recovered() -> None:
+    """A hole in a closed box makes the rest denser; the correction gives back the open system."""
+    length, density = 24.0, 0.004
+    edges = np.linspace(0.0, 12.0, 241)
+    volume, holes = length**3, 4.0 / 3.0 * np.pi * 4.0**3
+    # ρV others fill what is left of the box.
+    g = np.where(edges[1:] <= 4.0 + 1e-9, 0.0, volume / (volume - holes))
+    found = jxl.kirkwood_buff(curve(edges, g, density=density), correction="closed")
+    raw = jxl.kirkwood_buff(curve(edges, g, density=density), correction="none")
+    assert found.value[0] == pytest.approx(-holes, rel=1e-9)
+    assert raw.value[0] > -0.9 * holes
+
+
+def test_ideal_gas_has_none() -> None:
+    """Uniform positions: every integral is zero within four standard errors, in closed boxes of few particles too."""
+    trajectory = gas(["Na"] * 20 + ["Cl"] * 20, np.eye(3) * 12.0, 400, replicas=4)
+    result = jxl.rdf(trajectory, pairs=[("Na", "Na"), ("Na", "Cl"), ("Cl", "Cl")], width=0.25)
+    for correction in ("tail", "none"):
+        found = jxl.kirkwood_buff(result, box_length=12.0, correction=correction)  # pyright: ignore[reportArgumentType]
+        assert np.all(np.isfinite(found.error) & (found.error > 0.0))
+        assert np.all(np.abs(found.value) < 4.0 * found.error)
+        assert np.all(found.error < 60.0)  # Å³, so that the test says something: half the box holds 900
+    curves = [result[pair].stretches[:, 0] for pair in result.pairs]
+    estimate = jxl.activity_derivative(
+        r=result.r,
+        cation_cation=curves[0],
+        cation_anion=curves[1],
+        anion_anion=curves[2],
+        density=20 / 12.0**3,
+        box_length=12.0,
+    )
+    assert abs(estimate.value - 1.0) < 3.0 * estimate.error < 1.5
+
+
+@pytest.mark.parametrize(("run", "published"), [(1, 1.61), (2, 1.32)])
+def test_published_activity_derivatives(reference: Path, run: int, published: float) -> None:
+    r, cc, ca, aa, co, ao, *_ = np.loadtxt(reference / "licl" / f"rdf_2.4M_run{run}.dat").T
+    given: dict[str, Any] = {"r": r, "cation_cation": cc, "cation_anion": ca, "anion_anion": aa}
+    given |= {"density": 24 / LICL**3, "box_length": LICL}
+    found = jxl.activity_derivative(**given, cation_solvent=co, anion_solvent=ao)
+    assert found.value == pytest.approx(published, abs=0.05)
+    assert 0.0 < found.error < 0.2
+    # The same through the integrals.
+    names = (("Li", "Li"), ("Li", "Cl"), ("Cl", "Cl"), ("Li", "O"), ("Cl", "O"))
+    width = r[1] - r[0]
+    result = curve(np.append(r - width / 2, r[-1] + width / 2), cc, ca, aa, co, ao)
+    integrals = jxl.kirkwood_buff(replace(result, pairs=names), box_length=LICL)
+    salt = (integrals["Li-Li"][0] + integrals["Cl-Cl"][0] + 2.0 * integrals["Li-Cl"][0]) / 4.0
+    water = (integrals["Li-O"][0] + integrals["Cl-O"][0]) / 2.0
+    assert found.value == pytest.approx(1.0 / (1.0 + 2.0 * 24 / LICL**3 * (salt - water)), rel=1e-9)
+
+
+def test_runs_give_the_statistical_error(reference: Path) -> None:
+    """Two published runs differ by 0.3; of four stretches made of them the jackknife knows the spread."""
+    tables = [np.loadtxt(reference / "licl" / f"rdf_2.4M_run{run}.dat").T for run in (1, 2, 1, 2)]
+    stacks = np.stack(tables, axis=1)
+    r, (cc, ca, aa, co, ao) = stacks[0, 0], stacks[1:6]
+    found = jxl.activity_derivative(
+        r=r,
+        cation_cation=cc,
+        cation_anion=ca,
+        anion_anion=aa,
+        cation_solvent=co,
+        anion_solvent=ao,
+        density=24 / LICL**3,
+        box_length=LICL,
+    )
+    assert 1.32 < found.value < 1.61
+    # Standard error of the mean of four values ± 0.135 around it.
+    assert found.statistical == pytest.approx(0.135 / 3**0.5, rel=0.15)
+    assert found.error >= found.statistical
+
+
+def test_results_are_written(tmp_path: Path) -> None:
+    edges = np.linspace(0.0, 12.0, 241)
+    result = jxl.kirkwood_buff(curve(edges, hole(edges)))
+    result.to_csv(tmp_path / "g.csv")
+    result.to_json(tmp_path / "g.json")
+    table = np.loadtxt(tmp_path / "g.csv", delimiter=",", skiprows=1)
+    assert np.allclose(table[:, 1], result.running[0])
+    assert json.loads((tmp_path / "g.json").read_text())["integrals"][0]["error_A3"] is None
+    assert result.plot().get_xlabel() == "upper limit / Å"
+    assert "Na-Cl" in repr(result)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"density": -1.0}, "density = -1.0"),
+        ({"box_length": 60.0}, "needs g to there"),
+        ({"cation_solvent": np.ones(100)}, "or neither"),
+        ({"anion_anion": np.ones(99)}, "found cc"),
+        ({"anion_anion": np.full(100, np.nan)}, "not finite"),
+        ({"r": np.linspace(0, 5, 100) ** 2}, "equally wide"),
+        ({"correction": "all"}, "correction = 'all'"),
+    ],
+)
+def test_bad_input(change: dict[str, Any], message: str) -> None:
+    good: dict[str, Any] = {name: np.ones(100) for name in ("cation_cation", "cation_anion", "anion_anion")}
+    good |= {"r": np.arange(100) * 0.1 + 0.05, "density": 0.001, "box_length": 15.0}
+    with pytest.raises(InputError, match=message):
+        jxl.activity_derivative(**(good | change))
+
+
+def test_noise_is_told() -> None:
+    noise = np.random.default_rng(0).normal(1.0, 0.3, (3, 5, 100))
+    with pytest.warns(UserWarning, match="too short"):
+        jxl.activity_derivative(
+            r=np.arange(100) * 0.1 + 0.05,
+            cation_cation=noise[0],
+            cation_anion=noise[1],
+            anion_anion=noise[2],
+            density=0.02,
+            box_length=15.0,
+        )
