@@ -3,6 +3,7 @@
 from jaxelyte.observables.base import Observable
 from jaxelyte.observables.blocks import block_error, standard_error
 from jaxelyte.observables.curve import RDFResult, load_result
+from jaxelyte.observables.diffusion import DiffusivityResult, MSDResult, diffusivity, msd
 from jaxelyte.observables.kirkwood_buff import (
     ActivityDerivative,
     KirkwoodBuffResult,
@@ -14,13 +15,17 @@ from jaxelyte.observables.rdf import RDF, rdf
 __all__ = [
     "RDF",
     "ActivityDerivative",
+    "DiffusivityResult",
     "KirkwoodBuffResult",
+    "MSDResult",
     "Observable",
     "RDFResult",
     "activity_derivative",
     "block_error",
+    "diffusivity",
     "kirkwood_buff",
     "load_result",
+    "msd",
     "rdf",
     "standard_error",
 ]

@@ -1,8 +1,20 @@
 """Pictures of results; matplotlib is imported when the first one is drawn."""
 
-from jaxelyte.plots.curves import rdf, running_integrals
+from jaxelyte.plots.curves import diffusivity, msd, rdf, running_integrals
 from jaxelyte.plots.runs import log
 from jaxelyte.plots.style import COLORS, new_axes
 from jaxelyte.plots.training import learning, parity, spread, stability
 
-__all__ = ["COLORS", "learning", "log", "new_axes", "parity", "rdf", "running_integrals", "spread", "stability"]
+__all__ = [
+    "COLORS",
+    "diffusivity",
+    "learning",
+    "log",
+    "msd",
+    "new_axes",
+    "parity",
+    "rdf",
+    "running_integrals",
+    "spread",
+    "stability",
+]

@@ -1,4 +1,4 @@
-"""Pictures of radial distribution functions."""
+"""Pictures of radial distribution functions and of what follows from them, and of mean squared displacements."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from jaxelyte.plots.style import COLORS, band, new_axes, quiet
 
 if TYPE_CHECKING:
     from jaxelyte.observables.curve import RDFResult
+    from jaxelyte.observables.diffusion import DiffusivityResult, MSDResult
     from jaxelyte.observables.kirkwood_buff import KirkwoodBuffResult
 
 
@@ -52,6 +53,29 @@ def running_integrals(result: KirkwoodBuffResult, ax: Any = None) -> Any:
     ax.set_xlim(0.0, result.limit * 1.02)
     ax.set_xlabel("upper limit / Å")
     ax.set_ylabel("Kirkwood-Buff integral / Å³")
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+def msd(result: MSDResult, ax: Any = None) -> Any:
+    """Draw a mean squared displacement with a band of one standard error; returns the axes."""
+    ax = new_axes(ax)
+    band(ax, result.lags / 1000.0, result.value, result.error, color=COLORS[0], label=result.species)
+    ax.set_xlim(left=0.0)
+    ax.set_ylim(bottom=0.0)
+    ax.set_xlabel("lag / ps")
+    ax.set_ylabel("mean squared displacement / Å²")
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+def diffusivity(result: DiffusivityResult, ax: Any = None) -> Any:
+    """Draw a mean squared displacement, and the straight line in the window that was fitted; returns the axes."""
+    ax = msd(result.msd, ax)
+    start, end = (t / 1000.0 for t in result.fit)
+    slope = 6.0 * result.uncorrected / 1e-8  # Å²/ps
+    line = [result.intercept + slope * t for t in (start, end)]
+    ax.plot([start, end], line, color=COLORS[1], linestyle="--", label=f"D = {result.value * 1e9:.3g}e-9 m²/s")
     ax.legend(frameon=False, fontsize=9)
     return ax
 

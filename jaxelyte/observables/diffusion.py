@@ -1,0 +1,411 @@
+"""Mean squared displacements over all time origins, and the self-diffusion coefficients that follow.
+
+MSD(t) = <|r_i(s + t) - r_i(s)|²> over atoms i and origins s, by the Fourier transform of positions (Calandrini et al.,
+Collection SFN 12, 201 (2011)): as exact as the double sum, in N log N. D = slope / 6 (Einstein). Finite cells slow
+diffusion down by the hydrodynamic interaction with the images (Yeh and Hummer, J. Phys. Chem. B 108, 15873 (2004)).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxelyte import units
+from jaxelyte.errors import InputError
+from jaxelyte.observables.sampling import as_trajectory
+from jaxelyte.trajectory import Trajectory
+
+SI = 1e-5
+"""m²/s in one Å²/fs."""
+
+WINDOW = (0.1, 0.5)
+"""Of the longest lag; where the straight line is fitted by default, if the motion is diffusive there."""
+
+STRETCHES = 8
+"""Parts of a run, each with origins of its own, whose spread gives the standard errors."""
+
+ATOMS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class MSDResult:
+    """Mean squared displacement of one species.
+
+    Attributes:
+        species: chemical symbol.
+        lags: (lags,), fs.
+        value: (lags,), Å².
+        error: (lags,), standard error from the spread between stretches; NaN where there are fewer than two.
+        stretches: (stretches, lags), Å², of independent parts of the run.
+        cell: (3, 3), Å, mean cell; None where it is not known.
+        temperature: K, where it is known.
+    """
+
+    species: str
+    lags: np.ndarray
+    value: np.ndarray
+    error: np.ndarray
+    stretches: np.ndarray
+    cell: np.ndarray | None = None
+    temperature: float | None = None
+
+    @classmethod
+    def from_arrays(
+        cls,
+        lags: np.ndarray,
+        msd: np.ndarray,
+        *,
+        species: str = "X",
+        cell: Any = None,
+        temperature: float | None = None,
+    ) -> MSDResult:
+        """A result from a table.
+
+        Args:
+            lags: (lags,), fs, rising.
+            msd: (lags,) or (stretches, lags), Å²; several rows are independent runs.
+            species: what moves.
+            cell: edge of a cube or (3, 3) lattice vectors, Å.
+            temperature: K.
+
+        Raises:
+            InputError: arrays of different lengths, lags that do not rise, values that are not finite.
+        """
+        lags, rows = np.asarray(lags, np.float64), np.atleast_2d(np.asarray(msd, np.float64))
+        if lags.ndim != 1 or rows.ndim != 2 or rows.shape[1] != len(lags) or len(lags) < 3:
+            raise InputError(
+                f"lags {lags.shape} and msd {rows.shape} have to be (lags,) and (lags,) or (stretches, lags)"
+            )
+        if np.any(np.diff(lags) <= 0) or not np.all(np.isfinite(rows)):
+            raise InputError("lags have to rise, in fs, and displacements, in Å², to be finite")
+        box = None if cell is None else np.asarray(cell, np.float64) * (np.eye(3) if np.ndim(cell) == 0 else 1.0)
+        return cls(species, lags, rows.mean(axis=0), _spread(rows), rows, box, temperature)
+
+    def diffusivity(
+        self,
+        *,
+        fit: tuple[float, float] | None = None,
+        viscosity: float | None = None,
+        temperature: float | None = None,
+    ) -> DiffusivityResult:
+        """Self-diffusion coefficient by a straight line; see `diffusivity`.
+
+        Raises:
+            InputError: a window that holds fewer than three lags; a viscosity without cell or temperature.
+        """
+        window = self._window() if fit is None else (float(fit[0]), float(fit[1]))
+        inside = (self.lags >= window[0] * (1 - 1e-9)) & (self.lags <= window[1] * (1 + 1e-9)) & (self.lags > 0)
+        if np.sum(inside) < 3:
+            raise InputError(
+                f"fit = {window} fs holds {int(np.sum(inside))} lags of {self.lags[0]:g} to {self.lags[-1]:g} fs; at "
+                "least three are needed"
+            )
+        slopes = np.array([_line(self.lags[inside], row[inside])[0] for row in self.stretches])
+        slope, intercept = _line(self.lags[inside], self.value[inside])
+        error = float(_spread(slopes[:, None])[0])
+        exponent = _line(np.log(self.lags[inside]), np.log(np.maximum(self.value[inside], 1e-300)))[0]
+        if abs(exponent - 1.0) > 0.15:
+            warnings.warn(
+                f"MSD of {self.species} grows as t^{exponent:.2f} between {window[0] / 1e3:g} and {window[1] / 1e3:g} "
+                "ps: not diffusive there; run longer, or choose the window by fit=(from, to) in fs",
+                stacklevel=3,
+            )
+        correction = 0.0
+        temperature = self.temperature if temperature is None else temperature
+        if viscosity is not None:
+            correction = finite_size_correction(self.cell, temperature, viscosity)
+        return DiffusivityResult(
+            species=self.species,
+            value=slope / 6.0 * SI + correction,
+            error=error / 6.0 * SI,
+            uncorrected=slope / 6.0 * SI,
+            correction=correction,
+            fit=window,
+            intercept=intercept,
+            exponent=float(exponent),
+            msd=self,
+        )
+
+    def _window(self) -> tuple[float, float]:
+        return WINDOW[0] * float(self.lags[-1]), WINDOW[1] * float(self.lags[-1])
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the curve with a band of one standard error; returns the matplotlib axes."""
+        from jaxelyte import plots
+
+        return plots.msd(self, ax)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write a table: lag in fs, MSD and its error in Å²."""
+        columns = np.column_stack([self.lags, self.value, self.error])
+        np.savetxt(path, columns, delimiter=",", header="lag_fs,msd_A2,error_A2", comments="")
+
+
+@dataclass(frozen=True)
+class DiffusivityResult:
+    """A self-diffusion coefficient.
+
+    Attributes:
+        species: chemical symbol.
+        value: m²/s, finite-size correction included where a viscosity was given.
+        error: standard error in m²/s, from the spread between stretches of the run; NaN where there are fewer than two.
+        uncorrected: m²/s.
+        correction: m²/s.
+        fit: window of the straight line in fs.
+        intercept: of the straight line, Å².
+        exponent: α of MSD ~ t^α within the window; one where the motion is diffusive.
+        msd: the curve.
+    """
+
+    species: str
+    value: float
+    error: float
+    uncorrected: float
+    correction: float
+    fit: tuple[float, float]
+    intercept: float
+    exponent: float
+    msd: MSDResult
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the MSD and the line fitted to it; returns the matplotlib axes."""
+        from jaxelyte import plots
+
+        return plots.diffusivity(self, ax)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the MSD; see `MSDResult.to_csv`."""
+        self.msd.to_csv(path)
+
+    def to_json(self, path: str | Path) -> None:
+        """Write the numbers; NaN is stored as null."""
+        content = {
+            "species": self.species,
+            "diffusivity_m2_s": self.value,
+            "error_m2_s": self.error if math.isfinite(self.error) else None,
+            "uncorrected_m2_s": self.uncorrected,
+            "finite_size_correction_m2_s": self.correction,
+            "fit_fs": list(self.fit),
+            "exponent": self.exponent,
+        }
+        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def __repr__(self) -> str:
+        with_images = f", {self.correction * 1e9:.3f} of it for the finite cell" if self.correction else ""
+        return (
+            f"D({self.species}) = ({self.value * 1e9:.3f} ± {self.error * 1e9:.3f})e-9 m²/s{with_images}; "
+            f"fit from {self.fit[0] / 1e3:g} to {self.fit[1] / 1e3:g} ps, MSD ~ t^{self.exponent:.2f}"
+        )
+
+
+def msd(
+    source: Any,
+    species: str,
+    *,
+    discard: int = 0,
+    stretches: int | None = None,
+    drift: bool = True,
+    temperature: float | None = None,
+) -> MSDResult:
+    """Mean squared displacement of the atoms of a species, over all time origins.
+
+    The run is cut into stretches, each with origins of its own; lags go to half a stretch.
+
+    Args:
+        source: a run, a `Trajectory`, ``ase.Atoms`` in a list, a trajectory file or a run folder. Frames have to be
+            equally spaced in time. Positions that lie in the cell throughout and jump are unwrapped, which needs frames
+            so dense that no atom moves half a cell between two.
+        species: chemical symbol.
+        discard: frames left out at the start, as equilibration.
+        stretches: parts of each replica; eight parts in all by default.
+        drift: take displacements relative to the centre of mass, which a thermostat may have moved.
+        temperature: K, kept for the finite-size correction; that of the run by default.
+
+    Raises:
+        InputError: too few frames, a species that is not there, or frames that are not equally spaced.
+    """
+    from ase.data import atomic_numbers
+
+    trajectory = as_trajectory(source)[discard:]
+    if species not in atomic_numbers:
+        raise InputError(f"species = {species!r} is not a chemical symbol")
+    chosen = np.flatnonzero(trajectory.numbers[0] == atomic_numbers[species])
+    if len(chosen) == 0:
+        raise InputError(f"there is no {species} in the trajectory")
+    interval = _interval(trajectory)
+    each = max(1, STRETCHES // trajectory.replicas) if stretches is None else stretches
+    length = len(trajectory) // each
+    if length < 6:
+        raise InputError(f"{len(trajectory)} frames in {each} stretches are too few for a mean squared displacement")
+    begin = len(trajectory) - each * length
+    bounds = list(range(begin, len(trajectory) + 1, length))
+    rows = []
+    for replica in range(trajectory.replicas):
+        positions = _positions(trajectory, replica, drift)
+        rows += [_msd_fft(positions[a:b, chosen])[: length // 2 + 1] for a, b in pairwise(bounds)]
+    found = temperature if temperature is not None else _temperature(source)
+    table = np.array(rows)
+    lags = interval * np.arange(length // 2 + 1)
+    cell = trajectory.cells.reshape(-1, 3, 3).mean(axis=0) if all(trajectory.pbc) else None
+    return MSDResult(species, lags, table.mean(axis=0), _spread(table), table, cell, found)
+
+
+def diffusivity(
+    source: Any,
+    species: str | None = None,
+    *,
+    viscosity: float | None = None,
+    temperature: float | None = None,
+    fit: tuple[float, float] | None = None,
+    discard: int = 0,
+    stretches: int | None = None,
+) -> DiffusivityResult:
+    """Self-diffusion coefficient by Einstein's relation, D = lim MSD / 6t.
+
+    With a viscosity, the Yeh-Hummer correction k_B T ξ / (6π η L) is added; for a cube ξ = 2.837297, for other cells
+    the sum over the lattice itself is taken.
+
+    It fails in short runs: until atoms have left their cages (a few ps in water) the MSD is not linear, which its
+    exponent in the window of the fit tells; and a strongly coupled Langevin thermostat slows diffusion down.
+
+    Args:
+        source: see `msd`; or a `MSDResult`.
+        species: chemical symbol.
+        viscosity: of the solution, Pa s (that of water at 25 °C is 0.89e-3); None for no correction.
+        temperature: K; that of the run by default.
+        fit: window of the straight line in fs; 10 to 50 % of the longest lag by default.
+        discard: frames left out at the start, as equilibration.
+        stretches: see `msd`.
+
+    Raises:
+        InputError: see `msd`; a correction without a periodic cell or a temperature.
+    """
+    if isinstance(source, MSDResult):
+        return source.diffusivity(fit=fit, viscosity=viscosity, temperature=temperature)
+    if species is None:
+        raise InputError("name the species, diffusivity(run, 'Na')")
+    curve = msd(source, species, discard=discard, stretches=stretches, temperature=temperature)
+    return curve.diffusivity(fit=fit, viscosity=viscosity)
+
+
+def finite_size_correction(cell: np.ndarray | None, temperature: float | None, viscosity: float) -> float:
+    """What the images take away from a self-diffusion coefficient, in m²/s (Yeh and Hummer 2004, Eq. 12).
+
+    The mean mobility in a periodic cell lacks 1/(6π η) times the potential that the lattice of images and a
+    neutralising background have at a particle, since the trace of the Oseen tensor is 1/(2π η r): in any cell.
+
+    Args:
+        cell: (3, 3), Å.
+        temperature: K.
+        viscosity: Pa s.
+
+    Raises:
+        InputError: one of them is missing or not positive.
+    """
+    if cell is None or temperature is None:
+        missing = "a periodic cell" if cell is None else "a temperature: pass temperature= in K"
+        raise InputError(f"the finite-size correction needs {missing}")
+    if not (math.isfinite(viscosity) and viscosity > 0) or not temperature > 0:
+        raise InputError(f"viscosity = {viscosity!r} Pa s and temperature = {temperature!r} K have to be positive")
+    potential = _lattice_potential(np.asarray(cell, np.float64))  # 1/Å, negative
+    boltzmann = units.BOLTZMANN * 1.602176634e-19  # J/K
+    return -potential * 1e10 * boltzmann * temperature / (6.0 * math.pi * viscosity)
+
+
+def _lattice_potential(cell: np.ndarray) -> float:
+    """Potential in 1/Å at a unit charge, of its images and a neutralising background (Ewald, to twelve digits)."""
+    volume = abs(np.linalg.det(cell))
+    alpha = math.sqrt(math.pi) / volume ** (1.0 / 3.0)
+    reach = 6.0
+    inverse = 2.0 * math.pi * np.linalg.inv(cell).T
+    total = -2.0 * alpha / math.sqrt(math.pi) - math.pi / (alpha**2 * volume)
+    for lattice, cutoff in ((cell, reach / alpha), (inverse, 2.0 * reach * alpha)):
+        widths = _widths(lattice)
+        counts = np.ceil(cutoff / widths).astype(int)
+        steps = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in counts], indexing="ij"), axis=-1).reshape(-1, 3)
+        length = np.linalg.norm(steps @ lattice, axis=1)
+        length = length[(length > 1e-9) & (length <= cutoff)]
+        if lattice is cell:
+            from scipy.special import erfc
+
+            total += np.sum(erfc(alpha * length) / length)
+        else:
+            total += 4.0 * math.pi / volume * np.sum(np.exp(-(length**2) / (4.0 * alpha**2)) / length**2)
+    return float(total)
+
+
+def _widths(cell: np.ndarray) -> np.ndarray:
+    """Distances between opposite faces of a cell."""
+    return 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+
+
+def _positions(trajectory: Trajectory, replica: int, drift: bool) -> np.ndarray:
+    """Unwrapped positions (frames, atoms, 3) in float64, relative to the centre of mass if asked for."""
+    positions = np.asarray(trajectory.positions[:, replica], np.float64)
+    if all(trajectory.pbc):
+        cells = np.asarray(trajectory.cells_of(slice(None)))[:, replica]
+        fractional = np.einsum("fad,fde->fae", positions, np.linalg.inv(cells))
+        steps = np.diff(fractional, axis=0)
+        inside = fractional.min() > -0.02 and fractional.max() < 1.02
+        if inside and np.any(np.abs(steps) > 0.5):
+            steps -= np.round(steps)
+            fractional = np.concatenate([fractional[:1], fractional[:1] + np.cumsum(steps, axis=0)])
+            positions = np.einsum("fad,fde->fae", fractional, cells)
+    if drift:
+        masses = trajectory.masses[replica] / trajectory.masses[replica].sum()
+        positions = positions - np.einsum("fad,a->fd", positions, masses)[:, None]
+    return positions
+
+
+def _msd_fft(positions: np.ndarray) -> np.ndarray:
+    """MSD at every lag of positions (frames, atoms, 3), averaged over origins and atoms."""
+    frames = len(positions)
+    total = np.zeros(frames)
+    for part in np.array_split(positions - positions[:1], max(1, positions.shape[1] // ATOMS_AT_ONCE), axis=1):
+        square = np.sum(part**2, axis=(1, 2))
+        transform = np.fft.rfft(part, n=2 * frames, axis=0)
+        overlap = np.fft.irfft(np.sum(np.abs(transform) ** 2, axis=(1, 2)), n=2 * frames)[:frames]
+        # Σ over origins of r²(s) + r²(s + t), from both ends.
+        ends = np.concatenate([[2.0 * square.sum()], 2.0 * square.sum() - np.cumsum(square[::-1] + square)[:-1]])
+        total += ends - 2.0 * overlap
+    return np.maximum(total / (frames - np.arange(frames)) / positions.shape[1], 0.0)
+
+
+def _interval(trajectory: Trajectory) -> float:
+    times = np.asarray(trajectory.times, np.float64)
+    if len(times) < 2 or not np.all(np.isfinite(times)):
+        raise InputError(
+            "the frames have no times; give the fs between them, such as Trajectory.from_atoms(frames, interval=…)"
+        )
+    steps = np.diff(times)
+    if not np.allclose(steps, steps[0], rtol=1e-6, atol=1e-9) or steps[0] <= 0:
+        raise InputError(
+            f"frames are {steps.min():g} to {steps.max():g} fs apart; they have to be equally spaced in time"
+        )
+    return float(steps.mean())
+
+
+def _temperature(source: Any) -> float | None:
+    """Mean temperature of a run in K."""
+    summary = getattr(source, "summary", None)
+    found = summary.get("temperature", {}) if isinstance(summary, dict) else {}
+    return float(found["value"]) if "value" in found else None
+
+
+def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    slope, intercept = np.polyfit(x, y, 1)
+    return float(slope), float(intercept)
+
+
+def _spread(rows: np.ndarray) -> np.ndarray:
+    """Standard error of the mean of independent rows; NaN for a single one."""
+    if len(rows) < 2:
+        return np.full(rows.shape[1:], np.nan)
+    return rows.std(axis=0, ddof=1) / math.sqrt(len(rows))

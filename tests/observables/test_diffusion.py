@@ -1,0 +1,191 @@
+"""Mean squared displacements and diffusion: brute force, random walks, MDAnalysis, lattices, published curves."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ase import Atoms
+
+import jaxelyte as jxl
+from jaxelyte import units
+from jaxelyte.errors import InputError
+from jaxelyte.observables.diffusion import _msd_fft, finite_size_correction
+from jaxelyte.trajectory import Trajectory
+
+CUBE = np.eye(3) * 10.0
+SLANTED = np.array([[9.0, 0.0, 0.0], [3.0, 10.0, 0.0], [-2.0, 4.0, 11.0]])
+
+
+def walk(
+    rng: np.random.Generator, frames: int, *, diffusivity: float, symbols: str = "Na20O5", interval: float = 100.0
+) -> Trajectory:
+    """Independent Gaussian steps, D in Å²/fs; two replicas."""
+    atoms = Atoms(symbols)
+    steps = rng.normal(0.0, np.sqrt(2.0 * diffusivity * interval), (frames, 2, len(atoms), 3))
+    return Trajectory(
+        positions=np.cumsum(steps, axis=0),
+        numbers=atoms.numbers,
+        masses=atoms.get_masses(),
+        cells=CUBE,
+        pbc=(True, True, True),
+        steps=np.arange(frames),
+        times=np.arange(frames) * interval,
+    )
+
+
+def test_fourier_transform_is_the_double_sum(rng: np.random.Generator) -> None:
+    positions = np.cumsum(rng.normal(size=(41, 7, 3)), axis=0) + 1e4  # far from the origin: no digits may be lost
+    expected = [np.mean(np.sum((positions[k:] - positions[: len(positions) - k]) ** 2, axis=-1)) for k in range(41)]
+    assert np.allclose(_msd_fft(positions), expected, rtol=1e-10, atol=1e-8)
+
+
+def test_random_walk_has_its_coefficient(rng: np.random.Generator) -> None:
+    """Within three standard errors, and those are as small as they should be."""
+    exact = 2e-4  # Å²/fs, 2e-9 m²/s
+    found = jxl.diffusivity(walk(rng, 4000, diffusivity=exact, symbols="Na40"), "Na", fit=(200.0, 3000.0))
+    # The centre of mass walks too and is taken away: 1 - 1/N.
+    assert abs(found.value - exact * 1e-5 * (1 - 1 / 40)) < 3.0 * found.error
+    assert found.error < 0.03 * found.value
+    assert found.correction == 0.0
+    assert abs(found.exponent - 1.0) < 0.03
+
+
+def test_error_bars_of_random_walks_are_honest() -> None:
+    """Of 60 walks about 68 % lie within one standard error; Student's t of 7 degrees of freedom says 65 %."""
+    exact, inside = 1e-4, 0
+    for seed in range(60):
+        trajectory = walk(np.random.default_rng(seed), 800, diffusivity=exact, symbols="Na10")
+        curve = jxl.msd(trajectory, "Na", drift=False)
+        found = curve.diffusivity(fit=(200.0, 2000.0))
+        inside += abs(found.value - exact * 1e-5) < found.error
+    assert 0.65 - 3 * np.sqrt(0.65 * 0.35 / 60) < inside / 60 < 0.65 + 3 * np.sqrt(0.65 * 0.35 / 60)
+
+
+@pytest.mark.parametrize("cell", [CUBE, SLANTED], ids=["cubic", "triclinic"])
+def test_wrapped_positions_are_unwrapped(cell: np.ndarray, rng: np.random.Generator) -> None:
+    free = walk(rng, 300, diffusivity=2e-4)
+    wrapped = (np.asarray(free.positions) @ np.linalg.inv(cell)) % 1.0 @ cell
+    options: dict[str, Any] = {"drift": False, "stretches": 1}
+    given = {name: getattr(free, name) for name in ("numbers", "masses", "pbc", "steps", "times")}
+    found = jxl.msd(Trajectory(positions=wrapped, cells=cell, **given), "Na", **options)
+    assert np.allclose(found.value, jxl.msd(free, "Na", **options).value, rtol=1e-9)
+
+
+def test_drift_of_the_whole_is_no_diffusion(rng: np.random.Generator) -> None:
+    free = walk(rng, 200, diffusivity=1e-5)
+    shift = 0.05 * np.arange(200)[:, None, None, None]
+    given = {name: getattr(free, name) for name in ("numbers", "masses", "pbc", "steps", "times", "cells")}
+    moved = Trajectory(positions=np.asarray(free.positions) + shift, **given)
+    assert np.allclose(jxl.msd(moved, "O").value, jxl.msd(free, "O").value, rtol=1e-8, atol=1e-10)
+    assert jxl.msd(moved, "O", drift=False).value[-1] > 2.0 * jxl.msd(free, "O", drift=False).value[-1]
+
+
+def test_agrees_with_mdanalysis(rng: np.random.Generator) -> None:
+    mda = pytest.importorskip("MDAnalysis", reason="needs MDAnalysis: pip install jaxelyte[analysis]")
+    from MDAnalysis.analysis.msd import EinsteinMSD
+
+    free = walk(rng, 120, diffusivity=1e-4)
+    universe = mda.Universe.empty(25, trajectory=True)
+    universe.add_TopologyAttr("name", ["Na"] * 20 + ["O"] * 5)
+    universe.load_new(np.asarray(free.positions[:, 0], np.float32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = EinsteinMSD(universe, select="name Na", msd_type="xyz", fft=False).run().results.timeseries
+    given = {name: getattr(free, name) for name in ("pbc", "steps", "times")}
+    given |= {name: getattr(free, name)[:1] for name in ("numbers", "masses")}
+    one = Trajectory(positions=free.positions[:, :1], cells=CUBE, **given)
+    ours = jxl.msd(one, "Na", drift=False, stretches=1)
+    # Their positions are float32.
+    assert np.allclose(ours.value, theirs[: len(ours.value)], rtol=1e-5, atol=1e-5)
+
+
+def test_correction_of_a_cube_is_that_of_yeh_and_hummer() -> None:
+    expected = 2.837297479 * units.BOLTZMANN * 1.602176634e-19 * 300.0 / (6 * np.pi * 0.89e-3 * 20e-10)
+    assert finite_size_correction(np.eye(3) * 20.0, 300.0, 0.89e-3) == pytest.approx(expected, rel=1e-8)
+
+
+def test_correction_of_any_cell_is_the_sum_over_its_lattice() -> None:
+    """Against the energy of one charge in the same cell by the potential of this package: E = ½ φ e²/(4π ε0)."""
+    atom = Atoms("Na", cell=SLANTED, pbc=True)
+    atom.calc = jxl.Calculator(jxl.ScreenedCoulomb({"Na": 1.0}, permittivity=1.0, tolerance=1e-8))
+    potential = 2.0 * atom.get_potential_energy() / units.COULOMB * 1e10  # 1/m
+    expected = -potential * units.BOLTZMANN * 1.602176634e-19 * 300.0 / (6 * np.pi * 0.89e-3)
+    assert finite_size_correction(SLANTED, 300.0, 0.89e-3) == pytest.approx(expected, rel=1e-6)
+    other = np.array([[1, 1, 0], [0, 1, 0], [0, -1, 1]]) @ SLANTED  # other vectors of the same lattice
+    assert finite_size_correction(other, 300.0, 0.89e-3) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "edge", "published", "bare"), [("O_pure_water", 21.6, 2.35, 2.02), ("Cl_2.4M_run2", 25.26, 1.27, None)]
+)
+def test_published_displacements(reference: Path, name: str, edge: float, published: float, bare: float | None) -> None:
+    step, root = np.loadtxt(reference / "licl" / f"rmsd_{name}.dat").T
+    curve = jxl.MSDResult.from_arrays(step * 10.0, root**2, cell=edge, temperature=300.0)
+    found = jxl.diffusivity(curve, viscosity=0.888e-3)
+    assert found.value * 1e9 == pytest.approx(published, rel=0.03)
+    if bare is not None:
+        assert found.uncorrected * 1e9 == pytest.approx(bare, rel=0.03)
+
+
+def test_ballistic_motion_is_told(rng: np.random.Generator) -> None:
+    free = walk(rng, 100, diffusivity=1e-4)
+    velocities = rng.normal(size=(1, 2, 25, 3)) * 1e-3
+    given = {name: getattr(free, name) for name in ("numbers", "masses", "pbc", "steps", "times", "cells")}
+    flying = Trajectory(positions=velocities * free.times[:, None, None, None], **given)
+    with pytest.warns(UserWarning, match="not diffusive"):
+        found = jxl.diffusivity(flying, "Na")
+    assert abs(found.exponent - 2.0) < 0.01
+
+
+def test_results_are_written(tmp_path: Path, rng: np.random.Generator) -> None:
+    found = jxl.diffusivity(walk(rng, 200, diffusivity=1e-4), "Na", viscosity=1e-3, temperature=300.0)
+    found.to_csv(tmp_path / "msd.csv")
+    found.to_json(tmp_path / "d.json")
+    table = np.loadtxt(tmp_path / "msd.csv", delimiter=",", skiprows=1)
+    assert np.allclose(table[:, 1], found.msd.value)
+    content = json.loads((tmp_path / "d.json").read_text())
+    assert content["diffusivity_m2_s"] == found.value
+    assert content["diffusivity_m2_s"] > content["uncorrected_m2_s"] > 0
+    assert "mean squared displacement / Å²" in found.plot().get_ylabel()
+    assert "e-9 m²/s" in repr(found)
+
+
+def test_a_run_brings_its_temperature(tmp_path: Path) -> None:
+    from toys import Argon
+
+    atoms = Atoms("Ar8", positions=[[4.0 * i, 4.0 * j, 4.0 * k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+    atoms.set_cell([8.0] * 3)
+    atoms.pbc = True
+    run = jxl.simulate(
+        Argon(epsilon=jnp.asarray(0.0103)), atoms, jxl.NVT(100.0), steps=200, timestep=2.0, every=4, progress=False
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = jxl.diffusivity(run, "Ar", viscosity=2e-4, stretches=2)
+    expected = finite_size_correction(np.eye(3) * 8.0, run.summary["temperature"]["value"], 2e-4)
+    assert found.correction == pytest.approx(expected)
+
+
+def test_bad_input(rng: np.random.Generator) -> None:
+    free = walk(rng, 60, diffusivity=1e-4)
+    given = {name: getattr(free, name) for name in ("positions", "numbers", "masses", "pbc", "steps", "cells")}
+    uneven = Trajectory(times=np.arange(60.0) ** 2, **given)
+    for call, message in (
+        (lambda: jxl.msd(free, "Li"), "no Li"),
+        (lambda: jxl.msd(free, "Q"), "not a chemical symbol"),
+        (lambda: jxl.msd(free, "Na", discard=55), "too few"),
+        (lambda: jxl.msd(uneven, "Na"), "equally spaced"),
+        (lambda: jxl.diffusivity(free), "name the species"),
+        (lambda: jxl.diffusivity(free, "Na", viscosity=1e-3), "temperature"),
+        (lambda: jxl.diffusivity(free, "Na", viscosity=-1.0, temperature=300.0), "positive"),
+        (lambda: jxl.diffusivity(free, "Na", fit=(1.0, 2.0)), "holds 0 lags"),
+        (lambda: jxl.MSDResult.from_arrays(np.arange(3.0), np.ones(4)), "have to be"),
+    ):
+        with pytest.raises(InputError, match=message):
+            call()
