@@ -267,7 +267,7 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d"),
         "cores": len(os.sched_getaffinity(0)),
         "versions": versions(),
-        "settings": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()},
+        "settings": {k: v for k, v in vars(options).items() if not isinstance(v, Path)},
     }
     report |= {"train": train, "curve": curve, "delta": delta, "nvt": nvt}[options.what](options)
     report["wall_s"] = time.perf_counter() - began
