@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxelyte import build, datasets, plots
+    from jaxelyte import build, datasets, plots, theory
     from jaxelyte.data import LabelKeys
     from jaxelyte.dynamics import NVE, NVT, Run, load_run, minimize, simulate
     from jaxelyte.errors import InputError, JaxelyteError, SimulationError, TrainingError, UnsupportedError
@@ -106,7 +106,7 @@ _HOMES = {
     "to_jax_md": "interop.jax_md_energy",
     "train": "training",
 }
-_MODULES = ("build", "datasets", "plots")
+_MODULES = ("build", "datasets", "plots", "theory")
 
 __all__ = [
     "NVE",
@@ -166,6 +166,7 @@ __all__ = [
     "simulate",
     "spc_fw",
     "stability",
+    "theory",
     "to_jax_md",
     "train",
 ]

@@ -1,12 +1,13 @@
 """Pictures of results; matplotlib is imported when the first one is drawn."""
 
-from jaxelyte.plots.curves import diffusivity, msd, rdf, running_integrals
+from jaxelyte.plots.curves import correlations, diffusivity, msd, rdf, running_integrals
 from jaxelyte.plots.runs import log
 from jaxelyte.plots.style import COLORS, new_axes
 from jaxelyte.plots.training import learning, parity, spread, stability
 
 __all__ = [
     "COLORS",
+    "correlations",
     "diffusivity",
     "learning",
     "log",

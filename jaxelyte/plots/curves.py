@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from jaxelyte.observables.curve import RDFResult
     from jaxelyte.observables.diffusion import DiffusivityResult, MSDResult
     from jaxelyte.observables.kirkwood_buff import KirkwoodBuffResult
+    from jaxelyte.theory.hnc import HNCResult
 
 
 def rdf(result: RDFResult, ax: Any = None, *, coordination: bool = False) -> Any:
@@ -76,6 +77,21 @@ def diffusivity(result: DiffusivityResult, ax: Any = None) -> Any:
     slope = 6.0 * result.uncorrected / 1e-8  # Å²/ps
     line = [result.intercept + slope * t for t in (start, end)]
     ax.plot([start, end], line, color=COLORS[1], linestyle="--", label=f"D = {result.value * 1e9:.3g}e-9 m²/s")
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+def correlations(result: HNCResult, ax: Any = None, *, r_max: float = 20.0) -> Any:
+    """Draw g(r) of all pairs of ions of a theory, to ``r_max`` Å; returns the axes."""
+    ax = new_axes(ax)
+    ax.axhline(1.0, color="#999999", linewidth=0.8)
+    pairs = [(a, b) for n, a in enumerate(result.species) for b in result.species[n:]]
+    for number, pair in enumerate(pairs):
+        ax.plot(result.r, result.pair(*pair), color=COLORS[number], label="–".join(pair))
+    ax.set_xlim(0.0, r_max)
+    ax.set_ylim(bottom=0.0)
+    ax.set_xlabel("r / Å")
+    ax.set_ylabel("g(r)")
     ax.legend(frameon=False, fontsize=9)
     return ax
 
