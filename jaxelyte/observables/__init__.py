@@ -10,6 +10,7 @@ from jaxelyte.observables.kirkwood_buff import (
     activity_derivative,
     kirkwood_buff,
 )
+from jaxelyte.observables.pmf import PMFResult, pmf
 from jaxelyte.observables.rdf import RDF, rdf
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "KirkwoodBuffResult",
     "MSDResult",
     "Observable",
+    "PMFResult",
     "RDFResult",
     "activity_derivative",
     "block_error",
@@ -26,6 +28,7 @@ __all__ = [
     "kirkwood_buff",
     "load_result",
     "msd",
+    "pmf",
     "rdf",
     "standard_error",
 ]

@@ -1,6 +1,6 @@
 """Pictures of results; matplotlib is imported when the first one is drawn."""
 
-from jaxelyte.plots.curves import correlations, diffusivity, msd, rdf, running_integrals
+from jaxelyte.plots.curves import correlations, diffusivity, msd, pmf, rdf, running_integrals
 from jaxelyte.plots.runs import log
 from jaxelyte.plots.style import COLORS, new_axes
 from jaxelyte.plots.training import learning, parity, spread, stability
@@ -14,6 +14,7 @@ __all__ = [
     "msd",
     "new_axes",
     "parity",
+    "pmf",
     "rdf",
     "running_integrals",
     "spread",

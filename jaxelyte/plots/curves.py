@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from jaxelyte import units
 from jaxelyte.plots.style import COLORS, band, new_axes, quiet
 
 if TYPE_CHECKING:
     from jaxelyte.observables.curve import RDFResult
     from jaxelyte.observables.diffusion import DiffusivityResult, MSDResult
     from jaxelyte.observables.kirkwood_buff import KirkwoodBuffResult
+    from jaxelyte.observables.pmf import PMFResult
     from jaxelyte.theory.hnc import HNCResult
 
 
@@ -92,6 +96,23 @@ def correlations(result: HNCResult, ax: Any = None, *, r_max: float = 20.0) -> A
     ax.set_ylim(bottom=0.0)
     ax.set_xlabel("r / Å")
     ax.set_ylabel("g(r)")
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+def pmf(result: PMFResult, ax: Any = None) -> Any:
+    """Draw a potential of mean force in meV with a band of one standard error, its short-range part dashed."""
+    ax = new_axes(ax)
+    ax.axhline(0.0, color="#999999", linewidth=0.8)
+    seen = np.isfinite(result.value)
+    r, name = result.r[seen], "–".join(result.pair)
+    band(ax, r, 1e3 * result.value[seen], 1e3 * result.error[seen], color=COLORS[0], label=name)
+    if result.short_range is not None:
+        ax.plot(r, 1e3 * result.short_range[seen], color=COLORS[1], linestyle="--", label="without screened Coulomb")
+    highest = 5.0 * 1e3 * units.BOLTZMANN * result.temperature
+    ax.set_ylim(top=min(highest, float(1e3 * result.value[seen].max()) + 10.0))
+    ax.set_xlabel("r / Å")
+    ax.set_ylabel("potential of mean force / meV")
     ax.legend(frameon=False, fontsize=9)
     return ax
 
