@@ -244,7 +244,7 @@ class OptimizationSection(Section):
     """See `jaxelyte.Optimization`."""
 
     optimizer: Literal["adam", "amsgrad", "adamw"] = "adam"
-    learning_rate: PositiveFloat = 0.04
+    learning_rate: PositiveFloat | None = None
     schedule: Literal["plateau", "cosine", "constant"] = "cosine"
     warmup: NonNegativeInt = 0
     factor: PositiveFloat = 0.5
@@ -260,7 +260,7 @@ class TrainSection(Section):
     """See `jaxelyte.train`; references in eV."""
 
     epochs: PositiveInt = 100
-    batch_size: PositiveInt = 1
+    batch_size: PositiveInt | None = None
     seed: int = 0
     output: Path = Path("train")
     scales: Literal["overall", "species", "none"] = "overall"

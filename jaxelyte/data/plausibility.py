@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 STIFFNESS = (8.0, 200.0)
 """Bounds in eV/Å² on the fitted stiffness; liquid water has 30 to 50, H2 36, and neighbours pull at the bond."""
 
-SPREAD = (0.2, 12.0)
-"""Bounds on the spread of energies over that of a classical harmonic solid with the same forces."""
+SPREAD = (0.3, 50.0)
+"""Bounds on the spread of energies over that of a classical harmonic solid with the same forces. Frames of several
+temperatures and densities spread up to ten times as much as thermal ones: in such a set Hartree go unnoticed."""
 
-TYPICAL_SPREAD = 1.4
-"""Aqueous NaCl and water at three levels of theory: 1.0 to 1.9."""
+TYPICAL_SPREAD = 2.8
+"""Aqueous NaCl and water at three levels of theory: 2.0 to 3.8."""
 
 KNOWN_FORCES = {"Hartree/Bohr": 51.4220675, "Ry/Bohr": 25.7110338, "kcal/mol/Å": 0.0433641, "kJ/mol/nm": 0.00103643}
 KNOWN_ENERGIES = {"Hartree": 27.2113862, "Ry": 13.6056931, "kcal/mol": 0.0433641, "kJ/mol": 0.0103643}
@@ -82,30 +83,32 @@ def check_units(frames: Sequence[Atoms], labels: Sequence[Labels]) -> None:
 
 
 def _check_positions(frames: Sequence[Atoms]) -> None:
-    """Shortest distance of hydrogen to anything: 0.7 to 1.2 Å where it is bonded."""
+    """Distance of hydrogen to its nearest atom in sums of covalent radii: 0.8 to 1.3 in molecules and hydrides."""
+    from ase.data import covalent_radii
     from vesin import NeighborList
 
-    shortest = []
+    nearest = []
     for frame in frames[:10]:
         hydrogen = frame.numbers == 1
         if not np.any(hydrogen) or len(frame) < 2:
             continue
-        first, found = NeighborList(cutoff=4.0, full_list=True).compute(
-            points=frame.positions, box=frame.cell.complete().array, periodic=frame.pbc, quantities="id"
+        first, second, found = NeighborList(cutoff=6.0, full_list=True).compute(
+            points=frame.positions, box=frame.cell.complete().array, periodic=frame.pbc, quantities="ijd"
         )
-        shortest.append(found[hydrogen[first]].min(initial=np.inf))
-    if not shortest or not np.isfinite(np.median(shortest)):
+        relative = found / (covalent_radii[frame.numbers[first]] + covalent_radii[frame.numbers[second]])
+        nearest.append(relative[hydrogen[first]].min(initial=np.inf))
+    if not nearest or not np.isfinite(np.median(nearest)):
         return
-    typical = float(np.median(shortest))
-    if 1.25 < typical < 2.6:
+    typical = float(np.median(nearest))
+    if 1.5 < typical < 2.6:
         raise InputError(
-            f"the positions are not in Å: the atom nearest to a hydrogen is {typical:.3g} Å away, where 0.7 to 1.2 is "
-            "usual. They look like Bohr: multiply positions and cell by 0.529177211, or pass check_units=False"
+            f"the positions are not in Å: the atom nearest to a hydrogen is {typical:.3g} bond lengths away. They look "
+            "like Bohr: multiply positions and cell by 0.529177211, or pass check_units=False"
         )
     if typical < 0.3:
         raise InputError(
-            f"the positions are not in Å: the atom nearest to a hydrogen is {typical:.3g} Å away. They look like nm: "
-            "multiply positions and cell by 10, or pass check_units=False"
+            f"the positions are not in Å: the atom nearest to a hydrogen is {typical:.3g} bond lengths away. They look "
+            "like nm: multiply positions and cell by 10, or pass check_units=False"
         )
 
 
@@ -150,7 +153,7 @@ def _check_energies(frames: Sequence[Atoms], labels: Sequence[Labels], stiffness
             continue
         light = [labels[n].forces[frames[n].numbers == 1] for n in members]
         square = float(np.nanmean(np.concatenate(light) ** 2))
-        thermal = 3.0 * square / stiffness / np.sqrt(1.5 * len(composition))
+        thermal = square / stiffness * np.sqrt(1.5 / len(composition))
         spread = float(np.std([labels[n].energy for n in members], ddof=1)) / len(composition)
         ratios.append(spread / thermal)
         sizes.append(len(members))

@@ -106,7 +106,7 @@ def read_cp2k(
     pulls = None if forces is None else _read_xyz(Path(forces))
     if pulls is not None and [f.info.get("i") for f in pulls] != [f.info.get("i") for f in where]:
         raise InputError(f"{positions} ({len(where)} frames) and {forces} ({len(pulls)}) hold other steps")
-    cells = _cells(cell, len(where))
+    cells = _cells(cell, [frame.info.get("i") for frame in where])
     for n, frame in enumerate(where):
         results = {}
         if "E" in frame.info:
@@ -150,7 +150,8 @@ def _read_xyz(path: Path) -> list[Atoms]:
     return frames
 
 
-def _cells(cell: str | Path | np.ndarray | None, frames: int) -> np.ndarray | None:
+def _cells(cell: str | Path | np.ndarray | None, steps: list[str | None]) -> np.ndarray | None:
+    """Cells of the frames, those of the same steps where a file has them."""
     if cell is None:
         return None
     if isinstance(cell, str | Path):
@@ -158,11 +159,15 @@ def _cells(cell: str | Path | np.ndarray | None, frames: int) -> np.ndarray | No
             raise InputError(f"there is no file {cell}")
         # Columns: step, time, the nine components, volume.
         table = np.loadtxt(cell, ndmin=2)
-        if table.shape[1] < 11 or len(table) < frames:
-            raise InputError(f"{cell} holds {table.shape} numbers; {frames} rows with step, time and nine components")
-        return table[:frames, 2:11].reshape(-1, 3, 3)
+        if table.shape[1] < 11:
+            raise InputError(f"{cell} has {table.shape[1]} columns; step, time and nine components are needed")
+        known = {round(row[0]): row[2:11].reshape(3, 3) for row in table}
+        missing = [step for step in steps if step is None or int(step) not in known]
+        if missing:
+            raise InputError(f"{cell} has no cell of step {missing[0]}, one of {len(missing)} that the positions have")
+        return np.array([known[int(step)] for step in steps if step is not None])
     fixed = np.asarray(cell, np.float64)
     fixed = np.diag(fixed) if fixed.shape == (3,) else fixed
     if fixed.shape != (3, 3):
         raise InputError(f"cell has shape {fixed.shape}; give 3 lengths or 3 x 3 in Å")
-    return np.broadcast_to(fixed, (frames, 3, 3))
+    return np.broadcast_to(fixed, (len(steps), 3, 3))

@@ -64,7 +64,7 @@ def convolve(
     blocks = -(-atoms // block_size(layer, neighbors, radial))
     if blocks > 1:
         size = -(-atoms // blocks)
-        inside = sum(features[source].size for source in sources) <= _room() // 4
+        inside = gathers_within(sum(features[source].size for source in sources))
         part = jax.checkpoint(lambda e, h, x: body(e, h, gather(x) if inside else x), prevent_cse=False)
         edges = (embedded, harmonics, index if inside else gather(index))
         found = jax.lax.map(lambda x: part(*x), jax.tree.map(lambda x: _cut(x, blocks, size), edges))
@@ -79,6 +79,11 @@ def block_size(layer: Layer, neighbors: int, radial: dict[str, Any]) -> int:
     paths = layer.active_paths
     floats = sum((2 * path.l1 + 2) * path.mul for path in paths) + sum(x.shape[0] for x in radial.values())
     return max(1, _room() // (max(1, neighbors) * floats))
+
+
+def gathers_within(numbers: int) -> bool:
+    """Whether so many features are few enough to gather from them in each block; see `convolve`."""
+    return numbers <= _room() // 4
 
 
 def _room() -> int:

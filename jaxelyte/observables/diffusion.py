@@ -220,8 +220,8 @@ def msd(
 
     Args:
         source: a run, a `Trajectory`, ``ase.Atoms`` in a list, a trajectory file or a run folder. Frames have to be
-            equally spaced in time. Positions that lie in the cell throughout and jump are unwrapped, which needs frames
-            so dense that no atom moves half a cell between two.
+            equally spaced in time. Positions that keep to one cell and jump across it are unwrapped, which needs
+            frames so dense that no atom moves half a cell between two.
         species: chemical symbol.
         discard: frames left out at the start, as equilibration.
         stretches: parts of each replica; eight parts in all by default.
@@ -349,13 +349,17 @@ def _widths(cell: np.ndarray) -> np.ndarray:
 def _positions(trajectory: Trajectory, replica: int, drift: bool) -> np.ndarray:
     """Unwrapped positions (frames, atoms, 3) in float64, relative to the centre of mass if asked for."""
     positions = np.asarray(trajectory.positions[:, replica], np.float64)
-    if all(trajectory.pbc):
-        cells = np.asarray(trajectory.cells_of(slice(None)))[:, replica]
+    if any(trajectory.pbc):
+        from ase.geometry import complete_cell
+
+        cells = np.array([complete_cell(cell) for cell in trajectory.cells_of(slice(None))[:, replica]])
         fractional = np.einsum("fad,fde->fae", positions, np.linalg.inv(cells))
         steps = np.diff(fractional, axis=0)
-        inside = fractional.min() > -0.02 and fractional.max() < 1.02
-        if inside and np.any(np.abs(steps) > 0.5):
-            steps -= np.round(steps)
+        # Wrapped positions fill one cell and jump across it; those of a free walk do not keep to one cell.
+        extent = fractional.max(axis=(0, 1)) - fractional.min(axis=(0, 1))
+        wrapped = np.asarray(trajectory.pbc) & (extent < 1.5) & np.any(np.abs(steps) > 0.5, axis=(0, 1))
+        if np.any(wrapped):
+            steps -= np.where(wrapped, np.round(steps), 0.0)
             fractional = np.concatenate([fractional[:1], fractional[:1] + np.cumsum(steps, axis=0)])
             positions = np.einsum("fad,fde->fae", fractional, cells)
     if drift:

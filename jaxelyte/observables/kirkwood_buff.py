@@ -129,7 +129,7 @@ class ActivityDerivative:
 def kirkwood_buff(
     result: RDFResult,
     *,
-    box_length: float | None = None,
+    box_length: float,
     limit: float | None = None,
     correction: Literal["tail", "closed", "none"] = "tail",
     weight: Literal["cut-off", "sphere", "extrapolated"] = "cut-off",
@@ -141,8 +141,9 @@ def kirkwood_buff(
     `KirkwoodBuffResult.plot` for a plateau.
 
     Args:
-        result: radial distribution functions to half the box at least.
-        box_length: Å, cube root of the volume; twice the upper edge of g by default.
+        result: radial distribution functions to half the box at least, and `TAIL` Å beyond for the correction
+            "tail": ``rdf(run, …, r_max=…)``.
+        box_length: Å, cube root of the volume.
         limit: upper limit of the integral in Å; half the box by default.
         correction: "tail" divides each g by its mean within `TAIL` Å of half the box. "closed" corrects for the fixed
             number of particles: each shell is compared with what the box has left outside of it (Ganguly and van der
@@ -160,10 +161,10 @@ def kirkwood_buff(
             f"correction = {correction!r} has to be one of {', '.join(CORRECTIONS)}, weight = {weight!r} one of "
             f"{', '.join(WEIGHTS)}"
         )
-    length = 2.0 * float(result.edges[-1]) if box_length is None else box_length
+    length = box_length
     limit = 0.5 * length if limit is None else limit
     g = np.atleast_2d(result.g)
-    _check_range(result.edges, length, limit)
+    _check_range(result.edges, length, limit, correction)
 
     def integrals(curves: np.ndarray) -> np.ndarray:
         corrected = _corrected(result.edges, curves, length, correction, result.density)
@@ -210,7 +211,8 @@ def activity_derivative(
     runs of nanoseconds differ by a third. Several runs, or stretches of one, tell: see ``error``.
 
     Args:
-        r: (bins,), centres of equally wide bins in Å, to half the box at least.
+        r: (bins,), centres of equally wide bins in Å, to half the box at least, and `TAIL` Å beyond for the correction
+            "tail".
         cation_cation: (bins,) or (stretches, bins), radial distribution function; stretches of a run, or several runs,
             give the statistical error.
         cation_anion: likewise.
@@ -236,7 +238,7 @@ def activity_derivative(
     r = np.asarray(r, np.float64)
     stacked = _stack(r, curves)
     edges = _edges(r)
-    _check_range(edges, box_length, 0.5 * box_length)
+    _check_range(edges, box_length, 0.5 * box_length, correction)
 
     def estimate(means: np.ndarray, limit: float) -> np.ndarray:
         corrected = _corrected(edges, means, box_length, correction, None)
@@ -289,11 +291,18 @@ def _edges(r: np.ndarray) -> np.ndarray:
     return np.concatenate([r - 0.5 * step, [r[-1] + 0.5 * step]])
 
 
-def _check_range(edges: np.ndarray, length: float, limit: float) -> None:
+def _check_range(edges: np.ndarray, length: float, limit: float, correction: str) -> None:
     if not 0.0 < limit <= edges[-1] * (1.0 + 1e-6):
         raise InputError(f"the integral to {limit:.2f} Å needs g to there; it ends at {edges[-1]:.2f} Å")
     if length < 2.0 * TAIL:
         raise InputError(f"box_length = {length} Å must be the edge of the box in Å")
+    # A bin of tolerance: the edges are multiples of its width.
+    needed = 0.5 * length + TAIL
+    if correction == "tail" and edges[-1] < needed - 2.0 * (edges[1] - edges[0]):
+        raise InputError(
+            f"the correction of the tail needs g to {needed:.2f} Å, {TAIL:g} Å beyond half the box, and it ends at "
+            f"{edges[-1]:.2f} Å: compute it with rdf(…, r_max={needed:.2f}), or choose another correction"
+        )
 
 
 def _corrected(

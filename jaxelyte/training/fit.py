@@ -57,8 +57,15 @@ class Fit:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The metrics of the epoch whose weights were kept."""
-        return next(row for row in reversed(self.metrics) if row["best"])
+        """The metrics of the epoch whose weights were kept.
+
+        Raises:
+            InputError: no epoch was finished.
+        """
+        for row in reversed(self.metrics):
+            if row["best"]:
+                return row
+        raise InputError("no epoch of this training was finished")
 
     def save(self, folder: str | Path) -> Path:
         """Write network, baseline, configuration and metrics to a new folder that `load_fit` reads.

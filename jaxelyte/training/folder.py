@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,11 @@ class TrainFolder:
         there = sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else []
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file; choose a folder")
-        strange = [name for name in there if name not in KNOWN and not name.startswith(".")]
+        strange = [name for name in there if name not in KNOWN and not name.startswith(".model.")]
+        if strange and resume and CONFIG not in there:
+            raise InputError(
+                f"{self.path} holds {', '.join(strange)} and no training run to resume; choose another folder"
+            )
         if there and not resume:
             if not overwrite:
                 raise InputError(f"{self.path} exists; pass resume=True to go on, overwrite=True, or another folder")
@@ -123,10 +128,21 @@ def _same_settings(stored: dict[str, Any], config: dict[str, Any], path: Path) -
     # More epochs go on from fewer; versions are for people.
     loose = {"epochs", "versions"}
     plain = json.loads(json.dumps(config))
-    different = [key for key in sorted({*stored, *plain} - loose) if stored.get(key) != plain.get(key)]
+    different = [key for key in sorted({*stored, *plain} - loose) if not _alike(stored.get(key), plain.get(key))]
     if different:
         key = different[0]
         raise InputError(
             f"{path} holds a run with other settings ({', '.join(different)}; {key} was {stored.get(key)!r} and is "
             f"{plain.get(key)!r} now); resume with those of {CONFIG}, or choose another folder"
         )
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Equal but for the last digits of floats, which differ between processors where they were computed."""
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    return one == other

@@ -6,7 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -81,9 +81,17 @@ def check_frames(
             warnings.warn(f"no frame has {kind}: the term of the loss with weight {weight} is empty", stacklevel=3)
         if weight > 0 and missing == len(labels) and kind == "stress":
             raise InputError(f"Loss(stress={weight}) asks for stresses, but no frame has one")
+        open_ended = [n for n, frame in enumerate(frames) if labels[n].has("stress") and not all(frame.pbc)]
+        if weight > 0 and kind == "stress" and open_ended:
+            raise InputError(
+                f"frame {open_ended[0]} has a stress but is not periodic in all directions, so there is none to learn; "
+                "remove it, or set the cell and pbc"
+            )
     if units:
         check_units(frames, labels)
-    return labels
+    # Stresses that are not learnt are not predicted either, so there is nothing to compare them with.
+    unknown = np.full((3, 3), np.nan)
+    return labels if loss.stress > 0 else [replace(label, stress=unknown) for label in labels]
 
 
 def residuals_of(frames: Sequence[Atoms], labels: Sequence[Labels], baseline: Potential | None) -> Residuals:
@@ -259,13 +267,26 @@ def _chosen(residuals: Residuals, part: np.ndarray) -> Residuals:
 def step_sizes(potential: NequIPPotential, *, scales: bool) -> NequIPPotential:
     """How far training moves each parameter, relative to the learning rate; a tree of floats.
 
-    As far as its initial size is (see `weight_sizes`); references stay, and scales unless they are asked for.
+    Scales, where they are trained, as far as they are large; the first matrices of the radial networks by their
+    `weight_sizes`, unless they come from a network that was drawn without; everything else by one. References stay.
     """
+    nominal = weight_sizes(potential.config)
     fixed = {"shifts", "scale", "shift"} | (set() if scales else {"scales"})
     fixed |= set() if potential.config.trainable_bessel else {"radial_basis"}
-    sizes = weight_sizes(potential.config)
-    still = {name: jax.tree.map(lambda _: 0.0, sizes[name]) for name in fixed}
-    return replace(potential, params=sizes | still)
+
+    def size(path: Any, leaf: Any) -> float:
+        names = [str(key.key) for key in path]
+        if names[0] in fixed:
+            return 0.0
+        now = float(np.sqrt(np.mean(np.asarray(leaf, np.float64) ** 2)))
+        if names[0] == "scales":
+            return now or 1.0
+        if names[1:] == ["radial", "layer0"]:
+            drawn = nominal[names[0]]["radial"]["layer0"]
+            return drawn if abs(np.log(now / drawn)) < abs(np.log(now)) else 1.0
+        return 1.0
+
+    return replace(potential, params=jax.tree_util.tree_map_with_path(size, potential.params))
 
 
 def digest_of(frames: Sequence[Atoms], labels: Sequence[Labels]) -> str:

@@ -38,7 +38,7 @@ def train(
     epochs: int = 100,
     seed: int = 0,
     output: str | Path | None = None,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     loss: Loss | None = None,
     optimization: Optimization | None = None,
     validation: float | Sequence[Atoms] = 0.1,
@@ -71,8 +71,8 @@ def train(
         epochs: passes over the training frames.
         seed: of the initial weights and of the order of frames.
         output: run folder: configuration, metrics, a checkpoint after each epoch, the best model.
-        batch_size: frames for each update, at least as many as there are devices to make use of them. Small batches
-            learn faster: at the same number of passes over 200 frames, 2 instead of 1 left a sixth more error.
+        batch_size: frames for each update; as many as there are devices by default. Small batches learn faster: at
+            the same number of passes over 200 frames, 2 instead of 1 left a sixth more error.
         loss: weights of energies, forces and stresses; see `Loss`.
         optimization: optimiser, learning rate and its schedule, moving average; see `Optimization`.
         validation: share or number of frames to validate with, or frames of their own.
@@ -96,11 +96,16 @@ def train(
         InputError: frames, labels or settings that cannot be used.
         TrainingError: a loss that is not finite.
     """
-    loss, optimization = loss or Loss(), optimization or Optimization()
+    loss = loss or Loss()
+    optimization = (optimization or Optimization()).resolved(trained=isinstance(model, NequIPPotential))
     _check_numbers(epochs=epochs, batch_size=batch_size, committee=committee, devices=devices)
+    for name, value in (("seed", seed), ("split_seed", split_seed)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+            raise InputError(f"{name} = {value!r} must be a whole number from 0")
     everything, split = _split(frames, validation, test, split_seed)
     labels = check_frames(everything, loss, keys, units=check_units)
     shared = _devices(devices)
+    batch_size = shared if batch_size is None else batch_size
     problem = make_problem(
         everything,
         labels,
@@ -132,7 +137,10 @@ def train(
         bar = TrainProgress(epochs, done=trainer.epoch, show=progress)
         with interruptible() as asked:
             while not trainer.finished and not asked[0]:
-                bar.update(trainer.run_epoch())
+                row = trainer.run_epoch()
+                bar.update(row)
+                if row["best"]:
+                    _write_best(trainer, baseline, folder)
     finally:
         bar.close()
         if folder is not None:
@@ -141,11 +149,17 @@ def train(
 
 
 def _finish(trainer: Trainer, baseline: Potential | None, config: dict[str, Any], folder: TrainFolder | None) -> Fit:
+    members = _write_best(trainer, baseline, folder)
+    return Fit(members, baseline, trainer.metrics, config, None if folder is None else folder.path)
+
+
+def _write_best(trainer: Trainer, baseline: Potential | None, folder: TrainFolder | None) -> tuple[Any, ...]:
+    """The best networks so far, put into the folder at once: whatever happens next, they are there."""
     best = with_references(trainer.best, trainer.problem.references.energies)
     members = make_members(best, baseline, trainer.committee)
     if folder is not None:
         write_models(members, baseline, folder.path)
-    return Fit(members, baseline, trainer.metrics, config, None if folder is None else folder.path)
+    return members
 
 
 def _split(
@@ -154,7 +168,7 @@ def _split(
     frames = list(frames)
     if not frames:
         raise InputError("there are no frames to train on")
-    if isinstance(validation, int | float):
+    if isinstance(validation, int | float | np.number):
         return frames, split_frames(len(frames), validation=validation, test=test, seed=seed)
     others = list(validation)
     if not others:
@@ -169,7 +183,7 @@ def _split(
 
 def _check_numbers(**values: Any) -> None:
     for name, value in values.items():
-        if value is None and name in ("committee", "devices"):
+        if value is None and name in ("committee", "devices", "batch_size"):
             continue
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise InputError(f"{name} = {value!r} must be a whole number from 1")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from jaxelyte.errors import InputError
 
 OPTIMIZERS = ("adam", "amsgrad", "adamw")
 SCHEDULES = ("plateau", "cosine", "constant")
+
+FROM_SCRATCH, FINE_TUNING = 0.04, 0.001
+"""Learning rates by default. The former throws a trained network far away from where it was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +61,15 @@ class Optimization:
 
     Attributes:
         optimizer: "adam", "amsgrad" or "adamw".
-        learning_rate: at the start, or after the warm-up.
+        learning_rate: at the start, or after the warm-up; None for 0.04, or 0.001 where training goes on from a
+            network that is trained already.
         schedule: "plateau" (multiply by ``factor`` after ``patience`` epochs in which the validation error of the
             forces, or of the energies where there are no forces, did not fall), "cosine" (to zero over all epochs),
             "constant".
         warmup: steps over which the learning rate rises linearly from zero.
         factor: of the plateau rule.
         patience: of the plateau rule, epochs.
-        min_learning_rate: training ends when the plateau rule would go below it.
+        min_learning_rate: training ends when the plateau rule has gone below it.
         weight_decay: of AdamW.
         clip_norm: largest norm of the gradient of all parameters; None for no limit.
         ema: decay of the exponential moving average of the weights, which is validated and kept; the decay of update n
@@ -73,7 +78,7 @@ class Optimization:
     """
 
     optimizer: str = "adam"
-    learning_rate: float = 0.04
+    learning_rate: float | None = None
     schedule: str = "cosine"
     warmup: int = 0
     factor: float = 0.5
@@ -93,8 +98,12 @@ class Optimization:
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in known:
                 raise InputError(f"unknown {name} {getattr(self, name)!r}; choose one of {', '.join(known)}")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise InputError(f"learning_rate = {self.learning_rate!r} must be a positive number")
+        _check_number("learning_rate", self.learning_rate, positive=True, optional=True)
+        _check_number("min_learning_rate", self.min_learning_rate)
+        _check_number("weight_decay", self.weight_decay)
+        for name in ("patience", "warmup"):
+            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int):
+                raise InputError(f"{name} = {getattr(self, name)!r} must be a whole number")
         if not 0 < self.factor < 1:
             raise InputError(f"factor = {self.factor!r} must lie between 0 and 1")
         if self.patience < 0 or self.warmup < 0:
@@ -105,3 +114,18 @@ class Optimization:
             raise InputError(f"clip_norm = {self.clip_norm!r} must be positive, or None")
         if self.stop_after is not None and self.stop_after < 1:
             raise InputError(f"stop_after = {self.stop_after!r} must be at least one epoch, or None")
+
+    def resolved(self, *, trained: bool) -> Optimization:
+        """The same with a learning rate, for a new network or one that is trained already."""
+        if self.learning_rate is not None:
+            return self
+        return replace(self, learning_rate=FINE_TUNING if trained else FROM_SCRATCH)
+
+
+def _check_number(name: str, value: Any, *, positive: bool = False, optional: bool = False) -> None:
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InputError(f"{name} = {value!r} must be a number")
+    if value < 0 or (positive and value == 0):
+        raise InputError(f"{name} = {value!r} must be {'positive' if positive else 'a number from 0'}")

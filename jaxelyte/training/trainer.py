@@ -63,7 +63,7 @@ class Trainer:
         optimizer = make_optimizer(self.settings, step_sizes(single, scales=self.train_scales))
         self.state = start_state(start, optimizer, members=self.committee)
         self.best = start
-        self.plateau = Plateau(self.settings.learning_rate)
+        self.plateau = Plateau(self.settings.resolved(trained=False).learning_rate or 0.0)
         self.programs = make_programs(
             optimizer,
             self.loss,
@@ -84,7 +84,8 @@ class Trainer:
         rules = self.settings
         waited = self.epoch - 1 - self.plateau.best_epoch
         tired = rules.stop_after is not None and self.epoch > 0 and waited >= rules.stop_after
-        return self.epoch >= self.epochs or tired or self.plateau.rate < rules.min_learning_rate
+        stuck = rules.schedule == "plateau" and self.epoch > 0 and self.plateau.rate < rules.min_learning_rate
+        return self.epoch >= self.epochs or tired or stuck
 
     def run_epoch(self) -> dict[str, Any]:
         """One pass over the training frames, validation, and what follows from it.

@@ -213,6 +213,26 @@ def test_blocks_hold_what_the_cache_holds() -> None:
     sizes = [convolution.block_size(layer, neighbors, radial) for neighbors in (10, 40, 10**9)]
     assert sizes[0] > 2 * sizes[1] > 2
     assert sizes[2] == 1
+    room = convolution.BLOCK_FLOATS["cpu" if jax.default_backend() == "cpu" else "gpu"]
+    assert convolution.gathers_within(room // 8)
+    assert not convolution.gathers_within(room)
+
+
+def test_blocks_are_not_kept_for_the_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In blocks, forces need a third of the memory at most; with everything kept it would be the same."""
+    config = NequIP(r_max=R_MAX, num_layers=1, l_max=2, num_features=8, type_names=("O",))
+    config, params = config.init(jax.random.key(0))
+    atoms, neighbors = 64, 20
+    index = jnp.asarray((np.arange(atoms)[:, None] + 1 + np.arange(neighbors)) % atoms)
+    types, mask = jnp.zeros(atoms, jnp.int32), jnp.ones((atoms, neighbors), bool)
+
+    def needed(size: int) -> int:
+        monkeypatch.setattr(convolution, "block_size", lambda *_: size)
+        total = lambda vectors: jnp.sum(config.atomic_energies(params, types, vectors, index, mask))  # noqa: E731
+        program = jax.jit(jax.grad(total)).lower(jax.ShapeDtypeStruct((atoms, neighbors, 3), jnp.float64))
+        return program.compile().memory_analysis().temp_size_in_bytes
+
+    assert needed(4) < needed(atoms) / 3
 
 
 def test_single_precision_follows_the_input(cluster: tuple[np.ndarray, np.ndarray]) -> None:

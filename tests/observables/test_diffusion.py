@@ -68,12 +68,20 @@ def test_error_bars_of_random_walks_are_honest() -> None:
 
 
 @pytest.mark.parametrize("cell", [CUBE, SLANTED], ids=["cubic", "triclinic"])
-def test_wrapped_positions_are_unwrapped(cell: np.ndarray, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("origin", [0.0, 0.5], ids=["corner", "centre"])
+def test_wrapped_positions_are_unwrapped(origin: float, cell: np.ndarray, rng: np.random.Generator) -> None:
     free = walk(rng, 300, diffusivity=2e-4)
-    wrapped = (np.asarray(free.positions) @ np.linalg.inv(cell)) % 1.0 @ cell
+    fractional = (np.asarray(free.positions) @ np.linalg.inv(cell) + origin) % 1.0 - origin
+    whole = fractional[:, :, 3] < 0.1 - origin
+    fractional[:, :, 3] += whole  # one atom is kept on the other side of its cell: it sticks out
     options: dict[str, Any] = {"drift": False, "stretches": 1}
-    given = {name: getattr(free, name) for name in ("numbers", "masses", "pbc", "steps", "times")}
-    found = jxl.msd(Trajectory(positions=wrapped, cells=cell, **given), "Na", **options)
+    given = {name: getattr(free, name) for name in ("numbers", "masses", "steps", "times")}
+    found = jxl.msd(Trajectory(positions=fractional @ cell, cells=cell, pbc=(True,) * 3, **given), "Na", **options)
+    assert np.allclose(found.value, jxl.msd(free, "Na", **options).value, rtol=1e-9)
+    # Wrapped along two axes only, as in a slab; the third is free.
+    slab = np.asarray(free.positions) @ np.linalg.inv(cell)
+    slab[..., :2] %= 1.0
+    found = jxl.msd(Trajectory(positions=slab @ cell, cells=cell, pbc=(True, True, False), **given), "Na", **options)
     assert np.allclose(found.value, jxl.msd(free, "Na", **options).value, rtol=1e-9)
 
 

@@ -52,7 +52,7 @@ def test_integral_of_a_hole_is_its_volume() -> None:
         "extrapolated": exact * 3.0 * (1 / 3 - 23 / 8 * x**3 / 6 + 0.75 * x**4 / 7 + 9 / 8 * x**5 / 8),
     }
     for weight, value in expected.items():
-        found = jxl.kirkwood_buff(result, correction="none", weight=weight)  # pyright: ignore[reportArgumentType]
+        found = jxl.kirkwood_buff(result, box_length=24.0, correction="none", weight=weight)  # pyright: ignore[reportArgumentType]
         assert found.value[0] == pytest.approx(value, rel=1e-12)
         assert found["Cl-Na"][0] == found.value[0]
     # Its surface taken to infinity: what is left is of the third order in the hole's size, not of the first.
@@ -67,8 +67,8 @@ def test_closed_box_is_recovered() -> None:
     volume, holes = length**3, 4.0 / 3.0 * np.pi * 4.0**3
     # ρV others fill what is left of the box.
     g = np.where(edges[1:] <= 4.0 + 1e-9, 0.0, volume / (volume - holes))
-    found = jxl.kirkwood_buff(curve(edges, g, density=density), correction="closed")
-    raw = jxl.kirkwood_buff(curve(edges, g, density=density), correction="none")
+    found = jxl.kirkwood_buff(curve(edges, g, density=density), box_length=24.0, correction="closed")
+    raw = jxl.kirkwood_buff(curve(edges, g, density=density), box_length=24.0, correction="none")
     assert found.value[0] == pytest.approx(-holes, rel=1e-9)
     assert raw.value[0] > -0.9 * holes
 
@@ -76,7 +76,7 @@ def test_closed_box_is_recovered() -> None:
 def test_ideal_gas_has_none() -> None:
     """Uniform positions: every integral is zero within four standard errors, in closed boxes of few particles too."""
     trajectory = gas(["Na"] * 20 + ["Cl"] * 20, np.eye(3) * 12.0, 400, replicas=4)
-    result = jxl.rdf(trajectory, pairs=[("Na", "Na"), ("Na", "Cl"), ("Cl", "Cl")], width=0.25)
+    result = jxl.rdf(trajectory, pairs=[("Na", "Na"), ("Na", "Cl"), ("Cl", "Cl")], width=0.25, r_max=8.0)
     for correction in ("tail", "none"):
         found = jxl.kirkwood_buff(result, box_length=12.0, correction=correction)  # pyright: ignore[reportArgumentType]
         assert np.all(np.isfinite(found.error) & (found.error > 0.0))
@@ -135,7 +135,7 @@ def test_runs_give_the_statistical_error(reference: Path) -> None:
 
 def test_results_are_written(tmp_path: Path) -> None:
     edges = np.linspace(0.0, 12.0, 241)
-    result = jxl.kirkwood_buff(curve(edges, hole(edges)))
+    result = jxl.kirkwood_buff(curve(edges, hole(edges)), box_length=18.0)
     result.to_csv(tmp_path / "g.csv")
     result.to_json(tmp_path / "g.json")
     table = np.loadtxt(tmp_path / "g.csv", delimiter=",", skiprows=1)
@@ -150,6 +150,7 @@ def test_results_are_written(tmp_path: Path) -> None:
     [
         ({"density": -1.0}, "density = -1.0"),
         ({"box_length": 60.0}, "needs g to there"),
+        ({"box_length": 19.0}, "beyond half the box"),
         ({"cation_solvent": np.ones(100)}, "or neither"),
         ({"anion_anion": np.ones(99)}, "found cc"),
         ({"anion_anion": np.full(100, np.nan)}, "not finite"),

@@ -19,7 +19,7 @@ KT = units.BOLTZMANN * 300.0
 
 
 def ions(noise: float = 0.0) -> jxl.RDFResult:
-    """g = exp(-w / k_B T) for wells of 2 and 0.5 k_B T at 2.8 and 5 Å and a barrier of 1 k_B T at 3.8 Å, hole inside."""
+    """g = exp(-w / k_B T): wells of 2 and 0.5 k_B T at 2.8 and 5 Å, a barrier of 1 k_B T at 3.8 Å, nothing inside."""
     edges = np.linspace(0.0, 10.0, 401)
     r = 0.5 * (edges[1:] + edges[:-1])
 
