@@ -2,6 +2,7 @@
 
 from jaxelyte.observables.base import Observable
 from jaxelyte.observables.blocks import block_error, standard_error
+from jaxelyte.observables.conductivity import ConductivityResult, conductivity
 from jaxelyte.observables.curve import RDFResult, load_result
 from jaxelyte.observables.diffusion import DiffusivityResult, MSDResult, diffusivity, msd
 from jaxelyte.observables.kirkwood_buff import (
@@ -16,6 +17,7 @@ from jaxelyte.observables.rdf import RDF, rdf
 __all__ = [
     "RDF",
     "ActivityDerivative",
+    "ConductivityResult",
     "DiffusivityResult",
     "KirkwoodBuffResult",
     "MSDResult",
@@ -24,6 +26,7 @@ __all__ = [
     "RDFResult",
     "activity_derivative",
     "block_error",
+    "conductivity",
     "diffusivity",
     "kirkwood_buff",
     "load_result",

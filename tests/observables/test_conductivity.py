@@ -1,0 +1,104 @@
+"""Conductivity: independent walkers, pairs that move together, ions against each other, bad input."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+import jaxelyte as jxl
+from jaxelyte.errors import InputError
+from jaxelyte.trajectory import Trajectory
+
+EDGE, T = 12.0, 300.0
+CHARGES = {"Na": 1.0, "Cl": -1.0}
+
+
+def trajectory_of(cations: np.ndarray, anions: np.ndarray, interval: float = 50.0) -> Trajectory:
+    """Steps (frames, replicas, ions, 3) in Å, beside a heavy solvent that stays."""
+    number = cations.shape[2]
+    atoms = Atoms("Na" * number + "Cl" * number + "Pb")
+    masses = atoms.get_masses()
+    masses[-1] = 1e9
+    still = np.zeros((*cations.shape[:2], 1, 3))
+    return Trajectory(
+        positions=np.cumsum(np.concatenate([cations, anions, still], axis=2), axis=0),
+        numbers=atoms.numbers,
+        masses=masses,
+        cells=np.eye(3) * EDGE,
+        pbc=(True, True, True),
+        steps=np.arange(len(cations)),
+        times=np.arange(len(cations)) * interval,
+    )
+
+
+def steps(rng: np.random.Generator, diffusivity: float, *, frames: int = 4000, ions: int = 6) -> np.ndarray:
+    return rng.normal(0.0, np.sqrt(2.0 * diffusivity * 50.0), (frames, 8, ions, 3))
+
+
+def exact(diffusivities: float, ions: int = 6) -> float:
+    """N q² D / (V k_B T) in S/m, D in Å²/fs, in SI units all the way."""
+    charge, volume = 1.602176634e-19, (EDGE * 1e-10) ** 3
+    return ions * charge**2 * diffusivities * 1e-5 / (volume * 1.380649e-23 * T)
+
+
+def test_independent_ions_obey_nernst_and_einstein(rng: np.random.Generator) -> None:
+    run = trajectory_of(steps(rng, 2e-4), steps(rng, 1e-4))
+    found = jxl.conductivity(run, CHARGES, temperature=T, fit=(50.0, 1000.0))
+    assert abs(found.value - exact(3e-4)) < 3.0 * found.error < 0.15 * found.value
+    assert abs(found.nernst_einstein - exact(3e-4)) < 3.5 * found.nernst_einstein_error < 0.05 * found.value
+    assert abs(found.transport[0] - 2 / 3) < 3.0 * found.transport_error[0] < 0.15
+    assert found.transport.sum() == pytest.approx(1.0)
+    assert found.partial.sum() == pytest.approx(found.value)
+
+
+def test_pairs_carry_no_charge(rng: np.random.Generator) -> None:
+    together = steps(rng, 1e-4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = jxl.conductivity(trajectory_of(together, together), CHARGES, temperature=T, fit=(50.0, 1000.0))
+    assert abs(found.value) < 1e-9 * found.nernst_einstein
+    assert found.nernst_einstein == pytest.approx(exact(2e-4), rel=0.05)
+
+
+def test_ions_that_move_against_each_other_carry_twice_as_much(rng: np.random.Generator) -> None:
+    """P = Σ q r doubles, its square is four times that of one species: σ is twice that of independent ions."""
+    forth = steps(rng, 1e-4)
+    found = jxl.conductivity(trajectory_of(forth, -forth), CHARGES, temperature=T, fit=(50.0, 1000.0))
+    assert found.value == pytest.approx(2.0 * exact(2e-4), rel=0.1)
+    assert found.transport == pytest.approx([0.5, 0.5], abs=1e-6)
+
+
+def test_results_are_written(tmp_path: Path, rng: np.random.Generator) -> None:
+    run = trajectory_of(steps(rng, 2e-4, frames=800), steps(rng, 1e-4, frames=800))
+    found = jxl.conductivity(run, CHARGES, temperature=T, fit=(50.0, 1000.0))
+    found.to_csv(tmp_path / "c.csv")
+    found.to_json(tmp_path / "c.json")
+    assert json.loads((tmp_path / "c.json").read_text())["conductivity_S_m"] == found.value
+    assert np.loadtxt(tmp_path / "c.csv", delimiter=",", skiprows=1).shape == (len(found.lags), 2)
+    assert "e² Å²" in found.plot().get_ylabel()
+    assert "S/m" in repr(found)
+
+
+def test_bad_input(rng: np.random.Generator) -> None:
+    run = trajectory_of(steps(rng, 2e-4, frames=100), steps(rng, 1e-4, frames=100))
+    for call, message in (
+        (lambda: jxl.conductivity(run, CHARGES), "temperature"),
+        (lambda: jxl.conductivity(run, {"Na": 1.0}, temperature=T), "together"),
+        (lambda: jxl.conductivity(run, {"K": 1.0, "Cl": -1.0}, temperature=T), "no K"),
+        (lambda: jxl.conductivity(run, CHARGES, temperature=T, discard=97), "too few"),
+        (lambda: jxl.conductivity(run, CHARGES, temperature=T, fit=(1.0, 2.0)), "holds 0 lags"),
+    ):
+        with pytest.raises(InputError, match=message):
+            call()
+
+
+def test_short_runs_are_told(rng: np.random.Generator) -> None:
+    few = rng.normal(0.0, 0.1, (240, 1, 1, 3))
+    run = trajectory_of(few, rng.normal(0.0, 0.1, (240, 1, 1, 3)))
+    with pytest.warns(UserWarning, match="too short"):
+        jxl.conductivity(run, CHARGES, temperature=T)
