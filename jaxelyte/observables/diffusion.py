@@ -28,6 +28,9 @@ SI = 1e-5
 WINDOW = (0.1, 0.5)
 """Of the longest lag; where the straight line is fitted by default, if the motion is diffusive there."""
 
+TABLE_WINDOW = (0.01, 0.3)
+"""The same for tables, which often are of a single origin, as long as the run, and noise at their end."""
+
 STRETCHES = 8
 """Parts of a run, each with origins of its own, whose spread gives the standard errors."""
 
@@ -46,6 +49,7 @@ class MSDResult:
         stretches: (stretches, lags), Å², of independent parts of the run.
         cell: (3, 3), Å, mean cell; None where it is not known.
         temperature: K, where it is known.
+        window: of the longest lag, where a line is fitted unless told otherwise.
     """
 
     species: str
@@ -55,6 +59,7 @@ class MSDResult:
     stretches: np.ndarray
     cell: np.ndarray | None = None
     temperature: float | None = None
+    window: tuple[float, float] = WINDOW
 
     @classmethod
     def from_arrays(
@@ -86,7 +91,7 @@ class MSDResult:
         if np.any(np.diff(lags) <= 0) or not np.all(np.isfinite(rows)):
             raise InputError("lags have to rise, in fs, and displacements, in Å², to be finite")
         box = None if cell is None else np.asarray(cell, np.float64) * (np.eye(3) if np.ndim(cell) == 0 else 1.0)
-        return cls(species, lags, rows.mean(axis=0), _spread(rows), rows, box, temperature)
+        return cls(species, lags, rows.mean(axis=0), _spread(rows), rows, box, temperature, TABLE_WINDOW)
 
     def diffusivity(
         self,
@@ -134,7 +139,7 @@ class MSDResult:
         )
 
     def _window(self) -> tuple[float, float]:
-        return WINDOW[0] * float(self.lags[-1]), WINDOW[1] * float(self.lags[-1])
+        return self.window[0] * float(self.lags[-1]), self.window[1] * float(self.lags[-1])
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the curve with a band of one standard error; returns the matplotlib axes."""
@@ -280,7 +285,8 @@ def diffusivity(
         species: chemical symbol.
         viscosity: of the solution, Pa s (that of water at 25 °C is 0.89e-3); None for no correction.
         temperature: K; that of the run by default.
-        fit: window of the straight line in fs; 10 to 50 % of the longest lag by default.
+        fit: window of the straight line in fs; 10 to 50 % of the longest lag by default (of a table, see
+            `MSDResult.from_arrays`, 1 to 30 %).
         discard: frames left out at the start, as equilibration.
         stretches: see `msd`.
 

@@ -130,7 +130,8 @@ def test_correction_of_any_cell_is_the_sum_over_its_lattice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "edge", "published", "bare"), [("O_pure_water", 21.6, 2.35, 2.02), ("Cl_2.4M_run2", 25.26, 1.27, None)]
+    ("name", "edge", "published", "bare"),
+    [("O_pure_water", 21.6, 2.35, 2.02), ("Cl_2.4M_run2", 25.26, 1.27, None), ("Li_2.4M_run2", 25.26, 0.96, None)],
 )
 def test_published_displacements(reference: Path, name: str, edge: float, published: float, bare: float | None) -> None:
     step, root = np.loadtxt(reference / "licl" / f"rmsd_{name}.dat").T
