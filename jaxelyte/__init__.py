@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Observable,
         PMFResult,
         RDFResult,
+        VACFResult,
         activity_derivative,
         conductivity,
         diffusivity,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         msd,
         pmf,
         rdf,
+        vacf,
     )
     from jaxelyte.potentials.barrier import GaussianBarrier
     from jaxelyte.potentials.base import Potential, mix
@@ -88,6 +90,7 @@ _HOMES = {
     "TrainingError": "errors",
     "Trajectory": "trajectory",
     "UnsupportedError": "errors",
+    "VACFResult": "observables",
     "activity_derivative": "observables",
     "conductivity": "observables",
     "diffusivity": "observables",
@@ -113,6 +116,7 @@ _HOMES = {
     "stability": "training",
     "to_jax_md": "interop.jax_md_energy",
     "train": "training",
+    "vacf": "observables",
 }
 _MODULES = ("build", "datasets", "plots", "theory")
 
@@ -152,6 +156,7 @@ __all__ = [
     "TrainingError",
     "Trajectory",
     "UnsupportedError",
+    "VACFResult",
     "activity_derivative",
     "build",
     "conductivity",
@@ -181,6 +186,7 @@ __all__ = [
     "theory",
     "to_jax_md",
     "train",
+    "vacf",
 ]
 
 

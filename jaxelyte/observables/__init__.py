@@ -13,6 +13,7 @@ from jaxelyte.observables.kirkwood_buff import (
 )
 from jaxelyte.observables.pmf import PMFResult, pmf
 from jaxelyte.observables.rdf import RDF, rdf
+from jaxelyte.observables.velocity import VACFResult, vacf
 
 __all__ = [
     "RDF",
@@ -24,6 +25,7 @@ __all__ = [
     "Observable",
     "PMFResult",
     "RDFResult",
+    "VACFResult",
     "activity_derivative",
     "block_error",
     "conductivity",
@@ -34,4 +36,5 @@ __all__ = [
     "pmf",
     "rdf",
     "standard_error",
+    "vacf",
 ]

@@ -1,6 +1,6 @@
 """Pictures of results; matplotlib is imported when the first one is drawn."""
 
-from jaxelyte.plots.curves import correlations, diffusivity, msd, pmf, rdf, running_integrals
+from jaxelyte.plots.curves import correlations, diffusivity, msd, pmf, rdf, running_integrals, vacf
 from jaxelyte.plots.runs import log
 from jaxelyte.plots.style import COLORS, new_axes
 from jaxelyte.plots.training import learning, parity, spread, stability
@@ -19,4 +19,5 @@ __all__ = [
     "running_integrals",
     "spread",
     "stability",
+    "vacf",
 ]

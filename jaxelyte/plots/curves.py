@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jaxelyte.observables.diffusion import DiffusivityResult, MSDResult
     from jaxelyte.observables.kirkwood_buff import KirkwoodBuffResult
     from jaxelyte.observables.pmf import PMFResult
+    from jaxelyte.observables.velocity import VACFResult
     from jaxelyte.theory.hnc import HNCResult
 
 
@@ -70,6 +71,19 @@ def msd(result: MSDResult, ax: Any = None) -> Any:
     ax.set_ylim(bottom=0.0)
     ax.set_xlabel("lag / ps")
     ax.set_ylabel("mean squared displacement / Å²")
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+def vacf(result: VACFResult, ax: Any = None) -> Any:
+    """Draw a velocity autocorrelation function relative to its start, with a band of one standard error."""
+    ax = new_axes(ax)
+    ax.axhline(0.0, color="#999999", linewidth=0.8)
+    start = result.value[0]
+    band(ax, result.lags, result.value / start, result.error / start, color=COLORS[0], label=result.species)
+    ax.set_xlim(0.0, result.lags[-1])
+    ax.set_xlabel("lag / fs")
+    ax.set_ylabel("velocity autocorrelation / its value at 0")
     ax.legend(frameon=False, fontsize=9)
     return ax
 

@@ -1,0 +1,158 @@
+"""Velocity autocorrelation functions: diffusion by Green and Kubo, and the vibrational density of states.
+
+C(t) = <v_i(s) · v_i(s + t)> over atoms and origins, by the Fourier transform; D = ∫ C dt / 3. The spectrum of the
+mass-weighted velocities is the density of vibrational states (Wiener-Khinchin).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxelyte.errors import InputError
+from jaxelyte.observables.diffusion import ATOMS_AT_ONCE, SI, STRETCHES, _interval, _spread
+from jaxelyte.observables.sampling import as_trajectory
+
+WAVENUMBER = 33356.40951981521
+"""1/cm in one 1/fs."""
+
+
+@dataclass(frozen=True)
+class VACFResult:
+    """Velocity autocorrelation function of one species.
+
+    Attributes:
+        species: chemical symbol.
+        lags: (lags,), fs.
+        value: (lags,), Å²/fs².
+        error: (lags,), standard error from the spread between stretches; NaN for a single one.
+        stretches: (stretches, lags), Å²/fs².
+    """
+
+    species: str
+    lags: np.ndarray
+    value: np.ndarray
+    error: np.ndarray
+    stretches: np.ndarray
+
+    def diffusivity(self, *, until: float | None = None) -> tuple[float, float]:
+        """Self-diffusion coefficient in m²/s and its standard error, D = ∫ C dt / 3 (Green and Kubo).
+
+        Args:
+            until: fs, upper limit; half of the longest lag by default. The tail is noise: look at `plot` first.
+
+        Raises:
+            InputError: a limit beyond the function.
+        """
+        limit = 0.5 * float(self.lags[-1]) if until is None else until
+        if not self.lags[1] <= limit <= self.lags[-1]:
+            raise InputError(f"until = {until} fs has to lie between {self.lags[1]:g} and {self.lags[-1]:g} fs")
+        inside = self.lags <= limit * (1 + 1e-9)
+        step = float(self.lags[1] - self.lags[0])
+        part = self.stretches[:, inside]
+        integrals = step * (part.sum(axis=1) - 0.5 * (part[:, 0] + part[:, -1])) / 3.0 * SI
+        return float(integrals.mean()), float(_spread(integrals[:, None])[0])
+
+    def density_of_states(self, *, width: float = 20.0) -> tuple[np.ndarray, np.ndarray]:
+        """Vibrational density of states: wavenumbers in 1/cm, and the density in cm, normalised to one.
+
+        Args:
+            width: 1/cm, standard deviation of the Gaussian that the finite length is smoothed with.
+
+        Raises:
+            InputError: a width that is not positive.
+        """
+        if not width > 0:
+            raise InputError(f"width = {width!r} 1/cm must be positive")
+        step = float(self.lags[1] - self.lags[0])
+        # A Gaussian in time is one in frequency: σ_t = 1 / (2π σ_ν).
+        window = np.exp(-0.5 * (2.0 * math.pi * self.lags * width / WAVENUMBER) ** 2)
+        padded = 8 * len(self.lags)
+        even = np.concatenate([self.value * window, np.zeros(padded - 2 * len(self.lags) + 1)])
+        even = np.concatenate([even, (self.value * window)[:0:-1]])
+        spectrum = np.fft.rfft(even).real * step
+        wavenumbers = np.fft.rfftfreq(len(even), step) * WAVENUMBER
+        return wavenumbers, spectrum / (spectrum.sum() * (wavenumbers[1] - wavenumbers[0]))
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the function, normalised, with a band of one standard error; returns the matplotlib axes."""
+        from jaxelyte import plots
+
+        return plots.vacf(self, ax)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write a table: lag in fs, C and its error in Å²/fs²."""
+        table = np.column_stack([self.lags, self.value, self.error])
+        np.savetxt(path, table, delimiter=",", header="lag_fs,vacf_A2_fs2,error_A2_fs2", comments="")
+
+    def to_json(self, path: str | Path) -> None:
+        """Write the diffusion coefficient of the default limit; NaN is stored as null."""
+        value, error = self.diffusivity()
+        content = {
+            "species": self.species,
+            "diffusivity_m2_s": value,
+            "error_m2_s": error if math.isfinite(error) else None,
+        }
+        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def vacf(
+    source: Any, species: str | None = None, *, discard: int = 0, stretches: int | None = None, weighted: bool = False
+) -> VACFResult:
+    """Velocity autocorrelation function, over all time origins.
+
+    It needs frames that are denser than the fastest vibration (a frame each 2 fs for O-H) and velocities in them.
+
+    Args:
+        source: a run, a `Trajectory` with velocities, a file or a run folder; frames equally spaced in time.
+        species: chemical symbol; all atoms by default.
+        discard: frames left out at the start, as equilibration.
+        stretches: parts of each replica whose spread gives the errors; eight parts in all by default.
+        weighted: by the mass of the atoms relative to their mean, as the density of states of a mixture asks for.
+
+    Raises:
+        InputError: no velocities, no such species, too few frames, or frames that are not equally spaced.
+    """
+    from ase.data import atomic_numbers
+
+    trajectory = as_trajectory(source)[discard:]
+    if trajectory.velocities is None:
+        raise InputError("the frames hold no velocities; a run of jaxelyte keeps them, other files may not")
+    if species is None:
+        chosen = np.arange(trajectory.num_atoms)
+    else:
+        chosen = np.flatnonzero(trajectory.numbers[0] == atomic_numbers.get(species, -1))
+    if len(chosen) == 0:
+        raise InputError(f"there is no {species} in the trajectory")
+    interval = _interval(trajectory)
+    each = max(1, STRETCHES // trajectory.replicas) if stretches is None else stretches
+    length = len(trajectory) // each
+    if length < 6:
+        raise InputError(f"{len(trajectory)} frames in {each} stretches are too few for a velocity autocorrelation")
+    begin = len(trajectory) - each * length
+    bounds = list(range(begin, len(trajectory) + 1, length))
+    masses = trajectory.masses[0, chosen]
+    factor = np.sqrt(masses / masses.mean()) if weighted else np.ones(len(chosen))
+    rows = []
+    for replica in range(trajectory.replicas):
+        velocities = np.asarray(trajectory.velocities[:, replica], np.float64)[:, chosen] * factor[:, None]
+        rows += [_correlation(velocities[a:b])[: length // 2 + 1] for a, b in pairwise(bounds)]
+    table = np.array(rows)
+    lags = interval * np.arange(length // 2 + 1)
+    return VACFResult(species or "all", lags, table.mean(axis=0), _spread(table), table)
+
+
+def _correlation(values: np.ndarray) -> np.ndarray:
+    """<x(s) · x(s + t)> of (frames, atoms, 3), averaged over origins and atoms."""
+    frames = len(values)
+    total = np.zeros(frames)
+    for part in np.array_split(values, max(1, values.shape[1] // ATOMS_AT_ONCE), axis=1):
+        transform = np.fft.rfft(part, n=2 * frames, axis=0)
+        total += np.fft.irfft(np.sum(np.abs(transform) ** 2, axis=(1, 2)), n=2 * frames)[:frames]
+    return total / (frames - np.arange(frames)) / values.shape[1]
