@@ -175,12 +175,17 @@ def analyse(
     r_max: Annotated[float | None, typer.Option(help="Å; half the smallest width of the cell by default.")] = None,
     width: Annotated[float | None, typer.Option(help="Width of the bins in Å; 0.05 by default.")] = None,
     discard: Annotated[int, typer.Option(help="Frames left out at the start, as equilibration.")] = 0,
+    charges: Annotated[str, typer.Option(help="Of the ions, such as Na=1,Cl=-1: adds forces and conductivity.")] = "",
+    permittivity: Annotated[float, typer.Option(help="Relative, of the solvent.")] = 78.3,
+    viscosity: Annotated[float | None, typer.Option(help="Pa s; corrects diffusion for the finite cell.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="K; that of the run by default.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the results; analysis/ beside the source.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Radial distribution functions with standard errors: table, CSV, JSON and picture."""
+    """Structure, potentials of mean force, diffusion and conductivity with standard errors: tables, CSV, JSON, HTML."""
     with _clean_errors(debug):
-        from jaxelyte.cli.objects import parse_pairs
+        from jaxelyte.cli.analysis import analyse_trajectory
+        from jaxelyte.cli.objects import parse_charges, parse_pairs
         from jaxelyte.cli.report import rdf_rows, rdf_table, run_table, save_log, save_rdf
         from jaxelyte.dynamics import load_run
         from jaxelyte.observables import rdf
@@ -200,6 +205,20 @@ def analyse(
         _print(rdf_table(rdf_rows(result)))
         for path in save_rdf(result, folder):
             typer.echo(str(path))
+        found = (run.summary if run is not None else {}).get("temperature", {}).get("value")
+        analyse_trajectory(
+            trajectory,
+            result,
+            folder,
+            title=f"Analysis of {source.resolve().name}",
+            temperature=temperature if temperature is not None else found,
+            charges=parse_charges(charges) if charges else None,
+            permittivity=permittivity,
+            viscosity=viscosity,
+            discard=discard,
+        )
+        typer.echo(str(folder / "report.json"))
+        typer.echo(str(folder / "report.html"))
 
 
 @app.command()

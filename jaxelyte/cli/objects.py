@@ -106,6 +106,22 @@ def build_observables(config: RunFile) -> dict[str, RDF]:
     }
 
 
+def parse_charges(text: str) -> dict[str, float]:
+    """``Na=1,Cl=-1`` as a mapping.
+
+    Raises:
+        InputError: anything else.
+    """
+    found = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError as error:
+            raise InputError(f"charges are written as Na=1,Cl=-1, not {text!r}") from error
+    return found
+
+
 def parse_pairs(pairs: list[str]) -> tuple[tuple[str, str], ...]:
     """("Na", "O") from "Na-O".
 

@@ -81,6 +81,12 @@ def test_simulate_resume_and_analyse(run_file: Path) -> None:
 
     code, text = invoke("analyse", folder, "--pairs", "Ar-Ar", "--discard", 2)
     assert code == 0, text
+    report = json.loads((folder / "analysis" / "report.json").read_text())
+    assert report["discarded"] == 2
+    assert "too few" in (folder / "analysis" / "report.html").read_text()  # five frames are no diffusion
+    code, text = invoke("analyse", folder, "--charges", "Ar:1")
+    assert code == 2
+    assert "Na=1,Cl=-1" in text
     assert "±" in text
     table = np.genfromtxt(folder / "analysis" / "rdf.csv", delimiter=",", names=True, comments="#")
     assert len(table) > 100
