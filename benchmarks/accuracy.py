@@ -103,6 +103,35 @@ def errors(fit: jxl.Fit, frames: list[Atoms]) -> dict[str, Any]:
     }
 
 
+def ripple(fit: jxl.Fit, frames: list[Atoms]) -> dict[str, Any]:
+    """What is left of the forces as a wave over the cell: labels on too coarse a grid of points ripple with its period.
+
+    Of the frames in the most frequent cell: the largest Fourier component of the residual forces along each axis by
+    the coordinate along it, whole waves in the cell from 50 to 700, and the error without it.
+    """
+    from collections import Counter
+
+    result = jxl.evaluate(fit, frames)
+    lengths = [tuple(np.round(frame.cell.lengths(), 2).tolist()) for frame in frames]
+    common = Counter(lengths).most_common(1)[0][0]
+    chosen = [n for n in range(len(frames)) if lengths[n] == common]
+    where = np.concatenate([frame.get_scaled_positions(wrap=False) for frame in frames])
+    waves, found = np.arange(50, 701), {}
+    for species in sorted(set(result.symbols.tolist())):
+        inside = np.isin(result.frame_of, chosen) & (result.symbols == species)
+        x, rest = where[inside].ravel(), 1e3 * result.force_errors[inside].ravel()
+        amplitude = np.array([2.0 * np.abs(np.mean(rest * np.exp(2j * np.pi * n * x))) for n in waves])
+        largest, square = float(amplitude.max()), float(np.mean(rest**2))
+        found[species] = {
+            "waves": int(waves[np.argmax(amplitude)]),
+            "amplitude_meV_per_A": largest,
+            "by_chance_meV_per_A": float(2.0 * np.sqrt(square * np.log(len(waves)) / len(rest))),
+            "rmse_meV_per_A": square**0.5,
+            "rmse_without_meV_per_A": max(square - 0.5 * largest**2, 0.0) ** 0.5,
+        }
+    return {"cell_A": list(common), "frames": len(chosen)} | found
+
+
 def new_axes() -> Any:
     """Axes of a picture that is only saved."""
     from matplotlib.figure import Figure
@@ -131,7 +160,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
             "schedule": options.schedule,
         }
         (options.start / "settings.json").write_text(json.dumps(content, indent=1) + "\n")
-    return cost | {"errors": errors(fit, untouched)}
+    return cost | {"errors": errors(fit, untouched), "ripple": ripple(fit, untouched)}
 
 
 def curve(options: argparse.Namespace) -> dict[str, Any]:
