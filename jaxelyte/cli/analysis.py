@@ -167,7 +167,7 @@ def _diffusion(
             (
                 name,
                 f"{found.value * 1e9:.3f} ± {found.error * 1e9:.3f}",
-                f"{found.correction * 1e9:.3f}",
+                f"{found.correction * 1e9:.3f}" if viscosity is not None else "not corrected (no viscosity given)",
                 f"{found.exponent:.2f}",
                 "" if known is None else f"{known}",
             )

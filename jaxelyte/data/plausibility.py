@@ -161,11 +161,13 @@ def _check_energies(frames: Sequence[Atoms], labels: Sequence[Labels], stiffness
         return
     ratio = float(np.average(ratios, weights=sizes))
     if ratio < SPREAD[0] or ratio > SPREAD[1]:
-        name, factor = _nearest(KNOWN_ENERGIES, TYPICAL_SPREAD / max(ratio, 1e-12))
+        # The spread is known to a factor of ten only, which holds Hartree and Rydberg, or kcal and kJ, at once.
+        units = ("Hartree", "Ry") if ratio < SPREAD[0] else ("kcal/mol", "kJ/mol")
+        choice = " or ".join(f"{name} (multiply by {KNOWN_ENERGIES[name]:.9g})" for name in units)
         raise InputError(
             f"the energies do not go with the forces: frames of one composition differ {ratio:.3g} times as much as "
-            f"thermal motion with these forces would make them. They look like {name}: multiply them by {factor:.9g}, "
-            "or pass check_units=False if they are right (relaxed or duplicated frames, mixed levels of theory)"
+            f"thermal motion with these forces would make them. They may be in {choice}: look at what the program "
+            "writes; or pass check_units=False if they are right (relaxed or duplicated frames, mixed levels of theory)"
         )
 
 

@@ -53,6 +53,7 @@ class ConductivityResult:
         transport: (species,), transport numbers relative to the centre of mass; they add up to one.
         transport_error: (species,).
         fit: window of the straight lines in fs.
+        exponent: α of the displacement ~ t^α there; one where the motion is diffusive.
         lags: (lags,), fs.
         displacement: (lags,), e² Å², mean squared displacement of the charge.
     """
@@ -66,6 +67,7 @@ class ConductivityResult:
     transport: np.ndarray
     transport_error: np.ndarray
     fit: tuple[float, float]
+    exponent: float
     lags: np.ndarray
     displacement: np.ndarray
 
@@ -80,6 +82,7 @@ class ConductivityResult:
             "transport_numbers": self.transport.tolist(),
             "transport_errors": [_number(x) for x in self.transport_error],
             "fit_fs": list(self.fit),
+            "exponent": self.exponent,
         }
         Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -103,7 +106,8 @@ class ConductivityResult:
         numbers = ", ".join(f"t({s}) = {t:.2f} ± {e:.2f}" for s, t, e in self._rows())
         return (
             f"σ = {self.value:.2f} ± {self.error:.2f} S/m; without correlations {self.nernst_einstein:.2f} ± "
-            f"{self.nernst_einstein_error:.2f} S/m; {numbers}"
+            f"{self.nernst_einstein_error:.2f} S/m; {numbers}; "
+            f"fit from {self.fit[0] / 1e3:g} to {self.fit[1] / 1e3:g} ps, displacement ~ t^{self.exponent:.2f}"
         )
 
     def _rows(self) -> Any:
@@ -164,7 +168,10 @@ def conductivity(
     )
     inside = (lags >= window[0]) & (lags <= window[1]) & (lags > 0)
     if np.sum(inside) < 3:
-        raise InputError(f"fit = {window} fs holds {int(np.sum(inside))} lags; at least three are needed")
+        raise InputError(
+            f"fit = {window} fs holds {int(np.sum(inside))} lags of 0 to {lags[-1]:g} fs; at least "
+            "three are needed: run longer, or pass fewer stretches=, whose half is the longest lag"
+        )
     begin = len(trajectory) - each * length
     bounds = list(range(begin, len(trajectory) + 1, length))
     slopes, curves = [], []
@@ -185,6 +192,17 @@ def conductivity(
     free = scale * factor @ rows
     shares = partial.sum(axis=1) / partial.sum()
     value, error = float(total.mean()), float(_spread(total[:, None])[0])
+    displacement = np.mean(curves, axis=0)
+    logs = np.log(np.maximum(displacement[inside], 1e-300))
+    exponent = _line(np.log(lags[inside]), logs)[0]
+    free_exponent = np.mean([_line(np.log(lags[inside]), np.log(part.mean(axis=0)))[0] for part in single])
+    if abs(free_exponent - 1.0) > 0.15:
+        warnings.warn(
+            f"conductivity: displacements of the ions grow as t^{free_exponent:.2f} between {window[0] / 1e3:g} and "
+            f"{window[1] / 1e3:g} ps, so that the value means nothing yet; run longer, or pass fewer stretches= for "
+            "longer lags",
+            stacklevel=2,
+        )
     if math.isfinite(error) and error > 0.3 * abs(value):
         warnings.warn(
             f"conductivity: {value:.2f} ± {error:.2f} S/m from {len(trajectory)} frames of {trajectory.replicas} "
@@ -201,8 +219,9 @@ def conductivity(
         transport=shares,
         transport_error=_share_errors(table),
         fit=window,
+        exponent=float(exponent),
         lags=lags,
-        displacement=np.mean(curves, axis=0),
+        displacement=displacement,
     )
 
 

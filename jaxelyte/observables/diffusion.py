@@ -110,7 +110,7 @@ class MSDResult:
         if np.sum(inside) < 3:
             raise InputError(
                 f"fit = {window} fs holds {int(np.sum(inside))} lags of {self.lags[0]:g} to {self.lags[-1]:g} fs; at "
-                "least three are needed"
+                "least three are needed: run longer, or pass fewer stretches=, whose half is the longest lag"
             )
         slopes = np.array([_line(self.lags[inside], row[inside])[0] for row in self.stretches])
         slope, intercept = _line(self.lags[inside], self.value[inside])
@@ -119,7 +119,8 @@ class MSDResult:
         if abs(exponent - 1.0) > 0.15:
             warnings.warn(
                 f"MSD of {self.species} grows as t^{exponent:.2f} between {window[0] / 1e3:g} and {window[1] / 1e3:g} "
-                "ps: not diffusive there; run longer, or choose the window by fit=(from, to) in fs",
+                "ps: not diffusive there, so that D means nothing yet; run longer, pass fewer stretches= for longer "
+                "lags, or choose the window by fit=(from, to) in fs",
                 stacklevel=3,
             )
         correction = 0.0

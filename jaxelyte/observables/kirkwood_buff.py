@@ -175,6 +175,8 @@ def kirkwood_buff(
     count = len(result.stretches)
     parts = result.stretches / max(count, 1)
     _, error = jackknife(parts, lambda total: integrals(total * count / max(count - 1, 1))[:, inside][:, -1])
+    # Pairs that were never seen have the same g in every stretch: no error bar, not one of zero.
+    error = np.where(error > 0.0, error, np.nan)
     last = inside & (result.edges[1:] > limit - TAIL)
     return KirkwoodBuffResult(
         pairs=result.pairs,

@@ -69,6 +69,8 @@ def debye_hueckel(
     Raises:
         InputError: a value out of range.
     """
+    if charges[0] * charges[1] >= 0:
+        raise InputError(f"charges = {charges} have to be of opposite sign")
     if not diameter >= 0:
         raise InputError(f"diameter = {diameter!r} Å must not be negative")
     if ionic_strength == 0:

@@ -109,6 +109,17 @@ class IonModel:
         if len(values) != 2 or values[0] * values[1] >= 0:
             raise InputError(f"charges = {dict(self.charges)} have to be those of one cation and one anion")
         bjerrum_length(self.permittivity, self.temperature)
+        known = {frozenset(pair) for pair in ((a, b) for a in self.charges for b in self.charges)}
+        given = self.diameters if isinstance(self.diameters, Mapping) else {}
+        wrong = [key for key in given if not isinstance(key, tuple) or frozenset(key) not in known]
+        if wrong:
+            raise InputError(
+                f"diameters have pairs of {', '.join(self.charges)} as keys, such as {tuple(self.charges)}; "
+                f"not {wrong[0]!r}"
+            )
+        sizes = list(given.values()) if given else [self.diameters]
+        if any(not (isinstance(size, int | float) and math.isfinite(size) and size >= 0) for size in sizes):
+            raise InputError(f"diameters = {self.diameters!r} have to be numbers from 0, in Å")
         if not self._diameter(0, 0) and not self._diameter(0, 1) and self.short_range is None:
             raise InputError("ions without diameters or a short-range potential collapse; give one of the two")
 
