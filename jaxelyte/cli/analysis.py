@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxelyte.errors import InputError
+from jaxelyte.plots.style import png
 
 if TYPE_CHECKING:
     from jaxelyte.observables import RDFResult
@@ -101,7 +101,7 @@ def _structure(result: RDFResult, content: dict[str, Any]) -> Section:
             )
         )
     content["structure"] = [{k: _plain(v) for k, v in row.items()} for row in rows]
-    section.pictures.append(("radial distribution functions", _png(result.plot())))
+    section.pictures.append(("radial distribution functions", png(result.plot())))
     return section
 
 
@@ -134,7 +134,7 @@ def _forces(
         content["pmf"][name] = {
             which: None if well is None else [_plain(x) for x in well] for which, well in zip(WELLS, wells, strict=True)
         }
-        section.pictures.append((name, _png(found.plot())))
+        section.pictures.append((name, png(found.plot())))
     section.notes.append("In the JSON file: position in Å, its error, energy in eV, its error.")
     return section
 
@@ -178,7 +178,7 @@ def _diffusion(
             "correction_m2_s": found.correction,
             "exponent": found.exponent,
         }
-        section.pictures.append((name, _png(found.plot())))
+        section.pictures.append((name, png(found.plot())))
     return section
 
 
@@ -208,7 +208,7 @@ def _conductivity(
         "nernst_einstein_S_m": found.nernst_einstein,
         "transport_numbers": dict(zip(found.species, found.transport.tolist(), strict=True)),
     }
-    section.pictures.append(("displacement of the charge", _png(found.plot())))
+    section.pictures.append(("displacement of the charge", png(found.plot())))
     return section
 
 
@@ -224,15 +224,6 @@ def _attempt(function: Callable[[], Any], name: str | None, section: Section) ->
             return None
     section.notes += sorted({str(w.message) for w in caught if issubclass(w.category, UserWarning)})
     return found
-
-
-def _png(ax: Any) -> bytes:
-    import matplotlib.pyplot as plt
-
-    buffer = io.BytesIO()
-    ax.figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-    plt.close(ax.figure)
-    return buffer.getvalue()
 
 
 def _plain(value: Any) -> Any:

@@ -39,3 +39,15 @@ def band(ax: Axes, x: Any, y: Any, error: Any, *, color: str, label: str | None 
     if np.any(np.isfinite(error)):
         low, high = np.asarray(y) - np.nan_to_num(error), np.asarray(y) + np.nan_to_num(error)
         ax.fill_between(x, low, high, color=color, alpha=0.25, linewidth=0)
+
+
+def png(ax: Axes) -> bytes:
+    """The figure of the axes as the content of a PNG file; the figure is closed."""
+    import io
+
+    import matplotlib.pyplot as plt
+
+    buffer = io.BytesIO()
+    ax.figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    plt.close(ax.figure)  # pyright: ignore[reportArgumentType]
+    return buffer.getvalue()
