@@ -48,6 +48,6 @@ def png(ax: Axes) -> bytes:
     import matplotlib.pyplot as plt
 
     buffer = io.BytesIO()
-    ax.figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    ax.figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")  # pyright: ignore[reportAttributeAccessIssue]
     plt.close(ax.figure)  # pyright: ignore[reportArgumentType]
     return buffer.getvalue()
