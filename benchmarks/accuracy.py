@@ -222,7 +222,7 @@ def ion_forces(potential: jxl.Potential) -> dict[str, list[float]]:
     distances = np.arange(6.0, 12.01, 0.5)
     forces = []
     for distance in distances:
-        # A box that is large against the distance: images change a screened Coulomb force by (d/L)^3, 2 % at most.
+        # Images change the force by 4π/3 (d/L)³ in this box: 1 % at 6 Å, 11 % at 12 Å.
         pair = Atoms("NaCl", [[0, 0, 0], [distance, 0, 0]], cell=[40.0] * 3, pbc=True)
         pair.calc = jxl.Calculator(potential)
         forces.append(float(pair.get_forces()[1, 0]))
