@@ -67,6 +67,15 @@ class Fit:
                 return row
         raise InputError("no epoch of this training was finished")
 
+    def __repr__(self) -> str:
+        many = f"committee of {len(self.members)}, " if len(self.members) > 1 else ""
+        base = "no baseline" if self.baseline is None else f"baseline {', '.join(identities(self.baseline))}"
+        known = [row for row in self.metrics if row["best"]]
+        forces = known[-1]["validation"].get("forces") if known else None
+        best = "" if forces is None else f", best epoch {known[-1]['epoch']} with {1e3 * forces:.1f} meV/Å"
+        names = ", ".join(self.potential.config.type_names)
+        return f"Fit({many}{names}; {base}; {len(self.metrics)} epochs{best})"
+
     def save(self, folder: str | Path) -> Path:
         """Write network, baseline, configuration and metrics to a new folder that `load_fit` reads.
 

@@ -207,6 +207,8 @@ def test_best_model_is_there_while_training_goes_on(tmp_path: Path, monkeypatch:
     fit = jxl.load_fit(tmp_path / "run")
     assert len(fit.metrics) == 2
     assert fit.best["epoch"] in (1, 2)
+    assert repr(fit).startswith("Fit(Na, Cl; no baseline; 2 epochs, best epoch ")
+    assert len(repr(fit)) < 120
 
 
 def test_stress_is_told_only_where_it_is_learnt() -> None:
