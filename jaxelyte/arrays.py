@@ -1,8 +1,9 @@
-"""Arrays that are part of a structure rather than parameters."""
+"""Arrays that are part of a structure rather than parameters, and numbers that go into files."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 import numpy as np
@@ -42,3 +43,8 @@ class HashableArray:
     def __repr__(self) -> str:
         digest = hashlib.sha256(self.array.tobytes()).hexdigest()[:12]
         return f"HashableArray(shape={self.array.shape}, dtype={self.array.dtype}, sha256={digest})"
+
+
+def finite(value: Any) -> float | None:
+    """A number for a JSON file, which has no NaN: None for what is not finite."""
+    return float(value) if math.isfinite(value) else None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.plots.style import png
 
@@ -100,7 +101,9 @@ def _structure(result: RDFResult, content: dict[str, Any]) -> Section:
                 "" if known is None else f"{known[0]} ({known[1]})",
             )
         )
-    content["structure"] = [{k: _plain(v) for k, v in row.items()} for row in rows]
+    content["structure"] = [
+        {k: [finite(x) for x in v] if isinstance(v, list) else v for k, v in row.items()} for row in rows
+    ]
     section.pictures.append(("radial distribution functions", png(result.plot())))
     return section
 
@@ -132,7 +135,7 @@ def _forces(
         wells = [_attempt(lambda which=which, found=found: getattr(found, which), None, section) for which in WELLS]
         section.rows.append((name, *("none" if well is None else str(well) for well in wells)))
         content["pmf"][name] = {
-            which: None if well is None else [_plain(x) for x in well] for which, well in zip(WELLS, wells, strict=True)
+            which: None if well is None else [finite(x) for x in well] for which, well in zip(WELLS, wells, strict=True)
         }
         section.pictures.append((name, png(found.plot())))
     section.notes.append("In the JSON file: position in Å, its error, energy in eV, its error.")
@@ -174,7 +177,7 @@ def _diffusion(
         )
         content["diffusion"][name] = {
             "value_m2_s": found.value,
-            "error_m2_s": _plain(found.error),
+            "error_m2_s": finite(found.error),
             "correction_m2_s": found.correction,
             "exponent": found.exponent,
         }
@@ -204,7 +207,7 @@ def _conductivity(
         section.rows.append((f"transport number of {name}", f"{share:.2f} ± {error:.2f}"))
     content["conductivity"] = {
         "value_S_m": found.value,
-        "error_S_m": _plain(found.error),
+        "error_S_m": finite(found.error),
         "nernst_einstein_S_m": found.nernst_einstein,
         "transport_numbers": dict(zip(found.species, found.transport.tolist(), strict=True)),
     }
@@ -224,16 +227,6 @@ def _attempt(function: Callable[[], Any], name: str | None, section: Section) ->
             return None
     section.notes += sorted({str(w.message) for w in caught if issubclass(w.category, UserWarning)})
     return found
-
-
-def _plain(value: Any) -> Any:
-    import math
-
-    if isinstance(value, (list, tuple)):
-        return [_plain(x) for x in value]
-    if value is None or isinstance(value, str):
-        return value
-    return float(value) if math.isfinite(value) else None
 
 
 def _page(title: str, sections: Sequence[Section]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxelyte.cli.analysis import PEAKS
 from jaxelyte.cli.report import errors_table, rdf_rows, run_table, save_evaluation, save_learning, save_log, save_rdf
 
 if TYPE_CHECKING:
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
     from jaxelyte.training import Fit
 
 PAIRS = (("Na", "O"), ("Cl", "O"), ("O", "O"))
-EXPERIMENT = {
-    "Na-O": (2.384, "X-ray diffraction and EXAFS, Galib et al. 2017"),
-    "Cl-O": (3.16, "diffraction, 3.14 to 3.2 Å"),
-    "O-O": (2.80, "X-ray diffraction of water"),
-}
-"""First peaks in Å at 25 °C."""
 SHELL = {"Na-O": 3.2, "Cl-O": 3.9, "O-O": 3.4}
 """Å: where experiment has the first minimum. That of a short run is lost in its noise."""
 TIMESTEP, EVERY = 1.0, 10
@@ -65,7 +60,7 @@ def structure_table(result: RDFResult, rows: list[dict[str, Any]]) -> Table:
     columns = ("pair", "first peak / Å", "coordination number", "experiment: peak / Å", "by")
     table = Table(*columns, title="structure: a short run, at the level of GFN1-xTB")
     for row in rows:
-        position, (value, source) = row["peak_position_A"], EXPERIMENT[row["pair"]]
+        position, (value, source) = row["peak_position_A"], PEAKS[row["pair"]]
         row["experiment_A"], row["source"], radius = value, source, SHELL[row["pair"]]
         number, error = result[row["pair"]].coordination_at(radius)
         row["coordination"] = [number, error, radius]

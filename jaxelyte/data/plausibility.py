@@ -25,10 +25,8 @@ STIFFNESS = (8.0, 200.0)
 
 SPREAD = (0.3, 50.0)
 """Bounds on the spread of energies over that of a classical harmonic solid with the same forces. Frames of several
-temperatures and densities spread up to ten times as much as thermal ones: in such a set Hartree go unnoticed."""
-
-TYPICAL_SPREAD = 2.8
-"""Aqueous NaCl and water at three levels of theory: 2.0 to 3.8."""
+temperatures and densities spread up to ten times as much as thermal ones (2.0 to 3.8 in aqueous NaCl and water at
+three levels of theory): in such a set Hartree go unnoticed."""
 
 KNOWN_FORCES = {"Hartree/Bohr": 51.4220675, "Ry/Bohr": 25.7110338, "kcal/mol/Å": 0.0433641, "kJ/mol/nm": 0.00103643}
 KNOWN_ENERGIES = {"Hartree": 27.2113862, "Ry": 13.6056931, "kcal/mol": 0.0433641, "kJ/mol": 0.0103643}

@@ -13,27 +13,29 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxelyte import units
+from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
-from jaxelyte.observables.diffusion import (
-    STRETCHES,
-    WINDOW,
-    MSDResult,
-    _interval,
-    _line,
-    _msd_fft,
-    _positions,
-    _spread,
-    _temperature,
-    msd,
-)
+from jaxelyte.observables.diffusion import WINDOW, MSDResult
 from jaxelyte.observables.sampling import as_trajectory
+from jaxelyte.observables.series import (
+    Stretches,
+    exponent,
+    line,
+    mean_squared_displacement,
+    members_of,
+    spread,
+    stretches_of,
+    temperature_of,
+    unwrapped,
+    within,
+)
+from jaxelyte.trajectory import Trajectory
 
 SIEMENS_PER_METRE = 1.602176634e6
 """S/m in one e²/(Å fs eV)."""
@@ -76,11 +78,11 @@ class ConductivityResult:
         content = {
             "species": list(self.species),
             "conductivity_S_m": self.value,
-            "error_S_m": _number(self.error),
+            "error_S_m": finite(self.error),
             "nernst_einstein_S_m": self.nernst_einstein,
-            "nernst_einstein_error_S_m": _number(self.nernst_einstein_error),
+            "nernst_einstein_error_S_m": finite(self.nernst_einstein_error),
             "transport_numbers": self.transport.tolist(),
-            "transport_errors": [_number(x) for x in self.transport_error],
+            "transport_errors": [finite(x) for x in self.transport_error],
             "fit_fs": list(self.fit),
             "exponent": self.exponent,
         }
@@ -141,101 +143,95 @@ def conductivity(
     Raises:
         InputError: see `msd`; no temperature, no periodic cell, or charges that do not add up to zero.
     """
-    from ase.data import atomic_numbers
-
     trajectory = as_trajectory(source)[discard:]
-    temperature = _temperature(source) if temperature is None else temperature
+    temperature = temperature_of(source) if temperature is None else temperature
     if temperature is None or not temperature > 0:
         raise InputError("a conductivity needs a temperature: pass temperature= in K")
     if not all(trajectory.pbc):
         raise InputError("a conductivity needs a volume, so a cell that is periodic in all directions")
-    species = tuple(charges)
-    chosen = {s: np.flatnonzero(trajectory.numbers[0] == atomic_numbers.get(s, -1)) for s in species}
-    for name, members in chosen.items():
-        if len(members) == 0:
-            raise InputError(f"there is no {name} in the trajectory")
-    net = sum(charges[s] * len(chosen[s]) for s in species)
+    chosen = {name: members_of(trajectory, name) for name in charges}
+    net = sum(charges[name] * len(members) for name, members in chosen.items())
     if abs(net) > 1e-6:
         raise InputError(f"the ions carry {net:+g} e together; give the charges of all of them")
-    interval = _interval(trajectory)
-    each = max(1, STRETCHES // trajectory.replicas) if stretches is None else stretches
-    length = len(trajectory) // each
-    if length < 6:
-        raise InputError(f"{len(trajectory)} frames in {each} stretches are too few for a conductivity")
-    lags = interval * np.arange(length // 2 + 1)
-    window = (
-        (WINDOW[0] * float(lags[-1]), WINDOW[1] * float(lags[-1])) if fit is None else (float(fit[0]), float(fit[1]))
-    )
-    inside = (lags >= window[0]) & (lags <= window[1]) & (lags > 0)
-    if np.sum(inside) < 3:
-        raise InputError(
-            f"fit = {window} fs holds {int(np.sum(inside))} lags of 0 to {lags[-1]:g} fs; at least "
-            "three are needed: run longer, or pass fewer stretches=, whose half is the longest lag"
-        )
-    begin = len(trajectory) - each * length
-    bounds = list(range(begin, len(trajectory) + 1, length))
-    slopes, curves = [], []
-    for replica in range(trajectory.replicas):
-        positions = _positions(trajectory, replica, drift=True)
-        moments = {s: charges[s] * positions[:, chosen[s]].sum(axis=1, keepdims=True) for s in species}
-        for a, b in pairwise(bounds):
-            parts = {s: moments[s][a:b] for s in species}
-            slopes.append(_slopes(parts, lags, inside))
-            curves.append(_msd_fft(np.sum(list(parts.values()), axis=0))[: len(lags)])
+    parts = stretches_of(trajectory, stretches, "a conductivity")
+    lags = parts.lags
+    window = WINDOW[0] * float(lags[-1]), WINDOW[1] * float(lags[-1])
+    window = window if fit is None else (float(fit[0]), float(fit[1]))
+    inside = within(lags, window)
+    moved = _displacements(trajectory, charges, chosen, parts)
     volume = float(np.mean(np.abs(np.linalg.det(trajectory.cells.reshape(-1, 3, 3)))))
     scale = SIEMENS_PER_METRE / (6.0 * volume * units.BOLTZMANN * temperature)
-    table = scale * np.array(slopes)
+    table, free = scale * _slopes(moved.mixed, lags, inside), scale * _slopes(moved.free, lags, inside).sum(axis=1)
     partial, total = table.mean(axis=0), table.sum(axis=(1, 2))
-    single = [msd(trajectory, s, stretches=each, temperature=temperature).stretches[:, inside] for s in species]
-    rows = np.array([[_line(lags[inside], row)[0] for row in part] for part in single])
-    factor = np.array([charges[s] ** 2 * len(chosen[s]) for s in species])
-    free = scale * factor @ rows
-    shares = partial.sum(axis=1) / partial.sum()
-    value, error = float(total.mean()), float(_spread(total[:, None])[0])
-    displacement = np.mean(curves, axis=0)
-    logs = np.log(np.maximum(displacement[inside], 1e-300))
-    exponent = _line(np.log(lags[inside]), logs)[0]
-    free_exponent = np.mean([_line(np.log(lags[inside]), np.log(part.mean(axis=0)))[0] for part in single])
-    if abs(free_exponent - 1.0) > 0.15:
-        warnings.warn(
-            f"conductivity: displacements of the ions grow as t^{free_exponent:.2f} between {window[0] / 1e3:g} and "
-            f"{window[1] / 1e3:g} ps, so that the value means nothing yet; run longer, or pass fewer stretches= for "
-            "longer lags",
-            stacklevel=2,
-        )
-    if math.isfinite(error) and error > 0.3 * abs(value):
-        warnings.warn(
-            f"conductivity: {value:.2f} ± {error:.2f} S/m from {len(trajectory)} frames of {trajectory.replicas} "
-            "replica(s): the run is too short for it",
-            stacklevel=2,
-        )
+    displacement = moved.mixed.sum(axis=(1, 2)).mean(axis=0)
+    value, error = float(total.mean()), float(spread(total[:, None])[0])
+    power = np.mean([exponent(lags[inside], one[inside]) for one in moved.free.mean(axis=0)])
+    _warn(value, error, float(power), window)
     return ConductivityResult(
-        species=species,
+        species=tuple(charges),
         value=value,
         error=error,
         nernst_einstein=float(free.mean()),
-        nernst_einstein_error=float(_spread(free[:, None])[0]),
+        nernst_einstein_error=float(spread(free[:, None])[0]),
         partial=partial,
-        transport=shares,
+        transport=partial.sum(axis=1) / partial.sum(),
         transport_error=_share_errors(table),
         fit=window,
-        exponent=float(exponent),
+        exponent=exponent(lags[inside], displacement[inside]),
         lags=lags,
         displacement=displacement,
     )
 
 
-def _slopes(parts: Mapping[str, np.ndarray], lags: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Slopes of <ΔP_a · ΔP_b> in e² Å²/fs, (species, species); mixed ones by the square of the sum."""
-    names = list(parts)
-    own = [_msd_fft(parts[s])[: len(lags)] for s in names]
-    out = np.zeros((len(names), len(names)))
-    for i, a in enumerate(names):
-        out[i, i] = _line(lags[inside], own[i][inside])[0]
-        for j in range(i):
-            mixed = 0.5 * (_msd_fft(parts[a] + parts[names[j]])[: len(lags)] - own[i] - own[j])
-            out[i, j] = out[j, i] = _line(lags[inside], mixed[inside])[0]
-    return out
+class _Displacements(NamedTuple):
+    """Mean squared displacements of stretches in e² Å².
+
+    Attributes:
+        mixed: (stretches, species, species, lags), of the charge, <ΔP_a · ΔP_b>.
+        free: (stretches, species, lags), as if each ion moved alone, N q² MSD.
+    """
+
+    mixed: np.ndarray
+    free: np.ndarray
+
+
+def _displacements(
+    trajectory: Trajectory, charges: Mapping[str, float], chosen: Mapping[str, np.ndarray], stretches: Stretches
+) -> _Displacements:
+    """All displacements of all stretches; the frames of a replica are read once."""
+    names, count, mixed, free = list(charges), len(stretches.lags), [], []
+    for replica in range(trajectory.replicas):
+        positions = unwrapped(trajectory, replica, drift=True)
+        for part in stretches.slices:
+            ions = [charges[name] * positions[part][:, chosen[name]] for name in names]
+            free.append([x.shape[1] * mean_squared_displacement(x)[:count] for x in ions])
+            moments = [x.sum(axis=1, keepdims=True) for x in ions]
+            square = np.empty((len(names), len(names), count))
+            for i, a in enumerate(moments):
+                square[i, i] = mean_squared_displacement(a)[:count]
+                for j in range(i):  # mixed ones by the square of the sum
+                    both = mean_squared_displacement(a + moments[j])[:count]
+                    square[i, j] = square[j, i] = 0.5 * (both - square[i, i] - square[j, j])
+            mixed.append(square)
+    return _Displacements(np.array(mixed), np.array(free))
+
+
+def _slopes(curves: np.ndarray, lags: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Slopes of curves (..., lags) within the window."""
+    return np.apply_along_axis(lambda curve: line(lags[inside], curve[inside])[0], -1, curves)
+
+
+def _warn(value: float, error: float, power: float, window: tuple[float, float]) -> None:
+    """Warn where the ions do not diffuse yet, or the error is large; ``power`` of their own displacements."""
+    if abs(power - 1.0) > 0.15:
+        warnings.warn(
+            f"conductivity: displacements of the ions grow as t^{power:.2f} between {window[0] / 1e3:g} and "
+            f"{window[1] / 1e3:g} ps, so that the value means nothing yet; run longer, or pass fewer stretches= for "
+            "longer lags",
+            stacklevel=3,
+        )
+    if math.isfinite(error) and error > 0.3 * abs(value):
+        warnings.warn(f"conductivity: {value:.2f} ± {error:.2f} S/m: the run is too short for it", stacklevel=3)
 
 
 def _share_errors(table: np.ndarray) -> np.ndarray:
@@ -246,7 +242,3 @@ def _share_errors(table: np.ndarray) -> np.ndarray:
     others = (table.sum(axis=0) - table) / (count - 1)
     shares = others.sum(axis=2) / others.sum(axis=(1, 2))[:, None]
     return np.sqrt((count - 1) / count * np.sum((shares - shares.mean(axis=0)) ** 2, axis=0))
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -11,16 +11,27 @@ import json
 import math
 import warnings
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxelyte import units
+from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.sampling import as_trajectory
-from jaxelyte.trajectory import Trajectory
+from jaxelyte.observables.series import (
+    exponent,
+    line,
+    mean_squared_displacement,
+    members_of,
+    spread,
+    stretches_of,
+    temperature_of,
+    unwrapped,
+    within,
+)
+from jaxelyte.system import perpendicular_widths
 
 SI = 1e-5
 """m²/s in one Å²/fs."""
@@ -30,11 +41,6 @@ WINDOW = (0.1, 0.5)
 
 TABLE_WINDOW = (0.01, 0.3)
 """The same for tables, which often are of a single origin, as long as the run, and noise at their end."""
-
-STRETCHES = 8
-"""Parts of a run, each with origins of its own, whose spread gives the standard errors."""
-
-ATOMS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ class MSDResult:
         if np.any(np.diff(lags) <= 0) or not np.all(np.isfinite(rows)):
             raise InputError("lags have to rise, in fs, and displacements, in Å², to be finite")
         box = None if cell is None else np.asarray(cell, np.float64) * (np.eye(3) if np.ndim(cell) == 0 else 1.0)
-        return cls(species, lags, rows.mean(axis=0), _spread(rows), rows, box, temperature, TABLE_WINDOW)
+        return cls(species, lags, rows.mean(axis=0), spread(rows), rows, box, temperature, TABLE_WINDOW)
 
     def diffusivity(
         self,
@@ -106,19 +112,14 @@ class MSDResult:
             InputError: a window that holds fewer than three lags; a viscosity without cell or temperature.
         """
         window = self._window() if fit is None else (float(fit[0]), float(fit[1]))
-        inside = (self.lags >= window[0] * (1 - 1e-9)) & (self.lags <= window[1] * (1 + 1e-9)) & (self.lags > 0)
-        if np.sum(inside) < 3:
-            raise InputError(
-                f"fit = {window} fs holds {int(np.sum(inside))} lags of {self.lags[0]:g} to {self.lags[-1]:g} fs; at "
-                "least three are needed: run longer, or pass fewer stretches=, whose half is the longest lag"
-            )
-        slopes = np.array([_line(self.lags[inside], row[inside])[0] for row in self.stretches])
-        slope, intercept = _line(self.lags[inside], self.value[inside])
-        error = float(_spread(slopes[:, None])[0])
-        exponent = _line(np.log(self.lags[inside]), np.log(np.maximum(self.value[inside], 1e-300)))[0]
-        if abs(exponent - 1.0) > 0.15:
+        inside = within(self.lags, window)
+        slopes = np.array([line(self.lags[inside], row[inside])[0] for row in self.stretches])
+        slope, intercept = line(self.lags[inside], self.value[inside])
+        error = float(spread(slopes[:, None])[0])
+        power = exponent(self.lags[inside], self.value[inside])
+        if abs(power - 1.0) > 0.15:
             warnings.warn(
-                f"MSD of {self.species} grows as t^{exponent:.2f} between {window[0] / 1e3:g} and {window[1] / 1e3:g} "
+                f"MSD of {self.species} grows as t^{power:.2f} between {window[0] / 1e3:g} and {window[1] / 1e3:g} "
                 "ps: not diffusive there, so that D means nothing yet; run longer, pass fewer stretches= for longer "
                 "lags, or choose the window by fit=(from, to) in fs",
                 stacklevel=3,
@@ -135,7 +136,7 @@ class MSDResult:
             correction=correction,
             fit=window,
             intercept=intercept,
-            exponent=float(exponent),
+            exponent=power,
             msd=self,
         )
 
@@ -195,7 +196,7 @@ class DiffusivityResult:
         content = {
             "species": self.species,
             "diffusivity_m2_s": self.value,
-            "error_m2_s": self.error if math.isfinite(self.error) else None,
+            "error_m2_s": finite(self.error),
             "uncorrected_m2_s": self.uncorrected,
             "finite_size_correction_m2_s": self.correction,
             "fit_fs": list(self.fit),
@@ -237,30 +238,17 @@ def msd(
     Raises:
         InputError: too few frames, a species that is not there, or frames that are not equally spaced.
     """
-    from ase.data import atomic_numbers
-
     trajectory = as_trajectory(source)[discard:]
-    if species not in atomic_numbers:
-        raise InputError(f"species = {species!r} is not a chemical symbol")
-    chosen = np.flatnonzero(trajectory.numbers[0] == atomic_numbers[species])
-    if len(chosen) == 0:
-        raise InputError(f"there is no {species} in the trajectory")
-    interval = _interval(trajectory)
-    each = max(1, STRETCHES // trajectory.replicas) if stretches is None else stretches
-    length = len(trajectory) // each
-    if length < 6:
-        raise InputError(f"{len(trajectory)} frames in {each} stretches are too few for a mean squared displacement")
-    begin = len(trajectory) - each * length
-    bounds = list(range(begin, len(trajectory) + 1, length))
+    chosen = members_of(trajectory, species)
+    slices, lags = stretches_of(trajectory, stretches, "a mean squared displacement")
     rows = []
     for replica in range(trajectory.replicas):
-        positions = _positions(trajectory, replica, drift)
-        rows += [_msd_fft(positions[a:b, chosen])[: length // 2 + 1] for a, b in pairwise(bounds)]
-    found = temperature if temperature is not None else _temperature(source)
+        positions = unwrapped(trajectory, replica, drift=drift)[:, chosen]
+        rows += [mean_squared_displacement(positions[part])[: len(lags)] for part in slices]
     table = np.array(rows)
-    lags = interval * np.arange(length // 2 + 1)
     cell = trajectory.cells.reshape(-1, 3, 3).mean(axis=0) if all(trajectory.pbc) else None
-    return MSDResult(species, lags, table.mean(axis=0), _spread(table), table, cell, found)
+    found = temperature if temperature is not None else temperature_of(source)
+    return MSDResult(species, lags, table.mean(axis=0), spread(table), table, cell, found)
 
 
 def diffusivity(
@@ -334,7 +322,7 @@ def _lattice_potential(cell: np.ndarray) -> float:
     inverse = 2.0 * math.pi * np.linalg.inv(cell).T
     total = -2.0 * alpha / math.sqrt(math.pi) - math.pi / (alpha**2 * volume)
     for lattice, cutoff in ((cell, reach / alpha), (inverse, 2.0 * reach * alpha)):
-        widths = _widths(lattice)
+        widths = perpendicular_widths(lattice)
         counts = np.ceil(cutoff / widths).astype(int)
         steps = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in counts], indexing="ij"), axis=-1).reshape(-1, 3)
         length = np.linalg.norm(steps @ lattice, axis=1)
@@ -346,77 +334,3 @@ def _lattice_potential(cell: np.ndarray) -> float:
         else:
             total += 4.0 * math.pi / volume * np.sum(np.exp(-(length**2) / (4.0 * alpha**2)) / length**2)
     return float(total)
-
-
-def _widths(cell: np.ndarray) -> np.ndarray:
-    """Distances between opposite faces of a cell."""
-    return 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-
-
-def _positions(trajectory: Trajectory, replica: int, drift: bool) -> np.ndarray:
-    """Unwrapped positions (frames, atoms, 3) in float64, relative to the centre of mass if asked for."""
-    positions = np.asarray(trajectory.positions[:, replica], np.float64)
-    if any(trajectory.pbc):
-        from ase.geometry import complete_cell
-
-        cells = np.array([complete_cell(cell) for cell in trajectory.cells_of(slice(None))[:, replica]])
-        fractional = np.einsum("fad,fde->fae", positions, np.linalg.inv(cells))
-        steps = np.diff(fractional, axis=0)
-        # Wrapped positions fill one cell and jump across it; those of a free walk do not keep to one cell.
-        extent = fractional.max(axis=(0, 1)) - fractional.min(axis=(0, 1))
-        wrapped = np.asarray(trajectory.pbc) & (extent < 1.5) & np.any(np.abs(steps) > 0.5, axis=(0, 1))
-        if np.any(wrapped):
-            steps -= np.where(wrapped, np.round(steps), 0.0)
-            fractional = np.concatenate([fractional[:1], fractional[:1] + np.cumsum(steps, axis=0)])
-            positions = np.einsum("fad,fde->fae", fractional, cells)
-    if drift:
-        masses = trajectory.masses[replica] / trajectory.masses[replica].sum()
-        positions = positions - np.einsum("fad,a->fd", positions, masses)[:, None]
-    return positions
-
-
-def _msd_fft(positions: np.ndarray) -> np.ndarray:
-    """MSD at every lag of positions (frames, atoms, 3), averaged over origins and atoms."""
-    frames = len(positions)
-    total = np.zeros(frames)
-    for part in np.array_split(positions - positions[:1], max(1, positions.shape[1] // ATOMS_AT_ONCE), axis=1):
-        square = np.sum(part**2, axis=(1, 2))
-        transform = np.fft.rfft(part, n=2 * frames, axis=0)
-        overlap = np.fft.irfft(np.sum(np.abs(transform) ** 2, axis=(1, 2)), n=2 * frames)[:frames]
-        # Σ over origins of r²(s) + r²(s + t), from both ends.
-        ends = np.concatenate([[2.0 * square.sum()], 2.0 * square.sum() - np.cumsum(square[::-1] + square)[:-1]])
-        total += ends - 2.0 * overlap
-    return np.maximum(total / (frames - np.arange(frames)) / positions.shape[1], 0.0)
-
-
-def _interval(trajectory: Trajectory) -> float:
-    times = np.asarray(trajectory.times, np.float64)
-    if len(times) < 2 or not np.all(np.isfinite(times)):
-        raise InputError(
-            "the frames have no times; give the fs between them, such as Trajectory.from_atoms(frames, interval=…)"
-        )
-    steps = np.diff(times)
-    if not np.allclose(steps, steps[0], rtol=1e-6, atol=1e-9) or steps[0] <= 0:
-        raise InputError(
-            f"frames are {steps.min():g} to {steps.max():g} fs apart; they have to be equally spaced in time"
-        )
-    return float(steps.mean())
-
-
-def _temperature(source: Any) -> float | None:
-    """Mean temperature of a run in K."""
-    summary = getattr(source, "summary", None)
-    found = summary.get("temperature", {}) if isinstance(summary, dict) else {}
-    return float(found["value"]) if "value" in found else None
-
-
-def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    slope, intercept = np.polyfit(x, y, 1)
-    return float(slope), float(intercept)
-
-
-def _spread(rows: np.ndarray) -> np.ndarray:
-    """Standard error of the mean of independent rows; NaN for a single one."""
-    if len(rows) < 2:
-        return np.full(rows.shape[1:], np.nan)
-    return rows.std(axis=0, ddof=1) / math.sqrt(len(rows))

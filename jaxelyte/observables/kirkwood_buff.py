@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.blocks import jackknife
 from jaxelyte.observables.curve import Pair, RDFResult
@@ -83,7 +84,7 @@ class KirkwoodBuffResult:
     def to_json(self, path: str | Path) -> None:
         """Write values, errors and settings; NaN is stored as null."""
         rows = [
-            {"pair": "-".join(pair), "G_A3": float(g), "error_A3": _number(e), "drift_A3": float(d)}
+            {"pair": "-".join(pair), "G_A3": float(g), "error_A3": finite(e), "drift_A3": float(d)}
             for pair, g, e, d in zip(self.pairs, self.value, self.error, self.drift, strict=True)
         ]
         content = {"limit_A": self.limit, "correction": self.correction, "weight": self.weight, "integrals": rows}
@@ -118,7 +119,7 @@ class ActivityDerivative:
 
     def to_json(self, path: str | Path) -> None:
         """Write everything; NaN is stored as null."""
-        content = {k: _number(v) if isinstance(v, float) else v for k, v in asdict(self).items()}
+        content = {k: finite(v) if isinstance(v, float) else v for k, v in asdict(self).items()}
         content["units"] = {"integrals": "Å³"}
         Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -342,7 +343,3 @@ def _running(edges: np.ndarray, g: np.ndarray, weight: str) -> np.ndarray:
         moments = 4.0 * np.pi * (g - 1.0) * np.diff(edges ** (power + 3)) / (power + 3)
         total += factor * np.cumsum(moments, axis=1) / upper**power
     return total
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

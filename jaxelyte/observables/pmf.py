@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxelyte import units
+from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.curve import Feature, Pair, RDFResult
 
@@ -117,7 +118,7 @@ class PMFResult:
                 continue
             values = {"position_A": well.position, "position_error_A": well.position_error}
             values |= {"energy_eV": well.energy, "energy_error_eV": well.energy_error}
-            content[name] = {k: v if math.isfinite(v) else None for k, v in values.items()}
+            content[name] = {k: finite(v) for k, v in values.items()}
         Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     def __repr__(self) -> str:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
-from jaxelyte.observables.diffusion import ATOMS_AT_ONCE, SI, STRETCHES, _interval, _spread
+from jaxelyte.observables.diffusion import SI
 from jaxelyte.observables.sampling import as_trajectory
+from jaxelyte.observables.series import autocorrelation, members_of, spread, stretches_of
 
 WAVENUMBER = 33356.40951981521
 """1/cm in one 1/fs."""
@@ -57,7 +58,7 @@ class VACFResult:
         step = float(self.lags[1] - self.lags[0])
         part = self.stretches[:, inside]
         integrals = step * (part.sum(axis=1) - 0.5 * (part[:, 0] + part[:, -1])) / 3.0 * SI
-        return float(integrals.mean()), float(_spread(integrals[:, None])[0])
+        return float(integrals.mean()), float(spread(integrals[:, None])[0])
 
     def density_of_states(self, *, width: float = 20.0) -> tuple[np.ndarray, np.ndarray]:
         """Vibrational density of states: wavenumbers in 1/cm, and the density in cm, normalised to one.
@@ -97,7 +98,7 @@ class VACFResult:
         content = {
             "species": self.species,
             "diffusivity_m2_s": value,
-            "error_m2_s": error if math.isfinite(error) else None,
+            "error_m2_s": finite(error),
         }
         Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -119,40 +120,16 @@ def vacf(
     Raises:
         InputError: no velocities, no such species, too few frames, or frames that are not equally spaced.
     """
-    from ase.data import atomic_numbers
-
     trajectory = as_trajectory(source)[discard:]
     if trajectory.velocities is None:
         raise InputError("the frames hold no velocities; a run of jaxelyte keeps them, other files may not")
-    if species is None:
-        chosen = np.arange(trajectory.num_atoms)
-    else:
-        chosen = np.flatnonzero(trajectory.numbers[0] == atomic_numbers.get(species, -1))
-    if len(chosen) == 0:
-        raise InputError(f"there is no {species} in the trajectory")
-    interval = _interval(trajectory)
-    each = max(1, STRETCHES // trajectory.replicas) if stretches is None else stretches
-    length = len(trajectory) // each
-    if length < 6:
-        raise InputError(f"{len(trajectory)} frames in {each} stretches are too few for a velocity autocorrelation")
-    begin = len(trajectory) - each * length
-    bounds = list(range(begin, len(trajectory) + 1, length))
+    chosen = np.arange(trajectory.num_atoms) if species is None else members_of(trajectory, species)
+    slices, lags = stretches_of(trajectory, stretches, "a velocity autocorrelation")
     masses = trajectory.masses[0, chosen]
     factor = np.sqrt(masses / masses.mean()) if weighted else np.ones(len(chosen))
     rows = []
     for replica in range(trajectory.replicas):
         velocities = np.asarray(trajectory.velocities[:, replica], np.float64)[:, chosen] * factor[:, None]
-        rows += [_correlation(velocities[a:b])[: length // 2 + 1] for a, b in pairwise(bounds)]
+        rows += [autocorrelation(velocities[part])[: len(lags)] for part in slices]
     table = np.array(rows)
-    lags = interval * np.arange(length // 2 + 1)
-    return VACFResult(species or "all", lags, table.mean(axis=0), _spread(table), table)
-
-
-def _correlation(values: np.ndarray) -> np.ndarray:
-    """<x(s) · x(s + t)> of (frames, atoms, 3), averaged over origins and atoms."""
-    frames = len(values)
-    total = np.zeros(frames)
-    for part in np.array_split(values, max(1, values.shape[1] // ATOMS_AT_ONCE), axis=1):
-        transform = np.fft.rfft(part, n=2 * frames, axis=0)
-        total += np.fft.irfft(np.sum(np.abs(transform) ** 2, axis=(1, 2)), n=2 * frames)[:frames]
-    return total / (frames - np.arange(frames)) / values.shape[1]
+    return VACFResult(species or "all", lags, table.mean(axis=0), spread(table), table)

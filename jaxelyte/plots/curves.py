@@ -27,7 +27,7 @@ def rdf(result: RDFResult, ax: Any = None, *, coordination: bool = False) -> Any
         coordination: add the running coordination numbers on a second axis, dashed.
     """
     ax = new_axes(ax)
-    ax.axhline(1.0, color="#999999", linewidth=0.8)
+    _level(ax, 1.0)
     second = ax.twinx() if coordination else None
     for number, pair in enumerate(result.pairs):
         one, color = result[number], COLORS[number % len(COLORS)]
@@ -44,23 +44,19 @@ def rdf(result: RDFResult, ax: Any = None, *, coordination: bool = False) -> Any
         second.spines["right"].set_visible(True)
         second.set_ylabel("coordination number (dashed)")
         second.set_ylim(0.0, _useful_number(result))
-    ax.legend(frameon=False, fontsize=9)
-    return ax
+    return _labelled(ax)
 
 
 def running_integrals(result: KirkwoodBuffResult, ax: Any = None) -> Any:
     """Draw Kirkwood-Buff integrals against their upper limit, errors at the end of each; returns the axes."""
     ax = new_axes(ax)
-    ax.axhline(0.0, color="#999999", linewidth=0.8)
+    _level(ax, 0.0)
     for number, pair in enumerate(result.pairs):
         color = COLORS[number % len(COLORS)]
         ax.plot(result.radius, result.running[number], color=color, label="–".join(pair))
         ax.errorbar(result.limit, result.value[number], result.error[number], color=color, capsize=3)
     ax.set_xlim(0.0, result.limit * 1.02)
-    ax.set_xlabel("upper limit / Å")
-    ax.set_ylabel("Kirkwood-Buff integral / Å³")
-    ax.legend(frameon=False, fontsize=9)
-    return ax
+    return _labelled(ax, "upper limit / Å", "Kirkwood-Buff integral / Å³")
 
 
 def msd(result: MSDResult, ax: Any = None) -> Any:
@@ -69,23 +65,17 @@ def msd(result: MSDResult, ax: Any = None) -> Any:
     band(ax, result.lags / 1000.0, result.value, result.error, color=COLORS[0], label=result.species)
     ax.set_xlim(left=0.0)
     ax.set_ylim(bottom=0.0)
-    ax.set_xlabel("lag / ps")
-    ax.set_ylabel("mean squared displacement / Å²")
-    ax.legend(frameon=False, fontsize=9)
-    return ax
+    return _labelled(ax, "lag / ps", "mean squared displacement / Å²")
 
 
 def vacf(result: VACFResult, ax: Any = None) -> Any:
     """Draw a velocity autocorrelation function relative to its start, with a band of one standard error."""
     ax = new_axes(ax)
-    ax.axhline(0.0, color="#999999", linewidth=0.8)
+    _level(ax, 0.0)
     start = result.value[0]
     band(ax, result.lags, result.value / start, result.error / start, color=COLORS[0], label=result.species)
     ax.set_xlim(0.0, result.lags[-1])
-    ax.set_xlabel("lag / fs")
-    ax.set_ylabel("velocity autocorrelation / its value at 0")
-    ax.legend(frameon=False, fontsize=9)
-    return ax
+    return _labelled(ax, "lag / fs", "velocity autocorrelation / its value at 0")
 
 
 def diffusivity(result: DiffusivityResult, ax: Any = None) -> Any:
@@ -95,29 +85,25 @@ def diffusivity(result: DiffusivityResult, ax: Any = None) -> Any:
     slope = 6.0 * result.uncorrected / 1e-8  # Å²/ps
     line = [result.intercept + slope * t for t in (start, end)]
     ax.plot([start, end], line, color=COLORS[1], linestyle="--", label=f"D = {result.value * 1e9:.3g}e-9 m²/s")
-    ax.legend(frameon=False, fontsize=9)
-    return ax
+    return _labelled(ax)
 
 
 def correlations(result: HNCResult, ax: Any = None, *, r_max: float = 20.0) -> Any:
     """Draw g(r) of all pairs of ions of a theory, to ``r_max`` Å; returns the axes."""
     ax = new_axes(ax)
-    ax.axhline(1.0, color="#999999", linewidth=0.8)
+    _level(ax, 1.0)
     pairs = [(a, b) for n, a in enumerate(result.species) for b in result.species[n:]]
     for number, pair in enumerate(pairs):
         ax.plot(result.r, result.pair(*pair), color=COLORS[number], label="–".join(pair))
     ax.set_xlim(0.0, r_max)
     ax.set_ylim(bottom=0.0)
-    ax.set_xlabel("r / Å")
-    ax.set_ylabel("g(r)")
-    ax.legend(frameon=False, fontsize=9)
-    return ax
+    return _labelled(ax, "r / Å", "g(r)")
 
 
 def pmf(result: PMFResult, ax: Any = None) -> Any:
     """Draw a potential of mean force in meV with a band of one standard error, its short-range part dashed."""
     ax = new_axes(ax)
-    ax.axhline(0.0, color="#999999", linewidth=0.8)
+    _level(ax, 0.0)
     seen = np.isfinite(result.value)
     r, name = result.r[seen], "–".join(result.pair)
     band(ax, r, 1e3 * result.value[seen], 1e3 * result.error[seen], color=COLORS[0], label=name)
@@ -125,8 +111,19 @@ def pmf(result: PMFResult, ax: Any = None) -> Any:
         ax.plot(r, 1e3 * result.short_range[seen], color=COLORS[1], linestyle="--", label="without screened Coulomb")
     highest = 5.0 * 1e3 * units.BOLTZMANN * result.temperature
     ax.set_ylim(top=min(highest, float(1e3 * result.value[seen].max()) + 10.0))
-    ax.set_xlabel("r / Å")
-    ax.set_ylabel("potential of mean force / meV")
+    return _labelled(ax, "r / Å", "potential of mean force / meV")
+
+
+def _level(ax: Any, value: float) -> None:
+    """The line that a curve tends to."""
+    ax.axhline(value, color="#999999", linewidth=0.8)
+
+
+def _labelled(ax: Any, x: str | None = None, y: str | None = None) -> Any:
+    """The axes with a legend, and what they show if it is not written there yet."""
+    if x is not None and y is not None:
+        ax.set_xlabel(x)
+        ax.set_ylabel(y)
     ax.legend(frameon=False, fontsize=9)
     return ax
 

@@ -301,12 +301,12 @@ class IonModel:
                 table = self._table(i, j, r)
                 out[i, j] = bjerrum * charges[i] * charges[j] / r + (0.0 if table is None else table)
                 out[i, j][r < self._edge(i, j, step)] = np.inf
-                if self.short_range is not None:  # what attracts at the origin is left to the Coulomb term alone
-                    out[i, j][r < self.short_range[0][0]] = np.inf
         return out
 
     def _edge(self, i: int, j: int, step: float) -> float:
-        return round(self._diameter(i, j) / step) * step
+        """Where two ions stop, Å: a hard core, or the beginning of the table, below which the Coulomb term is alone."""
+        start = 0.0 if self.short_range is None else float(self.short_range[0][0])
+        return round(max(self._diameter(i, j), start) / step) * step
 
     def _diameter(self, i: int, j: int) -> float:
         if not isinstance(self.diameters, Mapping):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxelyte.arrays import finite
 from jaxelyte.data.baseline import evaluate_frames
 from jaxelyte.data.labels import LabelKeys, collect_labels
 from jaxelyte.errors import InputError
@@ -93,7 +94,7 @@ class Evaluation:
                 "frame": int(n),
                 "formula": str(self.formulas[n]),
                 "forces_rmse_meV_per_A": None if weight[n] == 0 else 1e3 * float(rms[n]),
-                "energy_error_meV_per_atom": _finite(1e3 * float(self.energy_errors[n])),
+                "energy_error_meV_per_atom": finite(1e3 * float(self.energy_errors[n])),
             }
             for n in np.argsort(-score, kind="stable")[:count]
         ]
@@ -101,10 +102,6 @@ class Evaluation:
     def _forces(self, chosen: np.ndarray) -> dict[str, Any] | None:
         errors = self.force_errors[chosen]
         return _moments(1e3 * errors.ravel(), np.repeat(self.frame_of[chosen], 3))
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
 
 
 def _moments(errors: np.ndarray, frame_of: np.ndarray | None = None) -> dict[str, Any] | None:

@@ -98,10 +98,8 @@ def train(
     """
     loss = loss or Loss()
     optimization = (optimization or Optimization()).resolved(trained=isinstance(model, NequIPPotential))
-    _check_numbers(epochs=epochs, batch_size=batch_size, committee=committee, devices=devices)
-    for name, value in (("seed", seed), ("split_seed", split_seed)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
-            raise InputError(f"{name} = {value!r} must be a whole number from 0")
+    _check_numbers(1, epochs=epochs, batch_size=batch_size, committee=committee, devices=devices)
+    _check_numbers(0, seed=seed, split_seed=split_seed)
     everything, split = _split(frames, validation, test, split_seed)
     labels = check_frames(everything, loss, keys, units=check_units)
     shared = _devices(devices)
@@ -181,12 +179,12 @@ def _split(
     return frames + others, Split(kept, np.arange(len(frames), len(frames) + len(others)), untouched)
 
 
-def _check_numbers(**values: Any) -> None:
+def _check_numbers(least: int, **values: Any) -> None:
     for name, value in values.items():
         if value is None and name in ("committee", "devices", "batch_size"):
             continue
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise InputError(f"{name} = {value!r} must be a whole number from 1")
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise InputError(f"{name} = {value!r} must be a whole number from {least}")
 
 
 def _devices(wanted: int | None) -> int:

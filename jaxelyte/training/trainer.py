@@ -63,7 +63,9 @@ class Trainer:
         optimizer = make_optimizer(self.settings, step_sizes(single, scales=self.train_scales))
         self.state = start_state(start, optimizer, members=self.committee)
         self.best = start
-        self.plateau = Plateau(self.settings.resolved(trained=False).learning_rate or 0.0)
+        rate = self.settings.resolved(trained=False).learning_rate
+        assert rate is not None
+        self.plateau = Plateau(rate)
         self.programs = make_programs(
             optimizer,
             self.loss,

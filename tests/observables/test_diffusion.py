@@ -15,7 +15,8 @@ from ase import Atoms
 import jaxelyte as jxl
 from jaxelyte import units
 from jaxelyte.errors import InputError
-from jaxelyte.observables.diffusion import _msd_fft, finite_size_correction
+from jaxelyte.observables.diffusion import finite_size_correction
+from jaxelyte.observables.series import mean_squared_displacement
 from jaxelyte.trajectory import Trajectory
 
 CUBE = np.eye(3) * 10.0
@@ -42,7 +43,7 @@ def walk(
 def test_fourier_transform_is_the_double_sum(rng: np.random.Generator) -> None:
     positions = np.cumsum(rng.normal(size=(41, 7, 3)), axis=0) + 1e4  # far from the origin: no digits may be lost
     expected = [np.mean(np.sum((positions[k:] - positions[: len(positions) - k]) ** 2, axis=-1)) for k in range(41)]
-    assert np.allclose(_msd_fft(positions), expected, rtol=1e-10, atol=1e-8)
+    assert np.allclose(mean_squared_displacement(positions), expected, rtol=1e-10, atol=1e-8)
 
 
 def test_random_walk_has_its_coefficient(rng: np.random.Generator) -> None:

@@ -10,7 +10,7 @@ from ase import Atoms
 
 import jaxelyte as jxl
 from jaxelyte.errors import InputError
-from jaxelyte.observables.velocity import _correlation
+from jaxelyte.observables.series import autocorrelation
 from jaxelyte.trajectory import Trajectory
 
 
@@ -32,7 +32,7 @@ def moving(velocities: np.ndarray, symbols: str, interval: float) -> Trajectory:
 def test_fourier_transform_is_the_double_sum(rng: np.random.Generator) -> None:
     values = rng.normal(size=(37, 5, 3)) + 2.0
     expected = [np.mean(np.sum(values[k:] * values[: 37 - k], axis=-1)) for k in range(37)]
-    assert np.allclose(_correlation(values), expected, rtol=1e-12)
+    assert np.allclose(autocorrelation(values), expected, rtol=1e-12)
 
 
 def test_langevin_particles(rng: np.random.Generator) -> None:

@@ -1,0 +1,174 @@
+"""Time series of frames: stretches, time origins, and averages over all of them by the Fourier transform."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxelyte.errors import InputError
+from jaxelyte.trajectory import Trajectory
+
+STRETCHES = 8
+"""Parts of a run, each with origins of its own, whose spread gives the standard errors."""
+
+ATOMS_AT_ONCE = 256
+
+
+class Stretches(NamedTuple):
+    """Consecutive stretches of equal length, the same in each replica.
+
+    Attributes:
+        slices: of frames.
+        lags: (lags,), fs, from 0 to half a stretch.
+    """
+
+    slices: tuple[slice, ...]
+    lags: np.ndarray
+
+
+def stretches_of(trajectory: Trajectory, wanted: int | None, what: str) -> Stretches:
+    """Cut a trajectory into stretches; what is left over at the start is not used.
+
+    Args:
+        trajectory: frames equally spaced in time.
+        wanted: stretches of each replica; `STRETCHES` in all by default.
+        what: is computed, for the error.
+
+    Raises:
+        InputError: too few frames, or frames without times or not equally spaced.
+    """
+    interval = _interval(trajectory)
+    each = max(1, STRETCHES // trajectory.replicas) if wanted is None else wanted
+    length = len(trajectory) // each
+    if length < 6:
+        raise InputError(f"{len(trajectory)} frames in {each} stretches are too few for {what}")
+    bounds = range(len(trajectory) - each * length, len(trajectory) + 1, length)
+    return Stretches(tuple(slice(a, b) for a, b in pairwise(bounds)), interval * np.arange(length // 2 + 1))
+
+
+def members_of(trajectory: Trajectory, species: str) -> np.ndarray:
+    """Indices of the atoms of a species.
+
+    Raises:
+        InputError: no chemical symbol, or one that is not there.
+    """
+    from ase.data import atomic_numbers
+
+    if species not in atomic_numbers:
+        raise InputError(f"species = {species!r} is not a chemical symbol")
+    chosen = np.flatnonzero(trajectory.numbers[0] == atomic_numbers[species])
+    if len(chosen) == 0:
+        raise InputError(f"there is no {species} in the trajectory")
+    return chosen
+
+
+def within(lags: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """Which lags lie in a window, both in fs; lag 0 never does.
+
+    Raises:
+        InputError: fewer than three of them.
+    """
+    inside = (lags >= window[0] * (1 - 1e-9)) & (lags <= window[1] * (1 + 1e-9)) & (lags > 0)
+    if np.sum(inside) < 3:
+        raise InputError(
+            f"fit = {window} fs holds {int(np.sum(inside))} lags of {lags[0]:g} to {lags[-1]:g} fs; at least three are "
+            "needed: run longer, or pass fewer stretches=, whose half is the longest lag"
+        )
+    return inside
+
+
+def exponent(lags: np.ndarray, values: np.ndarray) -> float:
+    """α of values ~ lag^α."""
+    return line(np.log(lags), np.log(np.maximum(values, 1e-300)))[0]
+
+
+def unwrapped(trajectory: Trajectory, replica: int, *, drift: bool) -> np.ndarray:
+    """Unwrapped positions (frames, atoms, 3) in float64, relative to the centre of mass if asked for."""
+    positions = np.asarray(trajectory.positions[:, replica], np.float64)
+    if any(trajectory.pbc):
+        from ase.geometry import complete_cell
+
+        cells = np.array([complete_cell(cell) for cell in trajectory.cells_of(slice(None))[:, replica]])
+        fractional = np.einsum("fad,fde->fae", positions, np.linalg.inv(cells))
+        steps = np.diff(fractional, axis=0)
+        # Wrapped positions fill one cell and jump across it; those of a free walk do not keep to one cell.
+        extent = fractional.max(axis=(0, 1)) - fractional.min(axis=(0, 1))
+        wrapped = np.asarray(trajectory.pbc) & (extent < 1.5) & np.any(np.abs(steps) > 0.5, axis=(0, 1))
+        if np.any(wrapped):
+            steps -= np.where(wrapped, np.round(steps), 0.0)
+            fractional = np.concatenate([fractional[:1], fractional[:1] + np.cumsum(steps, axis=0)])
+            positions = np.einsum("fad,fde->fae", fractional, cells)
+    if drift:
+        masses = trajectory.masses[replica] / trajectory.masses[replica].sum()
+        positions = positions - np.einsum("fad,a->fd", positions, masses)[:, None]
+    return positions
+
+
+def mean_squared_displacement(positions: np.ndarray) -> np.ndarray:
+    """MSD at every lag of positions (frames, atoms, 3), averaged over origins and atoms."""
+    frames = len(positions)
+    moved = positions - positions[:1]
+    square = np.sum(moved**2, axis=(1, 2))
+    # Σ over origins of r²(s) + r²(s + t), from both ends.
+    ends = 2.0 * square.sum() - np.concatenate([[0.0], np.cumsum(square[::-1] + square)[:-1]])
+    total = ends - 2.0 * _overlaps(moved)
+    return np.maximum(total / (frames - np.arange(frames)) / positions.shape[1], 0.0)
+
+
+def autocorrelation(values: np.ndarray) -> np.ndarray:
+    """<x(s) · x(s + t)> at every lag of (frames, atoms, 3), averaged over origins and atoms."""
+    frames = len(values)
+    return _overlaps(values) / (frames - np.arange(frames)) / values.shape[1]
+
+
+def _overlaps(values: np.ndarray) -> np.ndarray:
+    """Σ over origins and atoms of x(s) · x(s + t) at every lag."""
+    frames, total = len(values), np.zeros(len(values))
+    for part in _chunks(values):
+        transform = np.fft.rfft(part, n=2 * frames, axis=0)
+        total += np.fft.irfft(np.sum(np.abs(transform) ** 2, axis=(1, 2)), n=2 * frames)[:frames]
+    return total
+
+
+def _chunks(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Some atoms at a time, which bounds the memory of their transforms."""
+    for start in range(0, values.shape[1], ATOMS_AT_ONCE):
+        yield values[:, start : start + ATOMS_AT_ONCE]
+
+
+def temperature_of(source: Any) -> float | None:
+    """Mean temperature of a run in K."""
+    summary = getattr(source, "summary", None)
+    found = summary.get("temperature", {}) if isinstance(summary, dict) else {}
+    return float(found["value"]) if "value" in found else None
+
+
+def line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Slope and intercept of the straight line through points."""
+    slope, intercept = np.polyfit(x, y, 1)
+    return float(slope), float(intercept)
+
+
+def spread(rows: np.ndarray) -> np.ndarray:
+    """Standard error of the mean of independent rows; NaN for a single one."""
+    if len(rows) < 2:
+        return np.full(rows.shape[1:], np.nan)
+    return rows.std(axis=0, ddof=1) / math.sqrt(len(rows))
+
+
+def _interval(trajectory: Trajectory) -> float:
+    times = np.asarray(trajectory.times, np.float64)
+    if len(times) < 2 or not np.all(np.isfinite(times)):
+        raise InputError(
+            "the frames have no times; give the fs between them, such as Trajectory.from_atoms(frames, interval=…)"
+        )
+    steps = np.diff(times)
+    if not np.allclose(steps, steps[0], rtol=1e-6, atol=1e-9) or steps[0] <= 0:
+        raise InputError(
+            f"frames are {steps.min():g} to {steps.max():g} fs apart; they have to be equally spaced in time"
+        )
+    return float(steps.mean())
