@@ -90,7 +90,7 @@ def fitted(
     return fit, {
         "train_frames": len(train),
         "validation_frames": len(validation),
-        "epochs": len(fit.metrics),
+        "epochs": fit.epochs,
         "best_epoch": fit.best["epoch"],
         "updates": fit.metrics[-1]["updates"],
         "seconds_per_epoch": float(np.median(seconds)),
@@ -171,24 +171,37 @@ def curve(options: argparse.Namespace) -> dict[str, Any]:
         fit, cost = fitted(options, train, chosen, options.folder / f"curve-{len(train)}", None, epochs)
         rows.append(cost | {"errors": errors(jxl.evaluate(fit, untouched))})
         print(json.dumps(rows[-1]), flush=True)
-    sizes = np.log([row["train_frames"] for row in rows])
-    found = np.log([row["errors"]["forces_meV_per_A"]["rmse"] for row in rows])
-    (slope, intercept), covariance = np.polyfit(sizes, found, 1, cov=True)
-    axes = jxl.plots.new_axes()
-    values = [row["errors"]["forces_meV_per_A"] for row in rows]
-    axes.errorbar(np.exp(sizes), [v["rmse"] for v in values], [v["rmse_error"] for v in values], fmt="o", capsize=3)
-    axes.plot(
-        np.exp(sizes), np.exp(intercept + slope * sizes), label=f"slope {slope:.2f} ± {covariance[0, 0] ** 0.5:.2f}"
-    )
-    axes.set(xscale="log", yscale="log", xlabel="training frames", ylabel="RMSE of force components, meV/Å")
-    axes.legend()
-    (options.folder / "curve.png").write_bytes(png(axes))
+    slope, slope_error = draw_curve(rows, options.folder / "curve.png")
     return {
         "rows": rows,
-        "slope": float(slope),
-        "slope_error": float(np.sqrt(covariance[0, 0])),
+        "slope": slope,
+        "slope_error": slope_error,
         "slope_is": "d ln(force RMSE) / d ln(frames), least squares with its standard error",
     }
+
+
+def draw_curve(rows: list[dict[str, Any]], path: Path) -> tuple[float, float]:
+    """Force errors against the number of frames on log axes; returns the slope and its standard error."""
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+    frames = np.array([row["train_frames"] for row in rows])
+    values = [row["errors"]["forces_meV_per_A"] for row in rows]
+    found = np.array([v["rmse"] for v in values])
+    (slope, intercept), covariance = np.polyfit(np.log(frames), np.log(found), 1, cov=True)
+    error = float(np.sqrt(covariance[0, 0]))
+    axes = jxl.plots.new_axes()
+    axes.errorbar(frames, found, [v["rmse_error"] for v in values], fmt="o", capsize=3)
+    axes.plot(frames, np.exp(intercept) * frames**slope, label=f"slope {slope:.3f} ± {error:.3f}")
+    axes.set(xscale="log", yscale="log", xlabel="training frames", ylabel="RMSE of force components / meV/Å")
+    axes.set_ylim(0.6 * found.min(), 1.6 * found.max())
+    axes.set_xticks(frames)
+    axes.set_yticks([t for t in (10, 15, 20, 30, 40, 60, 80, 120) if 0.6 * found.min() < t < 1.6 * found.max()])
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(ScalarFormatter())
+        axis.set_minor_formatter(NullFormatter())
+    axes.legend(frameon=False)
+    path.write_bytes(png(axes))
+    return float(slope), error
 
 
 def delta(options: argparse.Namespace) -> dict[str, Any]:

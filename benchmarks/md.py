@@ -79,7 +79,7 @@ def make_engine(potential: Any, atoms: Any, timestep: float) -> Any:
     systems = batch_systems(atoms, 1)
     prepared = prepare_potential(potential, systems)
     integrator = make_integrator(jxl.NVT(300.0), len(atoms), momentum_conserved=True)
-    settings = Settings(integrator, 1_000_000, 1_000_000, 1, (), False)
+    settings = Settings(integrator, 1_000_000, 1_000_000, 1, (), (), False)
     keys = jax.random.split(jax.random.key(0), (1, 2))
     engine = Engine.create(prepared, systems, settings, timestep=timestep, skin=1.0)
     velocities = start_velocities(

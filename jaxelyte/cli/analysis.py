@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxelyte.arrays import finite
+from jaxelyte.cli.spelling import spelled
 from jaxelyte.errors import InputError
 from jaxelyte.plots.style import png
 
@@ -58,8 +59,8 @@ def analyse_trajectory(
     permittivity: float,
     viscosity: float | None,
     discard: int,
-) -> dict[str, Any]:
-    """Write ``report.html`` and ``report.json`` into a folder; returns the content of the latter.
+) -> list[Section]:
+    """Write ``report.html`` and ``report.json`` into a folder; returns the parts of the report, structure first.
 
     What cannot be computed (frames without times, a run too short) is said in its place with the reason.
 
@@ -83,7 +84,7 @@ def analyse_trajectory(
         sections.append(_conductivity(trajectory, charges, temperature, discard, content))
     (folder / "report.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     (folder / "report.html").write_text(_page(title, sections), encoding="utf-8")
-    return content
+    return sections
 
 
 def _structure(result: RDFResult, content: dict[str, Any]) -> Section:
@@ -126,7 +127,7 @@ def _forces(
 
         def one(number: int = number) -> Any:
             if temperature is None:
-                raise InputError("the temperature is not known; pass --temperature")
+                raise InputError("the temperature is not known; pass temperature= in K")
             return pmf(result[number], temperature, charges=charges, permittivity=permittivity)
 
         found = _attempt(one, name, section)
@@ -135,14 +136,15 @@ def _forces(
         wells = [_attempt(lambda which=which, found=found: getattr(found, which), None, section) for which in WELLS]
         section.rows.append((name, *("none" if well is None else str(well) for well in wells)))
         content["pmf"][name] = {
-            which: None if well is None else [finite(x) for x in well] for which, well in zip(WELLS, wells, strict=True)
+            which: None if well is None else dict(zip(WELL, map(finite, well), strict=True))
+            for which, well in zip(WELLS, wells, strict=True)
         }
         section.pictures.append((name, png(found.plot())))
-    section.notes.append("In the JSON file: position in Å, its error, energy in eV, its error.")
     return section
 
 
 WELLS = ("contact", "barrier", "separated")
+WELL = ("position_A", "position_error_A", "energy_eV", "energy_error_eV")
 
 
 def _diffusion(
@@ -223,9 +225,9 @@ def _attempt(function: Callable[[], Any], name: str | None, section: Section) ->
             found = function()
         except InputError as error:
             if name is not None:
-                section.notes.append(f"{name}: {error}")
+                section.notes.append(spelled(f"{name}: {error}"))
             return None
-    section.notes += sorted({str(w.message) for w in caught if issubclass(w.category, UserWarning)})
+    section.notes += sorted({spelled(str(w.message)) for w in caught if issubclass(w.category, UserWarning)})
     return found
 
 

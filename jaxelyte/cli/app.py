@@ -6,12 +6,14 @@ import contextlib
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from jaxelyte.cli.spelling import spelled
 from jaxelyte.errors import InputError, JaxelyteError
 
 app = typer.Typer(
@@ -23,6 +25,7 @@ app = typer.Typer(
 )
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+TorchScript = Annotated[bool, typer.Option("--torchscript", help="Read a deployed .pth file with torch.")]
 INTERRUPTED = 130
 REPORT_CARD = 4  # frames that `evaluate --stability` starts from
 DEMO = (2, 6000)  # epochs, steps: some two minutes on two cores
@@ -31,13 +34,21 @@ DEMO = (2, 6000)  # epochs, steps: some two minutes on two cores
 @contextlib.contextmanager
 def _clean_errors(debug: bool) -> Iterator[None]:
     """One message instead of a traceback; exit code 2 for what the user can mend, 1 for a run that failed."""
-    try:
-        yield
-    except JaxelyteError as error:
-        if debug:
-            raise
-        typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
-        raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
+    with warnings.catch_warnings():
+        if not debug:
+            warnings.showwarning = _warn
+        try:
+            yield
+        except JaxelyteError as error:
+            if debug:
+                raise
+            typer.secho(f"error: {spelled(str(error))}", err=True, fg=typer.colors.RED)
+            raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
+
+
+def _warn(message: Warning | str, *_: object) -> None:
+    """A warning without the line of code that it came from."""
+    typer.secho(f"warning: {spelled(str(message))}", err=True, fg=typer.colors.YELLOW)
 
 
 def _version(show: bool) -> None:
@@ -138,7 +149,10 @@ def evaluate(
     stability: Annotated[
         float | None, typer.Option(help="Report card: ps of NVT at 300, 400 and 600 K from the first frames.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder for the results; evaluation/ beside the model.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the results; evaluation/ in the training folder, else here.")
+    ] = None,
+    torchscript: TorchScript = False,
     debug: Debug = False,
 ) -> None:
     """Errors of a potential on labelled frames, by species and composition: table, JSON and pictures."""
@@ -150,14 +164,16 @@ def evaluate(
         from jaxelyte.training import evaluate as evaluate_fit
         from jaxelyte.training import load_fit
         from jaxelyte.training import stability as try_out
+        from jaxelyte.training.folder import EVALUATION
 
         if not model.exists():
             raise InputError(f"there is no model {model}")
-        potential = load_fit(model) if (model / "model").is_dir() else load_nequip(model)
+        trained = (model / "model").is_dir()
+        potential = load_fit(model) if trained else load_nequip(model, torchscript=torchscript)
         chosen = read(frames, index)
         result = evaluate_fit(potential, chosen, keys=LabelKeys(energy, forces))
         _print(errors_table(result.summary(), str(frames)))
-        folder = output if output is not None else model.parent / "evaluation"
+        folder = output if output is not None else (model if trained else Path()) / EVALUATION
         folder.mkdir(parents=True, exist_ok=True)
         for path in save_evaluation(result, folder, "evaluation"):
             typer.echo(str(path))
@@ -184,9 +200,11 @@ def analyse(
 ) -> None:
     """Structure, potentials of mean force, diffusion and conductivity with standard errors: tables, CSV, JSON, HTML."""
     with _clean_errors(debug):
+        from ase.data import chemical_symbols
+
         from jaxelyte.cli.analysis import analyse_trajectory
-        from jaxelyte.cli.objects import parse_charges, parse_pairs
-        from jaxelyte.cli.report import rdf_rows, rdf_table, run_table, save_log, save_rdf
+        from jaxelyte.cli.objects import all_pairs, parse_charges, parse_pairs
+        from jaxelyte.cli.report import rdf_rows, rdf_table, run_table, save_log, save_rdf, section_table
         from jaxelyte.dynamics import load_run
         from jaxelyte.observables import rdf
         from jaxelyte.trajectory import open_trajectory
@@ -195,7 +213,9 @@ def analyse(
             raise InputError(f"there is no run folder or trajectory {source}")
         run = load_run(source) if source.is_dir() else None
         trajectory = open_trajectory(source) if run is None else run.trajectory
-        wanted = parse_pairs(pairs.split(",")) if pairs else _all_pairs(trajectory.numbers)
+        symbols = [chemical_symbols[z] for z in trajectory.numbers[0]]
+        ions = parse_charges(charges, symbols, periodic=all(trajectory.pbc)) if charges else None
+        wanted = parse_pairs(pairs.split(",")) if pairs else all_pairs(symbols)
         result = rdf(trajectory, pairs=wanted, r_max=r_max, width=width, discard=discard)
         folder = output if output is not None else (source if run else source.parent) / "analysis"
         folder.mkdir(parents=True, exist_ok=True)
@@ -206,49 +226,45 @@ def analyse(
         for path in save_rdf(result, folder):
             typer.echo(str(path))
         found = (run.summary if run is not None else {}).get("temperature", {}).get("value")
-        analyse_trajectory(
+        sections = analyse_trajectory(
             trajectory,
             result,
             folder,
             title=f"Analysis of {source.resolve().name}",
             temperature=temperature if temperature is not None else found,
-            charges=parse_charges(charges) if charges else None,
+            charges=ions,
             permittivity=permittivity,
             viscosity=viscosity,
             discard=discard,
         )
+        for section in sections[1:]:  # the structure stands in the first table
+            _print(section_table(section))
         typer.echo(str(folder / "report.json"))
         typer.echo(str(folder / "report.html"))
 
 
 @app.command()
 def info(
-    model: Annotated[Path, typer.Argument(help="NequIP model: a folder with config.json and state_dict.npz.")],
-    torchscript: Annotated[bool, typer.Option("--torchscript", help="Read a deployed .pth file with torch.")] = False,
+    model: Annotated[
+        Path, typer.Argument(help="Training folder, or NequIP model: a folder with config.json and state_dict.npz.")
+    ],
+    torchscript: TorchScript = False,
     debug: Debug = False,
 ) -> None:
-    """What a model is: species, cut-off, hyperparameters, number of parameters."""
+    """What a model is: species, cut-off, hyperparameters, number of parameters; how well and on what it was trained."""
     with _clean_errors(debug):
-        from dataclasses import fields
-
-        from rich.table import Table
-
+        from jaxelyte.cli.report import fit_table, model_table
         from jaxelyte.interop.nequip_files import load_nequip
-        from jaxelyte.potentials.base import tree_size
+        from jaxelyte.training import load_fit
 
         if not model.exists():
             raise InputError(f"there is no model {model}")
-        potential = load_nequip(model, torchscript=torchscript)
-        table = Table("NequIP", "value", title=str(model))
-        table.add_row("species", ", ".join(potential.config.type_names))
-        table.add_row("cut-off", f"{potential.config.r_max} Å")
-        table.add_row("parameters", f"{tree_size(potential):,}")
-        table.add_row("energies, forces", "eV, eV/Å; without any Coulomb term it was trained beside")
-        for item in fields(potential.config):
-            value = getattr(potential.config, item.name)
-            if item.name not in ("type_names", "r_max") and value is not None:
-                table.add_row(item.name, str(value))
-        _print(table)
+        if (model / "model").is_dir():
+            fit = load_fit(model)
+            _print(fit_table(fit, str(model)))
+            _print(model_table(fit.potential, str(model / "model")))
+        else:
+            _print(model_table(load_nequip(model, torchscript=torchscript), str(model)))
 
 
 @app.command()
@@ -264,16 +280,6 @@ def demo(
 
         summary = run_demo(output, epochs=epochs, steps=steps, show=_print)
         typer.echo(json.dumps(summary["files"], indent=1))
-
-
-def _all_pairs(numbers: object) -> tuple[tuple[str, str], ...]:
-    import numpy as np
-    from ase.data import chemical_symbols
-
-    kinds, counts = np.unique(np.asarray(numbers)[0], return_counts=True)
-    symbols = [chemical_symbols[z] for z in kinds]
-    many = dict(zip(symbols, counts, strict=True))
-    return tuple((a, b) for i, a in enumerate(symbols) for b in symbols[i:] if a != b or many[a] > 1)
 
 
 def _print(item: object) -> None:

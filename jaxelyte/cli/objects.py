@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
 
-from jaxelyte.cli.config import (
+import numpy as np
+
+from jaxelyte.cli.sections import (
     BarrierTerm,
     CoulombTerm,
     LennardJonesTerm,
@@ -14,9 +17,9 @@ from jaxelyte.cli.config import (
     NVTSection,
     RestraintTerm,
     RunFile,
-    TrainFile,
     WaterTerm,
 )
+from jaxelyte.cli.train_sections import TrainFile
 from jaxelyte.dynamics import NVE, NVT
 from jaxelyte.errors import InputError
 from jaxelyte.observables import RDF
@@ -106,19 +109,33 @@ def build_observables(config: RunFile) -> dict[str, RDF]:
     }
 
 
-def parse_charges(text: str) -> dict[str, float]:
+def parse_charges(text: str, symbols: list[str], *, periodic: bool) -> dict[str, float]:
     """``Na=1,Cl=-1`` as a mapping.
 
+    Args:
+        text: what the user wrote; charges in e.
+        symbols: of all atoms.
+        periodic: whether they repeat, so that their charges have to add up to zero.
+
     Raises:
-        InputError: anything else.
+        InputError: anything else, a species that is not there or given twice, or ions that are not neutral together.
     """
+    parts = [part.partition("=") for part in text.split(",")]
     found = {}
-    for part in text.split(","):
-        name, _, value = part.partition("=")
+    for name, _, value in parts:
         try:
             found[name.strip()] = float(value)
-        except ValueError as error:
-            raise InputError(f"charges are written as Na=1,Cl=-1, not {text!r}") from error
+        except ValueError:
+            found[name.strip()] = math.nan
+    if len(found) < len(parts) or not all(map(math.isfinite, found.values())):
+        raise InputError(f"--charges are written as Na=1,Cl=-1, each species once, not {text!r}")
+    unknown = [name for name in found if name not in symbols]
+    if unknown:
+        raise InputError(f"--charges names {', '.join(unknown)}, but the atoms are {', '.join(sorted(set(symbols)))}")
+    net = sum(found.get(symbol, 0.0) for symbol in symbols)
+    if periodic and abs(net) > 1e-6:
+        ions = ", ".join(f"{symbols.count(name)} {name} of {charge:+g} e" for name, charge in found.items())
+        raise InputError(f"--charges adds up to {net:+g} e ({ions}); give the charges of all ions, and of them alone")
     return found
 
 
@@ -135,6 +152,17 @@ def parse_pairs(pairs: list[str]) -> tuple[tuple[str, str], ...]:
             raise InputError(f"a pair is two chemical symbols joined by '-', such as Na-O, not {pair!r}")
         parsed.append((parts[0], parts[1]))
     return tuple(parsed)
+
+
+SOLVENT = ("H", "C", "N", "O")
+
+
+def all_pairs(symbols: list[str]) -> tuple[tuple[str, str], ...]:
+    """Every pair of species that is there, ions first: coordination numbers are those of the first species."""
+    from ase.data import atomic_numbers
+
+    order = sorted(set(symbols), key=lambda s: (s in SOLVENT, atomic_numbers[s] * (-1 if s in SOLVENT else 1)))
+    return tuple((a, b) for n, a in enumerate(order) for b in order[n:] if a != b or symbols.count(a) > 1)
 
 
 def run_config(config: RunFile, *, progress: bool = True, resume: bool = False, overwrite: bool = False) -> Run:
@@ -164,10 +192,16 @@ def run_config(config: RunFile, *, progress: bool = True, resume: bool = False, 
 
 
 def training_frames(config: TrainFile) -> list[Atoms]:
-    """All labelled frames of a training file, in order."""
+    """All labelled frames of a training file, in order: those of ``files``, then those of CP2K's separate files."""
     from jaxelyte.interop.frames import read
+    from jaxelyte.interop.labelled_files import read_cp2k
 
-    return [frame for file in config.data.files for frame in read(file, config.data.index)]
+    data = config.data
+    frames = [frame for file in data.files for frame in read(file, data.index)]
+    for one in data.cp2k:
+        cell = np.asarray(one.cell) if isinstance(one.cell, list) else one.cell
+        frames += read_cp2k(one.positions, one.forces, cell=cell, index=data.index)
+    return frames
 
 
 def report_card(config: TrainFile, fit: Fit, frames: list[Atoms], *, progress: bool = True) -> Stability | None:
@@ -182,8 +216,6 @@ def report_card(config: TrainFile, fit: Fit, frames: list[Atoms], *, progress: b
     Raises:
         JaxelyteError: see `jaxelyte.stability`.
     """
-    import numpy as np
-
     from jaxelyte.training import stability
 
     section = config.stability
@@ -195,19 +227,16 @@ def report_card(config: TrainFile, fit: Fit, frames: list[Atoms], *, progress: b
     return stability(fit, starts, progress=progress, **section.model_dump(exclude={"frames"}))
 
 
-def _network(config: TrainFile) -> tuple[NequIP | NequIPPotential, Potential | None]:
-    """Hyperparameters of a new network; or a trained one and the baseline that it needs."""
+def _network(config: TrainFile) -> NequIP | NequIPPotential | Fit:
+    """Hyperparameters of a new network; or a trained one, with the baseline that it needs where it is a fit."""
     from jaxelyte.interop.nequip_files import load_nequip
     from jaxelyte.models.config import NequIP
     from jaxelyte.training import load_fit
 
     start = config.model.start
     if start is None:
-        return NequIP(**config.model.model_dump(exclude={"start"})), None
-    if (start / "model").is_dir():
-        fit = load_fit(start)
-        return fit.potential, fit.baseline
-    return load_nequip(start), None
+        return NequIP(**config.model.model_dump(exclude={"start"}))
+    return load_fit(start) if (start / "model").is_dir() else load_nequip(start)
 
 
 def train_config(
@@ -226,11 +255,10 @@ def train_config(
     wide = jax.dtypes.canonicalize_dtype("float64") == "float64"
     with jax.enable_x64(own.float64 or wide):
         baseline = reduce(add, [_build_term(term, frames[0]) for term in config.baseline]) if config.baseline else None
-        model, own_baseline = _network(config)
         return train(
             frames,
-            model,
-            baseline=own_baseline if baseline is None else baseline,
+            _network(config),
+            baseline=baseline,
             loss=Loss(**config.loss.model_dump()),
             optimization=Optimization(**config.optimization.model_dump()),
             validation=data.validation,

@@ -10,8 +10,11 @@ from jaxelyte.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from jaxelyte.cli.analysis import Section
     from jaxelyte.dynamics import Run
     from jaxelyte.observables import RDFResult
+    from jaxelyte.potentials.base import Potential
+    from jaxelyte.potentials.nequip import NequIPPotential
     from jaxelyte.training import Evaluation, Fit, Stability
 
 
@@ -77,6 +80,18 @@ def rdf_table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
+def section_table(section: Section) -> Table:
+    """A part of the report of `jaxelyte analyse` for people; below it, what could not be computed and why."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    notes = escape("\n".join(section.notes))
+    table = Table(*section.columns, title=section.title, caption=notes, caption_justify="left")
+    for row in section.rows:
+        table.add_row(*row)
+    return table
+
+
 def save_rdf(result: RDFResult, folder: Path, name: str = "rdf") -> list[Path]:
     """Write a result as CSV, JSON and PNG; returns the files."""
     files = [folder / f"{name}.{suffix}" for suffix in ("csv", "json", "png")]
@@ -110,6 +125,81 @@ def errors_table(summary: dict[str, Any], title: str) -> Table:
             continue
         error = f" ± {row['rmse_error']:.2g}" if "rmse_error" in row else ""
         table.add_row(name, f"{row['rmse']:.4g}{error}", f"{row['mae']:.4g}", f"{row['values']:,}")
+    if summary["committee"] is not None:
+        table.caption = _committee(summary["committee"])
+    return table
+
+
+def _committee(row: dict[str, Any]) -> str:
+    """How wide a committee is, and whether it knows its errors, in a sentence."""
+    said = {name: "unknown" if value is None else f"{value:.3g}" for name, value in row.items()}
+    return (
+        f"committee: spread of forces {said['forces_spread_meV_per_A']} meV/Å, of energies "
+        f"{said['energy_spread_meV_per_atom']} meV/atom; force error / spread {said['error_over_spread']}, rank "
+        f"correlation {said['rank_correlation']}"
+    )
+
+
+def model_table(potential: NequIPPotential, title: str) -> Table:
+    """Species, cut-off, size and hyperparameters of a network."""
+    from dataclasses import fields
+
+    from rich.table import Table
+
+    from jaxelyte.potentials.base import tree_size
+
+    table = Table("NequIP", "value", title=title)
+    table.add_row("species", ", ".join(potential.config.type_names))
+    table.add_row("cut-off", f"{potential.config.r_max} Å")
+    table.add_row("parameters", f"{tree_size(potential):,}")
+    beside = (
+        "less the baseline that it needs" if potential.requires else "without any Coulomb term it was trained beside"
+    )
+    table.add_row("energies, forces", f"eV, eV/Å; {beside}")
+    for item in fields(potential.config):
+        value = getattr(potential.config, item.name)
+        if item.name not in ("type_names", "r_max") and value is not None:
+            table.add_row(item.name, str(value))
+    return table
+
+
+def _baseline(potential: Potential) -> str:
+    """The terms of a baseline; of Coulomb terms with charges in e."""
+    from ase.data import chemical_symbols
+
+    from jaxelyte.potentials.base import Sum
+    from jaxelyte.potentials.coulomb import ScreenedCoulomb
+
+    said = []
+    for term in potential.terms if isinstance(potential, Sum) else (potential,):
+        said.append(type(term).__name__)
+        if isinstance(term, ScreenedCoulomb) and term.numbers is not None:
+            charges = zip(term.numbers, term.charges.tolist(), strict=True)
+            listed = ", ".join(f"{chemical_symbols[z]} {q:+g} e" for z, q in charges)
+            said[-1] += f" ({listed}; permittivity {float(term.permittivity):g})"
+    return " + ".join(said)
+
+
+def fit_table(fit: Fit, title: str) -> Table:
+    """What a training left: data, baseline, epochs, errors of the best one, and the versions it was made with."""
+    from rich.table import Table
+
+    config, table = fit.config, Table("fit", "value", title=title)
+    table.add_row("networks", f"committee of {len(fit.members)}" if len(fit.members) > 1 else "1")
+    table.add_row("start", "given weights" if "start_sha256" in config else f"random weights, seed {config['seed']}")
+    table.add_row("baseline", "none" if fit.baseline is None else _baseline(fit.baseline))
+    table.add_row("frames", ", ".join(f"{len(part)} {name}" for name, part in config["split"].items()))
+    table.add_row("epochs", f"{fit.epochs} of {config['epochs']}")
+    known = [row for row in fit.metrics if row["best"]]
+    if known:
+        errors = known[-1]["validation"]
+        forces = {"all": errors["forces"], **errors["forces_by_species"]}
+        said = ", ".join(f"{name} {1e3 * x:.3g}" for name, x in forces.items() if x is not None)
+        table.add_row("best epoch", f"{known[-1]['epoch']}{'' if known[-1]['epoch'] else ', the start'}")
+        table.add_row("  RMSE of forces", f"{said or 'unknown'} meV/Å")
+        energy = "unknown" if errors["energy"] is None else f"{1e3 * errors['energy']:.3g} meV/atom"
+        table.add_row("  RMSE of energy", energy)
+    table.add_row("versions", ", ".join(f"{name} {version}" for name, version in config["versions"].items()))
     return table
 
 

@@ -21,8 +21,9 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxelyte.dynamics.integrators.base import Integrator, Particles, kinetic_energy
 from jaxelyte.neighbors.loop import ListPlan, ListState, current_lists, overflowed, update_lists
 from jaxelyte.observables.base import Observable
+from jaxelyte.observables.recorded import Sample, Series
 from jaxelyte.potentials.base import Potential
-from jaxelyte.potentials.derivatives import batch_energy_and_forces
+from jaxelyte.potentials.derivatives import batch_energy_and_forces, batch_energy_forces_stress
 from jaxelyte.system import System
 
 LARGEST_MOVE = 1.0
@@ -39,6 +40,7 @@ class Settings:
         sample_every: steps between samples of the observables; divides ``every``.
         frames: room for frames in one chunk.
         observables: one accumulator each; results are collected per frame interval.
+        series: recorded at the same steps, in order.
         velocities: True if frames hold velocities.
     """
 
@@ -47,15 +49,27 @@ class Settings:
     sample_every: int
     frames: int
     observables: tuple[Observable, ...]
+    series: tuple[Series, ...]
     velocities: bool
+
+    @property
+    def samples_per_frame(self) -> int:
+        """Sampling steps between two frames."""
+        return self.every // self.sample_every
 
 
 class RunState(struct.PyTreeNode):
-    """Everything that a run needs to go on, on the device; leading axis of particles and samples: replicas."""
+    """Everything that a run needs to go on, on the device; leading axis of particles and samples: replicas.
+
+    ``series`` holds what was recorded since the last frame, (samples, replicas, columns) each; ``memory`` what the
+    potential has learnt during the run, see `Potential.memory`.
+    """
 
     particles: Particles
     lists: ListState
     samples: tuple[Any, ...]
+    series: tuple[Float[Array, "samples replicas columns"], ...]
+    memory: Any
     step: Int[Array, ""]
 
 
@@ -67,6 +81,7 @@ class Frames(struct.PyTreeNode):
         velocities: the same shape in Å/fs, or None.
         log: potential, kinetic and conserved energy in eV, (frames, replicas, 3).
         samples: accumulators of the observables, one entry per frame interval.
+        series: what was recorded in each frame interval, (frames, samples, replicas, columns).
         count: filled entries.
     """
 
@@ -74,6 +89,7 @@ class Frames(struct.PyTreeNode):
     velocities: Float[Array, "frames replicas atoms 3"] | None
     log: Float[Array, "frames replicas 3"]
     samples: tuple[Any, ...]
+    series: tuple[Float[Array, "frames samples replicas columns"], ...]
     count: Int[Array, ""]
 
 
@@ -130,7 +146,7 @@ def _run_chunk(
 
         state, status = jax.lax.while_loop(inner, one_step, (state, status))
         good = ~status.overflow & ~jnp.any(status.broken)
-        state, frames = _observe(settings, systems, state, frames, good & (dt > 0))
+        state, frames = _observe(settings, plan, potential, systems, state, frames, good & (dt > 0))
         return state, frames, status
 
     return jax.lax.while_loop(going, to_next_stop, (state, frames, status))
@@ -151,27 +167,63 @@ def _step(
     now = systems.replace(positions=particles.positions)
     lists = update_lists(plan, state.lists, now)
     neighbors, lists = current_lists(plan, lists, now)
+    potential, memory, work = _learn(potential, now, state, dt)
     energy, forces = batch_energy_and_forces(potential, now, neighbors)
-    particles = particles.replace(energy=energy, forces=forces)
+    particles = particles.replace(energy=energy, forces=forces, heat=particles.heat + work)
     particles = jax.vmap(lambda p: integrator.after(p, dt))(particles)
     finite = jnp.isfinite(energy) & jnp.all(jnp.isfinite(forces), axis=(1, 2))
     status = Status(overflowed(plan, lists), ~finite | ~(moved < LARGEST_MOVE))
-    return RunState(particles, lists, state.samples, state.step + 1), status
+    state = state.replace(particles=particles, lists=lists, memory=memory, step=state.step + 1)
+    return state, status
+
+
+def _learn(
+    potential: Potential, now: System, state: RunState, dt: Float[Array, ""]
+) -> tuple[Potential, Any, Float[Array, " replicas"]]:
+    """The potential as it is at this step, its memory, and the energy in eV that a change of it puts in."""
+    stride = potential.learning_stride
+    if not stride:
+        return potential, state.memory, jnp.zeros_like(state.particles.heat)
+
+    def learn(memory: Any) -> tuple[Any, Float[Array, " replicas"]]:
+        return potential.with_memory(memory).learn(now)
+
+    def keep(memory: Any) -> tuple[Any, Float[Array, " replicas"]]:
+        return memory, jnp.zeros_like(state.particles.heat)
+
+    # The step after a multiple of the stride, so that a sample taken there still saw the bias it was drawn under.
+    due = (dt > 0) & (state.step % stride == 0)
+    memory, work = jax.lax.cond(due, learn, keep, state.memory)
+    return potential.with_memory(memory), memory, work
 
 
 def _observe(
-    settings: Settings, systems: System, state: RunState, frames: Frames, good: Bool[Array, ""]
+    settings: Settings,
+    plan: ListPlan,
+    potential: Potential,
+    systems: System,
+    state: RunState,
+    frames: Frames,
+    good: Bool[Array, ""],
 ) -> tuple[RunState, Frames]:
     """Sample the observables and write a frame where the step asks for it."""
     now = systems.replace(positions=state.particles.positions)
+    per = settings.samples_per_frame
 
-    def sample(samples: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(jax.vmap(o.update)(acc, now) for o, acc in zip(settings.observables, samples, strict=True))
+    def sample(carry: tuple[Any, Any]) -> tuple[Any, Any]:
+        samples, series = carry
+        samples = tuple(jax.vmap(o.update)(acc, now) for o, acc in zip(settings.observables, samples, strict=True))
+        if settings.series:
+            seen = _sample(settings, plan, potential.with_memory(state.memory), now, state)
+            at = (state.step // settings.sample_every - 1) % per
+            rows = zip(settings.series, series, strict=True)
+            series = tuple(buffer.at[at].set(one.values(seen)) for one, buffer in rows)
+        return samples, series
 
-    samples = state.samples
-    if settings.observables:
+    samples, series = state.samples, state.series
+    if settings.observables or settings.series:
         due = good & (state.step % settings.sample_every == 0)
-        samples = jax.lax.cond(due, sample, lambda s: s, samples)
+        samples, series = jax.lax.cond(due, sample, lambda c: c, (samples, series))
 
     def write(carry: tuple[Frames, tuple[Any, ...]]) -> tuple[Frames, tuple[Any, ...]]:
         frames, samples = carry
@@ -181,13 +233,23 @@ def _observe(
             velocities=put(frames.velocities, state.particles.velocities) if settings.velocities else None,
             log=put(frames.log, energies(settings.integrator, state.particles)),
             samples=put(frames.samples, samples),
+            series=put(frames.series, series),
             count=frames.count + 1,
         )
         return full, empty_samples(settings, systems)
 
     due = good & (state.step % settings.every == 0)
     frames, samples = jax.lax.cond(due, write, lambda c: c, (frames, samples))
-    return state.replace(samples=samples), frames
+    return state.replace(samples=samples, series=series), frames
+
+
+def _sample(settings: Settings, plan: ListPlan, potential: Potential, now: System, state: RunState) -> Sample:
+    """What the series read. The lists are those of the step itself, so they cannot overflow here."""
+    neighbors, _ = current_lists(plan, state.lists, now)
+    stress = None
+    if any(one.needs_stress for one in settings.series):
+        stress = batch_energy_forces_stress(potential, now, neighbors).stress
+    return Sample(now, state.particles.velocities, potential, neighbors, stress)
 
 
 def energies(integrator: Integrator, particles: Particles) -> Float[Array, "replicas 3"]:
@@ -202,6 +264,12 @@ def empty_samples(settings: Settings, systems: System) -> tuple[Any, ...]:
     return tuple(jax.vmap(o.init)(systems) for o in settings.observables)
 
 
+def empty_series(settings: Settings, systems: System) -> tuple[Any, ...]:
+    """Room for what is recorded between two frames."""
+    replicas, dtype = systems.positions.shape[0], systems.positions.dtype
+    return tuple(jnp.zeros((settings.samples_per_frame, replicas, len(s.columns)), dtype) for s in settings.series)
+
+
 def _empty_frames(settings: Settings, state: RunState) -> Frames:
     room = settings.frames
 
@@ -214,5 +282,6 @@ def _empty_frames(settings: Settings, state: RunState) -> Frames:
         velocities=zeros(state.particles.velocities) if settings.velocities else None,
         log=log,
         samples=jax.tree.map(zeros, state.samples),
+        series=jax.tree.map(zeros, state.series),
         count=jnp.zeros((), jnp.int32),
     )

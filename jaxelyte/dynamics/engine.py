@@ -12,7 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxelyte.dynamics.chunk import Chunk, Frames, RunState, Settings, Status, empty_samples, energies, make_chunk
+from jaxelyte.dynamics.chunk import (
+    Chunk,
+    Frames,
+    RunState,
+    Settings,
+    Status,
+    empty_samples,
+    empty_series,
+    energies,
+    make_chunk,
+)
 from jaxelyte.dynamics.integrators.base import Particles
 from jaxelyte.errors import SimulationError
 from jaxelyte.neighbors.loop import GROWTH, ListPlan, build_lists, grow, plan_lists
@@ -79,21 +89,32 @@ class Engine:
             particles=particles,
             lists=_build(self.plan, self.systems),
             samples=empty_samples(self.settings, self.systems),
+            series=empty_series(self.settings, self.systems),
+            memory=self._memory(),
             step=jnp.zeros((), jnp.int32),
         )
         state, _ = self._run_repaired(1, 0.0)
         self.state = state.replace(step=jnp.zeros((), jnp.int32))
 
-    def template(self, keys: jax.Array) -> tuple[Particles, tuple[Any, ...]]:
-        """Particles and samples of the right structure, shapes and types, for reading a checkpoint."""
+    def template(self, keys: jax.Array) -> dict[str, Any]:
+        """What a checkpoint holds of the state, in the right structure, shapes and types."""
         zeros = jnp.zeros_like(self.systems.positions)
-        return self._particles(zeros, keys), empty_samples(self.settings, self.systems)
+        return {
+            "particles": self._particles(zeros, keys),
+            "samples": empty_samples(self.settings, self.systems),
+            "series": empty_series(self.settings, self.systems),
+            "memory": self._memory(),
+        }
 
-    def restore(self, particles: Particles, samples: tuple[Any, ...], step: int, lists: dict[str, Any]) -> None:
-        """Go on from a checkpoint; see `list_arrays`."""
+    def restore(self, parts: dict[str, Any], step: int, lists: dict[str, Any]) -> None:
+        """Go on from a checkpoint; see `template` and `list_arrays`."""
         self._set_capacities(lists["capacities"])
         at_build = self.systems.replace(positions=jnp.asarray(lists["reference"], self.systems.positions.dtype))
-        self.state = RunState(particles, _build(self.plan, at_build), samples, jnp.asarray(step, jnp.int32))
+        self.state = RunState(lists=_build(self.plan, at_build), step=jnp.asarray(step, jnp.int32), **parts)
+
+    def _memory(self) -> Any:
+        replicas, dtype = self.systems.positions.shape[0], self.systems.positions.dtype
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), self.potential.memory(replicas))
 
     def list_arrays(self) -> dict[str, np.ndarray]:
         """What a checkpoint keeps of the neighbour lists: where they were built, and their capacities."""

@@ -8,8 +8,10 @@ uninterrupted one.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +19,7 @@ import numpy as np
 from jaxelyte.errors import InputError
 from jaxelyte.interop.extxyz import ExtXYZAppender
 from jaxelyte.interop.h5md import H5MDWriter
+from jaxelyte.observables.recorded import SUFFIX
 from jaxelyte.trajectory import Trajectory, open_trajectory
 
 LOG_COLUMNS = ("step", "time", "temperature", "potential", "kinetic", "conserved")
@@ -30,6 +33,10 @@ RUN_FILES = (
     "summary.json",
     "observables",
 )
+
+
+SERIES = "series_bytes/"
+NO_SERIES: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,17 @@ class Layout:
 class Record(Protocol):
     """Frames and log rows in the order of the run."""
 
-    def append(self, positions: np.ndarray, velocities: np.ndarray | None, rows: np.ndarray) -> None:
-        """Add frames, (frames, replicas, atoms, 3), and log rows, (frames, replicas, len(LOG_COLUMNS))."""
+    def append(
+        self,
+        positions: np.ndarray,
+        velocities: np.ndarray | None,
+        rows: np.ndarray,
+        series: Mapping[str, np.ndarray] = NO_SERIES,
+    ) -> None:
+        """Add frames, (frames, replicas, atoms, 3), log rows, (frames, replicas, len(LOG_COLUMNS)), and series.
+
+        The latter by name, (samples, replicas, columns).
+        """
         ...
 
     def counts(self) -> dict[str, np.ndarray]:
@@ -82,6 +98,10 @@ class Record(Protocol):
         """Log by column: step and time of shape (rows,), the others (rows, replicas)."""
         ...
 
+    def series(self, name: str) -> np.ndarray:
+        """All values of a series in the order (samples, replicas, columns), in any shape."""
+        ...
+
 
 class MemoryRecord:
     """Frames in memory, for notebooks."""
@@ -91,10 +111,19 @@ class MemoryRecord:
         self._positions: list[np.ndarray] = []
         self._velocities: list[np.ndarray] = []
         self._rows: list[np.ndarray] = []
+        self._series: dict[str, list[np.ndarray]] = {}
 
-    def append(self, positions: np.ndarray, velocities: np.ndarray | None, rows: np.ndarray) -> None:
+    def append(
+        self,
+        positions: np.ndarray,
+        velocities: np.ndarray | None,
+        rows: np.ndarray,
+        series: Mapping[str, np.ndarray] = NO_SERIES,
+    ) -> None:
         self._positions.append(positions)
         self._rows.append(rows)
+        for name, values in series.items():
+            self._series.setdefault(name, []).append(values)
         if velocities is not None:
             self._velocities.append(velocities)
 
@@ -120,6 +149,9 @@ class MemoryRecord:
 
     def log(self) -> dict[str, np.ndarray]:
         return log_columns(np.concatenate(self._rows))
+
+    def series(self, name: str) -> np.ndarray:
+        return np.concatenate(self._series[name])
 
 
 class FolderRecord:
@@ -168,8 +200,22 @@ class FolderRecord:
         if layout.extxyz:
             offset = None if counts is None else int(counts["xyz_bytes"])
             self._xyz = ExtXYZAppender(folder / "trajectory.extxyz", offset=offset)
+        sizes = {} if counts is None else {n[len(SERIES) :]: int(c) for n, c in counts.items() if n.startswith(SERIES)}
+        self._series = {name: _open_at(self._series_path(name), size) for name, size in sizes.items()}
 
-    def append(self, positions: np.ndarray, velocities: np.ndarray | None, rows: np.ndarray) -> None:
+    def append(
+        self,
+        positions: np.ndarray,
+        velocities: np.ndarray | None,
+        rows: np.ndarray,
+        series: Mapping[str, np.ndarray] = NO_SERIES,
+    ) -> None:
+        for name, values in series.items():
+            if name not in self._series:
+                self._series_path(name).parent.mkdir(exist_ok=True)
+                self._series[name] = _open_at(self._series_path(name), None)
+            self._series[name].write(np.ascontiguousarray(values, "<f8").tobytes())
+            self._series[name].flush()
         if len(positions):
             self._writer.write(self._frames, positions, velocities)
             if self._xyz is not None:
@@ -190,11 +236,13 @@ class FolderRecord:
             "frames": np.array(self._frames),
             "log_bytes": np.array(self._log.tell()),
             "xyz_bytes": np.array(xyz),
-        }
+        } | {f"{SERIES}{name}": np.array(file.tell()) for name, file in self._series.items()}
 
     def finish(self) -> None:
         self._writer.close()
         self._log.close()
+        for file in self._series.values():
+            file.close()
         if self._xyz is not None:
             self._xyz.close()
         if self._frames < self._planned:
@@ -205,6 +253,12 @@ class FolderRecord:
 
     def log(self) -> dict[str, np.ndarray]:
         return read_log(self.folder / "log.csv")
+
+    def series(self, name: str) -> np.ndarray:
+        return np.fromfile(self._series_path(name), "<f8")
+
+    def _series_path(self, name: str) -> Path:
+        return self.folder / "observables" / f"{name}{SUFFIX}"
 
 
 def _open_at(path: Path, offset: int | None):

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxelyte.dynamics.record import read_log
 from jaxelyte.errors import InputError
+from jaxelyte.potentials.base import Potential
 from jaxelyte.trajectory import Trajectory, open_trajectory
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Run:
         summary: averages with standard errors, speed, versions; the content of ``summary.json``.
         completed: False if the run was interrupted.
         folder: where it is kept, or None.
+        potential: as it is at the end, with the bias that metadynamics has built; None for a run that was loaded.
     """
 
     trajectory: Trajectory
@@ -39,6 +41,7 @@ class Run:
     summary: dict[str, Any] = field(default_factory=dict)
     completed: bool = True
     folder: Path | None = None
+    potential: Potential | None = field(default=None, repr=False)
 
     @property
     def performance(self) -> dict[str, Any]:

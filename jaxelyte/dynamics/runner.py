@@ -20,6 +20,7 @@ from jaxelyte.dynamics.run import Run, final_atoms
 from jaxelyte.dynamics.summary import ns_per_day, summarize
 from jaxelyte.errors import InputError, SimulationError
 from jaxelyte.observables.base import Observable
+from jaxelyte.observables.recorded import describe, series_result
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.system import System
@@ -36,6 +37,7 @@ class Runner:
         settings: Settings,
         folder: Path | None,
         observables: dict[str, Observable],
+        series: tuple[str, ...],
         steps: int,
         timestep: float,
         identity: str,
@@ -44,7 +46,7 @@ class Runner:
         equilibration: int | None,
     ) -> None:
         self.potential, self.systems, self.settings = potential, systems, settings
-        self.folder, self.observables, self.steps = folder, observables, steps
+        self.folder, self.observables, self.series, self.steps = folder, observables, series, steps
         self.timestep, self.identity, self.chunk = timestep, identity, chunk
         self.blocks = [BlockStore() for _ in observables]
         self.extxyz, self.equilibration = extxyz, equilibration
@@ -74,7 +76,9 @@ class Runner:
         self._open_record(None)
         particles = self.engine.state.particles  # pyright: ignore[reportOptionalMemberAccess]
         first = np.asarray(particles.velocities)[None] if self.settings.velocities else None
-        self.record.append(np.asarray(particles.positions)[None], first, self._rows(self.engine.energies()[None], 0))
+        nothing = self._recorded([np.asarray(b)[None, :0] for b in self.engine.state.series])  # pyright: ignore[reportOptionalMemberAccess]
+        rows = self._rows(self.engine.energies()[None], 0)
+        self.record.append(np.asarray(particles.positions)[None], first, rows, nothing)
         self.checkpoint()
 
     def resume(self, keys: jax.Array, skin: float) -> None:
@@ -89,12 +93,11 @@ class Runner:
                 "arguments, or choose another output folder"
             )
         self.engine = Engine.create(self.potential, self.systems, self.settings, timestep=self.timestep, skin=skin)
-        particles, samples = self.engine.template(keys)
-        particles, samples = unpack("state", arrays, particles), unpack("samples", arrays, samples)
+        parts = {name: unpack(PARTS[name], arrays, like) for name, like in self.engine.template(keys).items()}
         self.step = int(arrays["step"])
         lists = {name: arrays[f"lists/{name}"] for name in ("reference", "capacities")}
-        self.engine.restore(particles, samples, self.step, lists)
-        for number, (store, accumulator) in enumerate(zip(self.blocks, samples, strict=True)):
+        self.engine.restore(parts, self.step, lists)
+        for number, (store, accumulator) in enumerate(zip(self.blocks, parts["samples"], strict=True)):
             prefix = f"blocks{number}/"
             own = {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
             store.load(own, accumulator)
@@ -142,8 +145,14 @@ class Runner:
             for k in range(count):
                 store.add(jax.tree.map(lambda x, k=k: x[k], samples))
         if count:
-            self.record.append(np.asarray(frames.positions)[:count], velocities, rows)
+            recorded = self._recorded([np.asarray(s)[:count] for s in frames.series])
+            self.record.append(np.asarray(frames.positions)[:count], velocities, rows, recorded)
         return rows
+
+    def _recorded(self, several: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """Series by name, (samples, replicas, columns) in float64, from (frames, samples, replicas, columns)."""
+        flat = [np.asarray(s, np.float64).reshape(-1, *s.shape[2:]) for s in several]
+        return dict(zip(self.series, flat, strict=True))
 
     def _rows(self, logged: np.ndarray, first: int) -> np.ndarray:
         """Log rows (frames, replicas, columns) from (frames, replicas, 3) energies."""
@@ -182,7 +191,8 @@ class Runner:
         state = self.engine.state
         assert state is not None
         arrays = {"identity": np.array(self.identity), "step": np.array(self.step)}
-        arrays |= pack("state", state.particles) | pack("samples", state.samples)
+        for name, prefix in PARTS.items():
+            arrays |= pack(prefix, getattr(state, name))
         arrays |= {f"lists/{name}": a for name, a in self.engine.list_arrays().items()}
         arrays |= {f"record/{name}": a for name, a in self.record.counts().items()}
         for number, store in enumerate(self.blocks):
@@ -202,15 +212,32 @@ class Runner:
             blocks = store.stacked(skip)
             if blocks is not None:
                 results[name] = observable.result(blocks, single)
+        for name, content in self._descriptions(skip).items():
+            results[name] = series_result(content, self.record.series(name))
         summary = summarize(self.engine, log, self.timestep, completed=completed, discard=skip)
         if self.folder is not None:
             write_json(self.folder / "summary.json", summary)
-            for name, result in results.items():
-                (self.folder / "observables").mkdir(exist_ok=True)
-                result.to_json(self.folder / "observables" / f"{name}.json")
+            (self.folder / "observables").mkdir(exist_ok=True)
+            for name in self.observables:
+                if name in results:
+                    results[name].to_json(self.folder / "observables" / f"{name}.json")
+            for name, content in self._descriptions(skip).items():
+                write_json(self.folder / "observables" / f"{name}.json", content)
         particles = self.engine.state.particles  # pyright: ignore[reportOptionalMemberAccess]
         last = final_atoms(trajectory, np.asarray(particles.positions), np.asarray(particles.velocities))
-        return Run(trajectory, log, last, results, summary, completed, self.folder)
+        potential = self.potential.with_memory(self.engine.state.memory)  # pyright: ignore[reportOptionalMemberAccess]
+        return Run(trajectory, log, last, results, summary, completed, self.folder, potential)
+
+    def _descriptions(self, skip: int) -> dict[str, dict[str, Any]]:
+        """Of each series, with the samples of ``skip`` frame intervals left out."""
+        interval, replicas = self.timestep * self.settings.sample_every, len(self.systems.positions)
+        skipped = skip * self.settings.samples_per_frame
+        several = zip(self.series, self.settings.series, strict=True)
+        return {name: describe(series, interval, skipped, replicas) for name, series in several}
+
+
+PARTS = {"particles": "state", "samples": "samples", "series": "series", "memory": "memory"}
+"""Parts of the state in a checkpoint, and the names of their arrays."""
 
 
 def _remove_run(folder: Path) -> None:

@@ -24,6 +24,7 @@ from jaxelyte.dynamics.runner import Runner
 from jaxelyte.dynamics.start import Velocities, batch_systems, prepare_potential, start_velocities
 from jaxelyte.errors import InputError
 from jaxelyte.observables.base import Observable
+from jaxelyte.observables.recorded import Series
 from jaxelyte.potentials.base import Potential
 from jaxelyte.system import System
 
@@ -44,7 +45,7 @@ def simulate(
     replicas: int = 1,
     output: str | Path | None = None,
     every: int = 100,
-    observables: Mapping[str, Observable] | None = None,
+    observables: Mapping[str, Observable | Series] | None = None,
     sample_every: int | None = None,
     skin: float = 1.0,
     chunk: int | None = None,
@@ -73,7 +74,8 @@ def simulate(
         replicas: copies of ``atoms`` that run side by side with different random numbers.
         output: run folder; None keeps frames in memory.
         every: steps between frames and log rows.
-        observables: accumulated on the device while the run goes on; see ``run.observables``.
+        observables: accumulated (`Observable`) or recorded (`Series`) on the device while the run goes on; see
+            ``run.observables``.
         sample_every: steps between samples of the observables, a divisor of ``every``; ``every`` by default.
         skin: Å added to the neighbour lists; they are rebuilt when an atom has moved by half of it.
         chunk: steps between checkpoints; by default as many as take about 1.5 s. The trajectory does not depend on it.
@@ -114,11 +116,13 @@ def simulate(
         raise InputError(f"the ensemble must be NVE() or NVT(temperature), not {ensemble!r}")
     folder = Path(output) if output is not None else None
     going_on = _check_folder(folder, overwrite=overwrite, resume=resume)
-    named = dict(observables or {})
+    named, series = _split(observables or {})
 
     systems = batch_systems(atoms, replicas)
     prepared = prepare_potential(potential, systems)
     named = {name: observable.prepare(systems) for name, observable in named.items()}
+    for one in series.values():
+        one.validate(jax.tree.map(lambda x: x[0], systems))
     momentum_conserved = prepared.translation_invariant
     settings = Settings(
         integrator=make_integrator(ensemble, systems.positions.shape[1], momentum_conserved=momentum_conserved),
@@ -126,6 +130,7 @@ def simulate(
         sample_every=sample_every,
         frames=FRAMES_PER_CHUNK,
         observables=tuple(named.values()),
+        series=tuple(series.values()),
         velocities=save_velocities,
     )
     keys = jax.random.split(jax.random.key(seed), (systems.positions.shape[0], 2))
@@ -139,8 +144,21 @@ def simulate(
         zero_momentum=momentum_conserved,
         keeps_momentum=momentum_conserved and settings.integrator.degrees == 3 * systems.positions.shape[1] - 3,
     )
-    identity = _identity(prepared, systems, settings, start, timestep, seed, skin, minimize, tuple(named))
-    runner = Runner(prepared, systems, settings, folder, named, steps, timestep, identity, chunk, extxyz, equilibration)
+    identity = _identity(prepared, systems, settings, start, timestep, seed, skin, minimize, (*named, *series))
+    runner = Runner(
+        prepared,
+        systems,
+        settings,
+        folder,
+        named,
+        tuple(series),
+        steps,
+        timestep,
+        identity,
+        chunk,
+        extxyz,
+        equilibration,
+    )
     if going_on:
         runner.resume(keys[:, 1], skin)
     else:
@@ -148,6 +166,19 @@ def simulate(
             systems = _relax(prepared, atoms, systems, skin)
         runner.start(systems, start, keys[:, 1], skin, _description(ensemble, runner, seed, skin, config), overwrite)
     return runner.run(progress)
+
+
+def _split(
+    observables: Mapping[str, Observable | Series],
+) -> tuple[dict[str, Observable], dict[str, Series]]:
+    """What is accumulated, and what is recorded."""
+    for name, one in observables.items():
+        if not isinstance(one, (Observable, Series)):
+            raise InputError(f"observable {name!r} is a {type(one).__name__}, not an Observable or a Series")
+        if not name or Path(name).name != name:
+            raise InputError(f"observable name {name!r} has to be a plain file name; its result is stored under it")
+    added = {name: one for name, one in observables.items() if isinstance(one, Observable)}
+    return added, {name: one for name, one in observables.items() if isinstance(one, Series)}
 
 
 def _check_numbers(
@@ -225,7 +256,8 @@ def _description(
         "skin_A": skin,
         "replicas": int(runner.systems.positions.shape[0]),
         "atoms": int(runner.systems.positions.shape[1]),
-        "observables": {name: repr(o) for name, o in runner.observables.items()},
+        "observables": {name: repr(o) for name, o in runner.observables.items()}
+        | {name: repr(s) for name, s in zip(runner.series, runner.settings.series, strict=True)},
         "identity": runner.identity,
         "config": dict(config) if config else None,
     }

@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxelyte.errors import InputError
 from jaxelyte.observables.blocks import jackknife
+from jaxelyte.observables.recorded import read_series
 
 Pair = tuple[str, str]
 
@@ -182,7 +183,7 @@ class RDFResult:
         content = {"kind": "rdf", "units": {"edges": "Å", "density": "1/Å³"}}
         for name in RDFResult.__dataclass_fields__:
             value = getattr(self, name)
-            content[name] = _plain(value) if isinstance(value, np.ndarray) else value
+            content[name] = plain(value) if isinstance(value, np.ndarray) else value
         Path(path).write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
 
     @classmethod
@@ -284,14 +285,16 @@ def load_result(path: str | Path) -> Any:
         raise InputError(f"{path} holds no result of jaxelyte: {error}") from error
     if kind not in RESULTS:
         raise InputError(f"{path} holds a result of kind {kind!r}; this version reads {sorted(RESULTS)}")
-    return RESULTS[kind].from_dict(content)
+    return RESULTS[kind](content, Path(path))
 
 
-RESULTS: dict[str, Any] = {"rdf": RDFResult}
-"""Result types by the ``kind`` of their files."""
+RESULTS: dict[str, Any] = {"rdf": lambda content, _: RDFResult.from_dict(content), "series": read_series}
+"""Readers by the ``kind`` of their files."""
 
 
-def _plain(values: np.ndarray) -> list[Any]:
+def plain(values: np.ndarray) -> list[Any]:
+    """An array as lists for a JSON file, which has no NaN: null for what is not finite."""
+
     def clean(entry: Any) -> Any:
         if isinstance(entry, list):
             return [clean(e) for e in entry]

@@ -21,12 +21,17 @@ from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.blocks import jackknife
 from jaxelyte.observables.curve import Pair, RDFResult
+from jaxelyte.observables.integrals import (
+    TAIL,
+    check_range,
+    from_integrals,
+    running_integrals,
+    salt_integrals,
+    without_artefacts,
+)
 
 CORRECTIONS = ("tail", "closed", "none")
 WEIGHTS = ("cut-off", "sphere", "extrapolated")
-
-TAIL = 2.0
-"""Å: g is divided by its mean within this distance of half the box; integrals are judged over this much below it."""
 
 NOISY = 0.3
 """Relative standard error of 1 + d ln γ / d ln c beyond which the result warns."""
@@ -165,11 +170,11 @@ def kirkwood_buff(
     length = box_length
     limit = 0.5 * length if limit is None else limit
     g = np.atleast_2d(result.g)
-    _check_range(result.edges, length, limit, correction)
+    check_range(result.edges, length, limit, correction)
 
     def integrals(curves: np.ndarray) -> np.ndarray:
-        corrected = _corrected(result.edges, curves, length, correction, result.density)
-        return _running(result.edges, corrected, weight)
+        corrected = without_artefacts(result.edges, curves, length, correction, result.density)
+        return running_integrals(result.edges, corrected, weight)
 
     running = integrals(g)
     inside = result.edges[1:] <= limit + 1e-9
@@ -238,25 +243,14 @@ def activity_derivative(
         raise InputError(f"density = {density!r} must be a positive number of ion pairs per Å³")
     if correction not in ("tail", "none"):
         raise InputError(f"correction = {correction!r} has to be tail or none")
-    r = np.asarray(r, np.float64)
-    stacked = _stack(r, curves)
-    edges = _edges(r)
-    _check_range(edges, box_length, 0.5 * box_length, correction)
 
-    def estimate(means: np.ndarray, limit: float) -> np.ndarray:
-        corrected = _corrected(edges, means, box_length, correction, None)
-        inside = int(np.sum(edges[1:] <= limit + 1e-9))
-        integrals = dict(zip(curves, _running(edges, corrected, "cut-off")[:, inside - 1], strict=True))
-        salt, water = _salt(integrals)
+    def estimate(integrals: Mapping[str, float]) -> np.ndarray:
+        salt, water = salt_integrals(integrals)
         return np.array([1.0 / (1.0 + 2.0 * density * (salt - water)), salt, water])
 
-    whole = stacked.mean(axis=0)
-    limits = edges[1:][(edges[1:] > 0.5 * box_length - TAIL) & (edges[1:] <= 0.5 * box_length + 1e-9)]
-    value, salt, water = estimate(whole, 0.5 * box_length)
-    spread = float(np.std([estimate(whole, limit)[0] for limit in limits]))
-    count = len(stacked)
-    _, errors = jackknife(stacked / count, lambda total: estimate(total * count / max(count - 1, 1), 0.5 * box_length))
-    statistical = float(errors[0])
+    found = from_integrals(r, curves, box_length, correction, estimate)
+    value, salt, water = found.value
+    statistical, spread = float(found.statistical[0]), float(found.truncation[0])
     error = math.hypot(spread, statistical) if math.isfinite(statistical) else spread
     if error > NOISY * abs(value):
         warnings.warn(
@@ -266,80 +260,3 @@ def activity_derivative(
         )
     integrals = {"salt-salt": float(salt)} | ({"salt-solvent": float(water)} if cation_solvent is not None else {})
     return ActivityDerivative(float(value), error, statistical, spread, integrals)
-
-
-def _salt(integrals: Mapping[str, float]) -> tuple[float, float]:
-    """G of the salt with itself, ions alike, and with the solvent."""
-    salt = (integrals["cc"] + integrals["aa"] + 2.0 * integrals["ca"]) / 4.0
-    return salt, 0.5 * (integrals["co"] + integrals["ao"]) if "co" in integrals else 0.0
-
-
-def _stack(r: np.ndarray, curves: Mapping[str, Any]) -> np.ndarray:
-    """Shape (stretches, curves, bins)."""
-    arrays = {name: np.atleast_2d(np.asarray(curve, np.float64)) for name, curve in curves.items()}
-    shapes = {array.shape for array in arrays.values()}
-    if len(shapes) != 1 or r.ndim != 1 or next(iter(shapes))[1:] != r.shape:
-        found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise InputError(f"the curves have to be (bins,) or (stretches, bins) alike, with r {r.shape}; found {found}")
-    if not all(np.all(np.isfinite(array)) for array in arrays.values()):
-        raise InputError("a radial distribution function holds values that are not finite")
-    return np.stack(list(arrays.values()), axis=1)
-
-
-def _edges(r: np.ndarray) -> np.ndarray:
-    width = np.diff(r)
-    if len(r) < 2 or not np.allclose(width, width.mean(), rtol=0.01) or width.mean() <= 0:
-        raise InputError("r has to be the centres of equally wide bins in Å, rising")
-    step = (r[-1] - r[0]) / (len(r) - 1)
-    return np.concatenate([r - 0.5 * step, [r[-1] + 0.5 * step]])
-
-
-def _check_range(edges: np.ndarray, length: float, limit: float, correction: str) -> None:
-    if not 0.0 < limit <= edges[-1] * (1.0 + 1e-6):
-        raise InputError(f"the integral to {limit:.2f} Å needs g to there; it ends at {edges[-1]:.2f} Å")
-    if length < 2.0 * TAIL:
-        raise InputError(f"box_length = {length} Å must be the edge of the box in Å")
-    # A bin of tolerance: the edges are multiples of its width.
-    needed = 0.5 * length + TAIL
-    if correction == "tail" and edges[-1] < needed - 2.0 * (edges[1] - edges[0]):
-        raise InputError(
-            f"the correction of the tail needs g to {needed:.2f} Å, {TAIL:g} Å beyond half the box, and it ends at "
-            f"{edges[-1]:.2f} Å: compute it with rdf(…, r_max={needed:.2f}), or choose another correction"
-        )
-
-
-def _corrected(
-    edges: np.ndarray,
-    g: np.ndarray,
-    length: float,
-    correction: str,
-    density: np.ndarray | None,
-) -> np.ndarray:
-    """Curves of shape (pairs, bins), finite-size artefacts removed."""
-    if correction == "tail":
-        r = 0.5 * (edges[1:] + edges[:-1])
-        tail = np.abs(r - 0.5 * length) <= TAIL
-        return g / g[:, tail].mean(axis=1, keepdims=True)
-    if correction == "closed" and density is not None:
-        volume = length**3
-        shells = 4.0 * np.pi / 3.0 * np.diff(edges**3)
-        inner = 4.0 * np.pi / 3.0 * edges[1:] ** 3
-        # Around a centre there are ρV others (itself not counted); what is in excess within r is missing outside.
-        excess = np.cumsum(density[:, None] * (g - 1.0) * shells, axis=1)
-        outside = density[:, None] * (volume - inner)
-        return g * outside / (outside - excess)
-    return g
-
-
-def _running(edges: np.ndarray, g: np.ndarray, weight: str) -> np.ndarray:
-    """Integrals in Å³ up to each upper edge, shape (pairs, bins); exact for g constant within bins."""
-    if weight == "cut-off":
-        return np.cumsum(4.0 * np.pi / 3.0 * (g - 1.0) * np.diff(edges**3), axis=1)
-    # Polynomials in x = r / R: a weight for each upper limit R, integrated over each bin.
-    powers = {"sphere": {0: 1.0, 1: -1.5, 3: 0.5}, "extrapolated": {0: 1.0, 3: -23 / 8, 4: 0.75, 5: 9 / 8}}[weight]
-    upper = edges[1:]
-    total = np.zeros_like(g)
-    for power, factor in powers.items():
-        moments = 4.0 * np.pi * (g - 1.0) * np.diff(edges ** (power + 3)) / (power + 3)
-        total += factor * np.cumsum(moments, axis=1) / upper**power
-    return total

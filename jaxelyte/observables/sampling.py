@@ -94,7 +94,7 @@ def _program(observable: Observable) -> Any:
 
 def _batch(trajectory: Trajectory, positions: np.ndarray, cells: np.ndarray, *, frame: int) -> System:
     dtype = jax.dtypes.canonicalize_dtype(trajectory.dtype)
-    complete = _complete(cells[frame], trajectory.pbc)
+    complete = complete_cells(cells[frame], trajectory.pbc)
     return System(
         positions=jnp.asarray(positions[frame], dtype),
         numbers=jnp.asarray(trajectory.numbers, jnp.int32),
@@ -105,7 +105,7 @@ def _batch(trajectory: Trajectory, positions: np.ndarray, cells: np.ndarray, *, 
     )
 
 
-def _complete(cells: np.ndarray, pbc: tuple[bool, bool, bool]) -> np.ndarray:
+def complete_cells(cells: np.ndarray, pbc: tuple[bool, bool, bool]) -> np.ndarray:
     """Cells (…, 3, 3) with unit vectors in directions that are not periodic."""
     if all(pbc):
         return np.asarray(cells)
@@ -118,7 +118,7 @@ def _complete(cells: np.ndarray, pbc: tuple[bool, bool, bool]) -> np.ndarray:
 
 def _device(positions: np.ndarray, cells: np.ndarray, systems: System) -> tuple[Any, Any]:
     dtype = systems.positions.dtype
-    return jnp.asarray(positions, dtype), jnp.asarray(_complete(cells, systems.pbc), dtype)
+    return jnp.asarray(positions, dtype), jnp.asarray(complete_cells(cells, systems.pbc), dtype)
 
 
 def _padded(values: np.ndarray, room: int) -> np.ndarray:

@@ -2,22 +2,31 @@
 
 from jaxelyte.plots.curves import correlations, diffusivity, msd, pmf, rdf, running_integrals, vacf
 from jaxelyte.plots.runs import log
+from jaxelyte.plots.sampling import metadynamics, series, umbrella, viscosity
+from jaxelyte.plots.structure import angles, residence, structure_factor
 from jaxelyte.plots.style import COLORS, new_axes
 from jaxelyte.plots.training import learning, parity, spread, stability
 
 __all__ = [
     "COLORS",
+    "angles",
     "correlations",
     "diffusivity",
     "learning",
     "log",
+    "metadynamics",
     "msd",
     "new_axes",
     "parity",
     "pmf",
     "rdf",
+    "residence",
     "running_integrals",
+    "series",
     "spread",
     "stability",
+    "structure_factor",
+    "umbrella",
     "vacf",
+    "viscosity",
 ]

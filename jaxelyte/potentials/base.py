@@ -57,6 +57,10 @@ class Potential:
         """Constant reference energy in eV: a function of the species alone."""
         return jnp.zeros((), system.positions.dtype)
 
+    def batch_reference(self, systems: System) -> Float[Array, " replicas"]:
+        """`reference` of replicas."""
+        return jax.vmap(self.reference)(systems)
+
     def energy(self, system: System, neighbors: Neighbors) -> Scalar:
         """Total energy in eV: `interaction` + `reference`."""
         return self.interaction(system, neighbors) + self.reference(system)
@@ -70,6 +74,23 @@ class Potential:
         Runs on the host. The result serves all the systems given, such as replicas that run together.
         """
         return self
+
+    @property
+    def learning_stride(self) -> int:
+        """Steps between two calls of `learn` in a run; 0 for a potential that stays what it is."""
+        return 0
+
+    def memory(self, replicas: int) -> Any:
+        """What a run changes of this potential, as a pytree of arrays: the bias of metadynamics, a moving restraint."""
+        return ()
+
+    def with_memory(self, memory: Any) -> Potential:
+        """The potential with another memory."""
+        return self
+
+    def learn(self, systems: System) -> tuple[Any, Float[Array, " replicas"]]:
+        """The memory after this step, and the energy in eV that its change puts into each replica, where it is now."""
+        return (), jnp.zeros(systems.positions.shape[0], systems.positions.dtype)
 
     def __add__(self, other: Potential) -> Sum:
         if not isinstance(other, Potential):
@@ -122,6 +143,28 @@ class Sum(Potential):
     def reference(self, system: System) -> Scalar:
         energies = [term.reference(system) for term in self.terms]
         return sum(energies[1:], energies[0])
+
+    def batch_reference(self, systems: System) -> Float[Array, " replicas"]:
+        energies = [term.batch_reference(systems) for term in self.terms]
+        return sum(energies[1:], energies[0])
+
+    @property
+    def learning_stride(self) -> int:
+        strides = {term.learning_stride for term in self.terms} - {0}
+        if len(strides) > 1:
+            raise InputError(f"terms that change during a run have to share one stride, not {sorted(strides)} steps")
+        return max(strides, default=0)
+
+    def memory(self, replicas: int) -> Any:
+        return tuple(term.memory(replicas) for term in self.terms)
+
+    def with_memory(self, memory: Any) -> Sum:
+        return Sum(tuple(term.with_memory(own) for term, own in zip(self.terms, memory, strict=True)))
+
+    def learn(self, systems: System) -> tuple[Any, Float[Array, " replicas"]]:
+        learnt = [term.learn(systems) for term in self.terms]
+        work = sum((one for _, one in learnt[1:]), learnt[0][1])
+        return tuple(memory for memory, _ in learnt), work
 
     def validate(self, system: System) -> None:
         from jaxelyte.potentials.codec import identity
@@ -179,7 +222,12 @@ class Scaled(Potential):
         energy = self.potential.reference(system)
         return _like(self.factor, energy) * energy
 
+    def batch_reference(self, systems: System) -> Float[Array, " replicas"]:
+        energies = self.potential.batch_reference(systems)
+        return _like(self.factor, energies) * energies
+
     def validate(self, system: System) -> None:
+        _check_constant(self.potential)
         self.potential.validate(system)
 
     def prepare(self, *systems: System) -> Scaled:
@@ -215,12 +263,26 @@ class Mix(Potential):
         u0, u1 = self.initial.reference(system), self.final.reference(system)
         return u0 + _like(self.lam, u0) * (u1 - u0)
 
+    def batch_reference(self, systems: System) -> Float[Array, " replicas"]:
+        u0, u1 = self.initial.batch_reference(systems), self.final.batch_reference(systems)
+        return u0 + _like(self.lam, u0) * (u1 - u0)
+
     def validate(self, system: System) -> None:
+        _check_constant(self.initial)
+        _check_constant(self.final)
         self.initial.validate(system)
         self.final.validate(system)
 
     def prepare(self, *systems: System) -> Mix:
         return Mix(self.initial.prepare(*systems), self.final.prepare(*systems), self.lam)
+
+
+def _check_constant(potential: Potential) -> None:
+    """Raise `InputError` for a potential that changes during a run: it can only be a term of a sum."""
+    if potential.learning_stride:
+        raise InputError(
+            f"{type(potential).__name__} changes during a run and can be neither scaled nor mixed; add it to the sum"
+        )
 
 
 def _like(factor: Any, energy: Float[Array, "*replicas"]) -> Scalar:

@@ -58,7 +58,8 @@ class Evaluation:
     def summary(self) -> dict[str, Any]:
         """Root mean square and mean absolute errors with their standard errors from the spread between frames.
 
-        Energies in meV/atom, forces (components) in meV/Å, stresses in meV/Å³.
+        Energies in meV/atom, forces (components) in meV/Å, stresses in meV/Å³. Of a committee also its root mean square
+        spread (of force vectors), and whether that says how large the errors are.
         """
         species = {s: self._forces(self.symbols == s) for s in sorted(set(self.symbols.tolist()))}
         compositions = {
@@ -78,6 +79,29 @@ class Evaluation:
             "stress_meV_per_A3": _moments(1e3 * stress.ravel(), np.repeat(np.arange(len(stress)), stress.shape[1])),
             "compositions": compositions,
             "worst_frames": self.worst(10),
+            "committee": self._committee(),
+        }
+
+    def _committee(self) -> dict[str, float | None] | None:
+        """Spread of a committee, and what it says about the errors of the forces; None without a committee.
+
+        ``error_over_spread`` is the ratio of the root mean squares over atoms, by which the spread would have to be
+        multiplied to be an error (Musil et al., J. Chem. Theory Comput. 15, 906 (2019)); ``rank_correlation`` is
+        Spearman's, 1 where the spread sorts the atoms by their error.
+        """
+        from scipy.stats import rankdata
+
+        if self.force_spread is None or self.energy_spread is None:
+            return None
+        errors = np.linalg.norm(self.force_errors, axis=1)
+        known = np.isfinite(errors)
+        errors, spread = errors[known], self.force_spread[known]
+        varied = len(set(errors.tolist())) > 1 and len(set(spread.tolist())) > 1
+        return {
+            "forces_spread_meV_per_A": 1e3 * float(np.sqrt(np.mean(self.force_spread**2))),
+            "energy_spread_meV_per_atom": 1e3 * float(np.sqrt(np.mean(self.energy_spread**2))),
+            "error_over_spread": float(np.sqrt(np.sum(errors**2) / np.sum(spread**2))) if varied else None,
+            "rank_correlation": float(np.corrcoef(rankdata(spread), rankdata(errors))[0, 1]) if varied else None,
         }
 
     def worst(self, count: int) -> list[dict[str, Any]]:

@@ -29,7 +29,8 @@ class Fit:
     Attributes:
         members: the networks, one unless a committee was trained; each knows the baseline that it needs.
         baseline: what the labels were taken relative to, or None.
-        metrics: a row for each epoch: errors in eV/atom, eV/Å and eV/Å³, learning rate, seconds.
+        metrics: a row for each epoch: errors in eV/atom, eV/Å and eV/Å³, learning rate, seconds. Epoch 0 stands for the
+            network that training went on from, where there was one.
         config: all settings, the split, references and versions.
         folder: where it is kept, or None.
     """
@@ -56,8 +57,13 @@ class Fit:
         return tuple(one if self.baseline is None else one + self.baseline for one in self.members)
 
     @property
+    def epochs(self) -> int:
+        """Passes over the training frames that were finished."""
+        return self.metrics[-1]["epoch"] if self.metrics else 0
+
+    @property
     def best(self) -> dict[str, Any]:
-        """The metrics of the epoch whose weights were kept.
+        """The metrics of the epoch whose weights were kept; epoch 0 if none was better than the start.
 
         Raises:
             InputError: no epoch was finished.
@@ -74,7 +80,7 @@ class Fit:
         forces = known[-1]["validation"].get("forces") if known else None
         best = "" if forces is None else f", best epoch {known[-1]['epoch']} with {1e3 * forces:.1f} meV/Å"
         names = ", ".join(self.potential.config.type_names)
-        return f"Fit({many}{names}; {base}; {len(self.metrics)} epochs{best})"
+        return f"Fit({many}{names}; {base}; {self.epochs} epochs{best})"
 
     def save(self, folder: str | Path) -> Path:
         """Write network, baseline, configuration and metrics to a new folder that `load_fit` reads.

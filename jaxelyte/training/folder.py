@@ -15,8 +15,10 @@ from jaxelyte.dynamics.checkpoint import atomic_write, write_json
 from jaxelyte.errors import InputError
 
 CONFIG, METRICS, CHECKPOINTS, MODEL = "config.json", "metrics.jsonl", "checkpoints", "model"
+EVALUATION = "evaluation"
+"""What ``jaxelyte evaluate`` leaves in the folder."""
 PICTURES = ("training.png", "test_parity.png", "test_spread.png", "stability.png")
-REPORTS = frozenset({"test.json", "stability.json", *PICTURES})
+REPORTS = frozenset({EVALUATION, "test.json", "stability.json", *PICTURES})
 KNOWN = frozenset({CONFIG, METRICS, CHECKPOINTS, MODEL}) | REPORTS
 
 
@@ -112,10 +114,10 @@ class TrainFolder:
         atomic_write(self.path / METRICS, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
     def read_metrics(self, epochs: int) -> list[dict[str, Any]]:
-        """The first ``epochs`` rows."""
+        """The rows up to that epoch."""
         path = self.path / METRICS
         rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-        return rows[:epochs]
+        return [row for row in rows if row["epoch"] <= epochs]
 
     def close(self) -> None:
         """Wait for orbax and let go of the folder."""
@@ -125,8 +127,8 @@ class TrainFolder:
 
 
 def _same_settings(stored: dict[str, Any], config: dict[str, Any], path: Path) -> None:
-    # More epochs go on from fewer; versions are for people.
-    loose = {"epochs", "versions"}
+    # More epochs go on from fewer; versions are for people, and what was trained on follows from data and start.
+    loose = {"epochs", "versions", "trained_on"}
     plain = json.loads(json.dumps(config))
     different = [key for key in sorted({*stored, *plain} - loose) if not _alike(stored.get(key), plain.get(key))]
     if different:

@@ -51,7 +51,7 @@ class Plateau(NamedTuple):
     Attributes:
         rate: learning rate.
         best: smallest validation error so far.
-        best_epoch: where it was.
+        best_epoch: where it was, from 0; -1 for the weights to start from.
         waited: epochs without a better one since the last cut (or best).
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.codec import identities
 from jaxelyte.potentials.nequip import NequIPPotential
 from jaxelyte.system import System, check_atoms
+from jaxelyte.training.digests import digest_of
 from jaxelyte.training.settings import Loss
 
 if TYPE_CHECKING:
@@ -287,21 +287,3 @@ def step_sizes(potential: NequIPPotential, *, scales: bool) -> NequIPPotential:
         return 1.0
 
     return replace(potential, params=jax.tree_util.tree_map_with_path(size, potential.params))
-
-
-def digest_of(frames: Sequence[Atoms], labels: Sequence[Labels]) -> str:
-    """SHA-256 of structures and labels, in order."""
-    digest = hashlib.sha256()
-    for frame, label in zip(frames, labels, strict=True):
-        for array in (frame.numbers, frame.positions, frame.cell.array, frame.pbc, label.forces, label.stress):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        digest.update(repr(label.energy).encode())
-    return digest.hexdigest()
-
-
-def digest_of_weights(potential: NequIPPotential) -> str:
-    """SHA-256 of all parameters, in order."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(potential.params):
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()

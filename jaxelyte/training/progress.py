@@ -14,12 +14,12 @@ def text(value: float | None, factor: float = 1000.0) -> str:
 def describe(row: dict[str, Any], epochs: int) -> str:
     """Errors of an epoch: meV/atom and meV/Å, validation errors of the averaged weights, by species."""
     species = " ".join(f"{name} {text(value)}" for name, value in row["validation"]["forces_by_species"].items())
+    speed = "" if row["epoch"] == 0 else f" | lr {row['learning_rate']:.2g} | {row['frames_per_s']:.3g} frames/s"
     return (
         f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}"
         f" | train E {text(row['train']['energy'])} F {text(row['train']['forces'])}"
         f" | validation E {text(row['validation']['energy'])} meV/atom F {text(row['validation']['forces'])} meV/Å"
-        f" ({species}){' *' if row['best'] else ''}"
-        f" | lr {row['learning_rate']:.2g} | {row['frames_per_s']:.3g} frames/s"
+        f" ({species}){' *' if row['best'] else ''}{speed}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from jaxelyte.data.charges import check_charges
 from jaxelyte.data.labels import LabelKeys
 from jaxelyte.data.split import Split, split_frames
 from jaxelyte.dynamics.progress import interruptible
@@ -19,9 +21,10 @@ from jaxelyte.models.config import NequIP
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.codec import encode, identities
 from jaxelyte.potentials.nequip import NequIPPotential
+from jaxelyte.training.digests import digest_of_weights, structure_digests
 from jaxelyte.training.fit import Fit, make_members, with_references, write_models
 from jaxelyte.training.folder import TrainFolder
-from jaxelyte.training.problem import Problem, check_frames, digest_of_weights, make_problem
+from jaxelyte.training.problem import Problem, check_frames, make_problem
 from jaxelyte.training.progress import TrainProgress
 from jaxelyte.training.settings import Loss, Optimization
 from jaxelyte.training.trainer import Trainer
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
 def train(
     frames: Sequence[Atoms],
-    model: NequIP | NequIPPotential,
+    model: NequIP | NequIPPotential | Fit,
     *,
     baseline: Potential | None = None,
     epochs: int = 100,
@@ -64,10 +67,12 @@ def train(
     Args:
         frames: ``ase.Atoms`` with energies (eV), forces (eV/Å) and stresses (eV/Å³), each optional in each frame; of
             any sizes, compositions and cells.
-        model: hyperparameters; species and mean neighbour number are taken from the frames unless given. Or a network
-            to go on from (fine-tuning), such as ``load_fit("fit").potential``: it keeps hyperparameters and scales,
-            its reference energies are found anew, and the baseline has to be its own.
-        baseline: any potential, subtracted from the labels.
+        model: hyperparameters; species and mean neighbour number are taken from the frames unless given. Or a fit to
+            go on from (fine-tuning), ``load_fit("fit")``, or a bare network: hyperparameters and scales stay, reference
+            energies are found anew, and the baseline has to be its own. Its error is that of epoch 0, which later ones
+            have to beat. Of a committee the first network goes on.
+        baseline: any potential, subtracted from the labels; that of the fit if ``model`` is one. Charges by species
+            have to make periodic frames neutral, unless ``atoms.info["charge"]`` says otherwise.
         epochs: passes over the training frames.
         seed: of the initial weights and of the order of frames.
         output: run folder: configuration, metrics, a checkpoint after each epoch, the best model.
@@ -95,13 +100,25 @@ def train(
     Raises:
         InputError: frames, labels or settings that cannot be used.
         TrainingError: a loss that is not finite.
+
+    Warns:
+        UserWarning: validation or test frames that the fit was trained on (a bare network does not know its frames),
+            no epoch better than the start, charges of the baseline that no frame needs.
     """
+    seen: frozenset[str] = frozenset()
+    if isinstance(model, Fit):
+        seen = frozenset(model.config.get("trained_on", ()))
+        baseline = model.baseline if baseline is None else baseline
+        model = model.potential
     loss = loss or Loss()
     optimization = (optimization or Optimization()).resolved(trained=isinstance(model, NequIPPotential))
     _check_numbers(1, epochs=epochs, batch_size=batch_size, committee=committee, devices=devices)
     _check_numbers(0, seed=seed, split_seed=split_seed)
     everything, split = _split(frames, validation, test, split_seed)
     labels = check_frames(everything, loss, keys, units=check_units)
+    if baseline is not None:
+        check_charges(everything, baseline)
+    _warn_of_seen(everything, split, seen)
     shared = _devices(devices)
     batch_size = shared if batch_size is None else batch_size
     problem = make_problem(
@@ -126,6 +143,7 @@ def train(
     }
     start = digest_of_weights(model) if isinstance(model, NequIPPotential) else None
     config = _config(problem, loss, optimization, baseline, settings, start)
+    config["trained_on"] = sorted(seen.union(structure_digests(everything[n] for n in split.train)))
     folder = None if output is None else TrainFolder(output, config, resume=resume, overwrite=overwrite)
     bar = TrainProgress(epochs, show=False)
     try:
@@ -133,6 +151,9 @@ def train(
             problem, loss, optimization, epochs, batch_size, seed, committee, shared, train_scales, folder
         )
         bar = TrainProgress(epochs, done=trainer.epoch, show=progress)
+        if start is not None and trainer.epoch == 0:
+            bar.update(trainer.measure_start())
+            _write_best(trainer, baseline, folder)
         with interruptible() as asked:
             while not trainer.finished and not asked[0]:
                 row = trainer.run_epoch()
@@ -143,12 +164,27 @@ def train(
         bar.close()
         if folder is not None:
             folder.close()
-    return _finish(trainer, baseline, config, folder)
-
-
-def _finish(trainer: Trainer, baseline: Potential | None, config: dict[str, Any], folder: TrainFolder | None) -> Fit:
     members = _write_best(trainer, baseline, folder)
-    return Fit(members, baseline, trainer.metrics, config, None if folder is None else folder.path)
+    fit = Fit(members, baseline, trainer.metrics, config, None if folder is None else folder.path)
+    if start is not None and fit.epochs and fit.best["epoch"] == 0:
+        warnings.warn(
+            f"none of {fit.epochs} epochs was better than the weights to start from, which are kept; lower the "
+            f"learning rate ({optimization.learning_rate:g})",
+            stacklevel=2,
+        )
+    return fit
+
+
+def _warn_of_seen(frames: Sequence[Atoms], split: Split, seen: frozenset[str]) -> None:
+    """Warn where frames held back for validation or test are structures that the start was trained on."""
+    held = [*split.validation, *split.test]
+    known = sum(digest in seen for digest in structure_digests(frames[n] for n in held))
+    if known:
+        warnings.warn(
+            f"the fit to go on from was trained on {known} of the {len(held)} frames to validate and test with, whose "
+            "errors say too little; hold back those that it has not seen (its split is in its config.json)",
+            stacklevel=3,
+        )
 
 
 def _write_best(trainer: Trainer, baseline: Potential | None, folder: TrainFolder | None) -> tuple[Any, ...]:

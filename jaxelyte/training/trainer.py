@@ -89,6 +89,30 @@ class Trainer:
         stuck = rules.schedule == "plateau" and self.epoch > 0 and self.plateau.rate < rules.min_learning_rate
         return self.epoch >= self.epochs or tired or stuck
 
+    def measure_start(self) -> dict[str, Any]:
+        """Epoch 0: the error of the weights before the first step, which an epoch has to beat to be kept.
+
+        Raises:
+            TrainingError: an error that is not finite.
+        """
+        began = time.perf_counter()
+        validation = self._validate(self.problem.start, "of the weights to start from", "give others")
+        self.plateau = self.plateau._replace(best=criterion(validation))
+        row = {
+            "epoch": 0,
+            "updates": 0,
+            "learning_rate": None,
+            "train": {**dict.fromkeys(validation), "forces_by_species": dict.fromkeys(validation["forces_by_species"])},
+            "validation": validation,
+            "best": True,
+            "seconds": time.perf_counter() - began,
+            "frames_per_s": None,
+        }
+        self.metrics = [row]
+        if self.folder is not None:
+            self.folder.write_metrics(self.metrics)
+        return row
+
     def run_epoch(self) -> dict[str, Any]:
         """One pass over the training frames, validation, and what follows from it.
 
@@ -103,12 +127,9 @@ class Trainer:
             raise TrainingError(self._failure(order))
         trained = time.perf_counter() - began
         train = summarize(sums, self.problem.config.type_names)
-        validation = summarize(self.evaluate(self.state.average), self.problem.config.type_names)
-        error = criterion(validation)
-        if not np.isfinite(error):
-            raise TrainingError(f"the validation error of epoch {self.epoch + 1} is {error}; lower the learning rate")
+        validation = self._validate(self.state.average, f"of epoch {self.epoch + 1}", "lower the learning rate")
         rate = self.plateau.rate
-        self.plateau = self.plateau.update(error, self.epoch, self.settings)
+        self.plateau = self.plateau.update(criterion(validation), self.epoch, self.settings)
         if self.plateau.best_epoch == self.epoch:
             self.best = self.state.average
         self.epoch += 1
@@ -134,6 +155,13 @@ class Trainer:
             sums = add(sums, found)
         assert sums is not None
         return sums
+
+    def _validate(self, potential: Any, which: str, remedy: str) -> dict[str, Any]:
+        summary = summarize(self.evaluate(potential), self.problem.config.type_names)
+        error = criterion(summary)
+        if not np.isfinite(error):
+            raise TrainingError(f"the validation error {which} is {error}; {remedy}")
+        return summary
 
     def _orders(self, dataset: Dataset, seed: list[int] | None) -> list[BatchOrder]:
         return batch_orders(dataset, self.batch_size, devices=self.devices, seed=seed)

@@ -74,20 +74,25 @@ def test_simulate_resume_and_analyse(run_file: Path) -> None:
 
     code, text = invoke("simulate", run_file, "--quiet")
     assert code == 2
-    assert "overwrite" in text
+    assert "--overwrite" in text
+    assert "=True" not in text
     code, text = invoke("simulate", run_file, "--quiet", "--resume", "--steps", 60)
     assert code == 0, text
     assert len(load_run(folder).trajectory) == 7
 
-    code, text = invoke("analyse", folder, "--pairs", "Ar-Ar", "--discard", 2)
+    code, text = invoke("analyse", folder, "--pairs", "Ar-Ar", "--discard", 2, "--charges", "Ar=0")
     assert code == 0, text
+    assert "±" in text
+    for part in ("Potentials of mean force", "Self-diffusion", "Ionic conductivity", "too few"):
+        assert part in text
     report = json.loads((folder / "analysis" / "report.json").read_text())
     assert report["discarded"] == 2
     assert "too few" in (folder / "analysis" / "report.html").read_text()  # five frames are no diffusion
-    code, text = invoke("analyse", folder, "--charges", "Ar:1")
+    code, text = invoke("analyse", folder, "--charges", "Ar=1", "--output", folder / "bad")
     assert code == 2
-    assert "Na=1,Cl=-1" in text
-    assert "±" in text
+    assert text.startswith("error: --charges adds up to +108 e")
+    assert text.count("\n") == 1
+    assert not (folder / "bad").exists()
     table = np.genfromtxt(folder / "analysis" / "rdf.csv", delimiter=",", names=True, comments="#")
     assert len(table) > 100
     assert (folder / "analysis" / "rdf.png").stat().st_size > 5000

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from ase import Atoms
@@ -15,7 +17,12 @@ from typer.testing import CliRunner
 
 import jaxelyte as jxl
 from jaxelyte.cli import app
-from jaxelyte.cli.config import StabilitySection, load_training
+from jaxelyte.cli.config import load_training
+from jaxelyte.cli.objects import training_frames
+from jaxelyte.cli.spelling import spelled
+from jaxelyte.cli.train_sections import StabilitySection
+from jaxelyte.data import collect_labels
+from jaxelyte.training.folder import TrainFolder
 
 TRAINING = """
 [data]
@@ -100,6 +107,8 @@ def test_train_and_evaluate(folder: Path) -> None:
     worst = int(np.argmax([np.mean(s) for s in square]))
     assert summary["worst_frames"][0]["frame"] == worst
     assert sum(row["frames"] for row in summary["compositions"].values()) == 11
+    done = CliRunner().invoke(app, ["info", str(run)])
+    assert "random weights, seed 0" in done.output
     bare = CliRunner().invoke(app, ["evaluate", str(run / "model"), str(folder / "frames.extxyz")])
     assert bare.exit_code == 2
     assert "baseline" in bare.output
@@ -139,6 +148,8 @@ def test_example_is_how_the_included_network_was_trained(root: Path) -> None:
         (("num_layers", "num_layer"), "did you mean 'num_layers'"),
         (("batch_size", "batchsize"), "did you mean 'batch_size'"),
         (("r_max = 4.0", ""), "either r_max"),
+        (('files = ["frames.extxyz"]', ""), "[[data.cp2k]]"),
+        (("Cl = -1.0", "Cl = -2.0"), "11 of 11 frames are periodic and not neutral"),
         (("r_max = 4.0", 'start = "elsewhere"'), "leave the others out"),
         (("permittivity", "permitivity"), "did you mean 'permittivity'"),
         (("validation = 2", "validation = -2"), "validation"),
@@ -164,3 +175,97 @@ def test_sections_are_those_of_the_library(folder: Path) -> None:
     for name, value in StabilitySection().model_dump(exclude={"frames"}).items():
         default = defaults[name].default
         assert value == (list(default) if isinstance(default, tuple) else default), name
+
+
+def test_info_of_a_fit(root: Path) -> None:
+    """What was trained on what, and the errors of the epoch that was kept."""
+    done = CliRunner().invoke(app, ["info", str(jxl.datasets.NACL_WATER / "fit")], terminal_width=200)
+    assert done.exit_code == 0, done.output
+    words = " ".join(done.output.replace("│", " ").split())
+    fit = jxl.datasets.nacl_water_fit()
+    best, parts = fit.best["validation"], fit.config["split"]
+    for part in (
+        "ScreenedCoulomb (Na +1 e, Cl -1 e; permittivity 78.3)",
+        f"{len(parts['train'])} train, {len(parts['validation'])} validation, {len(parts['test'])} test",
+        "epochs 25 of 25",
+        f"all {1e3 * best['forces']:.3g}",
+        f"{1e3 * best['energy']:.3g} meV/atom",
+        fit.config["versions"]["jax"],
+        "num_layers 2",
+        "H, O, Na, Cl",
+    ):
+        assert part in words, part
+
+
+def test_evaluate_writes_into_the_fit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors of a fit stand in its folder, where training may replace them; those of a bare model where one works."""
+    model = jxl.NequIP(r_max=4.0, num_layers=1, l_max=1, num_features=2, invariant_neurons=4, avg_num_neighbors=9.0)
+    config, params = model.init(jax.random.key(0), ("Na", "Cl"))
+    jxl.Fit((jxl.NequIPPotential(params, config),), None, [], {}).save(folder / "fit")
+    (folder / "work").mkdir()
+    monkeypatch.chdir(folder / "work")
+    before = set(folder.iterdir())
+    for given, place in (("fit", folder / "fit"), ("fit/model", folder / "work")):
+        done = CliRunner().invoke(
+            app, ["evaluate", str(folder / given), str(folder / "frames.extxyz"), "--index", ":2"]
+        )
+        assert done.exit_code == 0, done.output
+        assert (place / "evaluation" / "evaluation.json").is_file()
+    assert set(folder.iterdir()) == before
+    TrainFolder(folder / "fit", {}, resume=False, overwrite=True)
+    assert not (folder / "fit" / "evaluation").exists()
+
+
+def test_separate_files_of_cp2k(folder: Path) -> None:
+    """Positions, forces and cells as `read_cp2k` reads them, after the other files."""
+    frames = jxl.read(folder / "frames.extxyz")[:2]
+    positions, forces, cells = "", "", "# step time cell volume\n"
+    for step, atoms in enumerate(frames):
+        head = f"{len(atoms)}\n i = {step}, time = {step}.0, E = -17.{step}\n"
+        rows = [f"{s} {x} {y} {z}\n" for s, (x, y, z) in zip(atoms.symbols, atoms.positions, strict=True)]
+        positions, forces = positions + head + "".join(rows), forces + head + "".join(rows)
+        cells += f"{step} {step}.0 5 0 0 0 5 0 0 0 5 125\n"
+    for name, text in (("pos.xyz", positions), ("frc.xyz", forces), ("run.cell", cells)):
+        (folder / name).write_text(text)
+    tables = '[[data.cp2k]]\npositions = "pos.xyz"\nforces = "frc.xyz"\ncell = "run.cell"\n'
+    tables += '[[data.cp2k]]\npositions = "pos.xyz"\ncell = [6.0, 6.0, 7.0]\n\n'
+    (folder / "train.toml").write_text(TRAINING.replace("[model]", tables + "[model]"))
+    found = training_frames(load_training(folder / "train.toml"))
+    expected = jxl.read_cp2k(folder / "pos.xyz", folder / "frc.xyz", cell=folder / "run.cell")
+    assert len(found) == 11 + 2 + 2
+    for one, other in zip(found[11:13], expected, strict=True):
+        assert one.get_potential_energy() == other.get_potential_energy()
+        assert np.array_equal(one.get_forces(), other.get_forces())
+        assert np.array_equal(one.cell, other.cell)
+    assert found[13].cell.lengths().tolist() == [6.0, 6.0, 7.0]
+    (folder / "train.toml").write_text(TRAINING.replace("[model]", tables.replace("6.0, 7.0", "7.0") + "[model]"))
+    with pytest.raises(jxl.InputError, match="3 lengths or 3 x 3"):
+        load_training(folder / "train.toml")
+
+
+def test_messages_name_options(folder: Path) -> None:
+    """Errors and warnings in the spelling of the command line, without the code that they come from."""
+    (folder / "run").mkdir()
+    (folder / "run" / "config.json").write_text("{}")
+    (folder / "train.toml").write_text(TRAINING.replace("Na = 1.0", "K = 1.0, Na = 1.0"))
+    done = CliRunner().invoke(app, ["train", str(folder / "train.toml"), "--quiet"])
+    assert done.exit_code == 2
+    warned, failed = done.output.splitlines()
+    assert warned == "warning: the baseline has charges of K, which no frame holds"
+    assert failed.startswith("error: ")
+    assert failed.endswith("exists; pass --resume to go on, --overwrite, or another folder")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: collect_labels([Atoms("Ar")]), "name them with --energy and --forces (energy and forces in [data]"),
+        (lambda: jxl.load_nequip(__file__), "trust, pass --torchscript"),
+        (lambda: jxl.simulate(jxl.ScreenedCoulomb({}), Atoms(), jxl.NVE(), steps=1, resume=True), "--output"),
+    ],
+)
+def test_python_is_translated(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(jxl.InputError) as caught:
+        call()
+    assert message in spelled(str(caught.value))
+    assert "=True" not in spelled(str(caught.value))

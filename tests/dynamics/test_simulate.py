@@ -116,7 +116,7 @@ def test_more_room_keeps_the_pairs() -> None:
     """A chunk that is repeated starts from the lists as they were built, not from lists of where atoms are now."""
     atoms = argon()
     systems = batch_systems(atoms, 1)
-    settings = Settings(make_integrator(NVE(), len(atoms), momentum_conserved=True), 100, 100, 4, (), False)
+    settings = Settings(make_integrator(NVE(), len(atoms), momentum_conserved=True), 100, 100, 4, (), (), False)
     machine = Engine.create(Argon(), systems, settings, timestep=4.0, skin=1.0)
     velocities = 0.005 * jax.random.normal(jax.random.key(0), systems.positions.shape)
     machine.start(velocities, jax.random.split(jax.random.key(0), 1))

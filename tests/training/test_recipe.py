@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,19 @@ import numpy as np
 import pytest
 
 import jaxelyte as jxl
+from jaxelyte import plots
+from jaxelyte.cli.report import errors_table
 from jaxelyte.data.baseline import evaluate_frames
 from jaxelyte.data.labels import collect_labels
 from jaxelyte.data.split import Split
+from jaxelyte.training.digests import digest_of
 from jaxelyte.training.loss import Errors
 from jaxelyte.training.metrics import criterion
 from jaxelyte.training.optimizer import Plateau, learning_rate, make_optimizer
-from jaxelyte.training.problem import digest_of, make_problem, step_sizes
+from jaxelyte.training.problem import make_problem, step_sizes
 from jaxelyte.training.run import _split
 from jaxelyte.training.trainer import Trainer
-from salt import MODEL, quick, salt
+from salt import MODEL, quick, salt, same, without_times
 
 SIZES = {"a": 1.0, "b": 0.0, "c": 2.5}
 
@@ -175,6 +179,29 @@ def test_errors_per_atom_and_spread_of_a_committee() -> None:
     assert errors.force_spread is not None
     assert np.allclose(errors.energy_spread, energies.std(axis=0, ddof=1), atol=1e-9)
     assert np.allclose(errors.force_spread, np.sqrt(forces.var(axis=0, ddof=1).sum(axis=-1)), atol=1e-9)
+    found = errors.summary()["committee"]
+    own = np.linalg.norm(forces.mean(axis=0) - np.concatenate([frame.get_forces() for frame in frames]), axis=1)
+    spread = np.sqrt(np.mean(errors.force_spread**2))
+    assert found["forces_spread_meV_per_A"] == pytest.approx(1e3 * spread, rel=1e-9)
+    assert found["energy_spread_meV_per_atom"] == pytest.approx(1e3 * np.sqrt(np.mean(errors.energy_spread**2)))
+    assert found["error_over_spread"] == pytest.approx(np.sqrt(np.mean(own**2)) / spread, rel=1e-9)
+    assert jxl.evaluate(members[0], frames).summary()["committee"] is None
+    assert "committee: spread of forces" in str(errors_table(errors.summary(), "some").caption)
+
+
+@pytest.mark.parametrize(("power", "correlation"), [(3, 1.0), (-1, -1.0)])
+def test_a_spread_that_sorts_the_errors_says_so(power: int, correlation: float, rng: np.random.Generator) -> None:
+    spread = rng.uniform(0.1, 1.0, 50)
+    forces = np.zeros((50, 3, 2))
+    forces[:, 0, 1] = spread**power
+    one = np.zeros(1)
+    errors = jxl.Evaluation(
+        np.full(50, "Na"), np.zeros(50, int), np.zeros((1, 2)), forces, np.zeros((1, 3, 3, 2)), one + 50,
+        np.array(["Na50"]), force_spread=spread, energy_spread=one,
+    )  # fmt: skip
+    found = errors.summary()["committee"]
+    assert found["rank_correlation"] == pytest.approx(correlation)
+    assert found["error_over_spread"] == pytest.approx(np.sqrt(np.sum(spread ** (2 * power)) / np.sum(spread**2)))
 
 
 def test_fine_tuning_does_not_lose_what_was_learnt(tmp_path: Path) -> None:
@@ -190,6 +217,57 @@ def test_fine_tuning_does_not_lose_what_was_learnt(tmp_path: Path) -> None:
     sizes = step_sizes(small, scales=True)
     assert sizes.params["layer0"]["radial"]["layer0"] == 1.0
     assert sizes.params["scales"] == pytest.approx(float(np.sqrt(np.mean(np.asarray(small.params["scales"]) ** 2))))
+
+
+def test_fine_tuning_that_makes_it_worse_keeps_the_start(tmp_path: Path) -> None:
+    """The weights at hand are measured first, as epoch 0, and have to be beaten."""
+    frames = salt(12)
+    first = quick(frames)
+    first = replace(first, config=first.config | {"trained_on": ["0", *first.config["trained_on"]]})
+    options = {"validation": 2, "batch_size": 3, "progress": False}
+    wild = jxl.Optimization(learning_rate=3.0, ema=None, schedule="constant")
+    with pytest.warns(UserWarning, match="none of 2 epochs was better .* lower the learning rate"):
+        again = jxl.train(frames, first, epochs=2, optimization=wild, output=tmp_path / "run", **options)
+    assert [row["epoch"] for row in again.metrics] == [0, 1, 2]
+    assert again.best["epoch"] == 0
+    assert again.best["validation"]["forces"] < min(row["validation"]["forces"] for row in again.metrics[1:])
+    assert again.best["validation"]["forces"] == pytest.approx(first.best["validation"]["forces"], rel=1e-6)
+    loaded = jxl.load_fit(tmp_path / "run")
+    assert loaded.epochs == 2
+    assert loaded.config["trained_on"] == first.config["trained_on"]  # by the start, and by the start of the start
+    for fit in (again, loaded):
+        assert np.allclose(
+            jxl.evaluate(fit, frames[:2]).forces[..., 1], jxl.evaluate(first, frames[:2]).forces[..., 1], atol=1e-9
+        )
+    assert plots.learning(loaded) is not None
+    # Resumed, as if it had never stopped, the start still is the one to beat.
+    for epochs in (1, 2):
+        with pytest.warns(UserWarning, match=f"none of {epochs} epochs"):
+            resumed = jxl.train(
+                frames, first, epochs=epochs, optimization=wild, output=tmp_path / "part", resume=True, **options
+            )
+    assert same(again, resumed)
+    assert without_times(again.metrics) == without_times(resumed.metrics)
+
+
+def test_frames_that_the_start_was_trained_on_are_known_again() -> None:
+    frames = salt(8)
+    fit = quick(frames, epochs=1)
+    split = fit.config["split"]
+    assert len(fit.config["trained_on"]) == len(split["train"]) == 6
+    held = [frames[n] for n in (*split["validation"], *split["train"][:3])]
+
+    def warned(start: Any, **options: Any) -> list[str]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with pytest.raises(jxl.InputError, match="unknown scales"):  # refused only after a look at the frames
+                jxl.train(frames, start, scales="some", **options)
+        return [str(w.message) for w in caught]
+
+    assert "trained on 3 of the 5 frames" in warned(fit, validation=held)[0]
+    assert "of the 7 frames to validate and test with" in warned(fit, validation=3, test=4)[0]
+    assert warned(fit, validation=2) == []  # the same split
+    assert warned(fit.potential, validation=held) == []  # a bare network does not know its frames
 
 
 def test_best_model_is_there_while_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

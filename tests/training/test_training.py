@@ -400,6 +400,7 @@ def test_ctrl_c_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"references": {"Na": 1.0}}, "references are given for"),
         ({"validation": 8}, "none to train on"),
         ({"keys": jxl.LabelKeys(energy="dft")}, "no energy 'dft'"),
+        ({"baseline": jxl.ScreenedCoulomb({"Na": 1.0})}, "8 of 8 frames are periodic and not neutral"),
     ],
 )
 def test_bad_settings_leave_the_disk_alone(tmp_path: Path, options: dict[str, Any], message: str) -> None:

@@ -32,7 +32,8 @@ class Particles(struct.PyTreeNode):
         masses: shape (atoms,), g/mol.
         key: random key of this system.
         thermostat: variables of the integrator.
-        heat: energy in eV that the thermostat has put in so far; subtracted from the conserved quantity.
+        heat: energy in eV that a thermostat, or a potential that changes, has put in so far; subtracted from the
+            conserved quantity.
     """
 
     positions: Float[Array, "atoms 3"]

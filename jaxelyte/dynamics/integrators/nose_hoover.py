@@ -61,7 +61,7 @@ class NoseHooverChain:
         masses = self._masses(chain.xi)
         kinetic = jnp.sum(0.5 * masses * chain.velocity**2)
         potential = kt * (freedoms * jnp.sum(chain.xi[0]) + jnp.sum(chain.xi[1:]))
-        return jnp.sum(kinetic_per_degree(particles)) + particles.energy + kinetic + potential
+        return jnp.sum(kinetic_per_degree(particles)) + particles.energy - particles.heat + kinetic + potential
 
     @property
     def _kt(self) -> float:

@@ -26,4 +26,4 @@ class VelocityVerlet:
         return kick(particles, dt / 2)
 
     def conserved(self, particles: Particles) -> Scalar:
-        return kinetic_energy(particles) + particles.energy
+        return kinetic_energy(particles) + particles.energy - particles.heat

@@ -1,0 +1,177 @@
+"""What a run file may say, and the terms that a training file shares with it: frozen, validated models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+
+class Section(BaseModel):
+    """A table of the file; keys that it does not know are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class Build(Section):
+    """A box made from scratch; see `jaxelyte.build.electrolyte`."""
+
+    ions: dict[str, int] = Field(default_factory=dict)
+    waters: NonNegativeInt | None = None
+    density: PositiveFloat | None = None
+    concentration: PositiveFloat | None = None
+    seed: int = 0
+
+
+class SystemSection(Section):
+    """Where the atoms come from: a file that ASE reads, or a box that is built."""
+
+    file: Path | None = None
+    frame: int = -1
+    repeat: tuple[PositiveInt, PositiveInt, PositiveInt] = (1, 1, 1)
+    build: Build | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> SystemSection:
+        if (self.file is None) == (self.build is None):
+            raise ValueError('[system] needs either file = "…" or a table build = {…}, and not both')
+        return self
+
+
+class NequIPTerm(Section):
+    """A NequIP model from a folder, or a deployed file (``torchscript = true``)."""
+
+    type: Literal["nequip"]
+    path: Path
+    torchscript: bool = False
+    factor: float = 1.0
+
+
+class CoulombTerm(Section):
+    """See `jaxelyte.ScreenedCoulomb`."""
+
+    type: Literal["coulomb"]
+    charges: dict[str, float]
+    permittivity: PositiveFloat = 1.0
+    method: Literal["auto", "ewald", "p3m", "cutoff", "reaction-field"] = "auto"
+    tolerance: PositiveFloat = 1e-4
+    cutoff: PositiveFloat | None = None
+    factor: float = 1.0
+
+
+class LennardJonesTerm(Section):
+    """See `jaxelyte.LennardJones`; sigma in Å, epsilon in eV."""
+
+    type: Literal["lennard-jones"]
+    sigma: dict[str, float]
+    epsilon: dict[str, float]
+    cutoff: PositiveFloat = 9.0
+    switch: PositiveFloat | None = None
+    mixing: Literal["lorentz-berthelot", "geometric"] = "lorentz-berthelot"
+    tail_correction: bool | None = None
+    shift: bool = False
+    factor: float = 1.0
+
+
+class WaterTerm(Section):
+    """Flexible SPC/Fw water with Joung-Cheatham ions; see `jaxelyte.spc_fw`."""
+
+    type: Literal["spc-fw"]
+    tolerance: PositiveFloat = 1e-3
+    cutoff: PositiveFloat = 9.0
+    factor: float = 1.0
+
+
+class BarrierTerm(Section):
+    """See `jaxelyte.GaussianBarrier`; height in eV, center and width in Å."""
+
+    type: Literal["gaussian-barrier"]
+    species: tuple[str, str]
+    height: float
+    center: float
+    width: PositiveFloat
+    cutoff: PositiveFloat | None = None
+    factor: float = 1.0
+
+
+class RestraintTerm(Section):
+    """Restraint of all atoms to where they start; see `jaxelyte.HarmonicRestraint`; k in eV/Å²."""
+
+    type: Literal["restraint"]
+    k: PositiveFloat
+    factor: float = 1.0
+
+
+Term = Annotated[
+    NequIPTerm | CoulombTerm | LennardJonesTerm | WaterTerm | BarrierTerm | RestraintTerm, Field(discriminator="type")
+]
+
+
+BaselineTerm = Annotated[NequIPTerm | CoulombTerm | LennardJonesTerm | BarrierTerm, Field(discriminator="type")]
+"""Terms that do not depend on the order of the atoms, so that they describe frames of any composition."""
+
+
+class NVESection(Section):
+    """Constant energy."""
+
+    type: Literal["NVE"]
+
+
+class NVTSection(Section):
+    """Constant temperature; see `jaxelyte.NVT`."""
+
+    type: Literal["NVT"]
+    temperature: PositiveFloat
+    thermostat: Literal["nose-hoover", "nose-hoover-massive", "langevin", "svr"] = "nose-hoover"
+    tau: PositiveFloat = 50.0
+    friction: PositiveFloat = 0.01
+    chain: PositiveInt = 3
+    substeps: PositiveInt = 1
+
+
+class RunSection(Section):
+    """See `jaxelyte.simulate`; timestep in fs, skin in Å, velocities in K or "atoms"."""
+
+    steps: PositiveInt
+    timestep: PositiveFloat = 0.5
+    output: Path = Path("run")
+    every: PositiveInt = 100
+    sample_every: PositiveInt | None = None
+    seed: int = 0
+    replicas: PositiveInt = 1
+    skin: PositiveFloat = 1.0
+    minimize: bool = False
+    velocities: float | Literal["atoms"] | None = None
+    equilibration: NonNegativeInt | None = None
+    save_velocities: bool = False
+    extxyz: bool = False
+    float64: bool = False
+
+
+class RDFSection(Section):
+    """See `jaxelyte.RDF`; pairs such as ["Na-O", "Na-Cl"], r_max and width in Å."""
+
+    type: Literal["rdf"]
+    pairs: list[str] = Field(min_length=1)
+    r_max: PositiveFloat | None = None
+    width: PositiveFloat | None = None
+    bins: PositiveInt | None = None
+
+
+class RunFile(Section):
+    """A whole run file."""
+
+    system: SystemSection
+    potential: list[Term] = Field(min_length=1)
+    ensemble: Annotated[NVESection | NVTSection, Field(discriminator="type")]
+    run: RunSection
+    observables: dict[str, RDFSection] = Field(default_factory=dict)

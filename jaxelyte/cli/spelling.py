@@ -1,0 +1,24 @@
+"""Messages of the library as a user of the command line reads them."""
+
+from __future__ import annotations
+
+import re
+
+SPELLINGS = (
+    (r"call load_nequip\(path, torchscript=True\)", "pass --torchscript (torchscript = true in a run file)"),
+    (r"\b(resume|overwrite)=True", r"--\1"),
+    (r"\b(output|temperature)=(…|(?=\s))", r"--\1"),
+    (r"keys=LabelKeys\(energy=…, forces=…\)", "--energy and --forces (energy and forces in [data] of a training file)"),
+    (r"\bcheck_units=False", "check_units = false in [data]"),
+    (r"\bminimize=True", "minimize = true in [run]"),
+    (r"\bvelocities=(\d+\.?\d*)", r"velocities = \1"),
+    (r"\bvelocities='atoms'", 'velocities = "atoms" in [run]'),
+)
+"""Arguments of Python, as patterns, and the options or keys that say the same."""
+
+
+def spelled(message: str) -> str:
+    """The message with options in place of the arguments of Python."""
+    for pattern, option in SPELLINGS:
+        message = re.sub(pattern, option, message)
+    return message

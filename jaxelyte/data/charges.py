@@ -1,0 +1,62 @@
+"""Do the charges of a baseline describe the frames? A forgotten ion is found before anything is trained on it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+
+from jaxelyte.errors import InputError
+from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.coulomb import ScreenedCoulomb
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+def check_charges(frames: Sequence[Atoms], baseline: Potential) -> None:
+    """Hold the charges by species of every Coulomb term against the frames.
+
+    Species that a term does not list carry no charge, as in `ScreenedCoulomb`; a forgotten one leaves a net charge.
+
+    Args:
+        frames: periodic ones have to be neutral, or to state a charge of their own in ``atoms.info["charge"]`` (e).
+        baseline: any potential.
+
+    Raises:
+        InputError: periodic frames with a net charge that they do not state.
+
+    Warns:
+        UserWarning: charges of species that no frame holds.
+    """
+    terms = jax.tree.leaves(baseline, is_leaf=lambda x: isinstance(x, ScreenedCoulomb))
+    for term in terms:
+        if isinstance(term, ScreenedCoulomb) and term.numbers is not None:
+            _check_term(frames, dict(zip(term.numbers, np.asarray(term.charges).tolist(), strict=True)))
+
+
+def _check_term(frames: Sequence[Atoms], charges: dict[int, float]) -> None:
+    from ase.data import chemical_symbols
+
+    present = {int(z) for frame in frames for z in np.unique(frame.numbers)}
+    absent = [chemical_symbols[z] for z in charges if z not in present]
+    if absent:
+        warnings.warn(f"the baseline has charges of {', '.join(absent)}, which no frame holds", stacklevel=3)
+    own = [np.array([charges.get(int(z), 0.0) for z in frame.numbers]) for frame in frames]
+    charged = [
+        n
+        for n, (frame, q) in enumerate(zip(frames, own, strict=True))
+        if any(frame.pbc) and abs(q.sum()) > 1e-5 * np.abs(q).sum() and not frame.info.get("charge")
+    ]
+    if charged:
+        first, net = frames[charged[0]], float(own[charged[0]].sum())
+        listed = ", ".join(f"{chemical_symbols[z]} {q:+g}" for z, q in charges.items())
+        raise InputError(
+            f"{len(charged)} of {len(frames)} frames are periodic and not neutral by the charges of the baseline "
+            f"({listed} e), first of them frame {charged[0]} ({first.get_chemical_formula()}: {net:+.6g} e); give the "
+            "charges of all ions, or state in frames that are charged on purpose what they carry, "
+            f"atoms.info['charge'] = {net:.6g}"
+        )

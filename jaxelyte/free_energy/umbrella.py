@@ -1,0 +1,257 @@
+"""Umbrella sampling along the distance of two atoms, all windows in one compiled run, combined by MBAR."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxelyte import units
+from jaxelyte.dynamics import NVT, Run, simulate
+from jaxelyte.errors import InputError
+from jaxelyte.free_energy.estimators import overlap_matrix, solve_mbar, unbiased_weights
+from jaxelyte.free_energy.profile import bin_edges, block_bounds, profile, symbols_of
+from jaxelyte.observables import Distance, PMFResult, SeriesResult
+from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.distance import DistanceRestraint, checked_pair
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+LEAST_OVERLAP = 0.03
+"""Of neighbouring windows: below it their relative free energy hangs on a few samples (Klimovich, Shirts and Mobley,
+J. Comput.-Aided Mol. Des. 29, 397 (2015))."""
+
+
+@dataclass(frozen=True)
+class UmbrellaResult:
+    """A potential of mean force from umbrella sampling.
+
+    Attributes:
+        pmf: w(r), with minima and barrier; zero, or the screened Coulomb energy, at the far end of the range.
+        centers: (windows,), Å.
+        k: spring constants, (windows,), eV/Å².
+        free_energies: (windows,), eV, of the biased ensembles relative to the first.
+        overlap: (windows, windows), overlap matrix of MBAR; rows add up to one.
+        counts: (windows, bins), samples of each window in the bins of the PMF.
+        run: the run, where there was one.
+    """
+
+    pmf: PMFResult
+    centers: np.ndarray
+    k: np.ndarray
+    free_energies: np.ndarray
+    overlap: np.ndarray
+    counts: np.ndarray
+    run: Run | None = None
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw w(r), and the histograms of the windows behind it; returns the matplotlib axes."""
+        from jaxelyte import plots
+
+        return plots.umbrella(self, ax)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write w(r); see `PMFResult.to_csv`."""
+        self.pmf.to_csv(path)
+
+    def to_json(self, path: str | Path) -> None:
+        """Write minima and barrier; see `PMFResult.to_json`."""
+        self.pmf.to_json(path)
+
+    def __repr__(self) -> str:
+        least = float(np.min(np.diagonal(self.overlap, 1))) if len(self.centers) > 1 else math.nan
+        return f"{self.pmf!r}\n  {len(self.centers)} windows, smallest overlap of neighbours {least:.2f}"
+
+
+def umbrella_sampling(
+    potential: Potential,
+    atoms: Atoms,
+    pair: tuple[int, int],
+    ensemble: NVT,
+    *,
+    centers: Sequence[float],
+    k: float | Sequence[float],
+    steps: int,
+    equilibration: int | None = None,
+    pull: float = 1.0,
+    timestep: float = 0.5,
+    sample_every: int = 10,
+    width: float = 0.05,
+    charges: Mapping[str, float] | None = None,
+    permittivity: float | None = None,
+    **options: Any,
+) -> UmbrellaResult:
+    """Potential of mean force of two atoms by umbrella sampling (Torrie and Valleau, J. Comput. Phys. 23, 187 (1977)).
+
+    Each window is a replica of one run with its own restraint ½ k (r - r0)², which starts at the distance that the
+    atoms have and is pulled to its centre; samples of all windows are combined by MBAR (Shirts and Chodera, J. Chem.
+    Phys. 129, 124105 (2008)). w(r) is that of g(r): the entropy 2 k_B T ln r of the distance is taken out.
+
+    It fails where something slow beside the distance (the shell of a small ion, a pair that exchanges its bridging
+    water) does not relax within a window: windows then agree within themselves and not with each other; compare
+    pulling inwards and outwards.
+
+    Args:
+        potential: of the system, without the restraint.
+        atoms: start structure.
+        pair: indices of the two atoms.
+        ensemble: `NVT`.
+        centers: Å, one for each window, rising; up to half the cell.
+        k: eV/Å², one, or one for each window. The spread in a window is about (k_B T/k)^½: 0.16 Å for 1 eV/Å² at 300 K.
+        steps: of production in each window.
+        equilibration: steps of each window at its centre before that; a fifth of ``steps`` by default.
+        pull: Å/ps, how fast the restraints move to their centres.
+        timestep: fs.
+        sample_every: steps between samples of the distance.
+        width: of the bins of w(r), Å.
+        charges: see `pmf`; with them the far end is at the screened Coulomb energy instead of zero.
+        permittivity: see `pmf`.
+        options: of `simulate`: seed, output, resume, every, progress, …
+
+    Returns:
+        Result with ``pmf``, the overlap of windows and the run.
+
+    Raises:
+        InputError: windows that cannot be used; see also `simulate`.
+
+    Warns:
+        UserWarning: neighbouring windows that hardly overlap.
+    """
+    pair = checked_pair(pair)
+    if not isinstance(ensemble, NVT):
+        raise InputError(f"umbrella sampling is at constant temperature; the ensemble must be NVT, not {ensemble!r}")
+    windows, springs = _windows(centers, k)
+    species = symbols_of(atoms, pair)
+    start = float(atoms.get_distance(*pair, mic=bool(np.any(atoms.pbc))))
+    rate = pull * timestep / 1000.0
+    if not (math.isfinite(rate) and rate > 0):
+        raise InputError(f"pull = {pull!r} Å/ps and timestep = {timestep!r} fs have to be positive")
+    for name, value in (("steps", steps), ("sample_every", sample_every)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"{name} = {value!r} must be a whole number from 1 on")
+    every = int(options.pop("every", 100 * sample_every))
+    before = math.ceil(float(np.max(np.abs(windows - start))) / rate)
+    before += steps // 5 if equilibration is None else equilibration
+    before = every * math.ceil(before / every)
+    restraint = DistanceRestraint(pair, k=springs, center=windows, rate=rate)
+    run = simulate(
+        potential + restraint,
+        atoms,
+        ensemble,
+        steps=before + steps,
+        timestep=timestep,
+        replicas=len(windows),
+        every=every,
+        sample_every=sample_every,
+        equilibration=before,
+        observables={"distance": Distance(pair)},  # pyright: ignore[reportArgumentType]
+        **options,
+    )
+    series: SeriesResult | None = run.observables.get("distance")
+    if series is None or len(series) < 2:
+        raise InputError(
+            f"the run was stopped after {run.log['step'][-1]} steps, before {before} of equilibration were done: go on "
+            "with resume=True"
+        )
+    result = umbrella_pmf(
+        list(series.values[:, :, 0].T),
+        windows,
+        springs,
+        ensemble.temperature,
+        species=species,
+        width=width,
+        charges=charges,
+        permittivity=permittivity,
+    )
+    return UmbrellaResult(**{**_fields(result), "run": run})
+
+
+def umbrella_pmf(
+    distances: Sequence[np.ndarray],
+    centers: Sequence[float] | np.ndarray,
+    k: float | Sequence[float] | np.ndarray,
+    temperature: float,
+    *,
+    species: tuple[str, str] = ("X", "X"),
+    width: float = 0.05,
+    charges: Mapping[str, float] | None = None,
+    permittivity: float | None = None,
+) -> UmbrellaResult:
+    """Potential of mean force from the distances sampled in windows, of any program; see `umbrella_sampling`.
+
+    Standard errors come from leaving out a tenth of each window at a time, so they count the correlation of samples
+    as long as a tenth of a window is longer than that.
+
+    Args:
+        distances: of each window, (samples,), Å, in the order of time.
+        centers: (windows,), Å.
+        k: eV/Å².
+        temperature: K.
+        species: chemical symbols of the pair.
+        width: of the bins, Å.
+        charges: see `pmf`.
+        permittivity: see `pmf`.
+
+    Raises:
+        InputError: windows and samples that do not fit.
+    """
+    windows, springs = _windows(centers, k)
+    samples = [np.asarray(d, np.float64) for d in distances]
+    if len(samples) != len(windows) or any(d.ndim != 1 or len(d) < 2 or not np.all(np.isfinite(d)) for d in samples):
+        raise InputError(f"{len(windows)} windows need as many series of at least two finite distances in Å")
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise InputError(f"temperature = {temperature!r} K must be positive")
+    beta = 1.0 / (units.BOLTZMANN * temperature)
+    every = np.concatenate(samples)
+    edges = bin_edges(float(every.min()), float(every.max()), width)
+
+    def weights(chosen: list[np.ndarray], guess: np.ndarray | None) -> tuple[np.ndarray, Any]:
+        r = np.concatenate(chosen)
+        bias = 0.5 * beta * springs[:, None] * (r - windows[:, None]) ** 2
+        solution = solve_mbar(bias, np.array([len(c) for c in chosen]), guess)
+        return np.histogram(r, edges, weights=unbiased_weights(bias, solution))[0], solution
+
+    whole, solution = weights(samples, None)
+    pieces = [block_bounds(len(d)) for d in samples]
+    others = [
+        weights([np.delete(d, slice(*p[n])) for d, p in zip(samples, pieces, strict=True)], solution.f_k)[0]
+        for n in range(min(len(p) for p in pieces))
+    ]
+    overlap = overlap_matrix(solution)
+    _warn_about_gaps(overlap, windows)
+    result = profile(edges, whole, others, species, temperature, len(every), charges, permittivity)
+    counts = np.array([np.histogram(d, edges)[0] for d in samples])
+    energies = np.asarray(solution.f_k - solution.f_k[0]) / beta
+    return UmbrellaResult(result, windows, springs, energies, overlap, counts)
+
+
+def _windows(centers: Any, k: Any) -> tuple[np.ndarray, np.ndarray]:
+    windows = np.atleast_1d(np.asarray(centers, np.float64))
+    if windows.ndim != 1 or len(windows) < 2 or not np.all(np.isfinite(windows) & (windows > 0)):
+        raise InputError(f"centers = {centers!r} must be two or more distances in Å")
+    if np.any(np.diff(windows) <= 0):
+        raise InputError(f"centers = {windows.tolist()} Å have to rise")
+    springs = np.asarray(k, np.float64)
+    if springs.shape not in ((), windows.shape) or not np.all(np.isfinite(springs) & (springs > 0)):
+        raise InputError(f"k = {k!r} must be positive in eV/Å², one number or one for each of {len(windows)} windows")
+    return windows, np.broadcast_to(springs, windows.shape).copy()
+
+
+def _warn_about_gaps(overlap: np.ndarray, centers: np.ndarray) -> None:
+    for n, value in enumerate(np.diagonal(overlap, 1)):
+        if value < LEAST_OVERLAP:
+            warnings.warn(
+                f"windows at {centers[n]:g} and {centers[n + 1]:g} Å overlap by {value:.3f} only (at least "
+                f"{LEAST_OVERLAP} are needed): put a window between them, or use weaker springs",
+                stacklevel=4,
+            )
+
+
+def _fields(result: UmbrellaResult) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in UmbrellaResult.__dataclass_fields__}

@@ -1,0 +1,165 @@
+"""Partial molar volumes of salt and solvent, and the compressibility, from Kirkwood-Buff integrals.
+
+Ions are taken as one component, alike (charge neutrality leaves no other choice: Kusalik and Patey, J. Chem. Phys. 86,
+5110 (1987)), of density ρ_s = 2ρ for ρ ion pairs per volume. With the solvent's density ρ_o and
+G_ss = (G_cc + G_aa + 2 G_ca)/4, G_so = (G_co + G_ao)/2 (Kirkwood and Buff, J. Chem. Phys. 19, 774 (1951); Ben-Naim,
+Molecular Theory of Solutions (2006), chapter 4),
+
+    η = ρ_s + ρ_o + ρ_s ρ_o (G_ss + G_oo - 2 G_so),
+    v_salt = 2 (1 + ρ_o (G_oo - G_so)) / η,      v_o = (1 + ρ_s (G_ss - G_so)) / η,
+    κ_T k_B T = [(1 + ρ_s G_ss)(1 + ρ_o G_oo) - ρ_s ρ_o G_so²] / η,
+
+so that ρ v_salt + ρ_o v_o = 1 whatever the integrals are.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from jaxelyte import units
+from jaxelyte.arrays import finite
+from jaxelyte.errors import InputError
+from jaxelyte.observables.integrals import from_integrals, salt_integrals
+
+PER_MOLE = units.AVOGADRO * 1e-24
+"""One Å³ in cm³/mol."""
+
+
+class Quantity(NamedTuple):
+    """An estimate, its standard error, and the two parts of the error; see `ActivityDerivative`."""
+
+    value: float
+    error: float
+    statistical: float
+    truncation: float
+
+    def __mul__(self, factor: Any) -> Quantity:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return Quantity(*(factor * x for x in self))
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} ± {self.error:.2g}"
+
+
+@dataclass(frozen=True)
+class PartialVolumes:
+    """Partial volumes at constant temperature and pressure, and the isothermal compressibility.
+
+    Attributes:
+        salt: of an ion pair in Å³; see ``salt_molar``.
+        solvent: of a solvent molecule in Å³; see ``solvent_molar``.
+        compressibility: 1/GPa.
+        density: ion pairs per Å³.
+        solvent_density: solvent molecules per Å³.
+    """
+
+    salt: Quantity
+    solvent: Quantity
+    compressibility: Quantity
+    density: float
+    solvent_density: float
+
+    @property
+    def salt_molar(self) -> Quantity:
+        """Partial molar volume of the salt in cm³/mol."""
+        return self.salt * PER_MOLE
+
+    @property
+    def solvent_molar(self) -> Quantity:
+        """Partial molar volume of the solvent in cm³/mol."""
+        return self.solvent * PER_MOLE
+
+    def to_json(self, path: str | Path) -> None:
+        """Write everything; NaN is stored as null."""
+        names = {
+            "salt_cm3_mol": self.salt_molar,
+            "solvent_cm3_mol": self.solvent_molar,
+            "compressibility_per_GPa": self.compressibility,
+        }
+        content = {name: {k: finite(v) for k, v in x._asdict().items()} for name, x in names.items()}
+        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def __repr__(self) -> str:
+        return (
+            f"partial molar volumes: salt {self.salt_molar} cm³/mol, solvent {self.solvent_molar} cm³/mol; "
+            f"compressibility {self.compressibility} / GPa"
+        )
+
+
+def partial_molar_volumes(
+    *,
+    r: np.ndarray,
+    cation_cation: np.ndarray,
+    cation_anion: np.ndarray,
+    anion_anion: np.ndarray,
+    cation_solvent: np.ndarray,
+    anion_solvent: np.ndarray,
+    solvent_solvent: np.ndarray,
+    density: float,
+    solvent_density: float,
+    box_length: float,
+    temperature: float,
+    correction: Literal["tail", "none"] = "tail",
+) -> PartialVolumes:
+    """Partial volumes of a 1:1 salt and its solvent, and the compressibility, from radial distribution functions.
+
+    It fails as `activity_derivative` does, where tails are not flat at half the box, and for dilute salts: with few ion
+    pairs 1 + ρ_o (G_oo - G_so), from a large density times a small difference, is mostly noise. The compressibility is
+    a small difference of all integrals; expect its order of magnitude only, and errors that say so.
+
+    Args:
+        r: (bins,), centres of equally wide bins in Å, to half the box at least, and `TAIL` Å beyond for the correction
+            "tail".
+        cation_cation: (bins,) or (stretches, bins), radial distribution function; stretches of a run, or several runs,
+            give the statistical error.
+        cation_anion: likewise.
+        anion_anion: likewise.
+        cation_solvent: likewise; the solvent's molecules are counted by one site (the oxygen of water).
+        anion_solvent: likewise.
+        solvent_solvent: likewise, of that site.
+        density: ion pairs per Å³.
+        solvent_density: solvent molecules per Å³.
+        box_length: Å, edge of the cubic box (cube root of the volume otherwise).
+        temperature: K.
+        correction: "tail" divides each g by its mean within `TAIL` Å of half the box; "none" takes it as it is.
+
+    Raises:
+        InputError: curves of different shapes, or that end before half the box, or numbers out of range.
+    """
+    for name, number, unit in (
+        ("density", density, "ion pairs per Å³"),
+        ("solvent_density", solvent_density, "molecules per Å³"),
+        ("temperature", temperature, "K"),
+    ):
+        if not (math.isfinite(number) and number > 0):
+            raise InputError(f"{name} = {number!r} must be a positive number, in {unit}")
+    if correction not in ("tail", "none"):
+        raise InputError(f"correction = {correction!r} has to be tail or none")
+    curves = {"cc": cation_cation, "ca": cation_anion, "aa": anion_anion, "co": cation_solvent, "ao": anion_solvent}
+    curves |= {"oo": solvent_solvent}
+
+    def estimate(integrals: Mapping[str, float]) -> np.ndarray:
+        salt, mixed = salt_integrals(integrals)
+        return _volumes(2.0 * density, solvent_density, salt, mixed, integrals["oo"], temperature)
+
+    found = from_integrals(r, curves, box_length, correction, estimate)
+    statistical = np.where(np.isfinite(found.statistical), found.statistical, 0.0)
+    rows = (found.value, np.hypot(statistical, found.truncation), found.statistical, found.truncation)
+    salt, solvent, compressibility = (Quantity(*(float(x) for x in row)) for row in zip(*rows, strict=True))
+    return PartialVolumes(salt, solvent, compressibility, float(density), float(solvent_density))
+
+
+def _volumes(ions: float, solvent: float, salt: float, mixed: float, pure: float, temperature: float) -> np.ndarray:
+    """Volumes of an ion pair and of a solvent molecule in Å³, compressibility in 1/GPa."""
+    eta = ions + solvent + ions * solvent * (salt + pure - 2.0 * mixed)
+    thermal = units.BOLTZMANN * temperature * units.EV_PER_A3_IN_GPA
+    zeta = (1.0 + ions * salt) * (1.0 + solvent * pure) - ions * solvent * mixed**2
+    return np.array(
+        [2.0 * (1.0 + solvent * (pure - mixed)) / eta, (1.0 + ions * (salt - mixed)) / eta, zeta / (eta * thermal)]
+    )

@@ -1,0 +1,70 @@
+"""Pictures of recorded series and of biased sampling."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxelyte.plots.curves import pmf
+from jaxelyte.plots.style import COLORS, band, new_axes
+
+if TYPE_CHECKING:
+    from jaxelyte.free_energy import MetadynamicsResult, UmbrellaResult
+    from jaxelyte.observables import SeriesResult, ViscosityResult
+
+MOST_POINTS = 2000
+
+
+def series(result: SeriesResult, ax: Any = None) -> Any:
+    """Draw recorded numbers against time, every replica; long series are thinned. Returns the axes."""
+    ax = new_axes(ax)
+    step = max(1, len(result) // MOST_POINTS)
+    for number, name in enumerate(result.columns):
+        for replica in range(result.values.shape[1]):
+            label = name if replica == 0 else None
+            color = COLORS[number % len(COLORS)]
+            values = result.values[::step, replica, number]
+            ax.plot(result.times[::step] / 1e3, values, color=color, linewidth=0.8, alpha=0.8, label=label)
+    ax.set(xlabel="time / ps", ylabel=f"value / {result.unit}")
+    ax.legend(frameon=False)
+    return ax
+
+
+def umbrella(result: UmbrellaResult, ax: Any = None) -> Any:
+    """Draw w(r) over the histograms of the windows; returns the axes."""
+    ax = pmf(result.pmf, ax)
+    finite = result.pmf.value[np.isfinite(result.pmf.value)] * 1e3
+    low, high = float(finite.min()), float(finite.max())
+    top = float(result.counts.max())
+    for number, counts in enumerate(result.counts):
+        # In the lowest third of the picture: shares, whose height means nothing.
+        heights = low + 0.3 * (high - low) * counts / top
+        ax.fill_between(result.pmf.r, low, heights, color=COLORS[number % len(COLORS)], alpha=0.2, linewidth=0)
+    return ax
+
+
+def metadynamics(result: MetadynamicsResult, ax: Any = None) -> Any:
+    """Draw w(r) from the reweighted samples, and from the bias, moved to lie on it; returns the axes."""
+    ax = pmf(result.pmf, ax)
+    inside = (result.grid >= result.pmf.r[0]) & (result.grid <= result.pmf.r[-1])
+    other = np.interp(result.pmf.r, result.grid, result.from_bias)
+    good = np.isfinite(result.pmf.value)
+    shift = float(np.median((result.pmf.value - other)[good]))
+    curve = 1e3 * (result.from_bias[inside] + shift)
+    ax.plot(result.grid[inside], curve, color=COLORS[1], linewidth=1.0, linestyle="--", label="from the bias")
+    ax.legend(frameon=False)
+    return ax
+
+
+def viscosity(result: ViscosityResult, ax: Any = None) -> Any:
+    """Draw the running Green-Kubo integral with its error, the fitted function and its limit; returns the axes."""
+    ax = new_axes(ax)
+    times = result.lags / 1e3
+    band(ax, times, 1e3 * result.running, 1e3 * result.running_error, color=COLORS[0], label="running integral")
+    ax.plot(times, 1e3 * result.fit, color=COLORS[1], linewidth=1.2, label="fit")
+    ax.axvline(result.cutoff / 1e3, color="#888888", linewidth=0.8, linestyle=":")
+    ax.errorbar(times[-1], 1e3 * result.value, 1e3 * result.error, color=COLORS[1], fmt="o", capsize=3)
+    ax.set(xlabel="upper limit / ps", ylabel="viscosity / mPa s")
+    ax.legend(frameon=False)
+    return ax

@@ -1,0 +1,80 @@
+"""Pictures of local structure: structure factors, angles, and how long neighbours stay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxelyte.plots.style import COLORS, band, new_axes
+
+if TYPE_CHECKING:
+    from jaxelyte.observables.angles import AnglesResult
+    from jaxelyte.observables.partials import StructureFactorResult
+    from jaxelyte.observables.residence import ResidenceResult
+
+
+def structure_factor(result: StructureFactorResult, ax: Any = None, *, partials: bool | None = None) -> Any:
+    """Draw structure factors with bands of one standard error; returns the axes.
+
+    Args:
+        result: partials, and perhaps a total.
+        ax: matplotlib axes to draw into; a new figure by default.
+        partials: draw the pairs; by default where there is no total.
+    """
+    ax = new_axes(ax)
+    if result.total is not None:
+        band(ax, result.k, result.total, result.total_error, color="#222222", label=result.weighting)
+    if partials or (partials is None and result.total is None):
+        for number, pair in enumerate(result.pairs):
+            color = COLORS[number % len(COLORS)]
+            band(ax, result.k, result.value[number], result.error[number], color=color, label="–".join(pair))
+    ax.axhline(1.0, color="#999999", linewidth=0.8)
+    ax.set_xlim(0.0, result.k[-1])
+    return _labelled(ax, "k / Å⁻¹", "S(k)")
+
+
+def angles(result: AnglesResult, ax: Any = None, *, relative: bool = False) -> Any:
+    """Draw a distribution of angles with a band of one standard error; returns the axes.
+
+    Args:
+        result: of one kind of triplets.
+        ax: matplotlib axes to draw into; a new figure by default.
+        relative: to random directions, p(θ) / (sin θ / 2), instead of p(θ).
+    """
+    ax = new_axes(ax)
+    name = "–".join(result.triplet)
+    if relative:
+        ax.axhline(1.0, color="#999999", linewidth=0.8)
+        band(ax, result.theta, result.relative, result.relative_error, color=COLORS[0], label=name)
+    else:
+        band(ax, result.theta, result.value, result.error, color=COLORS[0], label=name)
+    ax.set_xlim(0.0, 180.0)
+    ax.set_ylim(bottom=0.0)
+    return _labelled(ax, "θ / °", "p(θ) / p of random directions" if relative else "p(θ) / 1/°")
+
+
+def residence(result: ResidenceResult, ax: Any = None) -> Any:
+    """Draw how many neighbours survive, with the exponential fitted and the intermittent function; returns the axes."""
+    ax = new_axes(ax)
+    time = result.lags / 1000.0
+    tolerated = np.isfinite(result.tolerance)
+    kind = f"absent at most {result.tolerance / 1000.0:g} ps" if tolerated else "intermittent"
+    band(ax, time, result.survival, result.survival_error, color=COLORS[0], label=kind)
+    if tolerated:
+        band(ax, time, result.intermittent, result.intermittent_error, color=COLORS[2], label="intermittent")
+    start, end = result.fit
+    part = np.linspace(start, end, 50)
+    label = f"τ = {result.value / 1000.0:.3g} ps"
+    ax.plot(part / 1000.0, result.fitted(part), color=COLORS[1], linestyle="--", label=label)
+    ax.set_xlim(0.0, time[-1])
+    ax.set_ylim(0.0, 1.02)
+    return _labelled(ax, "lag / ps", f"{result.neighbor} that stay at {result.center}")
+
+
+def _labelled(ax: Any, x: str, y: str) -> Any:
+    """The axes with a legend and what they show."""
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    ax.legend(frameon=False, fontsize=9)
+    return ax

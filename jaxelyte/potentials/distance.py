@@ -1,0 +1,250 @@
+"""Biases on the distance of two atoms: a harmonic restraint that may move, and metadynamics."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float
+
+from jaxelyte.errors import InputError
+from jaxelyte.neighbors.lists import Neighbors
+from jaxelyte.potentials.base import Potential, Scalar
+from jaxelyte.potentials.geometry import shortest_vectors
+from jaxelyte.potentials.topology import as_leaf, concrete
+from jaxelyte.system import System, perpendicular_widths
+from jaxelyte.units import BOLTZMANN
+
+Pair = tuple[int, int]
+
+
+def distance(system: System, pair: Pair) -> Scalar:
+    """Distance in Å of two atoms, shortest image."""
+    i, j = pair
+    vector = shortest_vectors(system, system.positions[j] - system.positions[i])
+    return jnp.sqrt(jnp.sum(vector**2))
+
+
+def distances(systems: System, pair: Pair) -> Float[Array, " replicas"]:
+    """`distance` in each replica."""
+    return jax.vmap(lambda system: distance(system, pair))(systems)
+
+
+def checked_pair(pair: Any) -> Pair:
+    """Two different indices of atoms.
+
+    Raises:
+        InputError: anything else.
+    """
+    table = np.asarray(pair)
+    if table.shape != (2,) or not np.issubdtype(table.dtype, np.integer) or table[0] == table[1] or np.any(table < 0):
+        raise InputError(f"pair = {pair!r} must be the indices of two different atoms, such as (0, 1)")
+    return int(table[0]), int(table[1])
+
+
+def check_reach(pair: Pair, farthest: float, system: System) -> None:
+    """Raise `InputError` unless both atoms are there and the cell is wide enough for a distance in Å."""
+    atoms = int(np.sum(np.asarray(system.mask)))
+    if max(pair) >= atoms:
+        raise InputError(f"pair = {pair} names an atom beyond the {atoms} of the system")
+    widths = perpendicular_widths(np.asarray(system.cell, np.float64))[list(np.flatnonzero(system.pbc))]
+    half = 0.5 * float(np.min(widths, initial=np.inf))
+    if farthest > half:
+        raise InputError(
+            f"a distance of {farthest:.2f} Å is beyond half the cell, {half:.2f} Å, where the nearest image changes; "
+            "use a larger cell or a smaller distance"
+        )
+
+
+@struct.dataclass
+class DistanceRestraint(Potential):
+    """U = ½ k (r - r0)² for the distance r of two atoms (shortest image): the bias of umbrella sampling.
+
+    With a ``rate`` the centre starts at the distance that the atoms have and moves to r0 during the run (steered
+    dynamics), by that much in a step; once there it stays.
+
+    Attributes:
+        pair: indices of the two atoms; static.
+        k: eV/Å², a number, or one per replica.
+        center: r0 in Å, a number, or one per replica of the run.
+        rate: Å per step; None for a centre that does not move. Static.
+        now: where a moving centre is, Å; the distance at the start, made by `prepare`.
+
+    Raises:
+        InputError: no pair of atoms, numbers that are not positive.
+    """
+
+    pair: Any = struct.field(pytree_node=False)
+    k: Any = struct.field(kw_only=True)
+    center: Any = struct.field(kw_only=True)
+    rate: float | None = struct.field(pytree_node=False, default=None, kw_only=True)
+    now: Any = struct.field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pair", checked_pair(self.pair))
+        for name in ("k", "center"):
+            object.__setattr__(self, name, as_leaf(getattr(self, name)))
+            value = concrete(getattr(self, name))
+            if value is not None and (value.ndim > 1 or not np.all(np.isfinite(value) & (value >= 0))):
+                raise InputError(f"{name} = {value} must be a number from 0 on, or one for each replica")
+        if self.rate is not None and not (math.isfinite(self.rate) and self.rate > 0):
+            raise InputError(f"rate = {self.rate!r} Å per step must be positive")
+
+    def validate(self, system: System) -> None:
+        farthest = concrete(self.center)
+        check_reach(self.pair, 0.0 if farthest is None else float(np.max(farthest)), system)
+
+    def prepare(self, *systems: System) -> DistanceRestraint:
+        if self.rate is None or self.now is not None:
+            return self
+        start = jnp.stack([distance(system, self.pair) for system in systems])
+        return self.replace(now=start)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+        if jnp.ndim(self.center) or jnp.ndim(self.k):
+            raise InputError("a restraint with one centre per replica serves a run of that many replicas only")
+        center = self.center if self.rate is None else jnp.reshape(self.now, (-1,))[0]
+        return self._energy(distance(system, self.pair), center)
+
+    def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
+        center = self.center if self.rate is None else self.now
+        for value in (self.k, center):
+            if jnp.ndim(value) and jnp.shape(value) != systems.positions.shape[:1]:
+                raise InputError(f"{jnp.shape(value)[0]} restraints for {systems.positions.shape[0]} replicas")
+        return self._energy(distances(systems, self.pair), center)
+
+    def _energy(self, r: Float[Array, "*replicas"], center: Any) -> Float[Array, "*replicas"]:
+        return 0.5 * jnp.asarray(self.k, r.dtype) * (r - jnp.asarray(center, r.dtype)) ** 2
+
+    @property
+    def learning_stride(self) -> int:
+        return 0 if self.rate is None else 1
+
+    def memory(self, replicas: int) -> Any:
+        return () if self.rate is None else jnp.broadcast_to(self.now, (replicas,))
+
+    def with_memory(self, memory: Any) -> DistanceRestraint:
+        return self if self.rate is None else self.replace(now=memory)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def learn(self, systems: System) -> tuple[Any, Float[Array, " replicas"]]:
+        r = distances(systems, self.pair)
+        if self.rate is None:
+            return (), jnp.zeros_like(r)
+        step = jnp.asarray(self.rate, r.dtype)
+        now = jnp.asarray(self.now, r.dtype)
+        moved = now + jnp.clip(jnp.asarray(self.center, r.dtype) - now, -step, step)
+        return moved, self._energy(r, moved) - self._energy(r, now)
+
+
+@struct.dataclass
+class Metadynamics(Potential):
+    """Well-tempered metadynamics on the distance of two atoms, all replicas filling one bias (multiple walkers).
+
+    Every ``stride`` steps each walker adds a Gaussian h exp(-V(r)/(k_B T (γ - 1))) exp(-(s - r)²/2σ²) at its distance r
+    (Barducci, Bussi and Parrinello, Phys. Rev. Lett. 100, 020603 (2008); Raiteri et al., J. Phys. Chem. B 110, 3533
+    (2006)). V converges to -(1 - 1/γ) F(s), where F includes the -2 k_B T ln s of the distance. Beyond ``upper`` a
+    half-harmonic wall keeps the atoms together.
+
+    The conserved quantity of a run counts what the Gaussians put in as heat.
+
+    Attributes:
+        pair: indices of the two atoms; static.
+        upper: Å, end of the grid and beginning of the wall; at most half the cell. Static.
+        temperature: K; static.
+        height: h in eV of the first Gaussians.
+        width: σ in Å; static.
+        stride: steps between Gaussians; static.
+        bias_factor: γ; infinity for plain metadynamics, which does not converge but fluctuates. Static.
+        lower: Å, beginning of the grid; below it the bias is constant. Static.
+        wall: eV/Å².
+        bias: (nodes,), eV, V on the grid: spaced by at most σ/5, empty at first.
+
+    Raises:
+        InputError: numbers that are not positive, a range without room.
+    """
+
+    pair: Any = struct.field(pytree_node=False)
+    upper: float = struct.field(pytree_node=False, kw_only=True)
+    temperature: float = struct.field(pytree_node=False, kw_only=True)
+    height: Any = struct.field(kw_only=True, default=0.005)
+    width: float = struct.field(pytree_node=False, kw_only=True, default=0.1)
+    stride: int = struct.field(pytree_node=False, kw_only=True, default=200)
+    bias_factor: float = struct.field(pytree_node=False, kw_only=True, default=8.0)
+    lower: float = struct.field(pytree_node=False, kw_only=True, default=1.0)
+    wall: Any = struct.field(kw_only=True, default=5.0)
+    bias: Any = struct.field(kw_only=True, default=None)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pair", checked_pair(self.pair))
+        for name in ("height", "wall"):
+            object.__setattr__(self, name, as_leaf(getattr(self, name)))
+            value = concrete(getattr(self, name))
+            if value is not None and not (value.ndim == 0 and np.isfinite(value) and value >= 0):
+                raise InputError(f"{name} = {value} must be a number from 0 on")
+        for name in ("temperature", "width"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise InputError(f"{name} = {getattr(self, name)!r} must be positive")
+        if not self.bias_factor > 1:
+            raise InputError(f"bias_factor = {self.bias_factor!r} must be above 1 (infinity for plain metadynamics)")
+        if isinstance(self.stride, bool) or not isinstance(self.stride, int) or self.stride < 1:
+            raise InputError(f"stride = {self.stride!r} must be a whole number of steps from 1 on")
+        if not 0 <= self.lower < self.upper - 4.0 * self.width or not math.isfinite(self.upper):
+            raise InputError(f"from lower = {self.lower} to upper = {self.upper} Å there is no room for Gaussians")
+        if self.bias is None:
+            object.__setattr__(self, "bias", jnp.zeros(len(self.grid), jnp.result_type(float)))
+
+    @property
+    def grid(self) -> np.ndarray:
+        """(nodes,), Å, where the bias is kept."""
+        count = math.ceil((self.upper - self.lower) / (self.width / 5.0)) + 1
+        return np.linspace(self.lower, self.upper, count)
+
+    def validate(self, system: System) -> None:
+        check_reach(self.pair, self.upper, system)
+
+    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+        return self._energy(distance(system, self.pair))
+
+    def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
+        return jax.vmap(self._energy)(distances(systems, self.pair))
+
+    def bias_at(self, r: Float[Array, ""]) -> Scalar:
+        """V in eV at a distance in Å: the cubic through four nodes whose slope is continuous (Catmull and Rom)."""
+        grid = self.grid
+        bias = jnp.asarray(self.bias, r.dtype)
+        spacing = jnp.asarray(grid[1] - grid[0], r.dtype)
+        at = (jnp.clip(r, self.lower, self.upper) - jnp.asarray(self.lower, r.dtype)) / spacing
+        cell = jnp.clip(jnp.floor(at), 0, len(grid) - 2).astype(jnp.int32)
+        t = at - cell.astype(r.dtype)
+        before, left, right, behind = (bias[jnp.clip(cell + k, 0, len(grid) - 1)] for k in (-1, 0, 1, 2))
+        a, b = (right - before) / 2, (behind - left) / 2
+        return left + t * (a + t * (3 * (right - left) - 2 * a - b + t * (2 * (left - right) + a + b)))
+
+    def _energy(self, r: Float[Array, ""]) -> Scalar:
+        over = jnp.maximum(r - jnp.asarray(self.upper, r.dtype), 0)
+        return self.bias_at(r) + 0.5 * jnp.asarray(self.wall, r.dtype) * over**2
+
+    @property
+    def learning_stride(self) -> int:
+        return self.stride
+
+    def memory(self, replicas: int) -> Any:
+        return self.bias
+
+    def with_memory(self, memory: Any) -> Metadynamics:
+        return self.replace(bias=memory)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def learn(self, systems: System) -> tuple[Any, Float[Array, " replicas"]]:
+        r = distances(systems, self.pair)
+        before = jax.vmap(self.bias_at)(r)
+        temper = 1.0 / (BOLTZMANN * self.temperature * (self.bias_factor - 1.0))
+        heights = jnp.asarray(self.height, r.dtype) * jnp.exp(-before * temper)
+        # A walker out of reach adds nothing: its Gaussian would pile up at the end of the grid.
+        heights = jnp.where((r >= self.lower) & (r <= self.upper), heights, jnp.zeros_like(heights))
+        apart = (jnp.asarray(self.grid, r.dtype)[:, None] - r) / self.width
+        bias = jnp.asarray(self.bias, r.dtype) + jnp.exp(-0.5 * apart**2) @ heights
+        return bias, jax.vmap(self.with_memory(bias).bias_at)(r) - before

@@ -1,0 +1,263 @@
+"""Ions in a dielectric: charges, hard cores and tables of short-range potentials, which the theories solve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxelyte.errors import InputError
+from jaxelyte.observables.curve import Pair
+from jaxelyte.theory.electrolyte import LITER, bjerrum_length
+from jaxelyte.theory.grid import FEWEST, LENGTHS, STEP
+
+if TYPE_CHECKING:
+    from jaxelyte.theory.hnc import HNCResult
+    from jaxelyte.theory.result import PBResult
+
+TERMS = ("exclusion", "fluctuation", "hole")
+"""What the modified theory adds to the symmetrical Poisson-Boltzmann equation; see `modified_poisson_boltzmann`."""
+
+
+@dataclass(frozen=True)
+class IonModel:
+    """Ions in a dielectric: charges, hard cores or tables of short-range potentials of mean force.
+
+    Attributes:
+        charges: of each species in e, cations first; two species of opposite sign.
+        diameters: distance of closest approach of each pair in Å (hard spheres), by default none.
+        short_range: (r in Å, {pair: u in k_B T}): tables of what is added to the Coulomb term; zero beyond their end,
+            and no two ions come closer than their beginning.
+        permittivity: relative, of the solvent.
+        temperature: K.
+    """
+
+    charges: Mapping[str, float]
+    diameters: Mapping[Pair, float] | float = 0.0
+    short_range: tuple[np.ndarray, Mapping[Pair, np.ndarray]] | None = None
+    permittivity: float = 78.3
+    temperature: float = 298.15
+
+    def __post_init__(self) -> None:
+        values = list(self.charges.values())
+        if len(values) != 2 or values[0] * values[1] >= 0:
+            raise InputError(f"charges = {dict(self.charges)} have to be those of one cation and one anion")
+        bjerrum_length(self.permittivity, self.temperature)
+        known = {frozenset(pair) for pair in ((a, b) for a in self.charges for b in self.charges)}
+        given = self.diameters if isinstance(self.diameters, Mapping) else {}
+        wrong = [key for key in given if not isinstance(key, tuple) or frozenset(key) not in known]
+        if wrong:
+            raise InputError(
+                f"diameters have pairs of {', '.join(self.charges)} as keys, such as {tuple(self.charges)}; "
+                f"not {wrong[0]!r}"
+            )
+        sizes = list(given.values()) if given else [self.diameters]
+        if any(not (isinstance(size, int | float) and math.isfinite(size) and size >= 0) for size in sizes):
+            raise InputError(f"diameters = {self.diameters!r} have to be numbers from 0, in Å")
+        if not self._diameter(0, 0) and not self._diameter(0, 1) and self.short_range is None:
+            raise InputError("ions without diameters or a short-range potential collapse; give one of the two")
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Names of the ions."""
+        return tuple(self.charges)
+
+    @property
+    def valences(self) -> np.ndarray:
+        """Charges in e, (2,)."""
+        return np.array(list(self.charges.values()), np.float64)
+
+    @property
+    def bjerrum(self) -> float:
+        """Bjerrum length in Å."""
+        return bjerrum_length(self.permittivity, self.temperature)
+
+    def hnc(self, concentration: float, *, points: int | None = None, step: float = STEP) -> HNCResult:
+        """Solve the hypernetted-chain equations at one concentration of the salt.
+
+        It fails for strongly coupled ions (2:2 salts in water, 1:1 in poor solvents), where the closure exaggerates
+        pairs and then has no solution, and it is some percent off in the osmotic coefficient beyond 1 mol/L.
+
+        Args:
+            concentration: mol/L of the salt.
+            points: of the grid; by default `grid.LENGTHS` screening lengths, and `grid.FEWEST` at least.
+            step: of the grid in Å; hard cores are rounded to a multiple of it.
+
+        Raises:
+            InputError: a concentration that is not positive, or a grid too short for the screening length.
+            JaxelyteError: no solution was found.
+        """
+        return self.hnc_curve([concentration], points=points, step=step)[0]
+
+    def hnc_curve(
+        self, concentrations: Sequence[float], *, points: int | None = None, step: float = STEP
+    ) -> list[HNCResult]:
+        """Solutions at rising concentrations, each started from the one before; see `hnc`."""
+        from jaxelyte.theory import hnc
+
+        return hnc.curve(self, concentrations, points=points, step=step)
+
+    def osmotic_by_compressibility(
+        self, concentrations: Sequence[float], *, points: int | None = None, step: float = STEP
+    ) -> np.ndarray:
+        """φ(c) of `hnc` by the compressibility; the curve has to begin dilute.
+
+        (1/c) ∫ (1 + d ln γ±/d ln c) dc at each concentration, by a spline in √c from zero, where it is 1.
+        """
+        from jaxelyte.theory import hnc
+
+        return hnc.osmotic_by_compressibility(self.hnc_curve(concentrations, points=points, step=step))
+
+    def poisson_boltzmann(self, concentration: float, *, points: int | None = None, step: float = STEP) -> PBResult:
+        """Solve the non-linear Poisson-Boltzmann equation around an ion of each species in turn.
+
+        It knows no correlations between the ions of an atmosphere, nor the volume that they take from each other: the
+        osmotic coefficient is too low beyond 0.5 mol/L of a 1:1 salt in water (by 7 % at 2 mol/L), and for multivalent
+        ions at any concentration of interest. See `jaxelyte.theory.poisson_boltzmann` for the equations.
+
+        Args:
+            concentration: mol/L of the salt.
+            points: of the grid; by default `grid.LENGTHS` screening lengths, and `grid.FEWEST` at least.
+            step: of the grid in Å; hard cores are rounded to a multiple of it.
+
+        Raises:
+            InputError: a concentration that is not positive, or a grid too short for the screening length.
+            JaxelyteError: no solution was found.
+        """
+        return self.poisson_boltzmann_curve([concentration], points=points, step=step)[0]
+
+    def poisson_boltzmann_curve(
+        self, concentrations: Sequence[float], *, points: int | None = None, step: float = STEP
+    ) -> list[PBResult]:
+        """Solutions at rising concentrations, which share the integrals from zero; see `poisson_boltzmann`."""
+        from jaxelyte.theory import poisson_boltzmann
+
+        return poisson_boltzmann.curve(self, concentrations, points=points, step=step)
+
+    def modified_poisson_boltzmann(
+        self,
+        concentration: float,
+        *,
+        terms: Sequence[str] = TERMS,
+        points: int | None = None,
+        step: float = STEP,
+    ) -> PBResult:
+        """Solve a modified Poisson-Boltzmann equation: the volume of ions, and what it takes out of their atmospheres.
+
+        It fails for strongly coupled ions (2:2 salts in water), whose response is linearised, and where the reference
+        without charges is far from the fluid: potentials whose wells only the Coulomb repulsion keeps from filling. It
+        takes many seconds where screening lengths are long (below 0.001 mol/L); a larger step helps there.
+        See `jaxelyte.theory.modified_poisson_boltzmann` for the equations.
+
+        Args:
+            concentration: mol/L of the salt.
+            terms: any of "exclusion", "fluctuation" and "hole"; with none it is the symmetrical Poisson-Boltzmann
+                equation.
+            points: of the grid; by default `grid.LENGTHS` screening lengths, and `grid.FEWEST` at least.
+            step: of the grid in Å; hard cores are rounded to a multiple of it.
+
+        Raises:
+            InputError: a concentration that is not positive, an unknown term, or a grid too short for the screening
+                length.
+            JaxelyteError: no solution was found.
+        """
+        return self.modified_poisson_boltzmann_curve([concentration], terms=terms, points=points, step=step)[0]
+
+    def modified_poisson_boltzmann_curve(
+        self,
+        concentrations: Sequence[float],
+        *,
+        terms: Sequence[str] = TERMS,
+        points: int | None = None,
+        step: float = STEP,
+    ) -> list[PBResult]:
+        """Solutions at rising concentrations, which share the integrals from zero; see `modified_poisson_boltzmann`."""
+        from jaxelyte.theory import modified_poisson_boltzmann
+
+        wrong = [term for term in terms if term not in TERMS]
+        if wrong:
+            raise InputError(f"terms = {list(terms)} has to hold any of {', '.join(TERMS)}; not {wrong[0]!r}")
+        return modified_poisson_boltzmann.curve(self, concentrations, terms=terms, points=points, step=step)
+
+    def densities(self, concentration: float) -> np.ndarray:
+        """Particles per Å³ of each species, (2,), in the ratio that makes the salt neutral."""
+        first, second = (abs(float(z)) for z in self.charges.values())
+        whole = first.is_integer() and second.is_integer()
+        common = math.gcd(int(first), int(second)) if whole else min(first, second)
+        return concentration * LITER * np.array([second, first]) / common
+
+    def kappa(self, concentration: float) -> float:
+        """Inverse screening length, 1/Å."""
+        return math.sqrt(4.0 * math.pi * self.bjerrum * float(np.sum(self.densities(concentration) * self.valences**2)))
+
+    def points(self, concentration: float, step: float, points: int | None) -> int:
+        """Points of a grid for a concentration.
+
+        Raises:
+            InputError: the points asked for are too few.
+        """
+        from scipy.fft import next_fast_len
+
+        kappa = self.kappa(concentration)
+        # Charges that do not matter need no room for screening.
+        coupled = self.bjerrum * max(z * z for z in self.charges.values()) > 1e-3
+        if points is None:
+            least = math.ceil(LENGTHS / (kappa * step)) if coupled else 1
+            return next_fast_len(max(FEWEST, least), real=True) or FEWEST
+        if kappa * points * step < 8.0 and coupled:
+            raise InputError(
+                f"the grid of {points * step:.0f} Å is short against the screening length of {1 / kappa:.1f} Å at "
+                f"{concentration} mol/L; raise points"
+            )
+        return points
+
+    def edge(self, i: int, j: int, step: float) -> float:
+        """Where two ions stop, Å: a hard core, or the beginning of the table, below which the Coulomb term is alone."""
+        start = 0.0 if self.short_range is None else float(self.short_range[0][0])
+        return round(max(self._diameter(i, j), start) / step) * step
+
+    def table(self, i: int, j: int, r: np.ndarray) -> np.ndarray | None:
+        """Short-range potential of two species in k_B T, without the hard core; None where there are no tables."""
+        if self.short_range is None:
+            return None
+        at, tables = self.short_range
+        names = self.species
+        values = tables.get((names[i], names[j]), tables.get((names[j], names[i])))
+        if values is None:
+            raise InputError(f"the short-range potential of {names[i]}-{names[j]} is missing")
+        return np.interp(r, np.asarray(at), np.asarray(values), right=0.0)
+
+    def short_potential(self, r: np.ndarray) -> np.ndarray:
+        """Potential without the Coulomb term in k_B T, (2, 2, points), infinite within hard cores."""
+        out = np.zeros((2, 2, len(r)))
+        for i in range(2):
+            for j in range(2):
+                table = self.table(i, j, r)
+                out[i, j] = 0.0 if table is None else table
+                out[i, j][r < self.edge(i, j, r[1] - r[0])] = np.inf
+        return out
+
+    def coulomb(self, r: np.ndarray) -> np.ndarray:
+        """Coulomb potential in k_B T, (2, 2, points)."""
+        return self.bjerrum * np.multiply.outer(np.outer(self.valences, self.valences), 1.0 / r)
+
+    def _diameter(self, i: int, j: int) -> float:
+        if not isinstance(self.diameters, Mapping):
+            return float(self.diameters)
+        names = self.species
+        return float(self.diameters.get((names[i], names[j]), self.diameters.get((names[j], names[i]), 0.0)))
+
+
+def rising(concentrations: Sequence[float]) -> list[float]:
+    """Concentrations as floats.
+
+    Raises:
+        InputError: they are not positive, or do not rise.
+    """
+    wanted = [float(c) for c in concentrations]
+    if not wanted or any(not (math.isfinite(c) and c > 0) for c in wanted) or any(np.diff(wanted) <= 0):
+        raise InputError(f"concentrations = {wanted} mol/L have to be positive and to rise")
+    return wanted
