@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from jaxelyte.data import LabelKeys
     from jaxelyte.dynamics import NVE, NVT, Run, load_run, minimize, simulate
     from jaxelyte.errors import InputError, JaxelyteError, SimulationError, TrainingError, UnsupportedError
-    from jaxelyte.free_energy import MetadynamicsResult, UmbrellaResult, metadynamics, umbrella_pmf, umbrella_sampling
+    from jaxelyte.free_energy import (
+        FreeEnergyResult,
+        MetadynamicsResult,
+        PathResult,
+        UmbrellaResult,
+        free_energy,
+        free_energy_path,
+        metadynamics,
+        umbrella_pmf,
+        umbrella_sampling,
+    )
     from jaxelyte.interop.ase_calculator import Calculator
     from jaxelyte.interop.frames import read
     from jaxelyte.interop.jax_md_energy import to_jax_md
@@ -83,6 +93,7 @@ _HOMES = {
     "DistanceRestraint": "potentials.distance",
     "Evaluation": "training",
     "Fit": "training",
+    "FreeEnergyResult": "free_energy",
     "GaussianBarrier": "potentials.barrier",
     "HarmonicAngles": "potentials.bonded",
     "HarmonicBonds": "potentials.bonded",
@@ -104,6 +115,7 @@ _HOMES = {
     "Optimization": "training",
     "PMFResult": "observables",
     "PartialVolumes": "observables",
+    "PathResult": "free_energy",
     "Potential": "potentials.base",
     "PressureTensor": "observables",
     "RDF": "observables",
@@ -131,6 +143,8 @@ _HOMES = {
     "energy_and_forces": "potentials.derivatives",
     "energy_forces_stress": "potentials.derivatives",
     "evaluate": "training",
+    "free_energy": "free_energy",
+    "free_energy_path": "free_energy",
     "kirkwood_buff": "observables",
     "load_fit": "training",
     "load_nequip": "interop.nequip_files",
@@ -175,6 +189,7 @@ __all__ = [
     "DistanceRestraint",
     "Evaluation",
     "Fit",
+    "FreeEnergyResult",
     "GaussianBarrier",
     "HarmonicAngles",
     "HarmonicBonds",
@@ -194,6 +209,7 @@ __all__ = [
     "Optimization",
     "PMFResult",
     "PartialVolumes",
+    "PathResult",
     "Potential",
     "PressureTensor",
     "RDFResult",
@@ -222,6 +238,8 @@ __all__ = [
     "energy_and_forces",
     "energy_forces_stress",
     "evaluate",
+    "free_energy",
+    "free_energy_path",
     "kirkwood_buff",
     "load_fit",
     "load_nequip",

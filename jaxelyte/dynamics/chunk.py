@@ -19,6 +19,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxelyte.dynamics.integrators.base import Integrator, Particles, kinetic_energy
+from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.neighbors.loop import ListPlan, ListState, current_lists, overflowed, update_lists
 from jaxelyte.observables.base import Observable
 from jaxelyte.observables.recorded import Sample, Series
@@ -167,7 +168,7 @@ def _step(
     now = systems.replace(positions=particles.positions)
     lists = update_lists(plan, state.lists, now)
     neighbors, lists = current_lists(plan, lists, now)
-    potential, memory, work = _learn(potential, now, state, dt)
+    potential, memory, work = _learn(potential, now, neighbors, state, dt)
     energy, forces = batch_energy_and_forces(potential, now, neighbors)
     particles = particles.replace(energy=energy, forces=forces, heat=particles.heat + work)
     particles = jax.vmap(lambda p: integrator.after(p, dt))(particles)
@@ -178,7 +179,7 @@ def _step(
 
 
 def _learn(
-    potential: Potential, now: System, state: RunState, dt: Float[Array, ""]
+    potential: Potential, now: System, neighbors: Neighbors, state: RunState, dt: Float[Array, ""]
 ) -> tuple[Potential, Any, Float[Array, " replicas"]]:
     """The potential as it is at this step, its memory, and the energy in eV that a change of it puts in."""
     stride = potential.learning_stride
@@ -186,7 +187,7 @@ def _learn(
         return potential, state.memory, jnp.zeros_like(state.particles.heat)
 
     def learn(memory: Any) -> tuple[Any, Float[Array, " replicas"]]:
-        return potential.with_memory(memory).learn(now)
+        return potential.with_memory(memory).learn(now, neighbors)
 
     def keep(memory: Any) -> tuple[Any, Float[Array, " replicas"]]:
         return memory, jnp.zeros_like(state.particles.heat)

@@ -114,7 +114,10 @@ class Engine:
 
     def _memory(self) -> Any:
         replicas, dtype = self.systems.positions.shape[0], self.systems.positions.dtype
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), self.potential.memory(replicas))
+        return jax.tree.map(
+            lambda leaf: jnp.asarray(leaf, dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf,
+            self.potential.memory(replicas),
+        )
 
     def list_arrays(self) -> dict[str, np.ndarray]:
         """What a checkpoint keeps of the neighbour lists: where they were built, and their capacities."""

@@ -1,6 +1,20 @@
-"""Free energies: potentials of mean force by biased sampling."""
+"""Free energies: mixtures of two potentials, and potentials of mean force by biased sampling."""
 
+from jaxelyte.free_energy.difference import FreeEnergyResult, difference
 from jaxelyte.free_energy.metadynamics import MetadynamicsResult, metadynamics
+from jaxelyte.free_energy.mixing import free_energy
+from jaxelyte.free_energy.path import PathResult, free_energy_path
 from jaxelyte.free_energy.umbrella import UmbrellaResult, umbrella_pmf, umbrella_sampling
 
-__all__ = ["MetadynamicsResult", "UmbrellaResult", "metadynamics", "umbrella_pmf", "umbrella_sampling"]
+__all__ = [
+    "FreeEnergyResult",
+    "MetadynamicsResult",
+    "PathResult",
+    "UmbrellaResult",
+    "difference",
+    "free_energy",
+    "free_energy_path",
+    "metadynamics",
+    "umbrella_pmf",
+    "umbrella_sampling",
+]

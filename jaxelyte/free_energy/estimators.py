@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -12,11 +15,31 @@ import numpy as np
 from jaxelyte.errors import InputError
 
 
+@contextmanager
+def _quiet_pymbar() -> Iterator[None]:
+    """Pymbar without its warnings on import, and without side effects.
+
+    It computes with jax where it finds it, and would switch the whole process to 64 bits for that; here it finds them
+    on already, for the time of a call.
+
+    Raises:
+        InputError: pymbar is not installed.
+    """
+    logger = logging.getLogger("pymbar")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except ImportError as error:
+        raise InputError("free energies need the package pymbar: pip install 'jaxelyte[analysis]'") from error
+    finally:
+        logger.setLevel(level)
+
+
 def solve_mbar(energies: np.ndarray, counts: np.ndarray, guess: np.ndarray | None = None) -> Any:
     """Solution of the MBAR equations (Shirts and Chodera, J. Chem. Phys. 129, 124105 (2008)).
-
-    pymbar computes with jax where it finds it, and would switch the whole process to 64 bits for that; within the
-    contexts here it finds them already on, and leaves the settings alone.
 
     Args:
         energies: (states, samples), reduced.
@@ -29,25 +52,22 @@ def solve_mbar(energies: np.ndarray, counts: np.ndarray, guess: np.ndarray | Non
     Raises:
         InputError: pymbar is not installed.
     """
-    # It warns on import about time scales and bits.
-    logger = logging.getLogger("pymbar")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                from pymbar import MBAR
-            except ImportError as error:
-                raise InputError("MBAR needs the package pymbar: pip install 'jaxelyte[analysis]'") from error
-            return MBAR(energies, counts, solver_protocol="robust", initial_f_k=guess)
-    finally:
-        logger.setLevel(level)
+    with _quiet_pymbar():
+        from pymbar import MBAR
+
+        return MBAR(energies, counts, solver_protocol="robust", initial_f_k=guess)
+
+
+def mbar_differences(solution: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Reduced free energies between all states and their standard errors, (states, states) each."""
+    with _quiet_pymbar():
+        found = solution.compute_free_energy_differences()
+    return np.asarray(found["Delta_f"]), np.asarray(found["dDelta_f"])
 
 
 def overlap_matrix(solution: Any) -> np.ndarray:
     """(states, states): chance that a sample of one state could as well have come from another; rows add up to one."""
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+    with _quiet_pymbar():
         return np.asarray(solution.compute_overlap()["matrix"])
 
 
@@ -58,3 +78,43 @@ def unbiased_weights(bias: np.ndarray, solution: Any) -> np.ndarray:
     logarithm = -(top + np.log(np.sum(np.exp(exponents - top), axis=0)))
     weight = np.exp(logarithm - logarithm.max())
     return weight / weight.sum()
+
+
+def decorrelated(series: np.ndarray) -> tuple[int, float]:
+    """Where a series is in equilibrium, and how many correlated values are worth one from there on.
+
+    The start is chosen so that the most independent values remain (Chodera, J. Chem. Theory Comput. 12, 1799 (2016)).
+
+    Args:
+        series: (samples,).
+
+    Returns:
+        Number of samples to leave out at the start, and the statistical inefficiency of the rest.
+    """
+    if np.ptp(series) == 0:
+        return 0, 1.0
+    with _quiet_pymbar():
+        from pymbar import timeseries
+
+        stride = max(1, len(series) // 100)
+        start, inefficiency, _ = timeseries.detect_equilibration(series, nskip=stride)
+    return int(start), float(max(1.0, inefficiency))
+
+
+def bar(forward: np.ndarray, backward: np.ndarray) -> float:
+    """Reduced free energy difference by Bennett's acceptance ratio (J. Comput. Phys. 22, 245 (1976)).
+
+    Args:
+        forward: (samples,), reduced work from the first state to the second, of samples of the first.
+        backward: the other way round.
+    """
+    with _quiet_pymbar():
+        from pymbar import bar as solve
+
+        return float(solve(forward, backward, compute_uncertainty=False)["Delta_f"])
+
+
+def zwanzig(work: np.ndarray) -> float:
+    """-ln <exp(-w)> of reduced work w (Zwanzig, J. Chem. Phys. 22, 1420 (1954))."""
+    low = float(np.min(work))
+    return low - math.log(float(np.mean(np.exp(low - work))))

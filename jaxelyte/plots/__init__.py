@@ -2,7 +2,7 @@
 
 from jaxelyte.plots.curves import correlations, diffusivity, msd, pmf, rdf, running_integrals, vacf
 from jaxelyte.plots.runs import log
-from jaxelyte.plots.sampling import metadynamics, series, umbrella, viscosity
+from jaxelyte.plots.sampling import convergence, free_energy, metadynamics, series, umbrella, viscosity
 from jaxelyte.plots.structure import angles, residence, structure_factor
 from jaxelyte.plots.style import COLORS, new_axes
 from jaxelyte.plots.training import learning, parity, spread, stability
@@ -10,8 +10,10 @@ from jaxelyte.plots.training import learning, parity, spread, stability
 __all__ = [
     "COLORS",
     "angles",
+    "convergence",
     "correlations",
     "diffusivity",
+    "free_energy",
     "learning",
     "log",
     "metadynamics",

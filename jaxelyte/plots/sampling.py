@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxelyte import units
 from jaxelyte.plots.curves import pmf
 from jaxelyte.plots.style import COLORS, band, new_axes
 
 if TYPE_CHECKING:
-    from jaxelyte.free_energy import MetadynamicsResult, UmbrellaResult
+    from jaxelyte.free_energy import FreeEnergyResult, MetadynamicsResult, UmbrellaResult
     from jaxelyte.observables import SeriesResult, ViscosityResult
 
 MOST_POINTS = 2000
@@ -66,5 +67,30 @@ def viscosity(result: ViscosityResult, ax: Any = None) -> Any:
     ax.axvline(result.cutoff / 1e3, color="#888888", linewidth=0.8, linestyle=":")
     ax.errorbar(times[-1], 1e3 * result.value, 1e3 * result.error, color=COLORS[1], fmt="o", capsize=3)
     ax.set(xlabel="upper limit / ps", ylabel="viscosity / mPa s")
+    ax.legend(frameon=False)
+    return ax
+
+
+def free_energy(result: FreeEnergyResult, ax: Any = None) -> Any:
+    """Draw <dU/dλ> of the windows with errors, and its slope -Var(dU/dλ)/k_B T as short lines; returns the axes."""
+    ax = new_axes(ax)
+    ax.errorbar(result.lam, result.gradient, result.gradient_error, color=COLORS[0], fmt="o", capsize=3)
+    half = 0.3 * float(np.min(np.diff(result.lam), initial=1.0))
+    slope = -result.variance / (units.BOLTZMANN * result.temperature)
+    for lam, value, tangent in zip(result.lam, result.gradient, slope, strict=True):
+        ends = np.array([-half, half])
+        ax.plot(lam + ends, value + tangent * ends, color=COLORS[1], linewidth=1.0)
+    ax.set(xlim=(0, 1), xlabel="λ", ylabel="⟨dU/dλ⟩ / eV")
+    return ax
+
+
+def convergence(result: FreeEnergyResult, ax: Any = None) -> Any:
+    """Draw ΔF against the share of the run, from both of its ends, with the final error; returns the axes."""
+    ax = new_axes(ax)
+    value, error = result.estimates["TI"]
+    ax.axhspan(value - error, value + error, color="#dddddd")
+    for curve, label, color in ((result.forward, "beginning", COLORS[0]), (result.backward, "end", COLORS[1])):
+        ax.plot(result.fractions, curve, "o-", markersize=3, linewidth=1.2, color=color, label=f"from the {label}")
+    ax.set(xlabel="share of the run", ylabel="ΔF / eV")
     ax.legend(frameon=False)
     return ax

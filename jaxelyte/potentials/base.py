@@ -88,7 +88,7 @@ class Potential:
         """The potential with another memory."""
         return self
 
-    def learn(self, systems: System) -> tuple[Any, Float[Array, " replicas"]]:
+    def learn(self, systems: System, neighbors: Neighbors) -> tuple[Any, Float[Array, " replicas"]]:
         """The memory after this step, and the energy in eV that its change puts into each replica, where it is now."""
         return (), jnp.zeros(systems.positions.shape[0], systems.positions.dtype)
 
@@ -161,8 +161,8 @@ class Sum(Potential):
     def with_memory(self, memory: Any) -> Sum:
         return Sum(tuple(term.with_memory(own) for term, own in zip(self.terms, memory, strict=True)))
 
-    def learn(self, systems: System) -> tuple[Any, Float[Array, " replicas"]]:
-        learnt = [term.learn(systems) for term in self.terms]
+    def learn(self, systems: System, neighbors: Neighbors) -> tuple[Any, Float[Array, " replicas"]]:
+        learnt = [term.learn(systems, neighbors) for term in self.terms]
         work = sum((one for _, one in learnt[1:]), learnt[0][1])
         return tuple(memory for memory, _ in learnt), work
 
@@ -285,7 +285,7 @@ def _check_constant(potential: Potential) -> None:
         )
 
 
-def _like(factor: Any, energy: Float[Array, "*replicas"]) -> Scalar:
+def _like(factor: Any, energy: Float[Array, "*replicas"]) -> Float[Array, "*factors"]:
     # A factor made before the dtype of the run was known follows the energy, not the other way round.
     return jnp.asarray(factor, energy.dtype)
 

@@ -130,7 +130,7 @@ class DistanceRestraint(Potential):
     def with_memory(self, memory: Any) -> DistanceRestraint:
         return self if self.rate is None else self.replace(now=memory)  # pyright: ignore[reportAttributeAccessIssue]
 
-    def learn(self, systems: System) -> tuple[Any, Float[Array, " replicas"]]:
+    def learn(self, systems: System, neighbors: Neighbors) -> tuple[Any, Float[Array, " replicas"]]:
         r = distances(systems, self.pair)
         if self.rate is None:
             return (), jnp.zeros_like(r)
@@ -238,7 +238,7 @@ class Metadynamics(Potential):
     def with_memory(self, memory: Any) -> Metadynamics:
         return self.replace(bias=memory)  # pyright: ignore[reportAttributeAccessIssue]
 
-    def learn(self, systems: System) -> tuple[Any, Float[Array, " replicas"]]:
+    def learn(self, systems: System, neighbors: Neighbors) -> tuple[Any, Float[Array, " replicas"]]:
         r = distances(systems, self.pair)
         before = jax.vmap(self.bias_at)(r)
         temper = 1.0 / (BOLTZMANN * self.temperature * (self.bias_factor - 1.0))

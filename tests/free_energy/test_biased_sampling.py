@@ -17,12 +17,14 @@ from jaxelyte.dynamics import NVE, NVT, simulate
 from jaxelyte.errors import InputError
 from jaxelyte.free_energy import metadynamics, umbrella_pmf, umbrella_sampling
 from jaxelyte.free_energy.metadynamics import count_crossings, metadynamics_term
+from jaxelyte.neighbors import Neighbors
 from jaxelyte.observables import Distance, PMFResult
 from jaxelyte.potentials.bonded import HarmonicBonds
 from jaxelyte.potentials.distance import DistanceRestraint, Metadynamics
 from jaxelyte.system import System
 from jaxelyte.units import BOLTZMANN, COULOMB
 
+NOTHING = Neighbors((), ())
 TEMPERATURE = 300.0
 THERMAL = BOLTZMANN * TEMPERATURE
 SPRING, LENGTH = 0.2, 4.0
@@ -192,18 +194,18 @@ def test_deposits_by_hand() -> None:
     """Two Gaussians: the second is lower by exp(-V/(k_B T (γ - 1))); work is the change of V at the walker."""
     bias = Metadynamics((0, 1), upper=7.0, lower=1.0, temperature=TEMPERATURE, height=0.05, width=0.2, bias_factor=5.0)
     systems = jax.tree.map(lambda x: x[None], System.from_atoms(pair(3.3)))
-    memory, work = bias.learn(systems)
+    memory, work = bias.learn(systems, NOTHING)
     once = bias.with_memory(memory)
     expected = 0.05 * np.exp(-0.5 * ((bias.grid - 3.3) / 0.2) ** 2)
     np.testing.assert_allclose(memory, expected, atol=1e-14)
     assert float(work[0]) == pytest.approx(float(once.bias_at(jnp.asarray(3.3))), rel=1e-12)
     # Nodes are 0.04 Å apart, so the cubic is exact to the fourth power of 0.04/0.2.
     assert float(work[0]) == pytest.approx(0.05, rel=1e-3)
-    second, _ = once.learn(systems)
+    second, _ = once.learn(systems, NOTHING)
     lower = 0.05 * math.exp(-float(work[0]) / (THERMAL * 4.0))
     np.testing.assert_allclose(second - memory, expected / 0.05 * lower, atol=1e-12)
     away = jax.tree.map(lambda x: x[None], System.from_atoms(pair(7.5)))
-    outside, none = bias.learn(away)
+    outside, none = bias.learn(away, NOTHING)
     assert np.all(np.asarray(outside) == 0.0)
     assert float(none[0]) == 0.0
 

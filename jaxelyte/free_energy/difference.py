@@ -1,0 +1,297 @@
+"""From samples of U1 - U0 in windows of λ to a free energy difference, by every usual estimator."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxelyte.arrays import finite
+from jaxelyte.dynamics import Run
+from jaxelyte.errors import InputError
+from jaxelyte.free_energy.estimators import (
+    bar,
+    decorrelated,
+    mbar_differences,
+    overlap_matrix,
+    solve_mbar,
+    zwanzig,
+)
+from jaxelyte.observables.blocks import standard_error
+from jaxelyte.units import BOLTZMANN
+
+ESTIMATORS = ("MBAR", "TI", "BAR")
+LEAST_OVERLAP = 0.03
+"""Of neighbouring windows (Klimovich, Shirts and Mobley, J. Comput.-Aided Mol. Des. 29, 397 (2015))."""
+
+BLOCKS = 10
+FEWEST = 50
+"""Independent samples of a window below which a warning is given."""
+
+KJ_MOL = 96.48533212
+"""kJ/mol in one eV."""
+
+
+@dataclass(frozen=True)
+class FreeEnergyResult:
+    """A free energy difference F1 - F0.
+
+    Attributes:
+        value: eV, of ``estimator``.
+        error: standard error in eV.
+        estimator: "MBAR", "TI" or "BAR".
+        estimates: value and error in eV by name: TI, BAR, MBAR, and exponential averages over steps upwards and
+            downwards ("Zwanzig forward", "Zwanzig backward"), whose difference is the hysteresis.
+        temperature: K.
+        lam: (windows,).
+        gradient: (windows,), <dU/dλ> in eV.
+        gradient_error: (windows,), eV.
+        variance: (windows,), eV², of dU/dλ; -variance/k_B T is the slope of the gradient.
+        inefficiency: (windows,), correlated samples that are worth one independent.
+        discarded: (windows,), samples left out at the start.
+        counts: (windows,), independent samples used.
+        overlap: (states, states), overlap matrix of MBAR; ``states`` are λ = 0, the windows, and 1.
+        states: (states,), λ.
+        fractions: shares of the run that the convergence is shown for.
+        forward: (fractions,), eV, TI of that much of the beginning (after equilibration).
+        backward: (fractions,), eV, of the end.
+        run: the run, where there was one.
+    """
+
+    value: float
+    error: float
+    estimator: str
+    estimates: dict[str, tuple[float, float]]
+    temperature: float
+    lam: np.ndarray
+    gradient: np.ndarray
+    gradient_error: np.ndarray
+    variance: np.ndarray
+    inefficiency: np.ndarray
+    discarded: np.ndarray
+    counts: np.ndarray
+    overlap: np.ndarray
+    states: np.ndarray
+    fractions: np.ndarray
+    forward: np.ndarray
+    backward: np.ndarray
+    run: Run | None = field(default=None, repr=False)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw <dU/dλ> against λ with its errors; returns the matplotlib axes."""
+        from jaxelyte import plots
+
+        return plots.free_energy(self, ax)
+
+    def plot_convergence(self, ax: Any = None) -> Any:
+        """Draw ΔF of growing shares of the run, from its beginning and from its end; returns the matplotlib axes."""
+        from jaxelyte import plots
+
+        return plots.convergence(self, ax)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write a table: λ, <dU/dλ> and its error in eV, inefficiency, independent samples."""
+        table = np.column_stack([self.lam, self.gradient, self.gradient_error, self.inefficiency, self.counts])
+        header = "lambda,gradient_eV,error_eV,inefficiency,samples"
+        np.savetxt(path, table, delimiter=",", header=header, comments="")
+
+    def to_json(self, path: str | Path) -> None:
+        """Write all estimates; NaN is stored as null."""
+        content = {
+            "free_energy_eV": self.value,
+            "error_eV": finite(self.error),
+            "estimator": self.estimator,
+            "estimates_eV": {name: [finite(v), finite(e)] for name, (v, e) in self.estimates.items()},
+            "temperature_K": self.temperature,
+            "lambda": self.lam.tolist(),
+            "gradient_eV": self.gradient.tolist(),
+            "gradient_error_eV": [finite(e) for e in self.gradient_error],
+            "samples": self.counts.tolist(),
+        }
+        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def __repr__(self) -> str:
+        lines = [f"{summary(self.value, self.error)} at {self.temperature:g} K by {self.estimator}"]
+        lines += [f"  {name:16s} {value:.5f} ± {error:.5f} eV" for name, (value, error) in self.estimates.items()]
+        least = float(np.min(_between(self.overlap, self.states, self.lam), initial=1.0))
+        lines.append(
+            f"  {len(self.lam)} windows, {int(self.counts.min())} independent samples and an overlap of "
+            f"{least:.2f} at least"
+        )
+        return "\n".join(lines)
+
+
+def summary(value: float, error: float) -> str:
+    """ΔF in eV and kJ/mol."""
+    return f"ΔF = {value:.5f} ± {error:.5f} eV ({value * KJ_MOL:.2f} ± {error * KJ_MOL:.2f} kJ/mol)"
+
+
+def difference(
+    gaps: Sequence[np.ndarray],
+    lam: np.ndarray,
+    temperature: float,
+    *,
+    weights: np.ndarray,
+    estimator: str = "MBAR",
+    run: Run | None = None,
+) -> FreeEnergyResult:
+    """Free energy difference from samples of U1 - U0 of any program; see `free_energy`.
+
+    Args:
+        gaps: of each window, (samples,), eV, in the order of time.
+        lam: (windows,), rising.
+        temperature: K.
+        weights: (windows,), of the quadrature.
+        estimator: which estimate ``value`` is.
+        run: kept with the result.
+
+    Raises:
+        InputError: another estimator, or samples that are not finite.
+
+    Warns:
+        UserWarning: few independent samples, poor overlap, or a gradient that rises with λ.
+    """
+    if estimator not in ESTIMATORS:
+        raise InputError(f"estimator = {estimator!r}; choose one of {', '.join(ESTIMATORS)}")
+    if any(not np.all(np.isfinite(gap)) for gap in gaps):
+        raise InputError("an energy difference is not finite: one of the potentials does not know such structures")
+    beta = 1.0 / (BOLTZMANN * temperature)
+    starts = [decorrelated(gap) for gap in gaps]
+    kept = [gap[start:] for gap, (start, _) in zip(gaps, starts, strict=True)]
+    inefficiency = np.array([g for _, g in starts])
+    free = [gap[_every(len(gap), g)] for gap, g in zip(kept, inefficiency, strict=True)]
+    gradient = np.array([gap.mean() for gap in kept])
+    # The larger of two estimates: blocks, and the autocorrelation time.
+    errors = np.array(
+        [
+            np.nanmax([float(standard_error(gap)), math.sqrt(float(np.var(gap)) * g / len(gap))])
+            for gap, g in zip(kept, inefficiency, strict=True)
+        ]
+    )
+    estimates = {"TI": (float(weights @ gradient), float(np.sqrt(weights**2 @ errors**2)))}
+    steps = _steps_with_errors(free, lam, beta)
+    estimates["BAR"] = steps["BAR"]
+    states, solution = _mbar(free, lam, beta)
+    delta, spread = mbar_differences(solution)
+    estimates["MBAR"] = (float(delta[0, -1]) / beta, float(spread[0, -1]) / beta)
+    estimates |= {name: value for name, value in steps.items() if name != "BAR"}
+    overlap = overlap_matrix(solution)
+    counts = np.array([len(one) for one in free])
+    _warn(lam, gradient, errors, counts, states, overlap)
+    fractions = np.linspace(0.1, 1.0, 10)
+    value, error = estimates[estimator]
+    return FreeEnergyResult(
+        value=value,
+        error=error,
+        estimator=estimator,
+        estimates=estimates,
+        temperature=temperature,
+        lam=lam,
+        gradient=gradient,
+        gradient_error=errors,
+        variance=np.array([gap.var() for gap in kept]),
+        inefficiency=inefficiency,
+        discarded=np.array([start for start, _ in starts]),
+        counts=counts,
+        overlap=overlap,
+        states=states,
+        fractions=fractions,
+        forward=np.array([weights @ [g[: max(1, round(f * len(g)))].mean() for g in kept] for f in fractions]),
+        backward=np.array([weights @ [g[-max(1, round(f * len(g))) :].mean() for g in kept] for f in fractions]),
+        run=run,
+    )
+
+
+def _every(count: int, inefficiency: float) -> np.ndarray:
+    """Indices of about independent values."""
+    return np.unique(np.round(np.arange(0.0, count - 0.5, inefficiency)).astype(int))
+
+
+def _steps_with_errors(free: Sequence[np.ndarray], lam: np.ndarray, beta: float) -> dict[str, tuple[float, float]]:
+    """`_steps` with standard errors by leaving out a tenth of each window at a time.
+
+    Neighbouring steps share a window, which a sum of the squares of their errors would ignore.
+    """
+    whole = _steps(free, lam, beta)
+    groups = [np.array_split(np.arange(len(one)), min(BLOCKS, len(one))) for one in free]
+    count = min(len(g) for g in groups)
+    if count < 2:
+        return {name: (value, math.nan) for name, value in whole.items()}
+    others = [
+        _steps([np.delete(one, group[n]) for one, group in zip(free, groups, strict=True)], lam, beta)
+        for n in range(count)
+    ]
+    found = {}
+    for name, value in whole.items():
+        rows = np.array([other[name] for other in others])
+        found[name] = (value, math.sqrt((count - 1) / count * float(np.sum((rows - rows.mean()) ** 2))))
+    return found
+
+
+def _steps(free: Sequence[np.ndarray], lam: np.ndarray, beta: float) -> dict[str, float]:
+    """Sums in eV over the steps between windows: BAR, and exponential averages upwards and downwards.
+
+    To λ = 0 and 1, where they are no windows, the step is an exponential average in all three.
+    """
+    ends = -zwanzig(-beta * lam[0] * free[0]) if lam[0] > 0.0 else 0.0
+    ends += zwanzig(beta * (1.0 - lam[-1]) * free[-1]) if lam[-1] < 1.0 else 0.0
+    found = {"BAR": ends, "Zwanzig forward": ends, "Zwanzig backward": ends}
+    for n, width in enumerate(np.diff(lam)):
+        up, down = beta * width * free[n], -beta * width * free[n + 1]
+        found["BAR"] += bar(up, down)
+        found["Zwanzig forward"] += zwanzig(up)
+        found["Zwanzig backward"] -= zwanzig(down)
+    return {name: value / beta for name, value in found.items()}
+
+
+def _mbar(free: Sequence[np.ndarray], lam: np.ndarray, beta: float) -> tuple[np.ndarray, Any]:
+    """λ of all states, and the solution for them; the ends may be states without samples."""
+    before, behind = int(lam[0] > 0.0), int(lam[-1] < 1.0)
+    states = np.concatenate([[0.0] * before, lam, [1.0] * behind])
+    counts = np.array([0] * before + [len(one) for one in free] + [0] * behind)
+    gap = np.concatenate(free)
+    # The part of U0 that all states share drops out.
+    return states, solve_mbar(beta * states[:, None] * gap, counts)
+
+
+def _warn(
+    lam: np.ndarray,
+    gradient: np.ndarray,
+    errors: np.ndarray,
+    counts: np.ndarray,
+    states: np.ndarray,
+    overlap: np.ndarray,
+) -> None:
+    if counts.min() < FEWEST:
+        at = int(np.argmin(counts))
+        warnings.warn(
+            f"free energy: {counts[at]} independent samples of the window at λ = {lam[at]:.3g} ({FEWEST} are wanted): "
+            "run longer",
+            stacklevel=4,
+        )
+    for n, value in enumerate(_between(overlap, states, lam)):
+        if value < LEAST_OVERLAP:
+            warnings.warn(
+                f"free energy: windows at λ = {lam[n]:.3g} and {lam[n + 1]:.3g} overlap by {value:.3f} only (at least "
+                f"{LEAST_OVERLAP} are needed): take more windows, or adapt=True",
+                stacklevel=4,
+            )
+    rise, error = np.diff(gradient), np.hypot(errors[1:], errors[:-1])
+    for n in np.flatnonzero(rise > 4.0 * error):
+        warnings.warn(
+            f"free energy: <dU/dλ> rises by {rise[n]:.3g} ± {error[n]:.2g} eV from λ = {lam[n]:.3g} to "
+            f"{lam[n + 1]:.3g}, which it cannot in equilibrium: these windows are not; run longer, or with exchange=",
+            stacklevel=4,
+        )
+
+
+def _between(overlap: np.ndarray, states: np.ndarray, lam: np.ndarray) -> np.ndarray:
+    """Overlaps of neighbouring windows; states without samples overlap with nothing by construction."""
+    inner = np.isin(states, lam)
+    return np.diagonal(overlap[np.ix_(inner, inner)], 1)

@@ -1,0 +1,85 @@
+"""Recognise mixtures that diverge at an end: atoms that one of the potentials does not see."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxelyte.errors import InputError
+from jaxelyte.interop.ase_calculator import Calculator
+from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.nequip import NequIPPotential
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+TOUCHING = 0.6
+"""Å between a ghost and another atom in the trial; closer than any bond."""
+
+STEEP = 10.0
+"""eV that half that distance costs more where a mixture is called singular; restraints far away cost less."""
+
+
+def check_end_points(initial: Potential, final: Potential, atoms: Atoms) -> None:
+    """Refuse a mixture in which an atom appears out of nothing, or disappears, where others may sit on it.
+
+    Near the ghost's end <dU/dλ> diverges as λ^(-3/4) for r⁻¹² cores (Beutler et al., Chem. Phys. Lett. 222, 529
+    (1994)), and a network has no meaning at all for atoms on top of each other.
+
+    Raises:
+        InputError: names the atom, the potential that does not see it, and the way around.
+    """
+    several = {"initial": initial, "final": final}
+    forces = {}
+    for name, potential in several.items():
+        copy = _shaken(atoms)
+        copy.calc = Calculator(potential)
+        forces[name] = copy.get_forces()
+    for name, other in (("initial", "final"), ("final", "initial")):
+        unseen = np.flatnonzero(np.all(forces[name] == 0.0, axis=1) & np.any(forces[other] != 0.0, axis=1))
+        if len(unseen) == 0 or len(unseen) == len(atoms):
+            continue
+        atom = int(unseen[0])
+        cost = _closing_energy(several[other], atoms, atom)
+        network = _holds_network(several[other])
+        if network or not cost < STEEP:
+            why = "the other is a network, which knows nothing of overlaps"
+            if not network:
+                why = f"an overlap with it costs {cost:.3g} eV in the other"
+            raise InputError(
+                f"atom {atom} ({atoms[atom].symbol}) is a ghost in the {name} potential, and {why}: "
+                "a linear mixture of the two diverges at that end. Grow a cavity first "
+                "(a soft repulsion, such as a Gaussian barrier about the atom), then mix it into the full potential: "
+                "free_energy_path([ghost, ghost + cavity, full + cavity, full], …); or pass check=False"
+            )
+
+
+def _shaken(atoms: Atoms) -> Atoms:
+    """Off special positions, where forces vanish by symmetry."""
+    copy = atoms.copy()
+    copy.positions += np.random.default_rng(0).normal(scale=0.02, size=copy.positions.shape)
+    return copy
+
+
+def _closing_energy(potential: Potential, atoms: Atoms, ghost: int) -> float:
+    """What it costs in eV to halve the distance of an overlap, which walls and restraints hardly notice."""
+    copy = atoms.copy()
+    copy.calc = Calculator(potential)
+    other = 0 if ghost != 0 else 1
+    energies = []
+    for distance in (TOUCHING, TOUCHING / 2.0):
+        copy.positions[ghost] = copy.positions[other] + [distance, 0.0, 0.0]
+        energies.append(copy.get_potential_energy())
+    cost = float(energies[1] - energies[0])
+    return cost if np.isfinite(cost) else np.inf
+
+
+def _holds_network(potential: Any) -> bool:
+    """Whether a network is a part of a potential."""
+    if isinstance(potential, NequIPPotential):
+        return True
+    if isinstance(potential, Potential):
+        return any(_holds_network(getattr(potential, f.name)) for f in dataclasses.fields(potential))  # pyright: ignore[reportArgumentType]
+    return isinstance(potential, tuple) and any(_holds_network(one) for one in potential)

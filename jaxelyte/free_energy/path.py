@@ -1,0 +1,84 @@
+"""Free energies along paths of several linear legs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxelyte.dynamics import NVT
+from jaxelyte.errors import InputError
+from jaxelyte.free_energy.difference import FreeEnergyResult, summary
+from jaxelyte.free_energy.mixing import free_energy
+from jaxelyte.potentials.base import Potential
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+@dataclass(frozen=True)
+class PathResult:
+    """A free energy difference along several legs.
+
+    Attributes:
+        legs: results of the legs, in order.
+    """
+
+    legs: tuple[FreeEnergyResult, ...]
+
+    @property
+    def value(self) -> float:
+        """eV, sum of the legs."""
+        return sum(leg.value for leg in self.legs)
+
+    @property
+    def error(self) -> float:
+        """eV, standard error; the legs are independent runs."""
+        return math.sqrt(sum(leg.error**2 for leg in self.legs))
+
+    def to_json(self, path: str | Path) -> None:
+        """Write the sum and the legs."""
+        legs = [{"free_energy_eV": leg.value, "error_eV": leg.error} for leg in self.legs]
+        content = {"free_energy_eV": self.value, "error_eV": self.error, "legs": legs}
+        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def __repr__(self) -> str:
+        lines = [f"{summary(self.value, self.error)} along {len(self.legs)} legs"]
+        lines += [f"  leg {n}: {leg.value:.5f} ± {leg.error:.5f} eV" for n, leg in enumerate(self.legs, 1)]
+        return "\n".join(lines)
+
+
+def free_energy_path(
+    potentials: Sequence[Potential], atoms: Atoms, ensemble: NVT, *, output: str | Path | None = None, **options: Any
+) -> PathResult:
+    """Free energy of the last potential relative to the first, leg by leg; see `free_energy`.
+
+    For an atom that appears: ``[ghost, ghost + cavity, full + cavity, full]`` with a soft repulsion as the cavity,
+    which grows before anything singular is mixed in. Each leg starts from the last structure of the leg before.
+
+    Args:
+        potentials: two or more.
+        atoms: start structure.
+        ensemble: `NVT`.
+        output: folder; each leg has its own in it, ``leg1``, ``leg2``, …
+        options: of `free_energy`.
+
+    Raises:
+        InputError: fewer than two potentials; see also `free_energy`.
+    """
+    if len(potentials) < 2:
+        raise InputError(f"a path needs at least two potentials, not {len(potentials)}")
+    legs: list[FreeEnergyResult] = []
+    for number, (initial, final) in enumerate(pairwise(potentials), 1):
+        folder = {} if output is None else {"output": Path(output) / f"leg{number}"}
+        leg = free_energy(initial, final, atoms, ensemble, **folder, **options)
+        legs.append(leg)
+        assert leg.run is not None
+        last = leg.run.atoms
+        # The window nearest to the end of this leg is the best start of the next one.
+        atoms = last[-1] if isinstance(last, list) else last
+    return PathResult(tuple(legs))

@@ -1,0 +1,135 @@
+"""One mixture of two potentials for each replica, and the exchange of mixtures between replicas."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float
+
+from jaxelyte.errors import InputError, UnsupportedError
+from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
+from jaxelyte.potentials.base import Mix, Potential, Scalar
+from jaxelyte.potentials.topology import as_leaf, concrete
+from jaxelyte.system import System
+from jaxelyte.units import BOLTZMANN
+
+
+@struct.dataclass
+class Ladder(Potential):
+    """U_λ = (1 - λ) U0 + λ U1 with the λ of its own window for each replica, all windows in one program.
+
+    With an ``exchange`` stride neighbouring windows try to swap their λ every so many steps (Hamiltonian replica
+    exchange, Sugita, Kitao and Okamoto, J. Chem. Phys. 113, 6042 (2000)): of the pairs (0, 1), (2, 3), … and (1, 2),
+    (3, 4), … in turn, accepted with min(1, exp((λ_i - λ_j)(ΔU_i - ΔU_j)/k_B T)).
+
+    Attributes:
+        initial: U0.
+        final: U1.
+        lam: (windows,), λ of each, one replica for each.
+        temperature: K, of the exchange; static.
+        exchange: steps between attempts, 0 for none; static.
+        seed: of the exchange; static.
+        place: (windows,), the window that each replica is in; None for the order of ``lam``.
+        state: random key and number of attempts so far, made by `memory`.
+
+    Raises:
+        InputError: λ that do not rise, a stride that is no whole number.
+    """
+
+    initial: Potential
+    final: Potential
+    lam: Any
+    temperature: float = struct.field(pytree_node=False, kw_only=True)
+    exchange: int = struct.field(pytree_node=False, kw_only=True, default=0)
+    seed: int = struct.field(pytree_node=False, kw_only=True, default=0)
+    place: Any = struct.field(kw_only=True, default=None)
+    state: Any = struct.field(kw_only=True, default=None)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lam", as_leaf(self.lam))
+        values = concrete(self.lam)
+        if values is not None and (values.ndim != 1 or not np.all(np.isfinite(values)) or np.any(np.diff(values) <= 0)):
+            raise InputError(f"lam = {values} must be rising numbers, one for each window")
+        if isinstance(self.exchange, bool) or not isinstance(self.exchange, int) or self.exchange < 0:
+            raise InputError(f"exchange = {self.exchange!r} must be a whole number of steps, or 0 for none")
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise InputError(f"temperature = {self.temperature!r} K must be positive")
+
+    @property
+    def mixture(self) -> Mix:
+        """The mixture of all replicas, λ a vector."""
+        return Mix(self.initial, self.final, self.lam if self.place is None else self.lam[self.place])
+
+    def requirements(self) -> tuple[NeighborSpec, ...]:
+        return self.mixture.requirements()
+
+    @property
+    def translation_invariant(self) -> bool:
+        return self.mixture.translation_invariant
+
+    def validate(self, system: System) -> None:
+        self.mixture.validate(system)
+
+    def prepare(self, *systems: System) -> Ladder:
+        if len(systems) != len(self.lam):
+            raise InputError(f"{len(self.lam)} windows need as many replicas, not {len(systems)}")
+        initial, final = self.initial.prepare(*systems), self.final.prepare(*systems)
+        return self.replace(initial=initial, final=final)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+        raise UnsupportedError("a ladder has one λ for each replica of a run; for one system use mix(u0, u1, lam)")
+
+    def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
+        return self.mixture.batch_interaction(systems, neighbors)
+
+    def batch_reference(self, systems: System) -> Float[Array, " replicas"]:
+        return self.mixture.batch_reference(systems)
+
+    def ends(
+        self, systems: System, neighbors: Neighbors
+    ) -> tuple[Float[Array, " replicas"], Float[Array, " replicas"]]:
+        """U0 and U1 in eV of each replica, without reference energies."""
+        return self.initial.batch_interaction(systems, neighbors), self.final.batch_interaction(systems, neighbors)
+
+    @property
+    def learning_stride(self) -> int:
+        return self.exchange
+
+    def memory(self, replicas: int) -> Any:
+        if not self.exchange:
+            return ()
+        return jnp.arange(replicas, dtype=jnp.int32), (jax.random.key(self.seed), jnp.zeros((), jnp.int32))
+
+    def with_memory(self, memory: Any) -> Ladder:
+        if not self.exchange:
+            return self
+        place, state = memory
+        return self.replace(place=place, state=state)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def learn(self, systems: System, neighbors: Neighbors) -> tuple[Any, Float[Array, " replicas"]]:
+        initial, final = self.ends(systems, neighbors)
+        gap = final - initial
+        lam = jnp.asarray(self.lam, gap.dtype)
+        key, count = self.state
+        key, use = jax.random.split(key)
+        # By window: who is there, and its energy gap.
+        who = jnp.argsort(self.place)
+        there = gap[who]
+        beta = jnp.asarray(1.0 / (BOLTZMANN * self.temperature), gap.dtype)
+        log_ratio = beta * (lam[:-1] - lam[1:]) * (there[:-1] - there[1:])
+        lower = jnp.arange(len(lam) - 1, dtype=count.dtype)
+        tried = lower % 2 == count % 2
+        draws = jnp.log(jax.random.uniform(use, (len(lam) - 1,), gap.dtype))
+        accepted = tried & (draws < log_ratio)
+        # Pairs of one attempt do not touch, so each window moves by at most one.
+        up = jnp.concatenate([accepted, jnp.zeros(1, bool)])
+        down = jnp.concatenate([jnp.zeros(1, bool), accepted])
+        step = up.astype(jnp.int32) - down.astype(jnp.int32)
+        place = (self.place + step[self.place]).astype(jnp.int32)
+        work = (lam[place] - lam[self.place]) * gap
+        return (place, (key, count + 1)), work
