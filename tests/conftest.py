@@ -73,3 +73,11 @@ def dft_data() -> Path:
 def rng() -> np.random.Generator:
     """A random generator that starts alike in every test."""
     return np.random.default_rng(20_240_229)
+
+
+@pytest.fixture
+def fresh_programs() -> None:
+    """No compiled chunk of an earlier test is used again, so that compilations can be counted."""
+    from jaxelyte.dynamics.chunk import make_chunk
+
+    make_chunk.cache_clear()

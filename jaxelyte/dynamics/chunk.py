@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -109,10 +109,12 @@ class Status(struct.PyTreeNode):
 Chunk = Callable[..., tuple[RunState, Frames, Status]]
 
 
-def make_chunk(settings: Settings, plan: ListPlan) -> Chunk:
+@lru_cache(maxsize=8)
+def make_chunk(settings: Settings, plan: ListPlan) -> Any:
     """Compile-ready ``chunk(potential, systems, state, dt, steps) -> (state, frames, status)``.
 
-    The potential is an argument: other parameters of the same structure run in the same program.
+    The potential is an argument: other parameters of the same structure run in the same program, also in another call
+    of `simulate` (windows of a free energy, iterations of a fit).
     """
     return jax.jit(partial(_run_chunk, settings, plan))
 

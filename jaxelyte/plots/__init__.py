@@ -2,7 +2,7 @@
 
 from jaxelyte.plots.curves import correlations, diffusivity, msd, pmf, rdf, running_integrals, vacf
 from jaxelyte.plots.runs import log
-from jaxelyte.plots.sampling import convergence, free_energy, metadynamics, series, umbrella, viscosity
+from jaxelyte.plots.sampling import convergence, free_energy, metadynamics, observables_fit, series, umbrella, viscosity
 from jaxelyte.plots.structure import angles, residence, structure_factor
 from jaxelyte.plots.style import COLORS, new_axes
 from jaxelyte.plots.training import learning, parity, spread, stability
@@ -19,6 +19,7 @@ __all__ = [
     "metadynamics",
     "msd",
     "new_axes",
+    "observables_fit",
     "parity",
     "pmf",
     "rdf",

@@ -12,6 +12,7 @@ from jaxelyte.plots.style import COLORS, band, new_axes
 
 if TYPE_CHECKING:
     from jaxelyte.free_energy import FreeEnergyResult, MetadynamicsResult, UmbrellaResult
+    from jaxelyte.gradients import ObservablesFit
     from jaxelyte.observables import SeriesResult, ViscosityResult
 
 MOST_POINTS = 2000
@@ -93,4 +94,16 @@ def convergence(result: FreeEnergyResult, ax: Any = None) -> Any:
         ax.plot(result.fractions, curve, "o-", markersize=3, linewidth=1.2, color=color, label=f"from the {label}")
     ax.set(xlabel="share of the run", ylabel="ΔF / eV")
     ax.legend(frameon=False)
+    return ax
+
+
+def observables_fit(result: ObservablesFit, ax: Any = None) -> Any:
+    """Draw the loss of a fit to observables against its steps; dots are new simulations. Returns the axes."""
+    ax = new_axes(ax)
+    steps = np.array([row["step"] for row in result.history])
+    loss = np.array([row["loss"] for row in result.history])
+    band(ax, steps, loss, np.array([row["error"] for row in result.history]), color=COLORS[0])
+    fresh = np.array([row["simulated"] for row in result.history], bool)
+    ax.plot(steps[fresh], loss[fresh], "o", color=COLORS[0], markersize=4)
+    ax.set(yscale="log", xlabel="step", ylabel="loss")
     return ax

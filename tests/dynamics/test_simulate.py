@@ -41,6 +41,7 @@ def positions(run: object) -> np.ndarray:
     return np.asarray(run.trajectory.positions)  # type: ignore[attr-defined]
 
 
+@pytest.mark.usefixtures("fresh_programs")
 @pytest.mark.parametrize("chunk", [None, 37])
 def test_a_run_compiles_once_and_does_not_depend_on_chunks(chunk: int | None) -> None:
     arguments = dict(steps=530, timestep=4.0, every=50, seed=4, progress=False)
@@ -66,16 +67,21 @@ def test_one_trace_serves_another_parameter() -> None:
         return original(*arguments)  # type: ignore[arg-type]
 
     chunk._step = counting
+    chunk.make_chunk.cache_clear()
     try:
         simulate(Argon(), argon(), NVE(), steps=30, velocities=50.0, chunk=7, progress=False)
         # The body of a loop may be traced more than once for one program; more chunks must not add to it.
         few = len(traces)
-        simulate(Argon(), argon(), NVE(), steps=300, velocities=50.0, chunk=7, progress=False)
+        run = simulate(Argon(), argon(), NVE(), steps=300, velocities=50.0, chunk=7, progress=False)
+        other = simulate(Argon(epsilon=0.011), argon(), NVE(), steps=30, velocities=50.0, chunk=7, progress=False)
     finally:
         chunk._step = original
-    assert len(traces) == 2 * few
+        chunk.make_chunk.cache_clear()
+    assert len(traces) == few > 0
+    assert run.performance["compilations"] == other.performance["compilations"] == 0
 
 
+@pytest.mark.usefixtures("fresh_programs")
 @pytest.mark.parametrize("exact", [False, True])
 def test_overflow_is_repaired(monkeypatch: pytest.MonkeyPatch, exact: bool) -> None:
     """Lists that are too small from the start: same trajectory as with enough room, bit for bit."""
@@ -92,7 +98,9 @@ def test_overflow_is_repaired(monkeypatch: pytest.MonkeyPatch, exact: bool) -> N
     monkeypatch.setattr(engine, "plan_lists", tight)
     repaired = simulate(potential, argon(), NVE(), **arguments)
     assert repaired.performance["repeated_chunks"] >= 1
-    assert repaired.performance["compilations"] == 1 + repaired.performance["repeated_chunks"]
+    # One program for each size that was tried; the last may be the one that had enough room from the start.
+    tried = 1 + repaired.performance["repeated_chunks"]
+    assert repaired.performance["compilations"] in (tried - 1, tried)
     np.testing.assert_array_equal(positions(repaired), positions(roomy))
     assert roomy.performance["repeated_chunks"] == 0
 

@@ -49,6 +49,7 @@ def off(result: PMFResult, *, least: float = 2.0) -> np.ndarray:
     return ((result.value - exact) / np.where(good, result.error, 1.0))[good]
 
 
+@pytest.mark.usefixtures("fresh_programs")
 def test_umbrella_sampling_finds_a_harmonic_potential_of_mean_force() -> None:
     result = umbrella_sampling(
         BOND,
@@ -140,6 +141,7 @@ def test_gaps_between_windows_are_named(rng: np.random.Generator) -> None:
         umbrella_pmf(exact_samples(rng, centers, 5.0, 200), centers, 5.0, TEMPERATURE)
 
 
+@pytest.mark.usefixtures("fresh_programs")
 def test_metadynamics_fills_the_well() -> None:
     """Both curves, from weighted samples and from the bias, are the known one."""
     result = metadynamics(

@@ -49,6 +49,7 @@ def closed_form(lam: np.ndarray) -> np.ndarray:
     return 1.5 * COUNT * THERMAL * (STIFF - SOFT) / ((1.0 - lam) * SOFT + lam * STIFF)
 
 
+@pytest.mark.usefixtures("fresh_programs")
 @pytest.mark.parametrize(
     "options",
     [{}, {"exchange": 100}, {"nodes": "clenshaw-curtis"}, {"adapt": True}],

@@ -1,0 +1,24 @@
+"""Derivatives of averages and free energies by all parameters of a potential."""
+
+from jaxelyte.gradients.fitting import ObservablesFit, Target, fit_observables
+from jaxelyte.gradients.frames import Quantity, energy
+from jaxelyte.gradients.free_energies import FreeEnergyGradient, free_energy_gradient
+from jaxelyte.gradients.quantities import FrameRDF, frame_rdf, pressure_virial
+from jaxelyte.gradients.reweighting import Average, AverageGradient, Reweighting, effective_samples
+
+__all__ = [
+    "Average",
+    "AverageGradient",
+    "FrameRDF",
+    "FreeEnergyGradient",
+    "ObservablesFit",
+    "Quantity",
+    "Reweighting",
+    "Target",
+    "effective_samples",
+    "energy",
+    "fit_observables",
+    "frame_rdf",
+    "free_energy_gradient",
+    "pressure_virial",
+]

@@ -1,0 +1,157 @@
+"""Stored frames in batches: a potential is evaluated on a few at a time, with its derivatives by all parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxelyte.dynamics.start import prepare_potential
+from jaxelyte.errors import InputError
+from jaxelyte.neighbors.lists import Neighbors
+from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, plan_lists
+from jaxelyte.observables.sampling import complete_cells
+from jaxelyte.potentials.base import Potential
+from jaxelyte.system import System
+from jaxelyte.trajectory import Trajectory
+
+Quantity = Callable[[Potential, System, Neighbors], Array]
+"""An observable of one frame: potential, system and neighbour lists in, an array out. Pure and traceable by jax."""
+
+SKIN = 1e-3
+"""Å; lists are built anew for each frame, so nothing may move."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames of one shape, on the host, in the order of time; replicas one after the other.
+
+    Attributes:
+        positions: (frames, atoms, 3), Å.
+        cells: (frames, 3, 3), Å, complete.
+        template: one of them as a system.
+        at_once: frames that are evaluated together, which bounds the memory.
+    """
+
+    positions: np.ndarray
+    cells: np.ndarray
+    template: System
+    at_once: int
+
+    @classmethod
+    def from_trajectory(cls, trajectory: Trajectory, *, at_once: int) -> Frames:
+        """All frames of all replicas, which must have the same species in the same order.
+
+        Raises:
+            InputError: no frame, replicas that differ, a batch size that is not positive.
+        """
+        if len(trajectory) == 0:
+            raise InputError("the trajectory holds no frame")
+        if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
+            raise InputError(f"at_once = {at_once!r} must be a whole number from 1 on")
+        if np.any(trajectory.numbers != trajectory.numbers[0]):
+            raise InputError("replicas with different species cannot be averaged together; take them one by one")
+        system = System.from_atoms(trajectory.frame(0))
+        dtype = np.dtype(system.positions.dtype)
+        positions = np.asarray(trajectory.positions, dtype)
+        cells = complete_cells(np.asarray(trajectory.cells_of(slice(None))), trajectory.pbc)
+        order = (1, 0, 2, 3)
+        return cls(
+            positions.transpose(order).reshape(-1, *positions.shape[2:]),
+            np.broadcast_to(cells, (*positions.shape[:2], 3, 3)).transpose(order).reshape(-1, 3, 3).astype(dtype),
+            system,
+            at_once,
+        )
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def chosen(self, rows: np.ndarray) -> Frames:
+        """Some of the frames."""
+        return Frames(self.positions[rows], self.cells[rows], self.template, self.at_once)
+
+    def system(self, row: int) -> System:
+        """One frame."""
+        return self.template.replace(positions=jnp.asarray(self.positions[row]), cell=jnp.asarray(self.cells[row]))
+
+    def batch(self, rows: np.ndarray) -> System:
+        """Frames with a leading axis."""
+        count = len(rows)
+        wide = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), self.template)
+        return wide.replace(positions=jnp.asarray(self.positions[rows]), cell=jnp.asarray(self.cells[rows]))
+
+    def prepared(self, potential: Potential) -> tuple[Potential, ListPlan]:
+        """The potential made ready for all frames, and lists with room for each of them."""
+        rows = np.arange(len(self)) if np.ptp(self.cells, axis=0).max() > 0 else np.array([0])
+        ready = prepare_potential(potential, self.batch(rows))
+        return ready, plan_lists(self.batch(np.arange(len(self))), ready.requirements(), SKIN)
+
+    def parts(self) -> list[np.ndarray]:
+        """Rows of each batch; the last one is filled up with its last row, see `map`."""
+        starts = range(0, len(self), self.at_once)
+        return [np.minimum(np.arange(start, start + self.at_once), len(self) - 1) for start in starts]
+
+    def map(self, quantity: Quantity, potential: Potential, plan: ListPlan) -> np.ndarray:
+        """A quantity of every frame, (frames, …), float64. ``potential`` has to be that of `prepared`."""
+        found = [np.asarray(_values(quantity, plan, potential, self.batch(rows)), np.float64) for rows in self.parts()]
+        return np.concatenate(found)[: len(self)]
+
+    def energies(self, potential: Potential, plan: ListPlan) -> np.ndarray:
+        """(frames,), eV, without reference energies."""
+        return self.map(_energy, potential, plan)
+
+    def pull_back(self, quantity: Quantity, potential: Potential, plan: ListPlan, weights: np.ndarray) -> Potential:
+        """Σ_i weights_i · ∂A_i/∂θ: one vector-Jacobian product, a few frames at a time, summed in float64.
+
+        Args:
+            quantity: A.
+            potential: of `prepared`.
+            plan: of `prepared`.
+            weights: (frames, …), as A.
+        """
+        total: Any = None
+        for rows in self.parts():
+            # Rows that only fill up count nothing.
+            new = np.concatenate([[True], np.diff(rows) > 0])
+            own = np.where(new.reshape(-1, *(1,) * (weights.ndim - 1)), weights[rows], 0.0)
+            part = _pulled(quantity, plan, potential, self.batch(rows), jnp.asarray(own, self.positions.dtype))
+            wide = jax.tree.map(lambda x: np.asarray(x, np.float64), part)
+            total = wide if total is None else jax.tree.map(np.add, total, wide)
+        return total
+
+
+def _energy(potential: Potential, system: System, neighbors: Neighbors) -> Array:
+    return potential.interaction(system, neighbors)
+
+
+def _each(quantity: Quantity, plan: ListPlan, potential: Potential, systems: System) -> Array:
+    neighbors, _ = current_lists(plan, build_lists(plan, systems), systems)
+    neighbors = jax.lax.stop_gradient(neighbors)
+    if quantity is _energy:
+        return potential.batch_interaction(systems, neighbors)
+    return jax.vmap(partial(quantity, potential))(systems, neighbors)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _values(quantity: Quantity, plan: ListPlan, potential: Potential, systems: System) -> Array:
+    return _each(quantity, plan, potential, systems)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _pulled(
+    quantity: Quantity, plan: ListPlan, potential: Potential, systems: System, weights: Float[Array, "frames *shape"]
+) -> Potential:
+    def total(potential: Potential) -> Array:
+        return jnp.sum(weights * _each(quantity, plan, potential, systems))
+
+    return jax.grad(total, allow_int=True)(potential)
+
+
+energy: Quantity = _energy
+"""The energy of a frame in eV, without reference energies."""

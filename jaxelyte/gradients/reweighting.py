@@ -1,0 +1,236 @@
+"""Averages over stored frames for other parameters than those they were made with, and derivatives by all of them.
+
+    <A>_θ' = Σ w_i A_i,   w_i ∝ exp(-β (U_θ'(x_i) - U_θ(x_i)))
+    ∂<A>/∂θ = <∂A/∂θ> - β (<A ∂U/∂θ> - <A> <∂U/∂θ>)
+
+(Zwanzig, J. Chem. Phys. 22, 1420 (1954); the derivative e.g. in Thaler and Zavadlav, Nat. Commun. 12, 6884 (2021).) The
+covariance is one vector-Jacobian product, never a matrix of frames and parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxelyte.errors import InputError, JaxelyteError
+from jaxelyte.gradients.frames import Frames, Quantity, energy
+from jaxelyte.observables.sampling import as_trajectory
+from jaxelyte.observables.series import temperature_of
+from jaxelyte.potentials.base import Potential
+from jaxelyte.units import BOLTZMANN
+
+LEAST = 0.1
+"""Share of the frames that has to remain as effective samples: below it a handful of frames decides."""
+
+BLOCKS = 10
+"""Stretches of the frames whose spread gives the standard errors."""
+
+
+@dataclass(frozen=True)
+class Average:
+    """An average over reweighted frames.
+
+    Attributes:
+        value: of the shape of the quantity.
+        error: standard error from the spread between stretches, correlation within them included.
+        effective: effective number of frames, (Σw)²/Σw².
+    """
+
+    value: np.ndarray
+    error: np.ndarray
+    effective: float
+
+
+@dataclass(frozen=True)
+class AverageGradient:
+    """An average and its derivative by every parameter of a potential.
+
+    Attributes:
+        value: the average, or the function of averages that was differentiated.
+        error: its standard error.
+        gradient: a tree like the potential, d value / d parameter.
+        gradient_error: standard errors, the same tree.
+        effective: effective number of frames.
+    """
+
+    value: float
+    error: float
+    gradient: Potential
+    gradient_error: Potential
+    effective: float
+
+
+class Reweighting:
+    """Frames of a run, and the potential that made them.
+
+    Args:
+        source: a run, a `Trajectory`, a file or a run folder.
+        potential: that the frames were made with.
+        temperature: K; that of the run by default.
+        discard: frames left out at the start, as equilibration.
+        at_once: frames evaluated together; bounds the memory.
+        least: share of effective samples below which it refuses.
+
+    It fails for parameters far from those of the run: a few frames then have all the weight. The effective number
+    tells, and below ``least`` an error is raised; simulate again with the new parameters.
+
+    Raises:
+        InputError: frames or a temperature that are missing.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        potential: Potential,
+        *,
+        temperature: float | None = None,
+        discard: int = 0,
+        at_once: int = 8,
+        least: float = LEAST,
+    ) -> None:
+        trajectory = as_trajectory(source)
+        if not 0 <= discard < len(trajectory):
+            raise InputError(f"cannot discard {discard} of {len(trajectory)} frames; at least one has to remain")
+        found = temperature_of(source) if temperature is None else temperature
+        if found is None or not (math.isfinite(found) and found > 0):
+            raise InputError("reweighting needs the temperature of the run: pass temperature= in K")
+        self.temperature, self.least = float(found), least
+        self.frames = Frames.from_trajectory(trajectory[discard:], at_once=at_once)
+        self.given = potential
+        self.potential, self.plan = self.frames.prepared(potential)
+        self.energies = self.frames.energies(self.potential, self.plan)
+
+    @property
+    def beta(self) -> float:
+        """1/k_B T in 1/eV."""
+        return 1.0 / (BOLTZMANN * self.temperature)
+
+    def weights(self, potential: Potential | None = None) -> np.ndarray:
+        """(frames,), adding up to one, for another potential of the same structure.
+
+        Raises:
+            JaxelyteError: fewer effective samples than ``least`` of the frames.
+        """
+        if potential is None:
+            return np.full(len(self.frames), 1.0 / len(self.frames))
+        exponent = -self.beta * (self.frames.energies(self._ready(potential), self.plan) - self.energies)
+        weight = np.exp(exponent - exponent.max())
+        weight /= weight.sum()
+        effective = effective_samples(weight)
+        if not effective >= self.least * len(weight):
+            raise JaxelyteError(
+                f"{effective:.1f} effective samples of {len(weight)} frames (least = {self.least:g} of them): these "
+                "parameters are too far from those of the run; simulate again with the new ones"
+            )
+        return weight
+
+    def average(self, quantity: Quantity, potential: Potential | None = None) -> Average:
+        """<A> in the ensemble of a potential, by default that of the run.
+
+        Args:
+            quantity: A(potential, system, neighbors) of one frame, an array of any shape.
+            potential: with other parameters.
+
+        Raises:
+            JaxelyteError: too few effective samples; see `weights`.
+        """
+        weight = self.weights(potential)
+        values = self.frames.map(quantity, self._ready(potential), self.plan)
+        mean = np.tensordot(weight, values, axes=1)
+        return Average(mean, self._spread(weight, values - mean), effective_samples(weight))
+
+    def gradient(
+        self,
+        quantity: Quantity,
+        potential: Potential | None = None,
+        *,
+        function: Any = None,
+        explicit: bool = True,
+    ) -> AverageGradient:
+        """D f(<A>)/dθ for all parameters θ, with standard errors.
+
+        Two passes over the frames; memory for a few frames and a few trees of parameters at a time.
+
+        Args:
+            quantity: A(potential, system, neighbors) of one frame.
+            potential: with other parameters than those of the run.
+            function: f of the averages (an array like A) to a number, written with jax.numpy; for a scalar A the
+                average itself by default.
+            explicit: A depends on the parameters itself (an energy, not a distance). False saves a pass.
+
+        Raises:
+            InputError: an array for A and no function.
+            JaxelyteError: too few effective samples; see `weights`.
+        """
+        weight, ready = self.weights(potential), self._ready(potential)
+        asked = self.given if potential is None else potential
+        values = self.frames.map(quantity, ready, self.plan)
+        mean = np.tensordot(weight, values, axes=1)
+        if function is None and values.ndim > 1:
+            raise InputError(f"A has shape {values.shape[1:]}; pass function= that makes a number of its average")
+        value, direction = (float(mean), np.ones(())) if function is None else _linearised(function, mean)
+        scalars = np.tensordot(values - mean, direction, axes=direction.ndim) if direction.ndim else values - mean
+        groups = np.array_split(np.arange(len(weight)), min(BLOCKS, len(weight)))
+        # Mean force of the parameters, <∂U/∂θ>, relative to which each stretch counts.
+        forces = self.frames.pull_back(energy, ready, self.plan, weight)
+        rows = []
+        for group in groups:
+            share, part = weight[group], self.frames.chosen(group)
+            found = part.pull_back(energy, ready, self.plan, -self.beta * share * scalars[group])
+            shift = self.beta * float(share @ scalars[group])
+            found = jax.tree.map(lambda a, b, shift=shift: a + shift * b, found, forces)
+            if explicit:
+                vector = share.reshape(-1, *(1,) * direction.ndim) * direction
+                direct = part.pull_back(quantity, ready, self.plan, vector)
+                found = jax.tree.map(np.add, found, direct)
+            rows.append(found)
+        return AverageGradient(
+            value,
+            float(self._spread(weight, scalars)),
+            _like(asked, jax.tree.map(lambda *x: np.sum(x, axis=0), *rows)),
+            _like(asked, jax.tree.map(lambda *x: math.sqrt(len(x)) * _deviation(np.array(x)), *rows)),
+            effective_samples(weight),
+        )
+
+    def _ready(self, potential: Potential | None) -> Potential:
+        """The potential with all that `Potential.prepare` fixes, which does not depend on parameters."""
+        if potential is None:
+            return self.potential
+        ready = potential.prepare(self.frames.system(0)) if len(self.frames) else potential
+        if jax.tree.structure(ready) != jax.tree.structure(self.potential):
+            ready, _ = self.frames.prepared(potential)
+        if jax.tree.structure(ready) != jax.tree.structure(self.potential):
+            raise InputError("this potential differs from that of the run in more than parameters")
+        return ready
+
+    def _spread(self, weight: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+        """Standard error of Σ w (A - <A>) from its parts in stretches."""
+        groups = np.array_split(np.arange(len(weight)), min(BLOCKS, len(weight)))
+        parts = np.array([np.tensordot(weight[g], deviations[g], axes=1) for g in groups])
+        return math.sqrt(len(groups)) * _deviation(parts)
+
+
+def _like(potential: Potential, tree: Any) -> Any:
+    """A tree of a prepared potential in the structure of the one it was prepared from; leaves are the same."""
+    return jax.tree.unflatten(jax.tree.structure(potential), jax.tree.leaves(tree))
+
+
+def _deviation(rows: np.ndarray) -> np.ndarray:
+    """Standard deviation of some values; NaN for one."""
+    return rows.std(axis=0, ddof=1) if len(rows) > 1 else np.full(rows.shape[1:], np.nan)
+
+
+def effective_samples(weight: np.ndarray) -> float:
+    """(Σw)²/Σw² (Kish)."""
+    return float(np.sum(weight) ** 2 / np.sum(weight**2))
+
+
+def _linearised(function: Any, mean: np.ndarray) -> tuple[float, np.ndarray]:
+    import jax.numpy as jnp
+
+    value, direction = jax.value_and_grad(function)(jnp.asarray(mean, jnp.result_type(float)))
+    return float(value), np.asarray(direction, np.float64)
