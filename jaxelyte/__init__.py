@@ -15,24 +15,31 @@ if TYPE_CHECKING:
     from jaxelyte.dynamics import NVE, NVT, Run, load_run, minimize, simulate
     from jaxelyte.errors import InputError, JaxelyteError, SimulationError, TrainingError, UnsupportedError
     from jaxelyte.free_energy import (
+        ChargeCorrection,
         FreeEnergyResult,
+        Insertion,
         MetadynamicsResult,
         PathResult,
         UmbrellaResult,
+        charge_correction,
         free_energy,
         free_energy_path,
+        ideal_chemical_potential,
         metadynamics,
         umbrella_pmf,
         umbrella_sampling,
+        widom,
     )
     from jaxelyte.gradients import (
         FreeEnergyGradient,
         ObservablesFit,
+        PathGradient,
         Reweighting,
         Target,
         fit_observables,
         frame_rdf,
         free_energy_gradient,
+        path_gradient,
     )
     from jaxelyte.interop.ase_calculator import Calculator
     from jaxelyte.interop.frames import read
@@ -96,6 +103,7 @@ _HOMES = {
     "Angles": "observables",
     "AnglesResult": "observables",
     "Calculator": "interop.ase_calculator",
+    "ChargeCorrection": "free_energy",
     "ConductivityResult": "observables",
     "DiffusivityResult": "observables",
     "Distance": "observables",
@@ -109,6 +117,7 @@ _HOMES = {
     "HarmonicBonds": "potentials.bonded",
     "HarmonicRestraint": "potentials.restraints",
     "InputError": "errors",
+    "Insertion": "free_energy",
     "JaxelyteError": "errors",
     "KirkwoodBuffResult": "observables",
     "LabelKeys": "data",
@@ -126,6 +135,7 @@ _HOMES = {
     "Optimization": "training",
     "PMFResult": "observables",
     "PartialVolumes": "observables",
+    "PathGradient": "gradients",
     "PathResult": "free_energy",
     "Potential": "potentials.base",
     "PressureTensor": "observables",
@@ -151,6 +161,7 @@ _HOMES = {
     "ViscosityResult": "observables",
     "activity_derivative": "observables",
     "angles": "observables",
+    "charge_correction": "free_energy",
     "conductivity": "observables",
     "diffusivity": "observables",
     "energy_and_forces": "potentials.derivatives",
@@ -161,6 +172,7 @@ _HOMES = {
     "free_energy": "free_energy",
     "free_energy_gradient": "gradients",
     "free_energy_path": "free_energy",
+    "ideal_chemical_potential": "free_energy",
     "kirkwood_buff": "observables",
     "load_fit": "training",
     "load_nequip": "interop.nequip_files",
@@ -172,6 +184,7 @@ _HOMES = {
     "neighbor_lists": "neighbors",
     "open_trajectory": "trajectory",
     "partial_molar_volumes": "observables",
+    "path_gradient": "gradients",
     "pmf": "observables",
     "rdf": "observables",
     "read": "interop.frames",
@@ -188,6 +201,7 @@ _HOMES = {
     "umbrella_sampling": "free_energy",
     "vacf": "observables",
     "viscosity": "observables",
+    "widom": "free_energy",
 }
 _MODULES = ("build", "datasets", "plots", "theory")
 
@@ -199,6 +213,7 @@ __all__ = [
     "Angles",
     "AnglesResult",
     "Calculator",
+    "ChargeCorrection",
     "ConductivityResult",
     "DiffusivityResult",
     "Distance",
@@ -212,6 +227,7 @@ __all__ = [
     "HarmonicBonds",
     "HarmonicRestraint",
     "InputError",
+    "Insertion",
     "JaxelyteError",
     "KirkwoodBuffResult",
     "LabelKeys",
@@ -227,6 +243,7 @@ __all__ = [
     "Optimization",
     "PMFResult",
     "PartialVolumes",
+    "PathGradient",
     "PathResult",
     "Potential",
     "PressureTensor",
@@ -252,6 +269,7 @@ __all__ = [
     "activity_derivative",
     "angles",
     "build",
+    "charge_correction",
     "conductivity",
     "datasets",
     "diffusivity",
@@ -263,6 +281,7 @@ __all__ = [
     "free_energy",
     "free_energy_gradient",
     "free_energy_path",
+    "ideal_chemical_potential",
     "kirkwood_buff",
     "load_fit",
     "load_nequip",
@@ -274,6 +293,7 @@ __all__ = [
     "neighbor_lists",
     "open_trajectory",
     "partial_molar_volumes",
+    "path_gradient",
     "plots",
     "pmf",
     "rdf",
@@ -292,6 +312,7 @@ __all__ = [
     "umbrella_sampling",
     "vacf",
     "viscosity",
+    "widom",
 ]
 
 

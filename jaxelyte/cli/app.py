@@ -28,6 +28,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 TorchScript = Annotated[bool, typer.Option("--torchscript", help="Read a deployed .pth file with torch.")]
 INTERRUPTED = 130
 REPORT_CARD = 4  # frames that `evaluate --stability` starts from
+SECTIONS = (
+    "structure, pmf, scattering, angles, residence, diffusion, conductivity, viscosity, vibrations, activity, osmotic"
+)
 DEMO = (2, 6000)  # epochs, steps: some two minutes on two cores
 
 
@@ -76,6 +79,7 @@ def simulate(
     steps: Annotated[int | None, typer.Option(help="Steps, instead of those in the file.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
+    analyse: Annotated[bool, typer.Option("--analyse", help="Then do what jaxelyte analyse does.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -89,16 +93,20 @@ def simulate(
         chosen = {name: value for name, value in changes.items() if value is not None}
         config = config.model_copy(update={"run": config.run.model_copy(update=chosen)})
         run = run_config(config, progress=not quiet, resume=resume, overwrite=overwrite)
-        from jaxelyte.cli.report import rdf_rows, rdf_table, run_table, save_log
+        from jaxelyte.cli.report import observable_table, run_table, save_log
 
         _print(run_table(run))
-        for result in run.observables.values():
-            _print(rdf_table(rdf_rows(result)))
+        for name, result in run.observables.items():
+            _print(observable_table(name, result))
         save_log(run, config.run.output)
         typer.echo(f"in {config.run.output}")
         if not run.completed:
             typer.echo(f"interrupted; go on with: jaxelyte simulate {file} --resume", err=True)
             raise typer.Exit(INTERRUPTED)
+        if analyse:
+            from jaxelyte.cli.analysis import analyse_source
+
+            analyse_source(config.run.output, show=_print, say=_say)
 
 
 @app.command()
@@ -190,57 +198,40 @@ def analyse(
     pairs: Annotated[str, typer.Option(help="Pairs of species, such as Li-Cl,Li-O; all pairs by default.")] = "",
     r_max: Annotated[float | None, typer.Option(help="Å; half the smallest width of the cell by default.")] = None,
     width: Annotated[float | None, typer.Option(help="Width of the bins in Å; 0.05 by default.")] = None,
-    discard: Annotated[int, typer.Option(help="Frames left out at the start, as equilibration.")] = 0,
-    charges: Annotated[str, typer.Option(help="Of the ions, such as Na=1,Cl=-1: adds forces and conductivity.")] = "",
-    permittivity: Annotated[float, typer.Option(help="Relative, of the solvent.")] = 78.3,
+    discard: Annotated[
+        int | None, typer.Option(help="Frames left out at the start; by default those the run took for equilibration.")
+    ] = None,
+    charges: Annotated[str, typer.Option(help="Of the ions, such as Na=1,Cl=-1; by default as in the run file.")] = "",
+    permittivity: Annotated[
+        float | None, typer.Option(help="Relative, of the solvent; that of the run file, or 78.3.")
+    ] = None,
     viscosity: Annotated[float | None, typer.Option(help="Pa s; corrects diffusion for the finite cell.")] = None,
     temperature: Annotated[float | None, typer.Option(help="K; that of the run by default.")] = None,
+    only: Annotated[str, typer.Option(help=f"Sections wanted: {SECTIONS}.")] = "",
+    skip: Annotated[str, typer.Option(help="Sections not wanted, such as scattering,residence (the slow ones).")] = "",
     output: Annotated[Path | None, typer.Option(help="Folder for the results; analysis/ beside the source.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Structure, potentials of mean force, diffusion and conductivity with standard errors: tables, CSV, JSON, HTML."""
+    """Structure, dynamics and thermodynamics of a run with standard errors, beside experiment: CSV, JSON, HTML."""
     with _clean_errors(debug):
-        from ase.data import chemical_symbols
+        from jaxelyte.cli.analysis import analyse_source
 
-        from jaxelyte.cli.analysis import analyse_trajectory
-        from jaxelyte.cli.objects import all_pairs, parse_charges, parse_pairs
-        from jaxelyte.cli.report import rdf_rows, rdf_table, run_table, save_log, save_rdf, section_table
-        from jaxelyte.dynamics import load_run
-        from jaxelyte.observables import rdf
-        from jaxelyte.trajectory import open_trajectory
-
-        if not source.exists():
-            raise InputError(f"there is no run folder or trajectory {source}")
-        run = load_run(source) if source.is_dir() else None
-        trajectory = open_trajectory(source) if run is None else run.trajectory
-        symbols = [chemical_symbols[z] for z in trajectory.numbers[0]]
-        ions = parse_charges(charges, symbols, periodic=all(trajectory.pbc)) if charges else None
-        wanted = parse_pairs(pairs.split(",")) if pairs else all_pairs(symbols)
-        result = rdf(trajectory, pairs=wanted, r_max=r_max, width=width, discard=discard)
-        folder = output if output is not None else (source if run else source.parent) / "analysis"
-        folder.mkdir(parents=True, exist_ok=True)
-        if run is not None and run.summary:
-            _print(run_table(run))
-            save_log(run, folder)
-        _print(rdf_table(rdf_rows(result)))
-        for path in save_rdf(result, folder):
-            typer.echo(str(path))
-        found = (run.summary if run is not None else {}).get("temperature", {}).get("value")
-        sections = analyse_trajectory(
-            trajectory,
-            result,
-            folder,
-            title=f"Analysis of {source.resolve().name}",
-            temperature=temperature if temperature is not None else found,
-            charges=ions,
+        analyse_source(
+            source,
+            output,
+            pairs=pairs,
+            r_max=r_max,
+            width=width,
+            discard=discard,
+            charges=charges,
             permittivity=permittivity,
             viscosity=viscosity,
-            discard=discard,
+            temperature=temperature,
+            only=only,
+            skip=skip,
+            show=_print,
+            say=_say,
         )
-        for section in sections[1:]:  # the structure stands in the first table
-            _print(section_table(section))
-        typer.echo(str(folder / "report.json"))
-        typer.echo(str(folder / "report.html"))
 
 
 @app.command()
@@ -286,3 +277,8 @@ def _print(item: object) -> None:
     from rich.console import Console
 
     Console(file=sys.stdout).print(item)
+
+
+def _say(line: str) -> None:
+    """A word on progress, apart from the results."""
+    typer.echo(line, err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,10 +14,12 @@ from jaxelyte.cli.sections import (
     BarrierTerm,
     Build,
     CoulombTerm,
+    DistanceSection,
     LennardJonesTerm,
     NequIPTerm,
     NVESection,
     NVTSection,
+    PressureSection,
     RDFSection,
     RestraintTerm,
     RunFile,
@@ -49,6 +52,7 @@ TERMS: dict[str, type[Section]] = {
     "NVE": NVESection,
     "NVT": NVTSection,
 }
+OBSERVABLES: dict[str, type[Section]] = {"rdf": RDFSection, "pressure": PressureSection, "distance": DistanceSection}
 SECTIONS: dict[str, type[Section]] = {
     "system": SystemSection,
     "run": RunSection,
@@ -101,6 +105,15 @@ def _content(path: Path, kind: str) -> dict[str, Any]:
         raise InputError(f"{path} is not valid TOML: {error}") from error
 
 
+def run_file_of(folder: Path) -> RunFile | None:
+    """The run file that a run folder was made from; None where it came from Python, or from another version."""
+    try:
+        content = json.loads((folder / "config.json").read_text("utf-8"))["config"]
+        return None if content is None else RunFile.model_validate(content)
+    except (OSError, ValueError, KeyError):  # those of pydantic are ValueErrors
+        return None
+
+
 def parse_config(content: dict[str, Any], folder: Path, name: str) -> RunFile:
     """Validate the content of a run file; see `load_config`."""
     return _with_paths(_validated(RunFile, content, f"{name} is not a valid run file"), folder)
@@ -115,7 +128,7 @@ def _validated(model: type[File], content: dict[str, Any], complaint: str) -> Fi
 
 
 def _explain(problem: Any, root: type[BaseModel]) -> str:
-    location = [str(part) for part in problem["loc"] if str(part) not in TERMS]
+    location = _written(problem["loc"])
     where = ".".join(location)
     if problem["type"] == "extra_forbidden":
         section = ".".join(location[:-1])
@@ -130,16 +143,24 @@ def _explain(problem: Any, root: type[BaseModel]) -> str:
     return f"'{where}' = {problem['input']!r}: {problem['msg']}"
 
 
+def _written(location: tuple[Any, ...]) -> list[str]:
+    """A location as it stands in the file, without the types that pydantic puts in; observables have free names."""
+    parts = [str(part) for part in location]
+    if parts[0] == "observables":
+        return parts[:2] + [part for part in parts[2:3] if part not in OBSERVABLES] + parts[3:]
+    return [part for part in parts if part not in TERMS]
+
+
 def _valid_keys(location: tuple[Any, ...], root: type[BaseModel]) -> list[str]:
     """Keys of the innermost section that a location names."""
+    if location[0] == "observables" and len(location) > 3:
+        return list(OBSERVABLES[location[2]].model_fields)
     model = root
     for part in location[:-1]:
         if part in TERMS:
             model = TERMS[part]
         elif part in SECTIONS:
             model = SECTIONS[part]
-        elif part == "observables":
-            model = RDFSection
     return list(model.model_fields)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxelyte.cli.analysis import PEAKS
+from jaxelyte.cli.experiment import PEAKS
 from jaxelyte.cli.report import errors_table, rdf_rows, run_table, save_evaluation, save_learning, save_log, save_rdf
 
 if TYPE_CHECKING:

@@ -12,9 +12,11 @@ import numpy as np
 from jaxelyte.cli.sections import (
     BarrierTerm,
     CoulombTerm,
+    DistanceSection,
     LennardJonesTerm,
     NequIPTerm,
     NVTSection,
+    PressureSection,
     RestraintTerm,
     RunFile,
     WaterTerm,
@@ -22,7 +24,7 @@ from jaxelyte.cli.sections import (
 from jaxelyte.cli.train_sections import TrainFile
 from jaxelyte.dynamics import NVE, NVT
 from jaxelyte.errors import InputError
-from jaxelyte.observables import RDF
+from jaxelyte.observables import RDF, Distance, Observable, PressureTensor, Series
 from jaxelyte.potentials.base import Potential
 
 if TYPE_CHECKING:
@@ -61,15 +63,20 @@ def build_potential(config: RunFile, atoms: Atoms) -> Potential:
     Raises:
         InputError: a model that cannot be read, or atoms that a term cannot describe.
     """
-    return reduce(add, [_build_term(term, atoms) for term in config.potential])
+    return reduce(add, [build_term(term, atoms) for term in config.potential])
 
 
-def _build_term(term: Any, atoms: Atoms) -> Potential:
+def build_term(term: Any, atoms: Atoms | None) -> Potential:
+    """One term; those of water and restraints are made for given atoms.
+
+    Raises:
+        InputError: see `build_potential`.
+    """
     potential = _plain_term(term, atoms)
     return potential if term.factor == 1.0 else term.factor * potential
 
 
-def _plain_term(term: Any, atoms: Atoms) -> Potential:
+def _plain_term(term: Any, atoms: Atoms | None) -> Potential:
     import jaxelyte as jxl
 
     if isinstance(term, NequIPTerm):
@@ -81,10 +88,11 @@ def _plain_term(term: Any, atoms: Atoms) -> Potential:
         return jxl.ScreenedCoulomb(**settings)
     if isinstance(term, LennardJonesTerm):
         return jxl.LennardJones(**settings)
-    if isinstance(term, WaterTerm):
-        return jxl.spc_fw(atoms, **settings)
     if isinstance(term, BarrierTerm):
         return jxl.GaussianBarrier(**settings)
+    assert atoms is not None
+    if isinstance(term, WaterTerm):
+        return jxl.spc_fw(atoms, **settings)
     assert isinstance(term, RestraintTerm)
     return jxl.HarmonicRestraint(atoms.get_positions(), term.k)
 
@@ -97,16 +105,21 @@ def build_ensemble(config: RunFile) -> NVE | NVT:
     return NVE()
 
 
-def build_observables(config: RunFile) -> dict[str, RDF]:
-    """The observables by name.
+def build_observables(config: RunFile) -> dict[str, Observable | Series]:
+    """What is averaged or recorded in the loop, by name.
 
     Raises:
-        InputError: a pair that is not two symbols joined by "-".
+        InputError: a pair that is not two symbols joined by "-", or one of an atom with itself.
     """
-    return {
-        name: RDF(parse_pairs(section.pairs), r_max=section.r_max, width=section.width, bins=section.bins)
-        for name, section in config.observables.items()
-    }
+    return {name: _build_observable(section) for name, section in config.observables.items()}
+
+
+def _build_observable(section: Any) -> Observable | Series:
+    if isinstance(section, PressureSection):
+        return PressureTensor()
+    if isinstance(section, DistanceSection):
+        return Distance(tuple(section.pairs))
+    return RDF(parse_pairs(section.pairs), r_max=section.r_max, width=section.width, bins=section.bins)
 
 
 def parse_charges(text: str, symbols: list[str], *, periodic: bool) -> dict[str, float]:
@@ -254,7 +267,7 @@ def train_config(
     data, own = config.data, config.train
     wide = jax.dtypes.canonicalize_dtype("float64") == "float64"
     with jax.enable_x64(own.float64 or wide):
-        baseline = reduce(add, [_build_term(term, frames[0]) for term in config.baseline]) if config.baseline else None
+        baseline = reduce(add, [build_term(term, frames[0]) for term in config.baseline]) if config.baseline else None
         return train(
             frames,
             _network(config),

@@ -10,9 +10,9 @@ from jaxelyte.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from jaxelyte.cli.analysis import Section
+    from jaxelyte.cli.page import Section
     from jaxelyte.dynamics import Run
-    from jaxelyte.observables import RDFResult
+    from jaxelyte.observables import RDFResult, SeriesResult
     from jaxelyte.potentials.base import Potential
     from jaxelyte.potentials.nequip import NequIPPotential
     from jaxelyte.training import Evaluation, Fit, Stability
@@ -80,12 +80,28 @@ def rdf_table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def section_table(section: Section) -> Table:
+def observable_table(name: str, result: RDFResult | SeriesResult) -> Table:
+    """What a run averaged or recorded in its loop, for people."""
+    from rich.table import Table
+
+    from jaxelyte.observables import SeriesResult
+
+    if not isinstance(result, SeriesResult):
+        return rdf_table(rdf_rows(result))
+    table = Table(name, f"mean / {result.unit}", title=f"{len(result):,} samples each {result.interval:g} fs")
+    for column, mean, error in zip(result.columns, result.mean, result.error, strict=True):
+        table.add_row(column, f"{mean:.5g} ± {error:.2g}")
+    return table
+
+
+def section_table(section: Section) -> Table | str:
     """A part of the report of `jaxelyte analyse` for people; below it, what could not be computed and why."""
     from rich.markup import escape
     from rich.table import Table
 
     notes = escape("\n".join(section.notes))
+    if not section.rows:
+        return f"{escape(section.title)}: {notes}"
     table = Table(*section.columns, title=section.title, caption=notes, caption_justify="left")
     for row in section.rows:
         table.add_row(*row)

@@ -167,6 +167,22 @@ class RDFSection(Section):
     bins: PositiveInt | None = None
 
 
+class PressureSection(Section):
+    """The pressure tensor, recorded at each sampling step; see `jaxelyte.PressureTensor`."""
+
+    type: Literal["pressure"]
+
+
+class DistanceSection(Section):
+    """Distances of pairs of atoms, recorded at each sampling step; see `jaxelyte.Distance`; pairs = [[0, 1], …]."""
+
+    type: Literal["distance"]
+    pairs: list[tuple[NonNegativeInt, NonNegativeInt]] = Field(min_length=1)
+
+
+Recorded = Annotated[RDFSection | PressureSection | DistanceSection, Field(discriminator="type")]
+
+
 class RunFile(Section):
     """A whole run file."""
 
@@ -174,4 +190,4 @@ class RunFile(Section):
     potential: list[Term] = Field(min_length=1)
     ensemble: Annotated[NVESection | NVTSection, Field(discriminator="type")]
     run: RunSection
-    observables: dict[str, RDFSection] = Field(default_factory=dict)
+    observables: dict[str, Recorded] = Field(default_factory=dict)

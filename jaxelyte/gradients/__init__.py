@@ -3,6 +3,7 @@
 from jaxelyte.gradients.fitting import ObservablesFit, Target, fit_observables
 from jaxelyte.gradients.frames import Quantity, energy
 from jaxelyte.gradients.free_energies import FreeEnergyGradient, free_energy_gradient
+from jaxelyte.gradients.path import PathGradient, path_gradient
 from jaxelyte.gradients.quantities import FrameRDF, frame_rdf, pressure_virial
 from jaxelyte.gradients.reweighting import Average, AverageGradient, Reweighting, effective_samples
 
@@ -12,6 +13,7 @@ __all__ = [
     "FrameRDF",
     "FreeEnergyGradient",
     "ObservablesFit",
+    "PathGradient",
     "Quantity",
     "Reweighting",
     "Target",
@@ -20,5 +22,6 @@ __all__ = [
     "fit_observables",
     "frame_rdf",
     "free_energy_gradient",
+    "path_gradient",
     "pressure_virial",
 ]

@@ -7,6 +7,7 @@ skin test is ours, outside ``vmap``, where a conditional still saves the work.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -20,6 +21,9 @@ from jaxelyte.system import System, perpendicular_widths
 
 CELLS_PER_SIDE = 4
 """From so many cells a side on a cell list inspects clearly fewer pairs than all-pairs does (27 of 64)."""
+
+SPARSE = 8
+"""Neighbours that a row of the cell list has room for at least."""
 
 INTERNAL_OVERFLOW = 2**30
 """Reported as the row count when jax-md's own buffers were too small to tell."""
@@ -73,6 +77,10 @@ class CellSearch:
                 format=partition.Dense,
             )
             self._lists: Any = functions.allocate(_fractional(system))
+            if self._lists.idx.shape[1] < SPARSE:
+                # What is found times a multiplier is no room where nothing is found.
+                room = math.ceil(SPARSE * multiplier)
+                self._lists = functions.allocate(_fractional(system), extra_capacity=room)
 
     def __call__(self, system: System, capacity: int) -> Found:
         """All pairs within the radius, compacted to ``capacity`` slots; ``needed`` is huge on an internal overflow."""

@@ -309,12 +309,12 @@ def finite_size_correction(cell: np.ndarray | None, temperature: float | None, v
         raise InputError(f"the finite-size correction needs {missing}")
     if not (math.isfinite(viscosity) and viscosity > 0) or not temperature > 0:
         raise InputError(f"viscosity = {viscosity!r} Pa s and temperature = {temperature!r} K have to be positive")
-    potential = _lattice_potential(np.asarray(cell, np.float64))  # 1/Å, negative
+    potential = lattice_potential(np.asarray(cell, np.float64))  # 1/Å, negative
     boltzmann = units.BOLTZMANN * 1.602176634e-19  # J/K
     return -potential * 1e10 * boltzmann * temperature / (6.0 * math.pi * viscosity)
 
 
-def _lattice_potential(cell: np.ndarray) -> float:
+def lattice_potential(cell: np.ndarray) -> float:
     """Potential in 1/Å at a unit charge, of its images and a neutralising background (Ewald, to twelve digits)."""
     volume = abs(np.linalg.det(cell))
     alpha = math.sqrt(math.pi) / volume ** (1.0 / 3.0)

@@ -87,13 +87,14 @@ def bin_edges(r: np.ndarray) -> np.ndarray:
 
 def check_range(edges: np.ndarray, length: float, limit: float, correction: str) -> None:
     """Refuse curves that end before the limit, or before the range of the tail."""
-    if not 0.0 < limit <= edges[-1] * (1.0 + 1e-6):
+    # A bin of tolerance: the edges are multiples of its width, so that half a box lies between two of them.
+    width = edges[1] - edges[0]
+    if not 0.0 < limit < edges[-1] + width:
         raise InputError(f"the integral to {limit:.2f} Å needs g to there; it ends at {edges[-1]:.2f} Å")
     if length < 2.0 * TAIL:
         raise InputError(f"box_length = {length} Å must be the edge of the box in Å")
-    # A bin of tolerance: the edges are multiples of its width.
     needed = 0.5 * length + TAIL
-    if correction == "tail" and edges[-1] < needed - 2.0 * (edges[1] - edges[0]):
+    if correction == "tail" and edges[-1] < needed - 2.0 * width:
         raise InputError(
             f"the correction of the tail needs g to {needed:.2f} Å, {TAIL:g} Å beyond half the box, and it ends at "
             f"{edges[-1]:.2f} Å: compute it with rdf(…, r_max={needed:.2f}), or choose another correction"

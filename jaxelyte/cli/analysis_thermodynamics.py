@@ -1,0 +1,179 @@
+"""Sections of the report on thermodynamics: Kirkwood-Buff integrals, activity, osmotic coefficient; beside Pitzer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxelyte import units
+from jaxelyte.arrays import finite
+from jaxelyte.cli.experiment import pitzer
+from jaxelyte.cli.page import Section, attempt, estimate, needs
+from jaxelyte.cli.sample import Salt, Sample
+from jaxelyte.plots.style import png
+
+if TYPE_CHECKING:
+    from jaxelyte.observables import RDFResult
+    from jaxelyte.theory import IonModel
+
+BEYOND = 2.1
+"""Å beyond half the box, to where Kirkwood-Buff integrals need distribution functions, and a bin more."""
+
+GRID = np.arange(0.5, 12.0001, 0.02)
+"""Å, of tables of pair potentials."""
+
+WALL = 30.0
+"""k_B T: no two ions come as close as their pair potential is higher than this."""
+
+CLIMB = (0.05, 0.1, 0.2, 0.4, 0.8, 1.2, 1.6, 2.0)
+"""mol/L on the way to a concentration, where theories start from dilute solutions."""
+
+
+def activity(sample: Sample) -> Section:
+    """Kirkwood-Buff integrals of ions and solvent, and the activity derivative that follows."""
+    from jaxelyte.observables import activity_derivative, kirkwood_buff, rdf
+
+    section = Section("Kirkwood-Buff integrals and activity", ("quantity", "value", "experiment (Pitzer, 25 °C)"))
+    salt = attempt(lambda: sample.salt, section, "activity")
+    if salt is None:
+        return section
+    edge = sample.volume ** (1.0 / 3.0)
+    pairs = [(salt.cation, salt.cation), (salt.cation, salt.anion), (salt.anion, salt.anion)]
+    pairs += [(salt.cation, sample.solvent), (salt.anion, sample.solvent)] if sample.solvent else []
+
+    def integrals() -> tuple[RDFResult, Any]:
+        wide = rdf(sample.trajectory, pairs=pairs, r_max=0.5 * edge + BEYOND, discard=sample.discard)
+        return wide, kirkwood_buff(wide, box_length=edge)
+
+    both = attempt(integrals, section, "Kirkwood-Buff integrals")
+    if both is None:
+        return section
+    wide, found = both
+    for (a, b), value, error in zip(found.pairs, found.value, found.error, strict=True):
+        section.rows.append((f"G of {a}-{b}, to half the box", estimate(value, error, 0, "Å³"), ""))
+    section.content = {
+        "integrals_A3": {
+            "-".join(pair): [float(v), finite(e)]
+            for pair, v, e in zip(found.pairs, found.value, found.error, strict=True)
+        }
+    }
+    section.pictures.append(("Kirkwood-Buff integrals against their upper limit", png(found.plot())))
+    names = ("cation_cation", "cation_anion", "anion_anion", "cation_solvent", "anion_solvent")
+    curves: dict[str, Any] = {name: wide.stretches[:, n] for n, name in enumerate(names[: len(pairs)])}
+    result = attempt(
+        lambda: activity_derivative(r=wide.r, **curves, density=salt.density, box_length=edge), section, "derivative"
+    )
+    if result is None:
+        return section
+    known = pitzer(salt.name, salt.molarity)
+    beside = ""
+    if known is not None:
+        beside = f"{known.derivative if sample.solvent else known.derivative_mm:.2f}"
+    section.rows.append(("1 + d ln γ±/d ln c", estimate(result.value, result.error), beside))
+    section.content["derivative"] = {
+        "value": result.value,
+        "error": finite(result.error),
+        "statistical": finite(result.statistical),
+        "truncation": finite(result.truncation),
+        "experiment": float(beside) if beside else None,
+        "molarity_mol_L": salt.molarity,
+    }
+    return section
+
+
+def osmotic(sample: Sample) -> Section:
+    """Osmotic coefficient of ions alone by the virial, beside the hypernetted chain of their pair potential.
+
+    The pressure of ions without their solvent is the osmotic pressure of McMillan and Mayer, φ = P V / (N k_B T). With
+    an explicit solvent the pressure is that of the whole solution and says nothing about φ.
+    """
+    from jaxelyte.observables import standard_error
+    from jaxelyte.observables.viscosity import pressure_of
+
+    title = "Osmotic coefficient of ions alone (McMillan-Mayer)"
+    section = Section(title, ("by", "φ", "γ±", "1 + d ln γ±/d ln c"))
+    section.content = {}
+    if sample.solvent is not None or not sample.ions:
+        return needs(section, "the pressure of a run is osmotic only where ions are alone, without their solvent")
+    series = attempt(lambda: pressure_of(sample), section, "virial")
+    ideal = len(sample.symbols) * units.BOLTZMANN * sample.kelvin / sample.volume * units.EV_PER_A3_IN_GPA
+    if series is not None:
+        traces = series.values[..., :3].mean(axis=-1) / ideal
+        value, error = float(traces.mean()), float(standard_error(traces))
+        section.rows.append(("the virial of the run", estimate(value, error, 3), "", ""))
+        section.content["virial"] = {"osmotic": value, "error": finite(error), "ideal_GPa": ideal}
+        section.pictures.append(("running mean of φ", png(_running(series.times, traces, value, error))))
+    salt = attempt(lambda: sample.salt, section)
+    if salt is None:
+        return section
+    chain = attempt(lambda: _chain(sample, salt), section, "hypernetted chain")
+    if chain is not None:
+        numbers = (chain.osmotic, chain.activity, chain.derivative)
+        section.rows.append(("hypernetted chain, pair potential of the run", *(f"{x:.3f}" for x in numbers)))
+        section.content["hypernetted_chain"] = dict(
+            zip(("osmotic", "activity", "derivative"), map(float, numbers), strict=True)
+        )
+        section.pictures.append(("distribution functions of the hypernetted chain", png(chain.plot())))
+    known = pitzer(salt.name, salt.molarity)
+    if known is not None:
+        activity = known.activity / _room(known.osmotic, known.osmotic_mm)
+        numbers = (known.osmotic_mm, activity, known.derivative_mm)
+        section.rows.append((f"experiment, {known.molality:.2f} mol/kg, on this scale", *(f"{x:.3f}" for x in numbers)))
+        section.rows.append(("experiment, molal scale", f"{known.osmotic:.3f}", f"{known.activity:.3f}", ""))
+        section.content["experiment"] = known._asdict()
+    return section
+
+
+def _room(osmotic: float, osmotic_mm: float) -> float:
+    """γ_m over γ of McMillan and Mayer: (1 - c V) exp(-φ c V), 1 - c V being the ratio of osmotic coefficients."""
+    room = osmotic / osmotic_mm
+    return room * float(np.exp(-osmotic_mm * (1.0 - room)))
+
+
+def _running(times: np.ndarray, traces: np.ndarray, value: float, error: float) -> Any:
+    """Mean of φ from the start of the averages on, of each replica."""
+    from jaxelyte.plots.style import COLORS, new_axes
+
+    axes = new_axes()
+    count = np.arange(1, len(traces) + 1)
+    step = max(1, len(traces) // 1000)
+    for replica in range(traces.shape[1]):
+        mean = np.cumsum(traces[:, replica]) / count
+        axes.plot(times[::step] / 1e3, mean[::step], color=COLORS[replica % len(COLORS)], linewidth=1.0)
+    axes.axhspan(value - error, value + error, color="#cccccc", zorder=0)
+    spread = 6.0 * max(error, 1e-3) * np.sqrt(traces.shape[1])
+    axes.set(xlabel="time / ps", ylabel="running mean of φ", ylim=(value - spread, value + spread))
+    return axes
+
+
+def _chain(sample: Sample, salt: Salt) -> Any:
+    model = ion_model(sample, salt)
+    way = [c for c in CLIMB if c < 0.9 * salt.molarity]
+    return model.hnc_curve([*way, salt.molarity])[-1]
+
+
+def ion_model(sample: Sample, salt: Salt) -> IonModel:
+    """The ions of a run for the theories: energies of pairs, without the Coulomb term, as tables in k_B T.
+
+    Energies of a network with more than pairs in it are those of a pair alone.
+
+    Raises:
+        InputError: the run does not say what its potential was, or the potential cannot be read.
+    """
+    from jaxelyte.cli.short_range import pair_tables
+    from jaxelyte.theory import IonModel
+
+    pairs = ((salt.cation, salt.cation), (salt.cation, salt.anion), (salt.anion, salt.anion))
+    scale = units.BOLTZMANN * sample.kelvin
+    tables = {pair: table / scale for pair, table in pair_tables(sample.config, pairs, GRID).items()}
+    # From where on all pairs can be: closer, the highest wall of them stands for the others.
+    open_at = min(int(np.argmax(table < WALL)) for table in tables.values())
+    for table in tables.values():
+        table[:] = np.minimum(table, 10.0 * WALL)
+    return IonModel(
+        {salt.cation: 1.0, salt.anion: -1.0},
+        short_range=(GRID[open_at:], {pair: table[open_at:] for pair, table in tables.items()}),
+        permittivity=sample.permittivity,
+        temperature=sample.kelvin,
+    )

@@ -1,0 +1,311 @@
+"""Chemical potentials: insertion of test particles, the ideal part, and corrections of charged cells.
+
+    μ = k_B T ln(ρ Λ³) + μ_ex,   μ_ex = -k_B T ln (<V exp(-ΔU/k_B T)> / <V>)
+
+(Widom, J. Chem. Phys. 39, 2808 (1963)); ΔU is the energy of one more particle at a random place.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxelyte import units
+from jaxelyte.arrays import finite
+from jaxelyte.dynamics.start import prepare_potential
+from jaxelyte.errors import InputError
+from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, grow, overflowed, plan_lists
+from jaxelyte.observables.blocks import jackknife
+from jaxelyte.observables.diffusion import lattice_potential
+from jaxelyte.observables.sampling import as_trajectory, complete_cells
+from jaxelyte.observables.series import temperature_of
+from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.reference import reference_energies
+from jaxelyte.system import System
+
+BLOCKS = 10
+PLANCK = 6.62607015e-34
+SKIN = 1e-3
+"""Å; lists are built anew for each batch."""
+
+LEAST = 20
+"""Insertions that carry half of the average, below which a warning is given."""
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """An excess chemical potential.
+
+    Attributes:
+        symbol: of the particle.
+        value: μ_ex in eV.
+        error: standard error in eV, by the jackknife over stretches of the run.
+        temperature: K.
+        insertions: number of test particles.
+        contributing: share of them that carries half of the average: small where insertion is hopeless.
+    """
+
+    symbol: str
+    value: float
+    error: float
+    temperature: float
+    insertions: int
+    contributing: float
+
+    def to_json(self, path: str | Path) -> None:
+        """Write the numbers; what is not finite is stored as null."""
+        content = {
+            "symbol": self.symbol,
+            "excess_chemical_potential_eV": finite(self.value),
+            "error_eV": finite(self.error),
+            "temperature_K": self.temperature,
+            "insertions": self.insertions,
+            "contributing_share": self.contributing,
+        }
+        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def __repr__(self) -> str:
+        return (
+            f"μ_ex({self.symbol}) = {self.value:.5f} ± {self.error:.5f} eV at {self.temperature:g} K from "
+            f"{self.insertions:,} insertions, half of the average from {self.contributing:.2%} of them"
+        )
+
+
+def widom(
+    source: Any,
+    potential: Potential,
+    symbol: str,
+    *,
+    per_frame: int = 200,
+    temperature: float | None = None,
+    discard: int = 0,
+    at_once: int = 50,
+    seed: int = 0,
+) -> Insertion:
+    """Excess chemical potential of an uncharged particle by Widom's insertions into the frames of a run.
+
+    It fails in dense liquids and for large or charged particles, where no random place has room: ``contributing``
+    tells, and the true value is then lower than the one found. Take `free_energy_path` with a cavity there.
+
+    Args:
+        source: a run, a `Trajectory`, a file or a run folder, periodic in all directions.
+        potential: of the system with one more particle.
+        symbol: its chemical symbol.
+        per_frame: insertions into each frame.
+        temperature: K; that of the run by default.
+        discard: frames left out at the start, as equilibration.
+        at_once: insertions evaluated together; bounds the memory.
+        seed: of the places.
+
+    Raises:
+        InputError: no such symbol, no cell, no temperature.
+
+    Warns:
+        UserWarning: fewer than `LEAST` insertions carry half of the average.
+    """
+    from ase.data import atomic_masses, atomic_numbers
+
+    if symbol not in atomic_numbers or symbol == "X":
+        raise InputError(f"{symbol!r} is not a chemical symbol")
+    if isinstance(per_frame, bool) or not isinstance(per_frame, int) or per_frame < 1 or at_once < 1:
+        raise InputError(f"per_frame = {per_frame!r} and at_once = {at_once!r} must be whole numbers from 1 on")
+    trajectory = as_trajectory(source)[discard:]
+    temperature = temperature_of(source) if temperature is None else temperature
+    if temperature is None or not temperature > 0:
+        raise InputError("insertion needs the temperature of the run: pass temperature= in K")
+    if not all(trajectory.pbc) or len(trajectory) == 0:
+        raise InputError("insertion needs frames in a cell that is periodic in all directions")
+    atoms = trajectory.frame(0)
+    before = System.from_atoms(atoms)
+    after = _with_one_more(before, atomic_numbers[symbol], float(atomic_masses[atomic_numbers[symbol]]))
+    rng = np.random.default_rng(seed)
+    beta = 1.0 / (units.BOLTZMANN * temperature)
+    sums, weights = [], []
+    without, with_one = _Evaluator(potential, before), _Evaluator(potential, after)
+    references = [reference_energies(potential, _batch(system, 1))[0] for system in (after, before)]
+    gap = float(references[0] - references[1])
+    for replica in range(trajectory.replicas):
+        cells = complete_cells(np.asarray(trajectory.cells_of(slice(None)))[:, replica], trajectory.pbc)
+        for frame, cell in enumerate(cells):
+            positions = np.asarray(trajectory.positions[frame, replica], np.float64)
+            own = without(positions[None], cell)[0]
+            places = rng.random((per_frame, 3)) @ cell
+            found = []
+            for start in range(0, per_frame, at_once):
+                some = places[start : start + at_once]
+                same = np.broadcast_to(positions, (len(some), *positions.shape))
+                many = np.concatenate([same, some[:, None]], axis=1)
+                found.append(with_one(_filled(many, min(at_once, per_frame)), cell)[: len(some)])
+            energy = np.concatenate(found) - own + gap
+            # An overlap whose energy is not finite has no weight.
+            boltzmann = np.exp(-beta * np.where(np.isfinite(energy), energy, np.inf))
+            volume = abs(float(np.linalg.det(cell)))
+            sums.append([volume * boltzmann.mean(), volume])
+            weights.append(boltzmann)
+    groups = np.array_split(np.array(sums), min(BLOCKS, len(sums)))
+    totals = np.array([g.sum(axis=0) for g in groups])
+    with np.errstate(divide="ignore", invalid="ignore"):  # where no insertion had room at all
+        value, error = jackknife(totals, lambda t: -np.log(t[0] / t[1]) / beta)
+    share = _contributing(np.concatenate(weights))
+    carrying = round(share * per_frame * len(sums))
+    if carrying < LEAST:
+        warnings.warn(
+            f"insertion of {symbol}: {carrying} insertions carry half of the average; the liquid is too dense "
+            "for it, and the true value is lower. Take free_energy_path with a cavity",
+            stacklevel=2,
+        )
+    return Insertion(symbol, float(value), float(error), float(temperature), per_frame * len(sums), share)
+
+
+def ideal_chemical_potential(density: float, mass: float, temperature: float) -> float:
+    """k_B T ln(ρ Λ³) in eV, Λ = h/√(2π m k_B T): the part of an ideal gas without inner degrees of freedom.
+
+    A standard state of 1 mol/L is a density of 6.02214e-4 per Å³; adding k_B T ln(ρ°/ρ) to a chemical potential at
+    density ρ moves its ideal part there. (1 bar at 298.15 K is ρ° = 2.4293e-5 per Å³, 0.0825 eV below 1 mol/L.)
+
+    Args:
+        density: particles per Å³.
+        mass: g/mol.
+        temperature: K.
+
+    Raises:
+        InputError: numbers that are not positive.
+    """
+    for name, value in (("density", density), ("mass", mass), ("temperature", temperature)):
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name} = {value!r} must be positive")
+    thermal = units.BOLTZMANN * temperature
+    joule = thermal * 1.602176634e-19
+    length = PLANCK / math.sqrt(2.0 * math.pi * mass * 1.66053906660e-27 * joule) * 1e10
+    return thermal * math.log(density * length**3)
+
+
+@dataclass(frozen=True)
+class ChargeCorrection:
+    """What has to be added to a charging free energy of a periodic cell, in eV; each term apart.
+
+    Attributes:
+        self_interaction: -ξ q²/2, takes out the interaction of the charge with its images and the background, which the
+            energies of a charged cell contain (Ewald sums of jaxelyte do).
+        polarization: ξ q² (1 - 1/ε)/2, the solvent's answer to the images.
+        undersolvation: of the solvent that the ion displaces, in leading orders of R/L; zero unless a radius was given.
+    """
+
+    self_interaction: float
+    polarization: float
+    undersolvation: float
+
+    @property
+    def total(self) -> float:
+        """Sum of the terms; -ξ q²/2ε without the last one."""
+        return self.self_interaction + self.polarization + self.undersolvation
+
+
+def charge_correction(
+    charge: float, cell: Any, permittivity: float, *, radius: float | None = None
+) -> ChargeCorrection:
+    """Finite-size correction of the free energy of charging an ion in a periodic cell of solvent.
+
+    With the lattice potential ξ of a unit charge in its background (-2.837297/L in a cube, a lattice sum here) and
+    e²/(4π ε0) = 1,
+
+        ΔG = -ξ q²/2 + ξ q² (1 - 1/ε)/2 + (1 - 1/ε) q²/(2L) (4π/3 (R/L)² - 16π²/45 (R/L)⁵)
+
+    (Hummer, Pratt and García, J. Phys. Chem. 100, 1206 (1996); Hünenberger and McCammon, J. Chem. Phys. 110, 1856
+    (1999); the form of Kastenholz and Hünenberger, J. Chem. Phys. 124, 124106 (2006), for energies that contain the
+    first term). In cells that are no cubes L is V^(1/3) in the last term, an approximation.
+
+    Args:
+        charge: e.
+        cell: edge of a cube or (3, 3), Å.
+        permittivity: relative, of the solvent as the model has it.
+        radius: R of the ion's cavity in Å, for the last term; None leaves it out.
+
+    Raises:
+        InputError: a cell without volume, a permittivity below one, a radius that is not positive.
+    """
+    box = np.asarray(cell, np.float64) * (np.eye(3) if np.ndim(cell) == 0 else 1.0)
+    if box.shape != (3, 3) or not abs(np.linalg.det(box)) > 0:
+        raise InputError(f"cell = {cell!r} must be the edge of a cube or (3, 3) lattice vectors in Å")
+    if not permittivity >= 1:
+        raise InputError(f"permittivity = {permittivity!r} must be at least 1")
+    if radius is not None and not radius > 0:
+        raise InputError(f"radius = {radius!r} Å must be positive")
+    half, screening = 0.5 * units.COULOMB * charge**2, 1.0 - 1.0 / permittivity
+    lattice = half * lattice_potential(box)
+    under = 0.0
+    if radius is not None:
+        edge = abs(float(np.linalg.det(box))) ** (1.0 / 3.0)
+        ratio = radius / edge
+        under = half * screening / edge * (4.0 * math.pi / 3.0 * ratio**2 - 16.0 * math.pi**2 / 45.0 * ratio**5)
+    return ChargeCorrection(-lattice, lattice * screening, under)
+
+
+class _Evaluator:
+    """Energies of a batch of positions in one cell; lists grow when they run out of room."""
+
+    def __init__(self, potential: Potential, template: System) -> None:
+        self.given, self.template = potential, template
+        self.cell: np.ndarray | None = None
+        self.ready, self.plan = potential, ListPlan((), SKIN)
+
+    def __call__(self, positions: np.ndarray, cell: np.ndarray) -> np.ndarray:
+        """(batch,), eV, of (batch, atoms, 3) in Å."""
+        dtype = self.template.positions.dtype
+        systems = _batch(self.template, len(positions))
+        systems = systems.replace(positions=jnp.asarray(positions, dtype))
+        systems = systems.replace(cell=jnp.broadcast_to(jnp.asarray(cell, dtype), systems.cell.shape))
+        if self.cell is None or np.any(self.cell != cell):
+            # Test particles may overlap, which a start structure may not: each system is prepared as one of a kind.
+            self.ready = prepare_potential(self.given, jax.tree.map(lambda x: x[:1], systems))
+            self.plan = plan_lists(systems, self.ready.requirements(), SKIN)
+            self.cell = cell
+        while True:
+            energies, needed, overflow = _energies(self.plan, self.ready, systems)
+            if not bool(overflow):
+                return np.asarray(energies, np.float64)
+            self.plan = grow(self.plan, np.asarray(needed), systems)
+
+
+@partial(jax.jit, static_argnums=0)
+def _energies(plan: ListPlan, potential: Potential, systems: System) -> tuple[Any, Any, Any]:
+    neighbors, lists = current_lists(plan, build_lists(plan, systems), systems)
+    return potential.batch_interaction(systems, neighbors), lists.needed, overflowed(plan, lists)
+
+
+def _batch(system: System, count: int) -> System:
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), system)
+
+
+def _with_one_more(system: System, number: int, mass: float) -> System:
+    """Room for one more particle, at the end."""
+    return system.replace(
+        positions=jnp.concatenate([system.positions, jnp.zeros((1, 3), system.positions.dtype)]),
+        numbers=jnp.append(system.numbers, jnp.asarray(number, system.numbers.dtype)),
+        masses=jnp.append(system.masses, jnp.asarray(mass, system.masses.dtype)),
+        mask=jnp.append(system.mask, True),
+    )
+
+
+def _filled(positions: np.ndarray, count: int) -> np.ndarray:
+    """A batch of one size, filled up with copies of its last row."""
+    missing = count - len(positions)
+    return positions if not missing else np.concatenate([positions, np.repeat(positions[-1:], missing, axis=0)])
+
+
+def _contributing(weight: np.ndarray) -> float:
+    """Share of the largest weights that add up to half of the sum."""
+    order = np.sort(weight)[::-1]
+    total = np.cumsum(order)
+    if not total[-1] > 0:
+        return 0.0
+    return float(np.searchsorted(total, 0.5 * total[-1]) + 1) / len(order)

@@ -1,0 +1,331 @@
+"""Derivatives through the trajectory: of averages along a path by the parameters that the path was made with.
+
+The integrator is differentiated as it is, noise of a thermostat held fixed. That is exact for short times, also away
+from equilibrium, where fluctuations say nothing; a liquid is chaotic, and derivatives of its path grow as exp(λ t)
+until, after a picosecond or two, they are noise. How long they are good for is measured here, not assumed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxelyte.dynamics import NVE, NVT
+from jaxelyte.dynamics.integrators import make_integrator
+from jaxelyte.dynamics.integrators.base import Integrator, Particles
+from jaxelyte.dynamics.start import Velocities, batch_systems, prepare_potential, start_velocities
+from jaxelyte.errors import InputError, SimulationError
+from jaxelyte.gradients.frames import Quantity
+from jaxelyte.neighbors.loop import (
+    GROWTH,
+    ListPlan,
+    build_lists,
+    current_lists,
+    grow,
+    overflowed,
+    plan_lists,
+    update_lists,
+)
+from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.derivatives import batch_energy_and_forces
+from jaxelyte.system import System
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+SKIN = 1.0
+"""Å."""
+
+
+@dataclass(frozen=True)
+class PathGradient:
+    """Derivative of an average along paths.
+
+    Attributes:
+        value: average over samples and replicas.
+        error: standard error of it from the spread between replicas; NaN for one.
+        gradient: d value / d parameter, a tree like the potential; zero for parameters that were not asked for.
+        times: (samples,), fs.
+        running: (samples, replicas), the average up to each time.
+        slope: (samples, replicas), its derivative along the unit vector of the gradient.
+        horizon: fs, the last time at which the mean slope of the replicas was larger than two standard errors; NaN for
+            fewer than four replicas.
+        growth: 1/fs, at which slopes of single replicas grow in the second half of the path; a Lyapunov exponent where
+            the path is chaotic and long.
+    """
+
+    value: float
+    error: float
+    gradient: Potential
+    times: np.ndarray
+    running: np.ndarray
+    slope: np.ndarray
+    horizon: float
+    growth: float
+
+    def __repr__(self) -> str:
+        mean, error = _mean_and_error(self.slope[-1])
+        return (
+            f"<A> = {self.value:.6g} ± {self.error:.2g} over {self.times[-1] / 1e3:g} ps; |d<A>/dθ| = {mean:.4g} ± "
+            f"{error:.2g}; derivatives are good for {self.horizon / 1e3:.3g} ps and grow as "
+            f"exp(t/{1e-3 / self.growth:.3g} ps)"
+        )
+
+
+def path_gradient(
+    quantity: Quantity,
+    potential: Potential,
+    atoms: Atoms | list[Atoms],
+    ensemble: NVE | NVT,
+    *,
+    steps: int,
+    timestep: float = 0.5,
+    every: int = 10,
+    replicas: int = 8,
+    seed: int = 0,
+    velocities: Velocities = None,
+    mode: Literal["reverse", "forward"] = "reverse",
+    trainable: Any = None,
+) -> PathGradient:
+    """Average of A over the samples of paths, and its derivative by the parameters of the potential.
+
+    Reverse mode takes one backward pass for any number of parameters and keeps a number of states that grows with the
+    square root of the number of steps (the rest is made again); forward mode takes one pass for each parameter (only
+    those that ``trainable`` names) and keeps none.
+
+    It fails beyond the ``horizon`` of the result: there the derivative exists, but says nothing about the average. Use
+    `Reweighting` for averages in equilibrium.
+
+    Args:
+        quantity: A(potential, system, neighbors) of one frame, a number.
+        potential: whose parameters to differentiate by.
+        atoms: start structure, or one for each replica.
+        ensemble: `NVE` or `NVT`; the random numbers of a thermostat are held fixed.
+        steps: number of steps.
+        timestep: fs.
+        every: steps between samples.
+        replicas: paths with different random numbers.
+        seed: of them.
+        velocities: see `simulate`.
+        mode: "reverse" or "forward".
+        trainable: parameters to differentiate by, by their path such as ".sigma"; all by default.
+
+    Raises:
+        InputError: arguments that cannot be used.
+        SimulationError: the dynamics or its derivative is not finite.
+    """
+    if mode not in ("reverse", "forward"):
+        raise InputError(f"mode = {mode!r} must be 'reverse' or 'forward'")
+    for name, value in (("steps", steps), ("every", every)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"{name} = {value!r} must be a whole number from 1 on")
+    if steps % every:
+        raise InputError(f"every = {every} must divide steps = {steps}")
+    systems = batch_systems(atoms, 1 if isinstance(atoms, list) else replicas)
+    ready = prepare_potential(potential, systems)
+    start = _start(ready, atoms, systems, ensemble, seed, velocities)
+    dt = jnp.asarray(timestep, systems.positions.dtype)
+    shape = Shape(
+        make_integrator(ensemble, systems.positions.shape[1], momentum_conserved=ready.translation_invariant),
+        steps // every,
+        every,
+        quantity,
+    )
+    plan = plan_lists(systems, ready.requirements(), SKIN, GROWTH)
+    while True:  # until the lists have room
+        rows, needed, overflow = _program(shape, plan)(ready, systems, start, dt)
+        if not bool(overflow):
+            break
+        plan = grow(plan, np.asarray(needed), systems)
+    tree = _reverse if mode == "reverse" else _forward
+    gradient = tree(shape, plan, ready, systems, start, dt, _chosen(ready, trainable))
+    size = math.sqrt(sum(float(np.sum(np.asarray(g, np.float64) ** 2)) for g in jax.tree.leaves(gradient)))
+    if not math.isfinite(size):
+        message = f"the derivative of the path is not finite after {steps} steps: take fewer"
+        raise SimulationError(message, step=steps, replica=0)
+    unit = jax.tree.map(lambda g: g / size if size else g, gradient)
+    slopes = _tangent(shape, plan)(ready, systems, start, dt, unit)
+    count = np.arange(1, shape.samples + 1)[:, None]
+    running, slope = (np.cumsum(np.asarray(x, np.float64), axis=0) / count for x in (rows, slopes))
+    times = timestep * every * count[:, 0]
+    mean, error = _mean_and_error(running[-1])
+    structure = jax.tree.structure(potential)
+    return PathGradient(
+        mean,
+        error,
+        jax.tree.unflatten(structure, jax.tree.leaves(gradient)),
+        times,
+        running,
+        slope,
+        _horizon(times, slope),
+        _growth(times, slope),
+    )
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is static in a path."""
+
+    integrator: Integrator
+    samples: int
+    every: int
+    quantity: Quantity
+
+
+def _start(
+    potential: Potential,
+    atoms: Any,
+    systems: System,
+    ensemble: NVE | NVT,
+    seed: int,
+    velocities: Velocities,
+) -> Particles:
+    """Particles of all replicas, without forces yet."""
+    count, dtype = systems.positions.shape[0], systems.positions.dtype
+    keys = jax.random.split(jax.random.key(seed), (count, 2))
+    conserved = potential.translation_invariant
+    temperature = ensemble.temperature if isinstance(ensemble, NVT) else None
+    drawn = start_velocities(
+        atoms,
+        systems,
+        keys[:, 0],
+        request=velocities,
+        temperature=temperature,
+        zero_momentum=conserved,
+        keeps_momentum=conserved and not (isinstance(ensemble, NVT) and ensemble.thermostat == "langevin"),
+    )
+    zeros = jnp.zeros(count, dtype)
+    return Particles(systems.positions, drawn, jnp.zeros_like(drawn), zeros, systems.masses, keys[:, 1], None, zeros)
+
+
+def _paths(
+    shape: Shape, plan: ListPlan, potential: Potential, systems: System, start: Particles, dt: Array
+) -> tuple[Array, tuple[Array, Array]]:
+    """A at each sample, (samples, replicas); room that the lists needed, and whether it was there."""
+    integrator = shape.integrator
+
+    def forces(particles: Particles, lists: Any) -> tuple[Particles, Any, Any]:
+        now = systems.replace(positions=particles.positions)
+        fixed = systems.replace(positions=jax.lax.stop_gradient(particles.positions))
+        lists = update_lists(plan, lists, fixed)
+        neighbors, lists = current_lists(plan, lists, fixed)
+        neighbors = jax.lax.stop_gradient(neighbors)
+        energy, force = batch_energy_and_forces(potential, now, neighbors)
+        return particles.replace(energy=energy, forces=force), lists, (now, neighbors)
+
+    def step(carry: Any, _: None) -> tuple[Any, None]:
+        particles = jax.vmap(lambda p: integrator.before(p, dt))(carry[0])
+        particles, lists, _ = forces(particles, carry[1])
+        return (jax.vmap(lambda p: integrator.after(p, dt))(particles), lists), None
+
+    def sample(carry: Any, _: None) -> tuple[Any, Array]:
+        carry = jax.lax.scan(step, carry, None, length=shape.every)[0]
+        now, neighbors = forces(*carry)[2]
+        return carry, jax.vmap(partial(shape.quantity, potential))(now, neighbors)
+
+    groups = _divisor(shape.samples)
+
+    def group(carry: Any, _: None) -> tuple[Any, Array]:
+        return jax.lax.scan(jax.checkpoint(sample), carry, None, length=shape.samples // groups)
+
+    # As a run starts: a step of length zero, which also draws its random numbers.
+    still = jnp.zeros_like(dt)
+    particles = jax.vmap(lambda p: integrator.before(integrator.init(p), still))(start)
+    particles, lists, _ = forces(particles, build_lists(plan, systems))
+    # Nothing but the forces depends on the parameters yet; half steps of no length have no derivative by themselves.
+    still_there = jax.lax.stop_gradient(jax.vmap(lambda p: integrator.after(p, still))(particles))
+    particles = still_there.replace(forces=particles.forces, energy=particles.energy)
+    (_, lists), rows = jax.lax.scan(jax.checkpoint(group), (particles, lists), None, length=groups)
+    return rows.reshape(shape.samples, -1), (lists.needed, overflowed(plan, lists))
+
+
+def _divisor(count: int) -> int:
+    """The divisor nearest to the square root."""
+    return min((d for d in range(1, count + 1) if count % d == 0), key=lambda d: abs(d - math.sqrt(count)))
+
+
+@lru_cache(maxsize=8)
+def _program(shape: Shape, plan: ListPlan) -> Any:
+    def run(*arguments: Any) -> tuple[Array, Array, Array]:
+        rows, (needed, overflow) = _paths(shape, plan, *arguments)
+        return rows, needed, overflow
+
+    return jax.jit(run)
+
+
+@lru_cache(maxsize=8)
+def _backward(shape: Shape, plan: ListPlan) -> Any:
+    return jax.jit(jax.grad(lambda potential, *rest: jnp.mean(_paths(shape, plan, potential, *rest)[0])))
+
+
+@lru_cache(maxsize=8)
+def _tangent(shape: Shape, plan: ListPlan) -> Any:
+    """Derivative of A at each sample along a direction of the parameters."""
+
+    def run(potential: Potential, systems: System, start: Particles, dt: Array, direction: Potential) -> Array:
+        def rows(p: Potential) -> Array:
+            return _paths(shape, plan, p, systems, start, dt)[0]
+
+        return jax.jvp(rows, (potential,), (direction,))[1]
+
+    return jax.jit(run)
+
+
+def _chosen(potential: Potential, trainable: Any) -> list[bool]:
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(potential)[0]]
+    flags = [trainable is None or bool(trainable(path)) for path in paths]
+    if not any(flags):
+        raise InputError(f"no parameter was chosen; the paths given to trainable= are such as {', '.join(paths[:8])}")
+    return flags
+
+
+def _reverse(
+    shape: Shape, plan: ListPlan, potential: Potential, systems: System, start: Particles, dt: Array, chosen: list[bool]
+) -> Any:
+    leaves, structure = jax.tree.flatten(_backward(shape, plan)(potential, systems, start, dt))
+    return jax.tree.unflatten(structure, [g if c else jnp.zeros_like(g) for g, c in zip(leaves, chosen, strict=True)])
+
+
+def _forward(
+    shape: Shape, plan: ListPlan, potential: Potential, systems: System, start: Particles, dt: Array, chosen: list[bool]
+) -> Any:
+    """One pass for each number of the chosen leaves."""
+    leaves, structure = jax.tree.flatten(potential)
+    found = []
+    for number, (leaf, wanted) in enumerate(zip(leaves, chosen, strict=True)):
+        slopes = np.zeros(np.shape(leaf))
+        for index in np.ndindex(*np.shape(leaf)) if wanted else ():
+            zeros = [jnp.zeros_like(x) for x in leaves]
+            zeros[number] = zeros[number].at[index].set(1.0) if np.shape(leaf) else jnp.ones_like(leaf)
+            rows = _tangent(shape, plan)(potential, systems, start, dt, jax.tree.unflatten(structure, zeros))
+            slopes[index] = float(np.mean(np.asarray(rows, np.float64)))
+        found.append(jnp.asarray(slopes, jnp.asarray(leaf).dtype))
+    return jax.tree.unflatten(structure, found)
+
+
+def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    count = len(values)
+    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(count)) if count > 1 else math.nan
+
+
+def _horizon(times: np.ndarray, slope: np.ndarray) -> float:
+    if slope.shape[1] < 4:
+        return math.nan
+    error = slope.std(axis=1, ddof=1) / math.sqrt(slope.shape[1])
+    good = np.flatnonzero(np.abs(slope.mean(axis=1)) > 2.0 * error)
+    return float(times[good[-1]]) if len(good) else 0.0
+
+
+def _growth(times: np.ndarray, slope: np.ndarray) -> float:
+    half = len(times) // 2
+    size = np.log(np.maximum(np.sqrt(np.mean(slope**2, axis=1)), 1e-300))
+    if len(times) - half < 3:
+        return math.nan
+    return float(np.polyfit(times[half:], size[half:], 1)[0])
