@@ -115,7 +115,7 @@ def run_demo(output: Path, *, epochs: int, steps: int, show: Callable[[object], 
     summary = {
         "what": "2 NaCl in 32 H2O: a NequIP network trained relative to a screened Coulomb term, then NVT at 300 K",
         "labels": "GFN1-xTB, a semi-empirical method; the package's network, trained on for the epochs given",
-        "epochs": len(fit.metrics),
+        "epochs": fit.epochs,
         "errors_of_untouched_frames": errors.summary(),
         "completed": run.completed,
         "temperature": run.summary["temperature"],

@@ -14,19 +14,25 @@ from ase import Atoms
 from rich.console import Console
 
 import jaxelyte as jxl
-from jaxelyte.cli.analysis import analyse_trajectory
+from jaxelyte.cli.analysis import PARTS, analyse_sample
+from jaxelyte.cli.experiment import limiting_conductivity, pitzer
 from jaxelyte.cli.objects import all_pairs, parse_charges
+from jaxelyte.cli.page import Section, chosen
 from jaxelyte.cli.report import section_table
+from jaxelyte.cli.sample import Sample, known_charges
+from jaxelyte.cli.sections import RunFile
+from jaxelyte.cli.short_range import pair_tables
 from jaxelyte.trajectory import Trajectory
 
 CHARGES = {"Na": 1.0, "Cl": -1.0}
-OPTIONS: dict[str, Any] = {"title": "walk <1>", "charges": CHARGES, "permittivity": 78.3, "discard": 0}
+PAIRS = [("Na", "Cl"), ("Na", "O")]
 
 
 @pytest.fixture
 def walkers(rng: np.random.Generator) -> Trajectory:
-    atoms = Atoms("Na4Cl4O8")
-    steps = rng.normal(0.0, 0.15, (800, 2, 16, 3))
+    """Random walkers in the numbers of a solution: no structure, but known diffusion."""
+    atoms = Atoms("Na4Cl4O8H16")
+    steps = rng.normal(0.0, 0.15, (800, 2, 32, 3))
     return Trajectory(
         positions=np.cumsum(steps, axis=0) + 5.0,
         numbers=atoms.numbers,
@@ -38,16 +44,54 @@ def walkers(rng: np.random.Generator) -> Trajectory:
     )
 
 
+@pytest.fixture
+def shells(rng: np.random.Generator) -> Trajectory:
+    """Na with six O at the corners of an octahedron, one of which changes places with a seventh now and then."""
+    corners = 2.4 * np.concatenate([np.eye(3), -np.eye(3)])
+    frames, interval, ions = 1200, 50.0, 4
+    where = np.empty((frames, 1, 8 * ions, 3))
+    for ion in range(ions):
+        centre = np.array([10.0 * (ion % 2), 10.0 * (ion // 2), 5.0])
+        where[:, 0, ion] = centre
+        where[:, 0, ions + 7 * ion : ions + 7 * ion + 6] = centre + corners
+        where[:, 0, ions + 7 * ion + 6] = centre + 6.0 / np.sqrt(3.0)
+        # A corner and the place between the shells change tenants with a mean time of 2.5 ps.
+        swaps = np.cumsum(rng.random(frames) < interval / 2500.0) % 2 == 1
+        pair = [ions + 7 * ion + 5, ions + 7 * ion + 6]
+        where[swaps, 0, pair[0]], where[swaps, 0, pair[1]] = where[swaps, 0, pair[1]], where[swaps, 0, pair[0]]
+    where += rng.normal(0.0, 0.08, where.shape)
+    numbers = np.array([11] * ions + [8] * 7 * ions + [1])
+    where = np.concatenate([where, np.full((frames, 1, 1, 3), 1.0)], axis=2)
+    return Trajectory(
+        positions=where,
+        numbers=numbers,
+        masses=np.ones(len(numbers)),
+        cells=np.eye(3) * 20.0,
+        pbc=(True, True, True),
+        steps=np.arange(frames),
+        times=np.arange(frames) * interval,
+    )
+
+
+def sample_of(trajectory: Trajectory, **known: Any) -> Sample:
+    options: dict[str, Any] = {"temperature": 300.0, "charges": CHARGES}
+    return Sample(trajectory, jxl.rdf(trajectory, pairs=PAIRS, width=0.5), **(options | known))
+
+
+def printed(sections: dict[str, Section]) -> str:
+    console = Console(width=200, file=io.StringIO())
+    for section in sections.values():
+        console.print(section_table(section))
+    return console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def test_report_says_what_the_functions_say(walkers: Trajectory, tmp_path: Path) -> None:
-    result = jxl.rdf(walkers, pairs=[("Na", "Cl"), ("Na", "O")], width=0.5)
-    sections = analyse_trajectory(walkers, result, tmp_path, temperature=300.0, viscosity=1e-3, **OPTIONS)
+    sample = sample_of(walkers, viscosity=1e-3)
+    names = ["structure", "pmf", "diffusion", "conductivity"]
+    text = printed(analyse_sample(sample, tmp_path, title="walk <1>", names=names))
     stored = json.loads((tmp_path / "report.json").read_text())
-    own = jxl.pmf(result["Na-Cl"], 300.0)
+    own = jxl.pmf(sample.result["Na-Cl"], 300.0)
     assert stored["pmf"]["Na-Cl"]["contact"]["energy_eV"] == pytest.approx(own.contact.energy, rel=1e-12)
-    printed = Console(width=200, file=io.StringIO())
-    for section in sections:
-        printed.print(section_table(section))
-    text = printed.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     assert str(own.contact) in text
     for species in ("Na", "Cl", "O"):
         own = jxl.diffusivity(walkers, species, viscosity=1e-3, temperature=300.0)
@@ -61,18 +105,160 @@ def test_report_says_what_the_functions_say(walkers: Trajectory, tmp_path: Path)
     page = (tmp_path / "report.html").read_text()
     assert "walk &lt;1&gt;" in page
     assert page.count("data:image/png;base64,") >= 6
+    assert "scattering" not in stored
+
+
+def test_independent_atoms_scatter_as_a_gas(walkers: Trajectory, tmp_path: Path) -> None:
+    """S_ab = δ_ab; integrals of flat functions and the activity derivative are 0 and 1."""
+    places = np.random.default_rng(2).uniform(0.0, 12.0, (100, 2, 32, 3))
+    sample = sample_of(replace(walkers, positions=places, steps=np.arange(100), times=np.arange(100.0)))
+    analyse_sample(sample, tmp_path, title="gas", names=["scattering", "activity"])
+    stored = json.loads((tmp_path / "report.json").read_text())
+    for kind in ("x-ray", "neutron"):
+        total, error = (np.array(stored["scattering"]["totals"][kind][x], float) for x in ("S", "error"))
+        assert abs(np.mean((total - 1.0) / error)) < 1.0
+        assert np.mean(np.abs(total - 1.0) > 3.0 * error) < 0.1
+    found = stored["activity"]["derivative"]
+    assert abs(found["value"] - 1.0) < 4.0 * found["error"]
+    assert found["molarity_mol_L"] == pytest.approx(4 / 12.0**3 / 6.02214076e-4)
+    assert found["experiment"] == pytest.approx(pitzer("NaCl", found["molarity_mol_L"]).derivative, abs=0.006)  # pyright: ignore[reportOptionalMemberAccess]
+    assert set(stored["activity"]["integrals_A3"]) == {"Na-Na", "Na-Cl", "Cl-Cl", "Na-O", "Cl-O"}
+
+
+def test_shells_have_their_angles_and_times(shells: Trajectory, tmp_path: Path) -> None:
+    """The octahedron: 12 of 15 angles are right ones, 3 straight; the shell is found by itself."""
+    result = jxl.rdf(shells, "Na", "O")
+    sample = Sample(shells, result, charges={"Na": 1.0})
+    analyse_sample(sample, tmp_path, title="shells", names=["angles", "residence"])
+    stored = json.loads((tmp_path / "report.json").read_text())
+    angle, stay = stored["angles"]["O-Na-O"], stored["residence"]["Na"]
+    assert 2.6 < angle["r_max_A"] < 5.9
+    assert angle["r_max_A"] == stay["r_max_A"]
+    assert abs(angle["mean_deg"][0] - (12 * 90 + 3 * 180) / 15) < 3.0
+    assert abs(angle["most_frequent_deg"] - 90.0) < 5.0
+    assert stay["number"][0] == pytest.approx(6.0, abs=0.01)
+    own = jxl.residence_time(shells, "Na", "O", stay["r_max_A"])
+    assert stay["residence_time_fs"][0] == pytest.approx(own.value, rel=1e-12)
+
+
+def test_recorded_pressure_gives_viscosity_and_osmotic_coefficient(walkers: Trajectory, tmp_path: Path) -> None:
+    """Pressure of an ideal gas of the ions: φ = 1; noise about it has the viscosity that `jxl.viscosity` says."""
+    rng = np.random.default_rng(3)
+    ions = replace(
+        walkers, positions=walkers.positions[:, :, :8], numbers=walkers.numbers[0, :8], masses=walkers.masses[0, :8]
+    )
+    ideal = 8 * 8.617333262e-5 * 300.0 / 12.0**3 * 160.2176634
+    values = ideal * np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) + rng.normal(0.0, 0.1, (4000, 2, 6))
+    series = jxl.SeriesResult(jxl.PressureTensor().columns, "GPa", 5.0, 5.0, values)
+    wet = sample_of(walkers, observables={"pressure": series})
+    dry = Sample(ions, jxl.rdf(ions, "Na", "Cl"), temperature=300.0, charges=CHARGES, observables={"p": series})
+    names = ["viscosity", "osmotic"]
+    analyse_sample(wet, tmp_path, title="wet", names=names)
+    found = json.loads((tmp_path / "report.json").read_text())
+    own = jxl.viscosity(series, temperature=300.0, volume=12.0**3)
+    assert found["viscosity"]["value_Pa_s"] == pytest.approx(own.value, rel=1e-12)
+    assert "osmotic only where ions are alone" in found["notes"]["osmotic"][0]
+    analyse_sample(dry, tmp_path, title="dry", names=names)
+    found = json.loads((tmp_path / "report.json").read_text())
+    virial = found["osmotic"]["virial"]
+    assert virial["error"] == pytest.approx(0.1 / np.sqrt(3 * 8000) / ideal, rel=0.3)
+    assert abs(virial["osmotic"] - 1.0) < 4.0 * virial["error"]
+    assert found["viscosity"] is None
+    assert "hypernetted chain: the run says nothing about its potential" in " ".join(found["notes"]["osmotic"])
+
+
+def test_velocities_give_their_spectrum(tmp_path: Path) -> None:
+    """H atoms that oscillate at 3,336 1/cm, ten fs a period, show that line."""
+    rng = np.random.default_rng(4)
+    times = np.arange(2000) * 1.0
+    phase = rng.uniform(0.0, 2.0 * np.pi, (1, 2, 12, 3))
+    velocities = np.cos(2.0 * np.pi * times[:, None, None, None] / 10.0 + phase) * 1e-2
+    atoms = Atoms("O4H8")
+    frames = Trajectory(
+        positions=rng.uniform(0.0, 12.0, (2000, 2, 12, 3)),
+        numbers=atoms.numbers,
+        masses=atoms.get_masses(),
+        cells=np.eye(3) * 12.0,
+        pbc=(True, True, True),
+        steps=np.arange(2000),
+        times=times,
+        velocities=velocities,
+    )
+    sample = Sample(frames, jxl.rdf(frames[:50], "O", "H"), temperature=300.0)
+    analyse_sample(sample, tmp_path, title="spectrum", names=["vibrations"])
+    found = json.loads((tmp_path / "report.json").read_text())["vibrations"]
+    assert abs(found["stretch_1_cm"][0] - 3336.0) < 10.0
+    analyse_sample(replace(sample, trajectory=frames[::40]), tmp_path, title="sparse", names=["vibrations"])
+    assert "40 fs apart" in json.loads((tmp_path / "report.json").read_text())["notes"]["vibrations"][0]
 
 
 def test_what_cannot_be_computed_is_said(walkers: Trajectory, tmp_path: Path) -> None:
-    timeless = replace(walkers, times=np.full(800, np.nan))
-    result = jxl.rdf(timeless, "Na", "Cl", width=0.5)
-    analyse_trajectory(timeless, result, tmp_path, temperature=None, viscosity=None, **OPTIONS)
+    timeless = replace(walkers[:60], times=np.full(60, np.nan))
+    sections = analyse_sample(sample_of(timeless, temperature=None), tmp_path, title="no times")
     found = json.loads((tmp_path / "report.json").read_text())
     assert found["diffusion"] == {}
     assert found["conductivity"] is None
+    assert set(sections) == set(PARTS)
     page = (tmp_path / "report.html").read_text()
-    assert "the frames have no times" in page
-    assert "pass --temperature" in page
+    for reason in (
+        "the frames have no times",
+        "pass --temperature",
+        "no pressure tensor was recorded; add [observables.pressure]",
+        "no velocities are stored",
+        "osmotic only where ions are alone",
+    ):
+        assert reason in page
+        assert reason in " ".join(printed(sections).split())
+    assert page.index("Not computed") > page.index("Structure")
+
+
+def test_sections_are_chosen_by_name() -> None:
+    assert chosen(PARTS, "", "") == list(PARTS)
+    assert chosen(PARTS, "activity, structure", "") == ["structure", "activity"]
+    assert "scattering" not in chosen(PARTS, "", "scattering")
+    with pytest.raises(jxl.InputError, match=r"no section 'viscosty'; --only and --skip take structure, pmf"):
+        chosen(PARTS, "viscosty", "")
+
+
+def test_pitzer_on_three_scales() -> None:
+    """Derivatives belong to their coefficients; LiCl at 2.4 mol/L is 1.64 in the published comparison."""
+    solution = pitzer("LiCl", 2.4)
+    assert solution is not None
+    assert abs(solution.derivative - 1.64) < 0.03
+    assert solution.osmotic_mm > solution.osmotic
+    lower, upper = pitzer("LiCl", 2.3), pitzer("LiCl", 2.5)
+    assert lower is not None
+    assert upper is not None
+    slope = (2.5 * upper.osmotic_mm - 2.3 * lower.osmotic_mm) / 0.2
+    assert abs(slope - solution.derivative_mm) < 1e-3
+    assert pitzer("LiCl", 20.0) is None
+    assert pitzer("CsI", 1.0) is None
+    # Λ of NaCl at infinite dilution is 126.4 S cm²/mol.
+    assert limiting_conductivity(CHARGES, {"Na": 1.0, "Cl": 1.0}) == pytest.approx(12.64, abs=0.02)
+
+
+def test_run_file_knows_charges_and_pair_potential() -> None:
+    content: dict[str, Any] = {
+        "system": {"build": {"ions": {"Na": 1, "Cl": 1}, "waters": 0, "concentration": 1.0}},
+        "potential": [
+            {"type": "lennard-jones", "sigma": {"Na": 2.4, "Cl": 4.4}, "epsilon": {"Na": 0.004, "Cl": 0.005}},
+            {"type": "coulomb", "charges": CHARGES, "permittivity": 72.0},
+        ],
+        "ensemble": {"type": "NVE"},
+        "run": {"steps": 1},
+    }
+    config = RunFile.model_validate(content)
+    assert known_charges(config, ["Na", "Cl"]) == (CHARGES, 72.0)
+    assert known_charges(None, ["Na", "Cl"]) == (None, None)
+    water = RunFile.model_validate(content | {"potential": [{"type": "spc-fw"}]})
+    assert known_charges(water, ["Na", "Cl", "O", "H", "H"]) == (CHARGES, None)
+    r = np.array([3.0, 4.0, 8.9, 12.0])
+    table = pair_tables(config, [("Na", "Cl")], r)["Na", "Cl"]
+    epsilon, power = np.sqrt(0.004 * 0.005), (3.4 / r) ** 6
+    np.testing.assert_allclose(table[:2], 4.0 * epsilon * (power**2 - power)[:2], rtol=1e-6)
+    assert table[3] == 0.0
+    with pytest.raises(jxl.InputError, match="spc-fw terms"):
+        pair_tables(water, [("Na", "Cl")], r)
 
 
 def test_ions_stand_first() -> None:

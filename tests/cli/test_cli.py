@@ -112,6 +112,30 @@ def test_run_file_becomes_objects(run_file: Path) -> None:
     assert config.run.output == run_file.parent / "out"
 
 
+def test_series_are_recorded_and_analysed_at_once(run_file: Path) -> None:
+    """The pressure of a solid has a table of its own; the report follows without a second command."""
+    extra = '\n[observables.pressure]\ntype = "pressure"\n[observables.near]\ntype = "distance"\npairs = [[0, 1]]\n'
+    run_file.write_text(RUN.replace("every = 10", "every = 10\nsample_every = 2") + extra)
+    code, text = invoke("simulate", run_file, "--quiet", "--analyse")
+    assert code == 0, text
+    assert "mean / GPa" in text
+    assert "mean / Å" in text
+    run = load_run(run_file.parent / "out")
+    assert run.observables["pressure"].values.shape == (16, 1, 6)
+    assert run.observables["near"].columns == ("0-1",)
+    assert abs(run.observables["near"].mean[0] - 3.7) < 0.5
+    report = json.loads((run_file.parent / "out" / "analysis" / "report.json").read_text())
+    assert report["discarded"] == run.summary["discarded_frames"]
+    code, text = invoke("analyse", run_file.parent / "out", "--only", "structure,viscosity")
+    assert code == 0, text
+    report = json.loads((run_file.parent / "out" / "analysis" / "report.json").read_text())
+    assert "diffusion" not in report
+    assert "too few for a viscosity" in report["notes"]["viscosity"][0]
+    code, text = invoke("analyse", run_file.parent / "out", "--skip", "structur")
+    assert code == 2
+    assert "--only and --skip take structure, pmf" in text
+
+
 @pytest.mark.parametrize("name", ["salt_water", "licl_ions", "argon"])
 def test_examples_are_valid(root: Path, name: str) -> None:
     config = load_config(root / "examples" / f"{name}.toml")
@@ -153,6 +177,15 @@ WRONG = [
     ('pairs = ["Ar-Ar"]', 'pairs = ["Ar-Na"]', "there is no Na in the system"),
     ("sigma = { Ar = 3.4 }", "sigma = { Ne = 3.4 }", "Ar"),
     ("[run]", "[run", "not valid TOML"),
+    ('type = "rdf"', 'type = "pressur"', "'observables.rdf' = "),
+    (
+        'pairs = ["Ar-Ar"]',
+        'pairs = ["Ar-Ar"]\nwidht = 1',
+        "unknown key 'widht' in [observables.rdf]; did you mean 'width'",
+    ),
+    ('type = "rdf"\npairs = ["Ar-Ar"]', 'type = "distance"\npairs = [[0, 0]]', "indices of two different atoms"),
+    ('type = "rdf"\npairs = ["Ar-Ar"]', 'type = "distance"\npairs = [[0, 200]]', "beyond the 108 of the system"),
+    ('type = "rdf"\npairs', 'type = "pressure"\npairs', "unknown key 'pairs' in [observables.rdf]"),
     ("every = 10", "every = 10\nsample_every = 3", "sample_every=3 must divide every=10"),
 ]
 

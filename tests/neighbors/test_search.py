@@ -183,3 +183,18 @@ def test_overflow_is_reported(name: str, which: str) -> None:
     neighbors, state = fresh(wide, batch)
     assert not overflowed(wide, state)
     assert entries(jax.tree.map(lambda x: x[0], neighbors.lists[0])) == brute_force(system, cutoff)
+
+
+def test_cell_list_of_atoms_without_neighbours_has_room_for_some() -> None:
+    """Atoms farther apart than the radius at first, as the Li ions of a dilute box that is built."""
+    lattice = np.stack(np.meshgrid(*[np.arange(4.0)] * 3), axis=-1).reshape(-1, 3) * 6.0
+    system = System.from_atoms(Atoms(np.full(64, 3), lattice, cell=np.eye(3) * 24.0, pbc=True))
+    batch = jax.tree.map(lambda x: x[None], system)
+    plan = plan_lists(batch, (NeighborSpec(3.0),), 1.0)
+    assert plan.searches[0].cell_search is not None
+    neighbors, _ = fresh(plan, batch)
+    assert entries(jax.tree.map(lambda x: x[0], neighbors.lists[0])) == set()
+    near = system.replace(positions=system.positions.at[1].set(system.positions[0] + 2.0 / np.sqrt(3.0)))
+    neighbors, state = fresh(plan, jax.tree.map(lambda x: x[None], near))
+    assert not overflowed(plan, state)
+    assert entries(jax.tree.map(lambda x: x[0], neighbors.lists[0])) == brute_force(near, 4.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,9 @@ def test_pressure_and_distance_are_those_of_ase_on_the_frames(tmp_path: Path) ->
         atoms.calc = Calculator(Argon())
         at = int(np.flatnonzero(pressure.times == atoms.info["time"])[0])
         expected = -atoms.get_stress(include_ideal_gas=True) / units.GPa
-        np.testing.assert_allclose(pressure.values[at, replica], expected, rtol=1e-7, atol=1e-12)  # constants of 2014 in ASE
+        np.testing.assert_allclose(
+            pressure.values[at, replica], expected, rtol=1e-7, atol=1e-12
+        )  # constants of 2014 in ASE
         assert distance.values[at, replica, 1] == pytest.approx(atoms.get_distance(0, 60, mic=True), abs=1e-12)
     loaded = load_run(tmp_path).observables
     np.testing.assert_array_equal(loaded["pressure"].values, pressure.values)
@@ -139,29 +142,74 @@ def test_viscosity_says_when_it_cannot_be_right(rng: np.random.Generator) -> Non
         viscosity(run)
 
 
-@pytest.mark.validation
-def test_viscosity_of_the_lennard_jones_liquid_near_its_triple_point() -> None:
-    """T* = 0.722, ρ* = 0.8442: η* = 3.2 to 3.3 of many authors (3.24 ± 0.04 Meier et al., J. Chem. Phys. 121, 3671)."""
-    import jaxelyte as jxl
+def test_the_running_integral_is_that_of_the_definition(rng: np.random.Generator) -> None:
+    """η(t) = V/(10 k_B T) ∫ Σ_ab <P'_ab(0) P'_ab(t)> by full tensors, all origins, trapezoids; in SI units."""
+    samples, replicas, interval, volume, temperature = 130, 2, 7.0, 3000.0, 250.0
+    values = np.cumsum(rng.normal(size=(samples, replicas, 6)), axis=0) * 0.01
+    series = SeriesResult(PressureTensor().columns, "GPa", interval, interval, values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = viscosity(series, temperature=temperature, volume=volume, stretches=3, longest=120.0)
+    xx, yy, zz, yz, xz, xy = np.moveaxis(values, -1, 0)
+    full = np.stack([np.stack(row, axis=-1) for row in ((xx, xy, xz), (xy, yy, yz), (xz, yz, zz))], axis=-2)
+    full = full - np.eye(3) * np.trace(full, axis1=-2, axis2=-1)[..., None, None] / 3.0
+    # 130 samples in three stretches: the first one is not used.
+    parts = [full[1 + 43 * k : 1 + 43 * (k + 1), r] for r in range(replicas) for k in range(3)]
+    lags = 18  # up to 119 fs
+    curves = np.array([[np.mean(np.sum(p[n:] * p[: len(p) - n], axis=(1, 2))) for n in range(lags)] for p in parts])
+    assert found.lags[-1] == (lags - 1) * interval
+    np.testing.assert_allclose(found.correlation, curves.mean(axis=0) / 10.0, rtol=1e-10)
+    seconds, pascal, joule = interval * 1e-15, 1e18, BOLTZMANN * 1.602176634e-19
+    steps = 0.5 * (curves[:, 1:] + curves[:, :-1]) * pascal * seconds
+    running = volume * 1e-30 / (10.0 * joule * temperature) * np.cumsum(steps, axis=1)
+    np.testing.assert_allclose(found.running[1:], running.mean(axis=0), rtol=1e-10)
+    assert found.running[0] == 0.0
+    np.testing.assert_allclose(found.running_error[1:], running.std(axis=0, ddof=1) / math.sqrt(6.0), rtol=1e-10)
 
-    epsilon, sigma = 0.0103207, 3.405  # argon
-    potential = jxl.LennardJones({"Ar": (epsilon, sigma)}, cutoff=2.5 * sigma)
-    density, temperature = 0.8442 / sigma**3, 0.722 * epsilon / BOLTZMANN
-    atoms = bulk("Ar", "fcc", a=(4.0 / density) ** (1.0 / 3.0), cubic=True).repeat(4)
+
+def test_temperature_and_volume_are_those_of_the_run() -> None:
     run = simulate(
-        potential,
-        atoms,
-        NVT(temperature, thermostat="svr", tau=1000.0),
-        steps=220_000,
-        timestep=5.0,
-        every=1000,
-        sample_every=4,
-        equilibration=20_000,
+        Argon(),
+        argon(),
+        NVT(120.0),
+        steps=400,
+        timestep=4.0,
+        every=100,
+        sample_every=1,
         replicas=2,
         observables={"pressure": PressureTensor()},
-        seed=1,
+        progress=False,
     )
-    result = viscosity(run, longest=15_000.0)
-    unit = math.sqrt(39.948 * 1.66053906660e-27 * epsilon * 1.602176634e-19) / (sigma * 1e-10) ** 2
-    # The truncation at 2.5 σ changes η by less than two percent.
-    assert abs(result.value / unit - 3.24) < 3.0 * result.error / unit + 0.07, result
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = viscosity(run)
+    assert found.temperature == run.summary["temperature"]["value"]
+    assert found.volume == pytest.approx(argon().get_volume(), rel=1e-12)
+
+
+def test_a_range_of_a_series_keeps_its_times(rng: np.random.Generator) -> None:
+    series = SeriesResult(("a",), "Å", 2.0, 10.0, rng.normal(size=(20, 1, 1)))
+    for chosen in (slice(5, None), slice(-4, None), slice(None, 3), slice(3, 8)):
+        np.testing.assert_array_equal(series[chosen].times, series.times[chosen])
+        np.testing.assert_array_equal(series[chosen].values, series.values[chosen])
+
+
+def test_pressure_of_replicas_in_cells_of_their_own(rng: np.random.Generator) -> None:
+    """An ideal gas in a slanted cell and a larger one: P = Σ m v v / V of each, in GPa."""
+    cells = [np.array([[11.0, 0.0, 0.0], [4.0, 10.0, 0.0], [-3.0, 5.0, 12.0]]), np.eye(3) * 20.0]
+    gases = []
+    for cell in cells:
+        atoms = Atoms("Ar8", rng.uniform(0.0, 1.0, (8, 3)) @ cell, cell=cell, pbc=True)
+        atoms.set_velocities(rng.normal(size=(8, 3)) * 0.01)
+        atoms.set_velocities(atoms.get_velocities() - atoms.get_velocities().mean(axis=0))
+        gases.append(atoms)
+    run = simulate(
+        Argon(epsilon=0.0), gases, NVE(), steps=4, timestep=1.0, every=1, velocities="atoms", progress=False,
+        equilibration=0, observables={"pressure": PressureTensor()},
+    )  # fmt: skip
+    for replica, atoms in enumerate(gases):
+        momenta, velocities = atoms.get_momenta(), atoms.get_velocities()
+        tensor = momenta.T @ velocities / atoms.get_volume() / units.GPa
+        expected = tensor[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        found = run.observables["pressure"].values[:, replica]
+        np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), rtol=1e-6)
