@@ -12,6 +12,7 @@ C follows at the atom, where it costs nothing. (The textbook order contracts on 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 Features = list[Any]
 """One array (atoms, 2l + 1, channels) per block of irreps, or None where it is not needed."""
 
+Exchange = Callable[[Features], Features]
+"""From features of the atoms of one device to the same with rows for the neighbours that other devices own."""
+
 NORM_FLOOR = 1e-8
 """Smallest norm that the "norm" nonlinearity divides by, part of the published definition."""
 
@@ -43,6 +47,7 @@ def atomic_energies(
     vectors: Float[Array, "atoms neighbors 3"],
     index: Int[Array, "atoms neighbors"],
     mask: Bool[Array, "atoms neighbors"],
+    exchange: Exchange | None = None,
 ) -> Float[Array, " atoms"]:
     """Energy of each atom in eV without shifts: scale · scales[type] · network.
 
@@ -53,6 +58,7 @@ def atomic_energies(
         vectors: r_ij in Å from atom i to neighbour j; where ``mask`` is False, any vector.
         index: the neighbours; any value where ``mask`` is False.
         mask: True where an entry is a pair. Pairs beyond the cut-off contribute nothing.
+        exchange: appends rows of other devices to the features that neighbours are gathered from.
     """
     plan = config.plan
     geometry = edge_geometry(vectors, mask, config.r_max, max(b.l for b in plan.harmonics))
@@ -63,7 +69,8 @@ def atomic_energies(
     kinds = jnp.take(one_hot, types, axis=0)
     for i, layer in enumerate(plan.layers):
         weights = params[f"layer{i}"]
-        features = _apply_layer(config, layer, weights, features, kinds, embedded, geometry.harmonics, index)
+        edges = (embedded, geometry.harmonics, index)
+        features = _apply_layer(config, layer, weights, features, kinds, *edges, exchange)
     hidden = linear(plan.output_hidden, params["conv_to_output_hidden"], features)
     energy = linear(plan.output, params["output_hidden_to_scalar"], hidden)[0][:, 0, 0]
     return params["scale"] * jnp.take(params["scales"], types) * energy
@@ -78,9 +85,12 @@ def _apply_layer(
     embedded: Float[Array, "atoms neighbors basis"],
     harmonics: dict[int, Float[Array, "atoms neighbors m"]],
     index: Int[Array, "atoms neighbors"],
+    exchange: Exchange | None = None,
 ) -> Features:
     """One convolution layer: linear, convolution, linear, self-connection, nonlinearity, residual."""
     mixed = linear(layer.linear_1, weights["linear_1"], features)
+    if exchange is not None:
+        mixed = exchange(mixed)
     act, neighbors = config.plan.radial, config.avg_num_neighbors or 1.0
     gathered = convolve(layer, act, weights["radial"], embedded, harmonics, mixed, index, neighbors)
     out = linear(layer.linear_2, weights["linear_2"], gathered)

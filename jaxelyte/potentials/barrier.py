@@ -76,6 +76,10 @@ class GaussianBarrier(Potential):
             return ()
         return (NeighborSpec(float(self.cutoff), tuple(sorted(set(self.species)))),)
 
+    @property
+    def pair_additive(self) -> bool:
+        return self.species is not None
+
     def validate(self, system: System) -> None:
         check_indices(self.pairs, system, "pairs")
 

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from jaxelyte.errors import InputError
+from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
+from jaxelyte.potentials.part import Part
 from jaxelyte.system import System
 
 Scalar = Float[Array, ""]
@@ -52,6 +53,32 @@ class Potential:
     def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
         """`interaction` of replicas, which are a leading axis of all arrays; a hook for terms that batch better."""
         return jax.vmap(self.interaction)(systems, neighbors)
+
+    @property
+    def pair_additive(self) -> bool:
+        """True if `interaction` is a sum over the entries of its lists, each pair counted half from either side.
+
+        The rows of some atoms then give the share of these atoms, and the potential runs on several devices as it is.
+        """
+        return False
+
+    def local_interaction(self, part: Part) -> Scalar:
+        """What one of several devices adds to `interaction`, in eV; the sum over all devices is the whole.
+
+        As it stands here it serves terms that are `pair_additive`, and terms without lists, which every device
+        evaluates for all atoms.
+
+        Raises:
+            UnsupportedError: the potential reads lists and is not `pair_additive`.
+        """
+        if not self.requirements():
+            return part.once(self.interaction(part.whole, Neighbors((), ())))
+        if self.pair_additive:
+            return self.interaction(part.system, part.neighbors)
+        raise UnsupportedError(
+            f"{type(self).__name__} cannot be divided among devices: it reads neighbour lists and does not say how; "
+            "run it on one device, or define pair_additive or local_interaction (see docs/architecture.md)"
+        )
 
     def reference(self, system: System) -> Scalar:
         """Constant reference energy in eV: a function of the species alone."""
@@ -136,6 +163,10 @@ class Sum(Potential):
         energies = [term.interaction(system, neighbors) for term in self.terms]
         return sum(energies[1:], energies[0])
 
+    def local_interaction(self, part: Part) -> Scalar:
+        energies = [term.local_interaction(part) for term in self.terms]
+        return sum(energies[1:], energies[0])
+
     def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
         energies = [term.batch_interaction(systems, neighbors) for term in self.terms]
         return sum(energies[1:], energies[0])
@@ -214,6 +245,10 @@ class Scaled(Potential):
         energy = self.potential.interaction(system, neighbors)
         return _like(self.factor, energy) * energy
 
+    def local_interaction(self, part: Part) -> Scalar:
+        energy = self.potential.local_interaction(part)
+        return _like(self.factor, energy) * energy
+
     def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
         energies = self.potential.batch_interaction(systems, neighbors)
         return _like(self.factor, energies) * energies
@@ -252,6 +287,10 @@ class Mix(Potential):
     def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
         u0 = self.initial.interaction(system, neighbors)
         u1 = self.final.interaction(system, neighbors)
+        return u0 + _like(self.lam, u0) * (u1 - u0)
+
+    def local_interaction(self, part: Part) -> Scalar:
+        u0, u1 = self.initial.local_interaction(part), self.final.local_interaction(part)
         return u0 + _like(self.lam, u0) * (u1 - u0)
 
     def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:

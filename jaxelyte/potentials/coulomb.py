@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError, UnsupportedError
@@ -33,6 +33,7 @@ from jaxelyte.potentials.geometry import (
     wrapped_fractional,
 )
 from jaxelyte.potentials.p3m import mesh_energy
+from jaxelyte.potentials.part import Part
 from jaxelyte.potentials.topology import as_leaf, check_indices, concrete, index_table
 from jaxelyte.system import System
 from jaxelyte.units import COULOMB
@@ -264,12 +265,43 @@ class ScreenedCoulomb(Potential):
             offsets = None if plan.split is None else plan.split.offsets
             energy = sum_all_pairs(system, positions, charges, real, term, cutoff, offsets)
         if plan.split is not None:
-            energy = energy + self._lattice(system, rows, charges, plan.split)
+            positions = jnp.take(system.positions, rows, axis=0, mode="clip")
+            energy = energy + self._reciprocal(system, positions, charges, plan.split)
+            energy = energy + self_energy(charges, system.volume, plan.split.alpha, plan.split.cutoff)
         energy = energy - self._excluded(system, everyone, term, cutoff)
         if plan.charged < system.num_atoms:
             # Another composition than the one prepared for: atoms would be left out in silence.
             energy = jnp.where(jnp.sum(chosen) > plan.charged, jnp.full((), jnp.nan, dtype), energy)
         return self._scale(dtype) * energy
+
+    def local_interaction(self, part: Part) -> Scalar:
+        """Real space by the lists of this device; structure factors, or the charges on the mesh, summed over devices.
+
+        Without lists (few charges, or no periodicity) every device evaluates the whole.
+
+        Raises:
+            InputError: not prepared.
+        """
+        if self.plan is None:
+            raise InputError("a ScreenedCoulomb has to be prepared before it is divided among devices: prepare(system)")
+        plan, whole = self.plan, part.whole
+        if not self.requirements():
+            return super().local_interaction(part)
+        of_all = self._charges(whole)
+        everyone = jnp.take(of_all, part.rows, mode="fill", fill_value=0)
+        own = jnp.arange(len(part.rows)) < part.owned
+        rows = member_rows(members(part.system, self.numbers) & own, min(plan.charged, part.owned))
+        charges = jnp.take(everyone, rows, mode="fill", fill_value=0)
+        term, cutoff = self._pair_term(jnp.asarray(self.permittivity, whole.positions.dtype))
+        assert cutoff is not None
+        lists = part.neighbors.get(self.requirements()[0])
+        energy = sum_listed(part.system, lists, rows, charges, everyone, term, cutoff)
+        shared = -self._excluded(whole, of_all, term, cutoff)
+        if plan.split is not None:
+            positions = jnp.take(part.system.positions, rows, axis=0, mode="clip")
+            shared = shared + self._reciprocal(whole, positions, charges, plan.split, part.total)
+            shared = shared + self_energy(of_all, whole.volume, plan.split.alpha, plan.split.cutoff)
+        return self._scale(whole.positions.dtype) * (energy + part.once(shared))
 
     def _pair_term(self, permittivity: Scalar) -> tuple[PairTerm, float | None]:
         """Energy per charge product in 1/Å as a function of r², and its cut-off."""
@@ -287,17 +319,20 @@ class ScreenedCoulomb(Potential):
         k_rf = (outside - permittivity) / ((2.0 * outside + permittivity) * cutoff**3)
         return lambda square: _bare(square) + k_rf * square - (1.0 / cutoff + k_rf * cutoff**2), cutoff
 
-    def _lattice(
-        self, system: System, rows: Int[Array, " rows"], charges: Float[Array, " rows"], split: SplitPlan
+    def _reciprocal(
+        self,
+        system: System,
+        positions: Float[Array, "rows 3"],
+        charges: Float[Array, " rows"],
+        split: SplitPlan,
+        total: Callable[[Array], Array] | None = None,
     ) -> Scalar:
-        positions = jnp.take(system.positions, rows, axis=0, mode="clip")
+        """Reciprocal space, of all charges where each device holds some and ``total`` sums over devices."""
         fractional = wrapped_fractional(system, positions)
         if split.mesh is None:
             assert split.kmax is not None
-            recip = reciprocal_energy(charges, fractional, system.cell, split.alpha, split.kmax)
-        else:
-            recip = mesh_energy(charges, fractional, system.cell, split.alpha, split.mesh)
-        return recip + self_energy(charges, system.volume, split.alpha, split.cutoff)
+            return reciprocal_energy(charges, fractional, system.cell, split.alpha, split.kmax, total)
+        return mesh_energy(charges, fractional, system.cell, split.alpha, split.mesh, total)
 
     def _excluded(
         self, system: System, charges: Float[Array, " atoms"], term: PairTerm, cutoff: float | None

@@ -14,6 +14,7 @@ within r_c of an ion is minus that of the ion (Wolf et al., J. Chem. Phys. 110, 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
@@ -43,6 +44,7 @@ def reciprocal_energy(
     cell: Float[Array, "3 3"],
     alpha: float,
     kmax: tuple[int, int, int],
+    total: Callable[[Array], Array] | None = None,
 ) -> Scalar:
     """Direct reciprocal sum over the integer box |n_a| <= kmax_a, as one matrix product.
 
@@ -56,6 +58,7 @@ def reciprocal_energy(
         cell: Å, rows.
         alpha: splitting parameter in 1/Å.
         kmax: largest index along each axis.
+        total: sum over devices, where each holds some of the charges.
 
     Returns:
         The energy in e²/Å units.
@@ -70,6 +73,8 @@ def reciprocal_energy(
     plane = jnp.stack([real, imag], axis=1).reshape(len(charges), -1)
     line = jnp.concatenate([ca, sa], axis=1) * charges[:, None]
     product = jnp.matmul(line.T, plane, precision="highest").reshape(2, len(ranges[0]), 2, len(ranges[1]), -1)
+    if total is not None:
+        product = total(product)
     structure_real = product[0, :, 0] - product[1, :, 1]
     structure_imag = product[0, :, 1] + product[1, :, 0]
     kernel = _kernel(indices, cell, alpha)

@@ -25,6 +25,7 @@ from jaxelyte.potentials.geometry import (
     species_index,
     symbols,
 )
+from jaxelyte.potentials.part import Part
 from jaxelyte.potentials.topology import as_leaf, check_indices, index_table
 from jaxelyte.system import System
 
@@ -169,6 +170,15 @@ class LennardJones(Potential):
         if self._corrects(system):
             energy = energy + self.tail(system)
         return energy
+
+    def local_interaction(self, part: Part) -> Scalar:
+        """Pairs by the lists of this device; exclusions and the tail of the whole system, shared evenly."""
+        pairs = replace(self, exclusions=None, tail_correction=False).interaction(part.system, part.neighbors)
+        whole = part.whole
+        rest = -self._excluded(whole, species_index(self.numbers, whole), *self.tables(whole.positions.dtype))
+        if self._corrects(whole):
+            rest = rest + self.tail(whole)
+        return pairs + part.once(rest)
 
     def _pair(self, square: Array, sigma: Array, epsilon: Array) -> Array:
         """Pair energies from squared distances, zero beyond the cut-off."""

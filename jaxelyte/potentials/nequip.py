@@ -18,6 +18,7 @@ from jaxelyte.models.config import NequIP
 from jaxelyte.models.network import atomic_energies
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
 from jaxelyte.potentials.base import Potential, Scalar
+from jaxelyte.potentials.part import Part
 from jaxelyte.potentials.zbl import zbl_atomic_energies
 from jaxelyte.system import System
 
@@ -97,6 +98,18 @@ class NequIPPotential(Potential):
             zbl = partial(zbl_atomic_energies, cutoff=self.config.r_max, power=self.config.polynomial_cutoff_p)
             energies = energies + jax.vmap(zbl)(systems, found)
         return jnp.sum(jnp.where(systems.mask, energies, jnp.zeros_like(energies)), axis=-1)
+
+    def local_interaction(self, part: Part) -> Scalar:
+        """Features of other devices' atoms come from there before each convolution: copies within one cut-off do."""
+        spec = self.requirements()[0]
+        types = self._types(part.system)[: part.owned]
+        params = self._params(part.system)
+        energies = atomic_energies(self.config, params, types, *part.pairs(spec), exchange=part.exchange)
+        if self.config.zbl:
+            power = self.config.polynomial_cutoff_p
+            zbl = zbl_atomic_energies(part.system, part.neighbors.get(spec), self.config.r_max, power)
+            energies = energies + zbl[: part.owned]
+        return jnp.sum(jnp.where(part.system.mask[: part.owned], energies, jnp.zeros_like(energies)))
 
     def reference(self, system: System) -> Scalar:
         params = self._params(system)

@@ -9,6 +9,7 @@ inside, because jax-pme multiplies integer mesh sizes with floats.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ def mesh_energy(
     cell: Float[Array, "3 3"],
     alpha: float,
     mesh: tuple[int, int, int],
+    total: Callable[[Array], Array] | None = None,
 ) -> Scalar:
     """Reciprocal-space energy on a mesh, in e²/Å units; compare `ewald.reciprocal_energy`.
 
@@ -37,6 +39,7 @@ def mesh_energy(
         cell: Å, rows; any triclinic cell.
         alpha: splitting parameter in 1/Å.
         mesh: points along each lattice vector; the last one even.
+        total: sum over devices, where each holds some of the charges.
     """
     with jax.numpy_dtype_promotion("standard"):
         from jaxpme.kspace import generate_kvectors, p3m_influence
@@ -47,7 +50,8 @@ def mesh_energy(
         unit = jnp.eye(3, dtype=dtype)
         # Fractional coordinates go with a unit cell: jax-pme then has no cell of its own to invert.
         state = weights(unit, fractional, np.ones(mesh, np.int8))
-        density = jnp.fft.rfftn(to_mesh(charges, state))
+        assigned = to_mesh(charges, state)
+        density = jnp.fft.rfftn(assigned if total is None else total(assigned))
         k = generate_kvectors(2.0 * math.pi * inverse_rows(cell), mesh, for_ewald=False, dtype=dtype)
         # The influence function depends on the mesh alone. jax-pme takes it from k · cell, whose derivative with
         # respect to the cell is zero, but comes out as rounding noise over rounding noise: a wrong stress in triclinic

@@ -92,6 +92,10 @@ class ZBL(Potential):
     def requirements(self) -> tuple[NeighborSpec, ...]:
         return (NeighborSpec(self.r_max),)
 
+    @property
+    def pair_additive(self) -> bool:
+        return True
+
     def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
         found = neighbors.get(self.requirements()[0])
         energies = zbl_atomic_energies(system, found, self.r_max, self.polynomial_cutoff_p)
