@@ -47,6 +47,7 @@ def atomic_energies(
     vectors: Float[Array, "atoms neighbors 3"],
     index: Int[Array, "atoms neighbors"],
     mask: Bool[Array, "atoms neighbors"],
+    *,
     exchange: Exchange | None = None,
 ) -> Float[Array, " atoms"]:
     """Energy of each atom in eV without shifts: scale · scales[type] · network.
