@@ -10,7 +10,7 @@ covariance is one vector-Jacobian product, never a matrix of frames and paramete
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -53,15 +53,24 @@ class AverageGradient:
         value: the average, or the function of averages that was differentiated.
         error: its standard error.
         gradient: a tree like the potential, d value / d parameter.
-        gradient_error: standard errors, the same tree.
+        gradient_error: standard errors, the same tree; None where they were not asked for.
         effective: effective number of frames.
+        mean: <A>, of the shape of A.
+        parts: (stretches, …), what each stretch of the frames adds to Σ w (A - <A>) = 0; their spread is the error.
     """
 
     value: float
     error: float
     gradient: Potential
-    gradient_error: Potential
+    gradient_error: Any
     effective: float
+    mean: np.ndarray = field(repr=False)
+    parts: np.ndarray = field(repr=False)
+
+    @property
+    def mean_error(self) -> np.ndarray:
+        """Standard error of ``mean``."""
+        return spread_of(self.parts)
 
 
 class Reweighting:
@@ -117,9 +126,7 @@ class Reweighting:
         """
         if potential is None:
             return np.full(len(self.frames), 1.0 / len(self.frames))
-        exponent = -self.beta * (self.frames.energies(self._ready(potential), self.plan) - self.energies)
-        weight = np.exp(exponent - exponent.max())
-        weight /= weight.sum()
+        weight = self._weights(potential)
         effective = effective_samples(weight)
         if not effective >= self.least * len(weight):
             raise JaxelyteError(
@@ -127,6 +134,10 @@ class Reweighting:
                 "parameters are too far from those of the run; simulate again with the new ones"
             )
         return weight
+
+    def effective(self, potential: Potential | None = None) -> float:
+        """Effective number of frames for another potential, (Σw)²/Σw²; NaN where one of its energies is not finite."""
+        return float(len(self.frames)) if potential is None else effective_samples(self._weights(potential))
 
     def average(self, quantity: Quantity, potential: Potential | None = None) -> Average:
         """<A> in the ensemble of a potential, by default that of the run.
@@ -141,7 +152,7 @@ class Reweighting:
         weight = self.weights(potential)
         values = self.frames.map(quantity, self._ready(potential), self.plan)
         mean = np.tensordot(weight, values, axes=1)
-        return Average(mean, self._spread(weight, values - mean), effective_samples(weight))
+        return Average(mean, spread_of(self._parts(weight, values - mean)), effective_samples(weight))
 
     def gradient(
         self,
@@ -150,10 +161,11 @@ class Reweighting:
         *,
         function: Any = None,
         explicit: bool = True,
+        errors: bool = True,
     ) -> AverageGradient:
         """D f(<A>)/dθ for all parameters θ, with standard errors.
 
-        Two passes over the frames; memory for a few frames and a few trees of parameters at a time.
+        Two passes over the frames, one without errors; memory for a few frames and a few trees of parameters at a time.
 
         Args:
             quantity: A(potential, system, neighbors) of one frame.
@@ -161,6 +173,7 @@ class Reweighting:
             function: f of the averages (an array like A) to a number, written with jax.numpy; for a scalar A the
                 average itself by default.
             explicit: A depends on the parameters itself (an energy, not a distance). False saves a pass.
+            errors: of the gradient; False saves more than half of the work.
 
         Raises:
             InputError: an array for A and no function.
@@ -174,15 +187,18 @@ class Reweighting:
             raise InputError(f"A has shape {values.shape[1:]}; pass function= that makes a number of its average")
         value, direction = (float(mean), np.ones(())) if function is None else _linearised(function, mean)
         scalars = np.tensordot(values - mean, direction, axes=direction.ndim) if direction.ndim else values - mean
-        groups = np.array_split(np.arange(len(weight)), min(BLOCKS, len(weight)))
-        # Mean force of the parameters, <∂U/∂θ>, relative to which each stretch counts.
-        forces = self.frames.pull_back(energy, ready, self.plan, weight)
+        parts = self._parts(weight, values - mean)
+        # Without errors all frames are one stretch, about whose own mean force <A - <A>> = 0 leaves nothing to shift.
+        groups = _stretches(len(weight)) if errors else [np.arange(len(weight))]
+        forces = self.frames.pull_back(energy, ready, self.plan, weight) if errors else None
         rows = []
         for group in groups:
             share, part = weight[group], self.frames.chosen(group)
             found = part.pull_back(energy, ready, self.plan, -self.beta * share * scalars[group])
-            shift = self.beta * float(share @ scalars[group])
-            found = jax.tree.map(lambda a, b, shift=shift: a + shift * b, found, forces)
+            if forces is not None:
+                # Relative to the mean force of the parameters, <∂U/∂θ>, each stretch counts.
+                shift = self.beta * float(share @ scalars[group])
+                found = jax.tree.map(lambda a, b, shift=shift: a + shift * b, found, forces)
             if explicit:
                 vector = share.reshape(-1, *(1,) * direction.ndim) * direction
                 direct = part.pull_back(quantity, ready, self.plan, vector)
@@ -190,11 +206,18 @@ class Reweighting:
             rows.append(found)
         return AverageGradient(
             value,
-            float(self._spread(weight, scalars)),
+            float(spread_of(np.tensordot(parts, direction, axes=direction.ndim))),
             _like(asked, jax.tree.map(lambda *x: np.sum(x, axis=0), *rows)),
-            _like(asked, jax.tree.map(lambda *x: math.sqrt(len(x)) * _deviation(np.array(x)), *rows)),
+            _like(asked, jax.tree.map(lambda *x: spread_of(np.array(x)), *rows)) if errors else None,
             effective_samples(weight),
+            mean,
+            parts,
         )
+
+    def _weights(self, potential: Potential) -> np.ndarray:
+        exponent = -self.beta * (self.frames.energies(self._ready(potential), self.plan) - self.energies)
+        weight = np.exp(exponent - exponent.max())
+        return weight / weight.sum()
 
     def _ready(self, potential: Potential | None) -> Potential:
         """The potential with all that `Potential.prepare` fixes, which does not depend on parameters."""
@@ -207,11 +230,14 @@ class Reweighting:
             raise InputError("this potential differs from that of the run in more than parameters")
         return ready
 
-    def _spread(self, weight: np.ndarray, deviations: np.ndarray) -> np.ndarray:
-        """Standard error of Σ w (A - <A>) from its parts in stretches."""
-        groups = np.array_split(np.arange(len(weight)), min(BLOCKS, len(weight)))
-        parts = np.array([np.tensordot(weight[g], deviations[g], axes=1) for g in groups])
-        return math.sqrt(len(groups)) * _deviation(parts)
+    def _parts(self, weight: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+        """What each stretch adds to Σ w (A - <A>), (stretches, …)."""
+        return np.array([np.tensordot(weight[g], deviations[g], axes=1) for g in _stretches(len(weight))])
+
+
+def _stretches(count: int) -> list[np.ndarray]:
+    """Rows of each stretch of the frames."""
+    return np.array_split(np.arange(count), min(BLOCKS, count))
 
 
 def _like(potential: Potential, tree: Any) -> Any:
@@ -219,14 +245,16 @@ def _like(potential: Potential, tree: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(potential), jax.tree.leaves(tree))
 
 
-def _deviation(rows: np.ndarray) -> np.ndarray:
-    """Standard deviation of some values; NaN for one."""
-    return rows.std(axis=0, ddof=1) if len(rows) > 1 else np.full(rows.shape[1:], np.nan)
+def spread_of(parts: np.ndarray) -> np.ndarray:
+    """Standard error of a sum from its parts, (parts, …); NaN for one."""
+    count = len(parts)
+    return math.sqrt(count) * parts.std(axis=0, ddof=1) if count > 1 else np.full(parts.shape[1:], np.nan)
 
 
 def effective_samples(weight: np.ndarray) -> float:
-    """(Σw)²/Σw² (Kish)."""
-    return float(np.sum(weight) ** 2 / np.sum(weight**2))
+    """(Σw)²/Σw² (Kish), for weights of any size."""
+    scaled = np.asarray(weight, np.float64) / np.max(weight)
+    return float(np.sum(scaled) ** 2 / np.sum(scaled**2))
 
 
 def _linearised(function: Any, mean: np.ndarray) -> tuple[float, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -73,8 +74,10 @@ def test_a_fit_resumes(tmp_path: Path) -> None:
         file.write("{}\n")
     fit = fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=6, output=tmp_path, resume=True, **SETTINGS)
     rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == list(range(6))
+    assert [row["step"] for row in rows] == list(range(7))
     assert rows == fit.history
+    # Where the shorter fit ended with a simulation, the longer one takes a step.
+    assert [row["length"] is None for row in rows] == [False] * 6 + [True]
     assert float(fit.potential.k) > 1.5
     # Adam's moments went on: steps keep their length instead of starting small again.
     done = fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=6, output=tmp_path, resume=True, **SETTINGS)
@@ -116,11 +119,131 @@ def test_a_liquid_gets_its_diameter_from_its_structure() -> None:
     assert float(fit.potential.sigma[0]) == pytest.approx(3.4, abs=0.02)
 
 
+def test_steps_into_the_unknown_are_shortened() -> None:
+    """A learning rate 50 times too large: no step leaves fewer effective samples than asked, and the fit arrives."""
+    start = HarmonicRestraint(ANCHORS, 1.3)
+    settings = SETTINGS | {"learning_rate": 4.0}
+    fit = fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=6, seed=1, least=0.3, **settings)
+    assert fit.history[0]["length"] < 0.5
+    # Halved once less, the first step would have left fewer.
+    assert abs(fit.history[0]["loss"] - 0.29) < 0.1
+    assert float(fit.potential.k) == pytest.approx(WANTED, rel=0.15)
+
+
+def test_the_best_is_judged_on_frames_of_its_own() -> None:
+    """Reweighted losses follow the noise of their frames: the best row is a simulated one, the last row always is."""
+    fit = fit_observables(HarmonicRestraint(ANCHORS, 1.9), [TARGET], wells(), LANGEVIN, iterations=8, **SETTINGS)
+    rows = fit.history
+    assert len(rows) == 9
+    assert rows[-1]["simulated"]
+    assert rows[-1]["length"] is None
+    assert rows[fit.best]["simulated"]
+    assert rows[fit.best]["loss"] == min(row["loss"] for row in rows if row["simulated"])
+    # The loss of right parameters is that of the noise: Var(<r²>)/<r²>² of 8 atoms in 160 frames, 1/(12 · 160) and
+    # more for frames that are correlated.
+    assert 3e-4 < rows[-1]["noise"] < 6e-3
+
+
+def test_a_schedule_and_frozen_parameters() -> None:
+    """A rate that is zero after two steps leaves the parameters where they are."""
+    settings = SETTINGS | {"learning_rate": lambda count: jnp.where(count < 2, 0.08, 0.0)}
+    fit = fit_observables(HarmonicRestraint(ANCHORS, 1.5), [TARGET], wells(), LANGEVIN, iterations=4, **settings)
+    assert not any(row["simulated"] for row in fit.history[1:4])
+    losses = [row["loss"] for row in fit.history[:4]]
+    # On the same frames the same parameters have the same loss, to the digit.
+    assert losses[0] > losses[1] > losses[2] == losses[3]
+
+
+def test_the_noise_of_a_target_is_its_loss_where_it_is_right(rng: np.random.Generator) -> None:
+    """200 repeats of averages that are right on average: mean loss = mean noise, with scale, weight and function."""
+    target = Target(
+        spread,
+        np.array([0.0, 2.0]),
+        scale=np.array([0.5, 2.0]),
+        weight=3.0,
+        function=lambda m: jnp.array([m[0], 2 * m[1]]),
+    )
+    losses, noises = [], []
+    for _ in range(200):
+        parts = rng.normal(size=(10, 2)) * 0.1  # of a sum: standard error 0.1 sqrt(10)
+        mean = np.array([0.0, 1.0]) + parts.sum(axis=0)
+        losses.append(float(target.loss(jnp.asarray(mean))))
+        noises.append(target.noise(mean, parts - parts.mean(axis=0)))
+    exact = 3.0 * 0.1 * (1.0 / 0.25 + 4.0 / 4.0) / 2.0
+    # χ² of two numbers, mostly one of them: relative error sqrt(2/200) = 0.1; of the noises a third of it.
+    assert np.mean(losses) == pytest.approx(exact, rel=0.3)
+    assert np.mean(noises) == pytest.approx(exact, rel=0.12)
+
+
+@pytest.mark.parametrize("where", ["simulation", "between"])
+def test_ctrl_c_returns_what_there_is(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the second simulation, or while frames are reweighted; the fit resumes from its last structures."""
+    from jaxelyte.gradients import fitting
+
+    calls, starts = [], []
+    original = fitting.simulate
+
+    def simulate(potential: object, atoms: Atoms, *args: object, **kwargs: object) -> object:
+        calls.append(1)
+        starts.append(atoms.positions.copy())
+        run = original(potential, atoms, *args, **kwargs)  # type: ignore[arg-type]
+        return replace(run, completed=False) if where == "simulation" and len(calls) == 2 else run
+
+    def evaluate(*args: object) -> object:
+        if where == "between" and len(calls) == 2:
+            raise KeyboardInterrupt
+        return measured(*args)
+
+    measured = fitting._evaluate
+    monkeypatch.setattr(fitting, "simulate", simulate)
+    monkeypatch.setattr(fitting, "_evaluate", evaluate)
+    settings = SETTINGS | {"effective": 0.95, "output": tmp_path}
+    start = HarmonicRestraint(ANCHORS, 1.3)
+    fit = fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=3, **settings)
+    assert not fit.completed
+    assert 1 <= len(fit.history) <= 3
+    assert fit.history[fit.best]["simulated"]
+    monkeypatch.undo()
+    monkeypatch.setattr(
+        fitting, "simulate", lambda p, a, *r, **k: (starts.append(a.positions), original(p, a, *r, **k))[1]
+    )
+    fit = fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=3, resume=True, **settings)
+    assert fit.completed
+    assert [row["step"] for row in fit.history] == [0, 1, 2, 3]
+    # Not from the start structure again.
+    assert np.abs(starts[-1] - ANCHORS).max() > 0.01
+
+
+def test_a_folder_of_another_fit_is_refused(tmp_path: Path) -> None:
+    settings = SETTINGS | {"steps": 200, "output": tmp_path}
+    fit_observables(HarmonicRestraint(ANCHORS, 1.3), [TARGET], wells(), LANGEVIN, iterations=1, **settings)
+    with pytest.raises(InputError, match="another potential"):
+        fit_observables(
+            HarmonicRestraint(ANCHORS, 1.4), [TARGET], wells(), LANGEVIN, iterations=2, resume=True, **settings
+        )
+
+
 def test_bad_input_is_named() -> None:
     start = HarmonicRestraint(ANCHORS, 1.3)
     with pytest.raises(InputError, match="nothing to fit"):
-        fit_observables(start, [], wells(), LANGEVIN, iterations=1, steps=10)
+        fit_observables(start, [], wells(), LANGEVIN, iterations=1, steps=1000)
     with pytest.raises(InputError, match=r"no parameter .* such as \.anchors, \.k"):
-        fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=1, steps=10, trainable=lambda _: False)
+        fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=1, steps=1000, trainable=lambda _: False)
     with pytest.raises(InputError, match="between 0 and 1"):
-        fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=1, steps=10, effective=1.5)
+        fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=1, steps=1000, effective=1.5)
+    with pytest.raises(InputError, match="least = 0"):
+        fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=1, steps=1000, least=0)
+    with pytest.raises(InputError, match="iterations = 0"):
+        fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=0, steps=1000)
+    with pytest.raises(InputError, match="fewer than two frames"):
+        fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=1, steps=100)
+    with pytest.raises(InputError, match="different names"):
+        fit_observables(start, [TARGET, TARGET], wells(), LANGEVIN, iterations=1, steps=1000)
+    with pytest.raises(InputError, match="must be positive"):
+        Target(spread, 1.0, scale=np.array([1.0, 0.0]))
+    with pytest.raises(InputError, match="not finite"):
+        Target(spread, np.array([1.0, np.nan]))
+    with pytest.raises(InputError, match="weight = -1"):
+        Target(spread, 1.0, weight=-1)
+    with pytest.raises(InputError, match=r"value of shape \(3,\)"):
+        Target(spread, np.ones(3)).loss(jnp.ones(()))

@@ -1,0 +1,109 @@
+"""Where a fit to observables is kept: its state after each step, and a line of history for it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxelyte.dynamics.checkpoint import fingerprint, load_arrays, pack, save_arrays, unpack
+from jaxelyte.errors import InputError
+from jaxelyte.potentials.base import Potential
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+STATE, HISTORY = "fit.npz", "history.jsonl"
+
+
+@dataclass
+class Progress:
+    """A fit on its way.
+
+    Attributes:
+        potential: with the parameters of the next step.
+        state: of the optimiser.
+        atoms: what the next simulation starts from.
+        history: a row for each step that is done, and one of the last parameters.
+        best: loss, number and potential of the best step among those that were simulated with their own parameters.
+    """
+
+    potential: Potential
+    state: Any
+    atoms: Atoms | list[Atoms]
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: tuple[float, int, Potential] | None = None
+
+    def judge(self, row: dict[str, Any], potential: Potential) -> None:
+        """Add a row, and keep its potential if it is the best so far."""
+        self.history.append(row)
+        if row["simulated"] and (self.best is None or row["loss"] < self.best[0]):
+            self.best = (row["loss"], row["step"], potential)
+
+
+def begin(folder: Path, fresh: Progress, resume: bool, iterations: int) -> Progress:
+    """What the folder holds, or the start.
+
+    Raises:
+        InputError: a fit is there and is not to be resumed, or it started from another potential.
+    """
+    there = (folder / STATE).exists()
+    if there and not resume:
+        raise InputError(f"{folder} holds a fit; resume=True goes on with it, or choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not there:
+        (folder / HISTORY).unlink(missing_ok=True)
+        return fresh
+    arrays = load_arrays(folder / STATE)
+    if str(arrays["start"]) != fingerprint(fresh.potential):
+        raise InputError(f"the fit in {folder} started from another potential; give that one, or another folder")
+    lines = (folder / HISTORY).read_text(encoding="utf-8").splitlines()[: int(arrays["steps"])]
+    if len(lines) <= iterations and json.loads(lines[-1])["length"] is None:
+        lines.pop()  # the end of a shorter fit, from where this one goes on
+    (folder / HISTORY).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    best = None
+    if int(arrays["best/step"]) >= 0:
+        best = (float(arrays["best/loss"]), int(arrays["best/step"]), unpack("best", arrays, fresh.potential))
+    return Progress(
+        unpack("potential", arrays, fresh.potential),
+        unpack("state", arrays, fresh.state),
+        _moved(fresh.atoms, arrays),
+        [json.loads(line) for line in lines],
+        best,
+    )
+
+
+def keep(folder: Path, start: Potential, now: Progress) -> None:
+    """History first, then the state that counts its lines."""
+    with (folder / HISTORY).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(now.history[-1]) + "\n")
+    loss, step, best = now.best or (math.nan, -1, now.potential)
+    arrays = {"steps": np.array(len(now.history)), "start": np.array(fingerprint(start))}
+    arrays |= {"best/loss": np.array(loss), "best/step": np.array(step)}
+    arrays |= pack("potential", now.potential) | pack("best", best) | pack("state", now.state)
+    several = now.atoms if isinstance(now.atoms, list) else [now.atoms]
+    arrays["atoms/positions"] = np.array([a.positions for a in several])
+    arrays["atoms/momenta"] = np.array([a.get_momenta() for a in several])
+    arrays["atoms/cells"] = np.array([a.cell.array for a in several])
+    save_arrays(folder / STATE, arrays)
+
+
+def _moved(atoms: Atoms | list[Atoms], arrays: dict[str, np.ndarray]) -> Atoms | list[Atoms]:
+    """The atoms where the last simulation left them, one for each of its replicas."""
+    first = atoms if isinstance(atoms, list) else [atoms]
+    several = []
+    for number, positions in enumerate(arrays["atoms/positions"]):
+        one = first[min(number, len(first) - 1)].copy()
+        if len(one) != len(positions):
+            raise InputError(f"the fit was of {len(positions)} atoms, not {len(one)}; give its start structure")
+        one.set_cell(arrays["atoms/cells"][number])
+        one.set_positions(positions)
+        momenta = arrays["atoms/momenta"][number]
+        if np.any(momenta):
+            one.set_momenta(momenta)
+        several.append(one)
+    return several if len(several) > 1 else several[0]

@@ -1,0 +1,74 @@
+"""What averages should be, and how far they are from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxelyte.errors import InputError
+from jaxelyte.gradients.frames import Quantity
+
+
+@dataclass(frozen=True)
+class Target:
+    """A measured average, and the loss weight · mean(((f(<A>) - value)/scale)²).
+
+    Attributes:
+        quantity: A(potential, system, neighbors) of one frame; see `Reweighting`.
+        value: what f(<A>) should be, of its shape (or one that broadcasts with it).
+        scale: deviations count relative to this, a number or an array like ``value``; one by default. With standard
+            errors of the measurement the loss is χ² per number.
+        weight: of this target among several.
+        explicit: A depends on the parameters itself (a pressure), not only through the ensemble (a distance).
+        function: f of the averages, in jax.numpy: a normalisation, or -k_B T ln of a Boltzmann factor. None compares
+            the averages themselves.
+        name: for the history.
+
+    Raises:
+        InputError: a scale that is not positive, a weight that is negative, values that are not finite.
+    """
+
+    quantity: Quantity
+    value: Any
+    scale: Any = 1.0
+    weight: float = 1.0
+    explicit: bool = True
+    function: Callable[[jax.Array], jax.Array] | None = None
+    name: str = "target"
+
+    def __post_init__(self) -> None:
+        if not np.all(np.isfinite(np.asarray(self.value))):
+            raise InputError(f"the value of target {self.name!r} is not finite")
+        if not np.all(np.asarray(self.scale) > 0):
+            raise InputError(f"the scale of target {self.name!r} must be positive, everywhere")
+        if not self.weight >= 0:
+            raise InputError(f"weight = {self.weight!r} of target {self.name!r} must not be negative")
+
+    def loss(self, mean: jax.Array) -> jax.Array:
+        """Of the average of A."""
+        return self.weight * jnp.mean(self._deviation(mean) ** 2)
+
+    def noise(self, mean: np.ndarray, parts: np.ndarray) -> float:
+        """How large the loss would be at the least from the statistical error of the averages alone.
+
+        Args:
+            mean: <A>.
+            parts: (stretches, …); see `AverageGradient`.
+        """
+        if len(parts) < 2:
+            return float("nan")
+        at = jnp.asarray(mean, jnp.result_type(float))
+        moved = jax.vmap(lambda d: jax.jvp(self._deviation, (at,), (d,))[1])(jnp.asarray(parts, at.dtype))
+        return float(self.weight * len(parts) * np.mean(np.var(np.asarray(moved, np.float64), axis=0, ddof=1)))
+
+    def _deviation(self, mean: jax.Array) -> jax.Array:
+        found = mean if self.function is None else self.function(mean)
+        value, scale = (jnp.asarray(x, found.dtype) for x in (self.value, self.scale))
+        if jnp.broadcast_shapes(found.shape, value.shape) != found.shape:
+            raise InputError(f"target {self.name!r} has a value of shape {value.shape} for averages of {found.shape}")
+        return (found - value) / scale
