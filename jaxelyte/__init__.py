@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from jaxelyte.interop.frames import read
     from jaxelyte.interop.jax_md_energy import to_jax_md
     from jaxelyte.interop.labelled_files import read_cp2k
+    from jaxelyte.interop.lammps import attach_lammps, open_lammps
     from jaxelyte.interop.nequip_files import load_nequip, save_nequip
     from jaxelyte.models.config import NequIP
     from jaxelyte.neighbors import neighbor_lists
@@ -161,6 +162,7 @@ _HOMES = {
     "ViscosityResult": "observables",
     "activity_derivative": "observables",
     "angles": "observables",
+    "attach_lammps": "interop.lammps",
     "charge_correction": "free_energy",
     "conductivity": "observables",
     "diffusivity": "observables",
@@ -182,6 +184,7 @@ _HOMES = {
     "mix": "potentials.base",
     "msd": "observables",
     "neighbor_lists": "neighbors",
+    "open_lammps": "interop.lammps",
     "open_trajectory": "trajectory",
     "partial_molar_volumes": "observables",
     "path_gradient": "gradients",
@@ -268,6 +271,7 @@ __all__ = [
     "ViscosityResult",
     "activity_derivative",
     "angles",
+    "attach_lammps",
     "build",
     "charge_correction",
     "conductivity",
@@ -291,6 +295,7 @@ __all__ = [
     "mix",
     "msd",
     "neighbor_lists",
+    "open_lammps",
     "open_trajectory",
     "partial_molar_volumes",
     "path_gradient",
