@@ -85,6 +85,7 @@ if TYPE_CHECKING:
         vacf,
         viscosity,
     )
+    from jaxelyte.parallel import distribute
     from jaxelyte.potentials.barrier import GaussianBarrier
     from jaxelyte.potentials.base import Potential, mix
     from jaxelyte.potentials.bonded import HarmonicAngles, HarmonicBonds
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     from jaxelyte.potentials.lennard_jones import LennardJones
     from jaxelyte.potentials.nequip import NequIPPotential
     from jaxelyte.potentials.restraints import HarmonicRestraint
+    from jaxelyte.potentials.soft_core import SoftCoreLennardJones
     from jaxelyte.potentials.water import spc_fw
     from jaxelyte.system import System
     from jaxelyte.training import Evaluation, Fit, Loss, Optimization, Stability, evaluate, load_fit, stability, train
@@ -149,6 +151,7 @@ _HOMES = {
     "Series": "observables",
     "SeriesResult": "observables",
     "SimulationError": "errors",
+    "SoftCoreLennardJones": "potentials.soft_core",
     "Stability": "training",
     "StructureFactor": "observables",
     "StructureFactorResult": "observables",
@@ -166,6 +169,7 @@ _HOMES = {
     "charge_correction": "free_energy",
     "conductivity": "observables",
     "diffusivity": "observables",
+    "distribute": "parallel",
     "energy_and_forces": "potentials.derivatives",
     "energy_forces_stress": "potentials.derivatives",
     "evaluate": "training",
@@ -258,6 +262,7 @@ __all__ = [
     "Series",
     "SeriesResult",
     "SimulationError",
+    "SoftCoreLennardJones",
     "Stability",
     "StructureFactor",
     "StructureFactorResult",
@@ -277,6 +282,7 @@ __all__ = [
     "conductivity",
     "datasets",
     "diffusivity",
+    "distribute",
     "energy_and_forces",
     "energy_forces_stress",
     "evaluate",

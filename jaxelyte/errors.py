@@ -34,5 +34,9 @@ class SimulationError(JaxelyteError, RuntimeError):
         self.frames: Any = None
 
 
+class RunInterruptedError(JaxelyteError, RuntimeError):
+    """A run was stopped by the user before there was anything to evaluate; what was done is kept, and can go on."""
+
+
 class TrainingError(JaxelyteError, RuntimeError):
     """Training that cannot go on (a loss that is not finite); the last good state is kept."""

@@ -149,7 +149,7 @@ def flow(sample: Sample) -> Section:
     from jaxelyte.observables.viscosity import pressure_of
 
     section = Section("Viscosity", ("quantity", "value", "experiment"))
-    if sample.ions and sample.solvent is None:
+    if sample.ions_alone:
         return needs(section, "there is no solvent, whose viscosity it would be")
 
     def one() -> Any:

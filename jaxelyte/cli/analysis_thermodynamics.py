@@ -88,22 +88,17 @@ def osmotic(sample: Sample) -> Section:
     The pressure of ions without their solvent is the osmotic pressure of McMillan and Mayer, φ = P V / (N k_B T). With
     an explicit solvent the pressure is that of the whole solution and says nothing about φ.
     """
-    from jaxelyte.observables import standard_error
-    from jaxelyte.observables.viscosity import pressure_of
-
     title = "Osmotic coefficient of ions alone (McMillan-Mayer)"
     section = Section(title, ("by", "φ", "γ±", "1 + d ln γ±/d ln c"))
     section.content = {}
-    if sample.solvent is not None or not sample.ions:
+    if not sample.ions_alone:
         return needs(section, "the pressure of a run is osmotic only where ions are alone, without their solvent")
-    series = attempt(lambda: pressure_of(sample), section, "virial")
-    ideal = len(sample.symbols) * units.BOLTZMANN * sample.kelvin / sample.volume * units.EV_PER_A3_IN_GPA
-    if series is not None:
-        traces = series.values[..., :3].mean(axis=-1) / ideal
-        value, error = float(traces.mean()), float(standard_error(traces))
+    virial = attempt(lambda: _virial(sample), section, "virial")
+    if virial is not None:
+        times, traces, value, error, ideal = virial
         section.rows.append(("the virial of the run", estimate(value, error, 3), "", ""))
         section.content["virial"] = {"osmotic": value, "error": finite(error), "ideal_GPa": ideal}
-        section.pictures.append(("running mean of φ", png(_running(series.times, traces, value, error))))
+        section.pictures.append(("running mean of φ", png(_running(times, traces, value, error))))
     salt = attempt(lambda: sample.salt, section)
     if salt is None:
         return section
@@ -123,6 +118,17 @@ def osmotic(sample: Sample) -> Section:
         section.rows.append(("experiment, molal scale", f"{known.osmotic:.3f}", f"{known.activity:.3f}", ""))
         section.content["experiment"] = known._asdict()
     return section
+
+
+def _virial(sample: Sample) -> tuple[np.ndarray, np.ndarray, float, float, float]:
+    """Times in fs, φ at each (samples, replicas), mean, standard error, and the ideal pressure in GPa."""
+    from jaxelyte.observables import standard_error
+    from jaxelyte.observables.viscosity import pressure_of
+
+    ideal = len(sample.symbols) * units.BOLTZMANN * sample.kelvin / sample.volume * units.EV_PER_A3_IN_GPA
+    series = pressure_of(sample)
+    traces = series.values[..., :3].mean(axis=-1) / ideal
+    return series.times, traces, float(traces.mean()), float(standard_error(traces)), ideal
 
 
 def _room(osmotic: float, osmotic_mm: float) -> float:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from jaxelyte.cli.spelling import spelled
-from jaxelyte.errors import InputError, JaxelyteError
+from jaxelyte.errors import InputError, JaxelyteError, RunInterruptedError
 
 app = typer.Typer(
     name="jaxelyte",
@@ -46,7 +46,8 @@ def _clean_errors(debug: bool) -> Iterator[None]:
             if debug:
                 raise
             typer.secho(f"error: {spelled(str(error))}", err=True, fg=typer.colors.RED)
-            raise typer.Exit(2 if isinstance(error, InputError) else 1) from error
+            code = INTERRUPTED if isinstance(error, RunInterruptedError) else 2 if isinstance(error, InputError) else 1
+            raise typer.Exit(code) from error
 
 
 def _warn(message: Warning | str, *_: object) -> None:
@@ -145,6 +146,35 @@ def train(
             for path in save_stability(card, config.train.output):
                 typer.echo(str(path))
         typer.echo(f"in {config.train.output}")
+
+
+@app.command(name="free-energy")
+def free_energy(
+    file: Annotated[Path, typer.Argument(help="Free-energy file (TOML).")],
+    output: Annotated[Path | None, typer.Option(help="Run folder, instead of the one in the file.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of each window, instead of those in the file.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Free energy difference of two potentials, or along a path of them: TI, BAR and MBAR from the same windows."""
+    with _clean_errors(debug):
+        from jaxelyte.cli.config import load_free_energy
+        from jaxelyte.cli.free_energy import completed, run_free_energy, save, tables
+
+        config = load_free_energy(file)
+        changes = {"output": output, "steps": steps}
+        chosen = {name: value for name, value in changes.items() if value is not None}
+        config = config.model_copy(update={"free_energy": config.free_energy.model_copy(update=chosen)})
+        result = run_free_energy(config, progress=not quiet, resume=resume, overwrite=overwrite)
+        for table in tables(result):
+            _print(table)
+        for path in save(result, config.free_energy.output):
+            typer.echo(str(path))
+        if not completed(result):
+            typer.echo(f"interrupted; go on with: jaxelyte free-energy {file} --resume", err=True)
+            raise typer.Exit(INTERRUPTED)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from jaxelyte.cli.free_energy_sections import FreeEnergyFile, FreeEnergySection, Stage
 from jaxelyte.cli.sections import (
     BarrierTerm,
     Build,
@@ -25,6 +26,7 @@ from jaxelyte.cli.sections import (
     RunFile,
     RunSection,
     Section,
+    SoftCoreTerm,
     SystemSection,
     WaterTerm,
 )
@@ -40,12 +42,13 @@ from jaxelyte.cli.train_sections import (
 )
 from jaxelyte.errors import InputError
 
-File = TypeVar("File", RunFile, TrainFile)
+File = TypeVar("File", RunFile, TrainFile, FreeEnergyFile)
 
 TERMS: dict[str, type[Section]] = {
     "nequip": NequIPTerm,
     "coulomb": CoulombTerm,
     "lennard-jones": LennardJonesTerm,
+    "soft-core": SoftCoreTerm,
     "spc-fw": WaterTerm,
     "gaussian-barrier": BarrierTerm,
     "restraint": RestraintTerm,
@@ -64,6 +67,8 @@ SECTIONS: dict[str, type[Section]] = {
     "optimization": OptimizationSection,
     "train": TrainSection,
     "stability": StabilitySection,
+    "free_energy": FreeEnergySection,
+    "stage": Stage,
 }
 
 
@@ -93,6 +98,24 @@ def load_training(path: str | Path) -> TrainFile:
     if model.start is not None:
         model = model.model_copy(update={"start": path.parent / model.start})
     changes = {"data": data, "model": model, "train": own, "baseline": _terms_with_paths(config.baseline, path.parent)}
+    return config.model_copy(update=changes)
+
+
+def load_free_energy(path: str | Path) -> FreeEnergyFile:
+    """Read and validate a free-energy file; relative paths in it are made relative to its folder.
+
+    Raises:
+        InputError: see `load_config`.
+    """
+    path = Path(path)
+    config = _validated(FreeEnergyFile, _content(path, "free-energy"), f"{path} is not a valid free-energy file")
+    folder = path.parent
+    changes: dict[str, Any] = {n: _terms_with_paths(getattr(config, n), folder) for n in ("initial", "final", "common")}
+    changes["stage"] = [
+        one.model_copy(update={"potential": _terms_with_paths(one.potential, folder)}) for one in config.stage
+    ]
+    changes["system"] = _system_with_path(config.system, folder)
+    changes["free_energy"] = config.free_energy.model_copy(update={"output": folder / config.free_energy.output})
     return config.model_copy(update=changes)
 
 
@@ -146,7 +169,7 @@ def _explain(problem: Any, root: type[BaseModel]) -> str:
 def _written(location: tuple[Any, ...]) -> list[str]:
     """A location as it stands in the file, without the types that pydantic puts in; observables have free names."""
     parts = [str(part) for part in location]
-    if parts[0] == "observables":
+    if parts and parts[0] == "observables":
         return parts[:2] + [part for part in parts[2:3] if part not in OBSERVABLES] + parts[3:]
     return [part for part in parts if part not in TERMS]
 
@@ -165,12 +188,14 @@ def _valid_keys(location: tuple[Any, ...], root: type[BaseModel]) -> list[str]:
 
 
 def _with_paths(config: RunFile, folder: Path) -> RunFile:
-    system = config.system
-    if system.file is not None:
-        system = system.model_copy(update={"file": folder / system.file})
+    system = _system_with_path(config.system, folder)
     terms = _terms_with_paths(config.potential, folder)
     run = config.run.model_copy(update={"output": folder / config.run.output})
     return config.model_copy(update={"system": system, "potential": terms, "run": run})
+
+
+def _system_with_path(system: SystemSection, folder: Path) -> SystemSection:
+    return system if system.file is None else system.model_copy(update={"file": folder / system.file})
 
 
 def _terms_with_paths(terms: list[Any], folder: Path) -> list[Any]:

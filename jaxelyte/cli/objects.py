@@ -19,6 +19,7 @@ from jaxelyte.cli.sections import (
     PressureSection,
     RestraintTerm,
     RunFile,
+    SoftCoreTerm,
     WaterTerm,
 )
 from jaxelyte.cli.train_sections import TrainFile
@@ -30,13 +31,14 @@ from jaxelyte.potentials.base import Potential
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from jaxelyte.cli.free_energy_sections import FreeEnergyFile
     from jaxelyte.dynamics import Run
     from jaxelyte.models.config import NequIP
     from jaxelyte.potentials.nequip import NequIPPotential
     from jaxelyte.training import Fit, Stability
 
 
-def build_system(config: RunFile) -> Atoms:
+def build_system(config: RunFile | FreeEnergyFile) -> Atoms:
     """The start structure.
 
     Raises:
@@ -63,7 +65,16 @@ def build_potential(config: RunFile, atoms: Atoms) -> Potential:
     Raises:
         InputError: a model that cannot be read, or atoms that a term cannot describe.
     """
-    return reduce(add, [build_term(term, atoms) for term in config.potential])
+    return build_sum(config.potential, atoms)
+
+
+def build_sum(terms: list[Any], atoms: Atoms) -> Potential:
+    """The sum of terms.
+
+    Raises:
+        InputError: see `build_potential`.
+    """
+    return reduce(add, [build_term(term, atoms) for term in terms])
 
 
 def build_term(term: Any, atoms: Atoms | None) -> Potential:
@@ -86,6 +97,8 @@ def _plain_term(term: Any, atoms: Atoms | None) -> Potential:
     settings = term.model_dump(exclude={"type", "factor"})
     if isinstance(term, CoulombTerm):
         return jxl.ScreenedCoulomb(**settings)
+    if isinstance(term, SoftCoreTerm):
+        return jxl.SoftCoreLennardJones(**settings)
     if isinstance(term, LennardJonesTerm):
         return jxl.LennardJones(**settings)
     if isinstance(term, BarrierTerm):
@@ -100,9 +113,12 @@ def _plain_term(term: Any, atoms: Atoms | None) -> Potential:
 def build_ensemble(config: RunFile) -> NVE | NVT:
     """The ensemble."""
     section = config.ensemble
-    if isinstance(section, NVTSection):
-        return NVT(**section.model_dump(exclude={"type"}))
-    return NVE()
+    return build_nvt(section) if isinstance(section, NVTSection) else NVE()
+
+
+def build_nvt(section: NVTSection) -> NVT:
+    """The ensemble of constant temperature."""
+    return NVT(**section.model_dump(exclude={"type"}))
 
 
 def build_observables(config: RunFile) -> dict[str, Observable | Series]:

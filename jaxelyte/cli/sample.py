@@ -95,6 +95,11 @@ class Sample:
         """The site that solvent molecules are counted by: O of water; None in runs of ions alone."""
         return "O" if {"O", "H"} <= set(self.species) else None
 
+    @property
+    def ions_alone(self) -> bool:
+        """Charged particles without their solvent."""
+        return self.solvent is None and any((self.charges or {}).values())
+
     @cached_property
     def volume(self) -> float:
         """Å³, mean over frames and replicas.

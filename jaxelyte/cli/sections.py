@@ -82,6 +82,15 @@ class LennardJonesTerm(Section):
     factor: float = 1.0
 
 
+class SoftCoreTerm(LennardJonesTerm):
+    """Species that appear; see `jaxelyte.SoftCoreLennardJones`: λ is ``coupling``, from 0 to 1."""
+
+    type: Literal["soft-core"]  # pyright: ignore[reportIncompatibleVariableOverride]
+    appearing: list[str] = Field(min_length=1)
+    coupling: float
+    alpha: PositiveFloat = 0.5
+
+
 class WaterTerm(Section):
     """Flexible SPC/Fw water with Joung-Cheatham ions; see `jaxelyte.spc_fw`."""
 
@@ -112,7 +121,8 @@ class RestraintTerm(Section):
 
 
 Term = Annotated[
-    NequIPTerm | CoulombTerm | LennardJonesTerm | WaterTerm | BarrierTerm | RestraintTerm, Field(discriminator="type")
+    NequIPTerm | CoulombTerm | LennardJonesTerm | SoftCoreTerm | WaterTerm | BarrierTerm | RestraintTerm,
+    Field(discriminator="type"),
 ]
 
 

@@ -24,7 +24,16 @@ from jaxelyte.dynamics.chunk import (
 )
 from jaxelyte.dynamics.integrators.base import Particles
 from jaxelyte.errors import SimulationError
-from jaxelyte.neighbors.loop import GROWTH, ListPlan, build_lists, grow, plan_lists
+from jaxelyte.neighbors.loop import (
+    GROWTH,
+    ListPlan,
+    build_lists,
+    capacities,
+    grow,
+    place,
+    plan_lists,
+    with_capacities,
+)
 from jaxelyte.potentials.base import Potential
 from jaxelyte.system import System
 
@@ -79,21 +88,16 @@ class Engine:
     ) -> Engine:
         """Plan the neighbour lists; nothing is compiled yet."""
         plan = plan_lists(systems, potential.requirements(), skin, multiplier)
+        potential, systems = place(plan, (potential, systems))
         return cls(potential, systems, settings, plan, timestep)
 
     def start(self, velocities: jax.Array, keys: jax.Array) -> None:
         """State of step 0, its forces from the chunk's own program with a time step of zero."""
-        particles = self._particles(velocities, keys)
-        self.state = RunState(
-            particles=particles,
-            lists=_build(self.plan, self.systems),
-            samples=empty_samples(self.settings, self.systems),
-            series=empty_series(self.settings, self.systems),
-            memory=self._memory(),
-            step=jnp.zeros((), jnp.int32),
-        )
+        parts = self.template(keys) | {"particles": self._particles(velocities, keys)}
+        parts, step = place(self.plan, (parts, jnp.zeros((), jnp.int32)))
+        self.state = RunState(lists=_build(self.plan, self.systems), step=step, **parts)
         state, _ = self._run_repaired(1, 0.0)
-        self.state = state.replace(step=jnp.zeros((), jnp.int32))
+        self.state = state.replace(step=step)
 
     def template(self, keys: jax.Array) -> dict[str, Any]:
         """What a checkpoint holds of the state, in the right structure, shapes and types."""
@@ -107,9 +111,10 @@ class Engine:
 
     def restore(self, parts: dict[str, Any], step: int, lists: dict[str, Any]) -> None:
         """Go on from a checkpoint; see `template` and `list_arrays`."""
-        self._set_capacities(lists["capacities"])
+        self.plan = with_capacities(self.plan, lists["capacities"])
         at_build = self.systems.replace(positions=jnp.asarray(lists["reference"], self.systems.positions.dtype))
-        self.state = RunState(lists=_build(self.plan, at_build), step=jnp.asarray(step, jnp.int32), **parts)
+        at_build, parts, start = place(self.plan, (at_build, parts, jnp.asarray(step, jnp.int32)))
+        self.state = RunState(lists=_build(self.plan, at_build), step=start, **parts)
 
     def _memory(self) -> Any:
         replicas, dtype = self.systems.positions.shape[0], self.systems.positions.dtype
@@ -121,10 +126,9 @@ class Engine:
     def list_arrays(self) -> dict[str, np.ndarray]:
         """What a checkpoint keeps of the neighbour lists: where they were built, and their capacities."""
         assert self.state is not None
-        capacities = [[s.capacity, s.exact_capacity] for s in self.plan.searches]
         return {
             "reference": np.asarray(self.state.lists.reference),
-            "capacities": np.array(capacities, np.int64).reshape(-1, 2),
+            "capacities": capacities(self.plan),
         }
 
     def advance(self, steps: int) -> Frames:
@@ -188,9 +192,8 @@ class Engine:
         programs = self._chunk._cache_size()
         began = time.perf_counter()
         dtype = self.systems.positions.dtype
-        result = self._chunk(
-            self.potential, self.systems, self.state, jnp.asarray(dt, dtype), jnp.asarray(steps, jnp.int32)
-        )
+        lengths = place(self.plan, (jnp.asarray(dt, dtype), jnp.asarray(steps, jnp.int32)))
+        result = self._chunk(self.potential, self.systems, self.state, *lengths)
         jax.block_until_ready(result)
         seconds = time.perf_counter() - began
         # A program that an earlier run of the same kind compiled is used again.
@@ -209,15 +212,6 @@ class Engine:
         start = self.systems.replace(positions=self.state.particles.positions)
         self.plan = grow(self.plan, np.asarray(failed.lists.needed), start)
         self._rebuild()
-
-    def _set_capacities(self, capacities: np.ndarray) -> None:
-        from dataclasses import replace
-
-        searches = tuple(
-            replace(s, capacity=int(c), exact_capacity=int(e))
-            for s, (c, e) in zip(self.plan.searches, capacities, strict=True)
-        )
-        self.plan = ListPlan(searches, self.plan.skin)
 
     def _rebuild(self) -> None:
         assert self.state is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,11 @@ from jaxelyte.dynamics.record import RUN_FILES
 from jaxelyte.dynamics.run import Run
 from jaxelyte.dynamics.runner import Runner
 from jaxelyte.dynamics.start import Velocities, batch_systems, prepare_potential, start_velocities
-from jaxelyte.errors import InputError
+from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.observables.base import Observable
 from jaxelyte.observables.recorded import Series
+from jaxelyte.parallel import distribute
+from jaxelyte.parallel.plan import check_single
 from jaxelyte.potentials.base import Potential
 from jaxelyte.system import System
 
@@ -58,6 +60,7 @@ def simulate(
     overwrite: bool = False,
     resume: bool = False,
     config: Mapping[str, Any] | None = None,
+    devices: str | int | Sequence[Any] | None = None,
 ) -> Run:
     """Molecular dynamics in one compiled loop.
 
@@ -92,6 +95,9 @@ def simulate(
         resume: go on with the run in ``output`` (start it if there is none). The result is bitwise that of an
             uninterrupted run; the arguments must be those of the first start, only ``steps`` may be larger.
         config: anything that can be written as JSON, kept in ``config.json`` beside the settings of the run.
+        devices: divide one system among devices: "all", the first n, or a sequence of ``jax.Device``; see
+            `jaxelyte.distribute`. The trajectory is that of one device up to the order of sums. With several processes
+            (`jax.distributed`) every process makes the same call, with ``chunk`` given, and the first one writes.
 
     Returns:
         The `Run`. Ctrl-C stops after the running chunk, keeps everything and returns a run with
@@ -115,10 +121,15 @@ def simulate(
     if not isinstance(ensemble, (NVE, NVT)):
         raise InputError(f"the ensemble must be NVE() or NVT(temperature), not {ensemble!r}")
     folder = Path(output) if output is not None else None
+    if jax.process_count() > 1:
+        folder = _check_processes(folder, chunk=chunk, resume=resume)
     going_on = _check_folder(folder, overwrite=overwrite, resume=resume)
     named, series = _split(observables or {})
 
     systems = batch_systems(atoms, replicas)
+    if devices is not None:
+        potential = distribute(potential, devices)
+        check_single(systems)
     prepared = prepare_potential(potential, systems)
     named = {name: observable.prepare(systems) for name, observable in named.items()}
     for one in series.values():
@@ -198,6 +209,25 @@ def _check_numbers(
         raise InputError(f"timestep must be positive (fs), not {timestep!r}")
     if not (math.isfinite(skin) and skin > 0):
         raise InputError(f"skin must be positive (Å), not {skin!r}")
+
+
+def _check_processes(folder: Path | None, *, chunk: int | None, resume: bool) -> Path | None:
+    """The folder for the first of several processes, none for the others.
+
+    Raises:
+        InputError: the length of chunks is left to the clock, which differs between processes.
+        UnsupportedError: going on with a run.
+    """
+    if chunk is None:
+        raise InputError(
+            "several processes have to run chunks of one length, but chunk=None leaves it to each one's clock; give "
+            "chunk=… steps"
+        )
+    if resume:
+        raise UnsupportedError(
+            "resume=True is not implemented for several processes; start a new run from run.atoms of the old one"
+        )
+    return folder if jax.process_index() == 0 else None
 
 
 def _check_folder(folder: Path | None, *, overwrite: bool, resume: bool) -> bool:

@@ -83,6 +83,20 @@ class FreeEnergyResult:
     backward: np.ndarray
     run: Run | None = field(default=None, repr=False)
 
+    @property
+    def overlaps(self) -> np.ndarray:
+        """(windows - 1,), overlap of neighbouring windows; below `LEAST_OVERLAP` BAR and MBAR mean nothing."""
+        return _between(self.overlap, self.states, self.lam)
+
+    @property
+    def hysteresis(self) -> tuple[float, float]:
+        """Difference in eV of exponential averages upwards and downwards, and its standard error as of independents.
+
+        Far from zero where the windows are too few for such averages, or not in equilibrium.
+        """
+        (up, up_error), (down, down_error) = (self.estimates[f"Zwanzig {name}"] for name in ("forward", "backward"))
+        return up - down, math.hypot(up_error, down_error)
+
     def plot(self, ax: Any = None) -> Any:
         """Draw <dU/dλ> against λ with its errors; returns the matplotlib axes."""
         from jaxelyte import plots
@@ -112,14 +126,18 @@ class FreeEnergyResult:
             "lambda": self.lam.tolist(),
             "gradient_eV": self.gradient.tolist(),
             "gradient_error_eV": [finite(e) for e in self.gradient_error],
+            "inefficiency": self.inefficiency.tolist(),
+            "discarded": self.discarded.tolist(),
             "samples": self.counts.tolist(),
+            "overlaps": [finite(o) for o in self.overlaps],
+            "hysteresis_eV": [finite(v) for v in self.hysteresis],
         }
         Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     def __repr__(self) -> str:
         lines = [f"{summary(self.value, self.error)} at {self.temperature:g} K by {self.estimator}"]
         lines += [f"  {name:16s} {value:.5f} ± {error:.5f} eV" for name, (value, error) in self.estimates.items()]
-        least = float(np.min(_between(self.overlap, self.states, self.lam), initial=1.0))
+        least = float(np.min(self.overlaps, initial=1.0))
         lines.append(
             f"  {len(self.lam)} windows, {int(self.counts.min())} independent samples and an overlap of "
             f"{least:.2f} at least"

@@ -52,7 +52,8 @@ def check_end_points(initial: Potential, final: Potential, atoms: Atoms) -> None
                 f"atom {atom} ({atoms[atom].symbol}) is a ghost in the {name} potential, and {why}: "
                 "a linear mixture of the two diverges at that end. Grow a cavity first "
                 "(a soft repulsion, such as a Gaussian barrier about the atom), then mix it into the full potential: "
-                "free_energy_path([ghost, ghost + cavity, full + cavity, full], …); or pass check=False"
+                "free_energy_path([ghost, ghost + cavity, full + cavity, full], …), or follow a soft core: "
+                "SoftCoreLennardJones with couplings from 0 to 1; or pass check=False"
             )
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from jaxelyte.dynamics import NVT, Run, simulate
 from jaxelyte.dynamics.start import batch_systems
-from jaxelyte.errors import InputError, UnsupportedError
+from jaxelyte.errors import InputError, RunInterruptedError, UnsupportedError
 from jaxelyte.free_energy.difference import FreeEnergyResult, difference
 from jaxelyte.free_energy.end_points import check_end_points
 from jaxelyte.free_energy.quadrature import nodes_and_weights
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 MOST_ROUNDS = 6
 """Doublings of the run at most, on the way to an error that was asked for."""
+
+FRAME = 10
+"""Samples between frames, unless ``every`` is given."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def free_energy(
     target: float | None = None,
     timestep: float = 0.5,
     sample_every: int = 10,
+    equilibration: int = 0,
     seed: int = 0,
     check: bool = True,
     **options: Any,
@@ -113,6 +117,7 @@ def free_energy(
         target: eV, go on (each time with twice the steps, at most `MOST_ROUNDS` times) until the error is below it.
         timestep: fs.
         sample_every: steps between samples of both energies; each costs two evaluations without forces.
+        equilibration: steps of each window that are left out before its equilibrium is looked for.
         seed: of velocities, thermostat and exchange.
         check: look for ghosts before the run; costs a few evaluations on the host.
         options: of `simulate`: output, resume, every, progress, velocities, minimize, …
@@ -122,6 +127,7 @@ def free_energy(
 
     Raises:
         InputError: windows, nodes or ends that cannot be used; see also `simulate`.
+        RunInterruptedError: stopped by the user before there were enough samples.
     """
     if not isinstance(ensemble, NVT):
         raise InputError(f"free energies are at constant temperature; the ensemble must be NVT, not {ensemble!r}")
@@ -134,10 +140,11 @@ def free_energy(
     if check:
         check_end_points(initial, final, first)
     reference = _reference_gap(initial, final, first)
-    shared = dict(timestep=timestep, sample_every=sample_every, seed=seed)
+    shared = dict(timestep=timestep, sample_every=sample_every, seed=seed, equilibration=equilibration)
     if adapt:
         rest = {k: v for k, v in options.items() if k not in ("output", "resume", "overwrite")}
-        pilot = _run(initial, final, common, atoms, ensemble, lam, max(1, steps // 4), exchange, shared, rest)
+        first_part = {**shared, "equilibration": equilibration // 4}
+        pilot = _run(initial, final, common, atoms, ensemble, lam, max(1, steps // 4), exchange, first_part, rest)
         spread = np.array([np.std(gap) for gap in _by_window(pilot, reference)])
         lam, weights = nodes_and_weights(len(lam), even_nodes(lam, spread, len(lam)).tolist())
     for left in reversed(range(1 if target is None else MOST_ROUNDS)):
@@ -166,8 +173,8 @@ def _run(
         raise InputError(f"{len(atoms)} start structures for {len(lam)} windows; give one, or one for each")
     ladder = Ladder(initial, final, lam, temperature=ensemble.temperature, exchange=exchange, seed=shared["seed"])
     options = dict(options)
-    every = int(options.pop("every", 100 * shared["sample_every"]))
-    every = min(every, shared["sample_every"] * max(1, steps // shared["sample_every"]))
+    # Not a function of the steps, so that a run can be resumed to more of them; samples count from a frame to the next.
+    every = int(options.pop("every", FRAME * shared["sample_every"]))
     return simulate(
         ladder if common is None else common + ladder,
         atoms,
@@ -175,7 +182,6 @@ def _run(
         steps=steps,
         replicas=1 if isinstance(atoms, list) else len(lam),
         every=every,
-        equilibration=0,
         observables={"energies": EndEnergies()},
         **shared,
         **options,
@@ -187,6 +193,10 @@ def _by_window(run: Run, reference: float) -> list[np.ndarray]:
     series: SeriesResult | None = run.observables.get("energies")
     if series is None or len(series) < 20:
         found = 0 if series is None else len(series)
+        if not run.completed:
+            raise RunInterruptedError(
+                f"interrupted after {found} samples of each window, too few for a free energy; resume=True goes on"
+            )
         raise InputError(f"{found} samples of each window are too few for a free energy (20 at least); run longer")
     gap = series.values[..., 1] - series.values[..., 0] + reference
     place = np.rint(series.values[..., 2]).astype(int)

@@ -10,8 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxelyte.arrays import finite
 from jaxelyte.dynamics import NVT
-from jaxelyte.errors import InputError
+from jaxelyte.errors import InputError, RunInterruptedError
 from jaxelyte.free_energy.difference import FreeEnergyResult, summary
 from jaxelyte.free_energy.mixing import free_energy
 from jaxelyte.potentials.base import Potential
@@ -25,29 +26,32 @@ class PathResult:
     """A free energy difference along several legs.
 
     Attributes:
-        legs: results of the legs, in order.
+        legs: results of the legs, in order; those done so far where the run was interrupted.
+        completed: False if it was interrupted; ``value`` and ``error`` are then NaN.
     """
 
     legs: tuple[FreeEnergyResult, ...]
+    completed: bool = True
 
     @property
     def value(self) -> float:
         """eV, sum of the legs."""
-        return sum(leg.value for leg in self.legs)
+        return sum(leg.value for leg in self.legs) if self.completed else math.nan
 
     @property
     def error(self) -> float:
         """eV, standard error; the legs are independent runs."""
-        return math.sqrt(sum(leg.error**2 for leg in self.legs))
+        return math.sqrt(sum(leg.error**2 for leg in self.legs)) if self.completed else math.nan
 
     def to_json(self, path: str | Path) -> None:
         """Write the sum and the legs."""
         legs = [{"free_energy_eV": leg.value, "error_eV": leg.error} for leg in self.legs]
-        content = {"free_energy_eV": self.value, "error_eV": self.error, "legs": legs}
+        content = {"free_energy_eV": finite(self.value), "error_eV": finite(self.error), "legs": legs}
         Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     def __repr__(self) -> str:
-        lines = [f"{summary(self.value, self.error)} along {len(self.legs)} legs"]
+        head = summary(self.value, self.error) if self.completed else "interrupted"
+        lines = [f"{head} along {len(self.legs)} legs"]
         lines += [f"  leg {n}: {leg.value:.5f} ± {leg.error:.5f} eV" for n, leg in enumerate(self.legs, 1)]
         return "\n".join(lines)
 
@@ -58,7 +62,8 @@ def free_energy_path(
     """Free energy of the last potential relative to the first, leg by leg; see `free_energy`.
 
     For an atom that appears: ``[ghost, ghost + cavity, full + cavity, full]`` with a soft repulsion as the cavity,
-    which grows before anything singular is mixed in. Each leg starts from the last structure of the leg before.
+    which grows before anything singular is mixed in. Each leg starts from the last structure of the leg before. After
+    Ctrl-C the legs done so far come back; ``resume=True`` goes on where they ended.
 
     Args:
         potentials: two or more.
@@ -75,9 +80,14 @@ def free_energy_path(
     legs: list[FreeEnergyResult] = []
     for number, (initial, final) in enumerate(pairwise(potentials), 1):
         folder = {} if output is None else {"output": Path(output) / f"leg{number}"}
-        leg = free_energy(initial, final, atoms, ensemble, **folder, **options)
+        try:
+            leg = free_energy(initial, final, atoms, ensemble, **folder, **options)
+        except RunInterruptedError:
+            return PathResult(tuple(legs), completed=False)
         legs.append(leg)
         assert leg.run is not None
+        if not leg.run.completed:
+            return PathResult(tuple(legs), completed=False)
         last = leg.run.atoms
         # The window nearest to the end of this leg is the best start of the next one.
         atoms = last[-1] if isinstance(last, list) else last

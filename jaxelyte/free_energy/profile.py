@@ -35,7 +35,7 @@ def bin_edges(lowest: float, highest: float, width: float) -> np.ndarray:
     """
     if not width > 0:
         raise InputError(f"width = {width!r} Å must be positive")
-    first, last = np.floor(lowest / width + 1e-9), np.floor(highest / width + 1e-9)
+    first, last = np.floor(lowest / width + 1e-9), np.ceil(highest / width - 1e-9)
     if last - first < 4:
         raise InputError(f"distances from {lowest:.2f} to {highest:.2f} Å fill fewer than four bins of {width} Å")
     return width * np.arange(first, last + 1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import jax.numpy as jnp
 import numpy as np
 
-from jaxelyte.neighbors.lists import NeighborList, Neighbors, NeighborSpec
+from jaxelyte.neighbors.lists import NeighborList, Neighbors, NeighborSpec, layout_of
 from jaxelyte.system import System, as_system
 
 if TYPE_CHECKING:
@@ -24,13 +24,16 @@ def neighbor_lists(
     Args:
         system: any cell, any size relative to the cut-off, partly periodic or not periodic.
         potential: see `Potential.requirements`; call ``potential.prepare(system)`` first where it depends on the cell.
-        capacities: neighbour slots per atom for each list; the largest count by default.
+        capacities: neighbour slots per atom for each list; the largest count by default. Lists that are divided among
+            devices choose their own.
 
     Raises:
         InputError: atoms that cannot be simulated.
     """
     system = as_system(system)
     specs = potential.requirements()
+    if any(spec.layout is not None for spec in specs):
+        return layout_of(specs).neighbor_lists(system, specs)
     sizes = capacities if capacities is not None else (None,) * len(specs)
     return Neighbors(tuple(host_list(system, s, n) for s, n in zip(specs, sizes, strict=True)), specs)
 

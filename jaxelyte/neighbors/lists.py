@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 from flax import struct
@@ -22,11 +23,27 @@ class NeighborSpec:
         numbers: only pairs among atoms of these atomic numbers, or None for all.
         exact: True if entries beyond the cut-off are to be removed before the potential sees the list, which pays
             for terms that cost much per pair; otherwise entries up to cut-off plus skin may appear.
+        layout: how atoms are divided among devices (`jaxelyte.parallel`); None for a list that one device holds.
     """
 
     cutoff: float
     numbers: tuple[int, ...] | None = None
     exact: bool = False
+    layout: Any = None
+
+
+def layout_of(specs: tuple[NeighborSpec, ...]) -> Any:
+    """The layout that divided lists share, None for lists on one device.
+
+    Raises:
+        InputError: some are divided and some are not, or in different ways.
+    """
+    layouts = {spec.layout for spec in specs}
+    if len(layouts) > 1:
+        raise InputError(
+            "terms on several devices and terms on one stand in one sum; divide the whole sum: distribute(a + b)"
+        )
+    return layouts.pop() if layouts else None
 
 
 class NeighborList(struct.PyTreeNode):

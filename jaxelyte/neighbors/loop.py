@@ -3,13 +3,17 @@
 The lists are rebuilt as soon as an atom of any replica has moved by half the skin since the last build, so no pair
 within the cut-off is ever missing. Shapes are fixed by a `ListPlan`; a row that needs more room than planned is
 reported, never silently cut: the caller throws the chunk away and repeats it with a larger plan.
+
+The functions of a plan dispatch on its type: lists that are divided among devices (`jaxelyte.parallel`) have a plan of
+their own.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, singledispatch
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +24,7 @@ from jaxtyping import Array, Float, Int
 from jaxelyte.arrays import HashableArray
 from jaxelyte.neighbors import cells
 from jaxelyte.neighbors.host import host_list
-from jaxelyte.neighbors.lists import NeighborList, Neighbors, NeighborSpec
+from jaxelyte.neighbors.lists import NeighborList, Neighbors, NeighborSpec, layout_of
 from jaxelyte.neighbors.search import Found, compact, image_offsets, member_mask, search_all_pairs
 from jaxelyte.system import System
 
@@ -75,6 +79,9 @@ def plan_lists(systems: System, specs: tuple[NeighborSpec, ...], skin: float, mu
         skin: Å.
         multiplier: room for that many times the largest row found now.
     """
+    layout = layout_of(specs)
+    if layout is not None:
+        return layout.plan_lists(systems, specs, skin, multiplier)
     count = systems.positions.shape[0]
     singles = [jax.tree.map(lambda x, r=r: x[r], systems) for r in range(count)]
     return ListPlan(tuple(_plan_search(singles, spec, skin, multiplier) for spec in specs), skin)
@@ -110,6 +117,7 @@ def _room(count: int, multiplier: float) -> int:
     return max(8, 8 * math.ceil((count * multiplier + 2) / 8))
 
 
+@singledispatch
 def grow(plan: ListPlan, needed: np.ndarray, systems: System) -> ListPlan:
     """A plan with room for the row counts that overflowed; see `ListState.needed`."""
     searches = []
@@ -129,6 +137,7 @@ def grow(plan: ListPlan, needed: np.ndarray, systems: System) -> ListPlan:
     return ListPlan(tuple(searches), plan.skin)
 
 
+@singledispatch
 def build_lists(plan: ListPlan, systems: System) -> ListState:
     """Search all lists of a batch anew."""
     lists, needed = [], []
@@ -147,6 +156,7 @@ def _search_one(search: SearchPlan, system: System) -> Found:
     return search_all_pairs(system, search.spec, search.radius, search.offsets, search.capacity, search.count)
 
 
+@singledispatch
 def update_lists(plan: ListPlan, state: ListState, systems: System) -> ListState:
     """Rebuild where an atom of any replica has moved by more than half the skin since the last build."""
     if not plan.searches:
@@ -160,6 +170,7 @@ def update_lists(plan: ListPlan, state: ListState, systems: System) -> ListState
     return jax.lax.cond(moved > (plan.skin / 2) ** 2, rebuild, lambda _: state, None)
 
 
+@singledispatch
 def current_lists(plan: ListPlan, state: ListState, systems: System) -> tuple[Neighbors, ListState]:
     """The lists as the potential reads them now: exact ones cut down to their cut-off. Batched."""
     lists, exact_rows = [], []
@@ -183,9 +194,29 @@ def _cut(search: SearchPlan, system: System, skin_list: NeighborList) -> Found:
     return compact(keep, skin_list.index, skin_list.shift, search.exact_capacity, system.num_atoms)
 
 
+@singledispatch
 def overflowed(plan: ListPlan, state: ListState) -> Array:
     """True once any row has needed more room than planned."""
     if not plan.searches:
         return jnp.zeros((), bool)
     room = jnp.asarray([[s.capacity, s.exact_capacity] for s in plan.searches], jnp.int32)
     return jnp.any(state.needed > room)
+
+
+@singledispatch
+def capacities(plan: ListPlan) -> np.ndarray:
+    """The numbers that a checkpoint keeps of a plan, so that a resumed run has the same shapes."""
+    return np.array([[s.capacity, s.exact_capacity] for s in plan.searches], np.int64).reshape(-1, 2)
+
+
+@singledispatch
+def with_capacities(plan: ListPlan, numbers: np.ndarray) -> ListPlan:
+    """The plan with the `capacities` of another of its kind."""
+    rows = zip(plan.searches, numbers, strict=True)
+    return ListPlan(tuple(replace(s, capacity=int(c), exact_capacity=int(e)) for s, (c, e) in rows), plan.skin)
+
+
+@singledispatch
+def place(plan: ListPlan, tree: Any) -> Any:  # noqa: ARG001
+    """Arrays where the lists expect them to be: as they are, or a copy on each of several devices."""
+    return tree

@@ -80,14 +80,15 @@ def add_waves(
     scale, limit = jnp.asarray(bins / k_max, dtype), jnp.asarray(bins, dtype)
     reciprocal = jnp.asarray(2.0 * math.pi, dtype) * inverse_rows(cell)
     along = np.arange(-grid.reach, grid.reach + 1)
-    third = [_wave(_turn(jnp.asarray(along, dtype) * fractional[2, m.array][:, None])) for m in members]
+    places = [jnp.asarray(m.array, jnp.int32) for m in members]
+    third = [_wave(_turn(jnp.asarray(along, dtype) * fractional[2, place][:, None])) for place in places]
     edges = [jnp.concatenate(parts, axis=1) for parts in third]
     steps = jnp.asarray(along, jnp.int32)
 
     def tile(carry: tuple[CompensatedSum, Array], rows: Array) -> tuple[tuple[CompensatedSum, Array], None]:
         acc, counts = carry
         first = rows.astype(dtype)
-        waves = [_density(fractional[:, m.array], first, edge) for m, edge in zip(members, edges, strict=True)]
+        waves = [_density(fractional[:, place], first, edge) for place, edge in zip(places, edges, strict=True)]
         numbers = jnp.stack(jnp.broadcast_arrays(rows[:, 0, None], rows[:, 1, None], steps[None, :]), axis=-1)
         length = jnp.sqrt(jnp.sum(combine(numbers.astype(dtype), reciprocal) ** 2, axis=-1))
         # Padding rows have m_x = -1; of the row through the origin only the upper half counts.

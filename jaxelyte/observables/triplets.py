@@ -90,7 +90,7 @@ def _neighbors(
     system: System, center: Array, members: np.ndarray, offsets: np.ndarray, limit: float, room: int
 ) -> Side:
     """Atoms and images of ``members`` within ``limit`` Å of a centre, the first ``room`` of them."""
-    away = system.positions[members] - system.positions[center]
+    away = system.positions[jnp.asarray(members, jnp.int32)] - system.positions[center]
     shift = nearest_shift(system, away)[:, None, :] + jnp.asarray(offsets)
     vectors = (away[:, None, :] + combine(shift.astype(away.dtype), system.cell)).reshape(-1, 3)
     itself = (jnp.asarray(members, jnp.int32) == center)[:, None] & jnp.all(shift == 0, axis=-1)

@@ -29,9 +29,10 @@ def _classes() -> dict[str, type]:
     from jaxelyte.potentials.lennard_jones import LennardJones
     from jaxelyte.potentials.nequip import NequIPPotential
     from jaxelyte.potentials.restraints import HarmonicRestraint
+    from jaxelyte.potentials.soft_core import SoftCoreLennardJones
 
     own = (GaussianBarrier, Mix, Scaled, Sum, HarmonicAngles, HarmonicBonds, ScreenedCoulomb, LennardJones)
-    return {cls.__name__: cls for cls in (*own, NequIPPotential, HarmonicRestraint)}
+    return {cls.__name__: cls for cls in (*own, NequIPPotential, HarmonicRestraint, SoftCoreLennardJones)}
 
 
 def encode(potential: Potential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -134,7 +134,7 @@ class LennardJones(Potential):
             self.validate(system)
         return replace(self, rows=count_members(systems, self.active))
 
-    def tables(self, dtype: Any) -> tuple[Float[Array, "species species"], Float[Array, "species species"]]:
+    def tables(self, dtype: Any) -> tuple[Float[Array, "species species"], ...]:
         """σ in Å and ε in eV of every pair of species, in the order of ``numbers``, ended by a row that is inert."""
         sigma, epsilon = jnp.asarray(self.sigma, dtype), jnp.asarray(self.epsilon, dtype)
         # √(ε ε) of a species that is switched off has no derivative; its products are masked before the root.
@@ -154,7 +154,7 @@ class LennardJones(Potential):
 
     def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
         dtype = system.positions.dtype
-        sigma, epsilon = self.tables(dtype)
+        tables = self.tables(dtype)
         kind = species_index(self.numbers, system)
         chosen = members(system, self.active)
         rows = member_rows(chosen, system.num_atoms if self.rows is None else self.rows)
@@ -163,8 +163,8 @@ class LennardJones(Potential):
         row_kind = jnp.take(kind, rows, mode="fill", fill_value=inert)
         pair_kind = jnp.take(kind, index, mode="fill", fill_value=inert)
         square = jnp.sum(vectors**2, axis=-1)
-        values = self._pair(square, sigma[row_kind[:, None], pair_kind], epsilon[row_kind[:, None], pair_kind])
-        energy = 0.5 * jnp.sum(jnp.sum(values, axis=1)) - self._excluded(system, kind, sigma, epsilon)
+        values = self._pair(square, *(table[row_kind[:, None], pair_kind] for table in tables))
+        energy = 0.5 * jnp.sum(jnp.sum(values, axis=1)) - self._excluded(system, kind, *tables)
         if self.rows is not None and self.rows < system.num_atoms:
             energy = jnp.where(jnp.sum(chosen) > self.rows, jnp.full((), jnp.nan, dtype), energy)
         if self._corrects(system):
@@ -180,27 +180,28 @@ class LennardJones(Potential):
             rest = rest + self.tail(whole)
         return pairs + part.once(rest)
 
-    def _pair(self, square: Array, sigma: Array, epsilon: Array) -> Array:
-        """Pair energies from squared distances, zero beyond the cut-off."""
+    def _pair(self, square: Array, *parameters: Array) -> Array:
+        """Pair energies from squared distances and what `tables` has for the pairs, zero beyond the cut-off."""
         inside = square < self.cutoff**2
         safe = jnp.where(inside, square, jnp.ones((), square.dtype))
-        values = _bare(safe, sigma, epsilon)
+        values = _bare(safe, *parameters)
         if self.shift:
-            values = values - _bare(jnp.full((), self.cutoff**2, square.dtype), sigma, epsilon)
+            values = values - _bare(jnp.full((), self.cutoff**2, square.dtype), *parameters)
         if self.switch is not None:
             values = values * _switch(jnp.sqrt(safe), self.switch, self.cutoff)
         return jnp.where(inside, values, jnp.zeros((), values.dtype))
 
-    def _excluded(self, system: System, kind: Array, sigma: Array, epsilon: Array) -> Scalar:
+    def _excluded(self, system: System, kind: Array, *tables: Array) -> Scalar:
+        dtype = system.positions.dtype
         if self.exclusions is None or len(self.exclusions) == 0:
-            return jnp.zeros((), sigma.dtype)
+            return jnp.zeros((), dtype)
         table = self.exclusions.array
         # Pairs with an inactive species never enter the list; leaving them out keeps 1/r¹² of bonded hydrogens away.
         first, second = table[:, 0], table[:, 1]
         keep = members(system, self.active)[first] & members(system, self.active)[second]
         vectors = nearest_vectors(system, system.positions[second] - system.positions[first])
-        square = jnp.where(keep, jnp.sum(vectors**2, axis=-1), jnp.full((), 4.0 * self.cutoff**2, sigma.dtype))
-        return jnp.sum(self._pair(square, sigma[kind[first], kind[second]], epsilon[kind[first], kind[second]]))
+        square = jnp.where(keep, jnp.sum(vectors**2, axis=-1), jnp.full((), 4.0 * self.cutoff**2, dtype))
+        return jnp.sum(self._pair(square, *(one[kind[first], kind[second]] for one in tables)))
 
     def _corrects(self, system: System) -> bool:
         wanted = not self.shift if self.tail_correction is None else self.tail_correction
@@ -209,8 +210,7 @@ class LennardJones(Potential):
     def tail(self, system: System) -> Scalar:
         """Mean energy in eV of the pairs beyond the cut-off and of the part that the switch removes."""
         dtype = system.positions.dtype
-        sigma, epsilon = self.tables(dtype)
-        sigma, epsilon = sigma[:-1, :-1], epsilon[:-1, :-1]
+        sigma, epsilon = (table[:-1, :-1] for table in self.tables(dtype)[:2])
         kind = species_index(self.numbers, system)
         which = jnp.arange(len(self.numbers), dtype=kind.dtype)
         counts = jnp.sum((kind[:, None] == which) & system.mask[:, None], axis=0).astype(dtype)
@@ -226,8 +226,9 @@ class LennardJones(Potential):
         return 2.0 * math.pi / system.volume * jnp.sum(counts[:, None] * counts * integral)
 
 
-def _bare(square: Array, sigma: Array, epsilon: Array) -> Array:
-    s6 = (sigma**2 / square) ** 3
+def _bare(square: Array, sigma: Array, epsilon: Array, core: Array | None = None) -> Array:
+    """4 ε (s² - s) with s = (σ/r)⁶, or 1/(core + (r/σ)⁶) of a soft core."""
+    s6 = (sigma**2 / square) ** 3 if core is None else 1.0 / (core + (square / sigma**2) ** 3)
     return 4.0 * epsilon * (s6**2 - s6)
 
 

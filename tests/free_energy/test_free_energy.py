@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from jax import Array
 
 from jaxelyte.dynamics import NVE, NVT, simulate
 from jaxelyte.errors import InputError, UnsupportedError
@@ -81,7 +84,8 @@ def test_harmonic_wells(options: dict) -> None:
     # Relative error of a variance of n independent Gaussians is sqrt(2/n); of the last ones, n > 150: 12 %.
     np.testing.assert_allclose(result.variance, variance, rtol=0.5)
     assert result.run is not None
-    assert result.run.performance["compilations"] == 1
+    # Adapted windows are run once more, with the program of the first ones.
+    assert result.run.performance["compilations"] == (0 if "adapt" in options else 1)
 
 
 def gaps(rng: np.random.Generator, lam: np.ndarray, count: int) -> list[np.ndarray]:
@@ -198,17 +202,23 @@ def test_exchange_keeps_detailed_balance() -> None:
     reverse = min(1.0, math.exp((lam[0] - lam[1]) * (gap[1] - gap[0]) / THERMAL))
     assert expected == 1.0
     assert 0.1 < reverse < 0.9
+    ladder = Ladder(well(SOFT), well(STIFF), lam, temperature=TEMPERATURE, exchange=10)
+    nothing = Neighbors((), ())
+
+    @jax.jit
+    def attempt(place: Array, state: Any) -> tuple[Any, Array, Array]:
+        now = ladder.with_memory((place, state))
+        (after, (_, count)), work = now.learn(systems, nothing)
+        jump = now.with_memory((after, state)).batch_interaction(systems, nothing)
+        return (after, count), work, jump - now.batch_interaction(systems, nothing)
+
+    states = [replace(ladder, seed=seed).memory(2)[1] for seed in range(300)]
     for place, chance in (([0, 1], expected), ([1, 0], reverse)):
         swaps = 0
-        for seed in range(300):
-            ladder = Ladder(well(SOFT), well(STIFF), lam, temperature=TEMPERATURE, exchange=10, seed=seed)
-            _, state = ladder.memory(2)
-            ladder = ladder.with_memory((jnp.asarray(place, jnp.int32), state))
-            (after, (_, count)), work = ladder.learn(systems, Neighbors((), ()))
+        for state in states:
+            (after, count), work, jump = attempt(jnp.asarray(place, jnp.int32), state)
             assert sorted(after.tolist()) == [0, 1]
             assert int(count) == 1
-            jump = ladder.with_memory((after, state)).batch_interaction(systems, Neighbors((), ()))
-            jump = jump - ladder.batch_interaction(systems, Neighbors((), ()))
             np.testing.assert_allclose(work, jump, atol=1e-12)
             swaps += int(after[0]) != place[0]
         assert abs(swaps / 300 - chance) < 3.0 * math.sqrt(max(chance * (1 - chance), 1e-6) / 300) + 1e-9

@@ -22,6 +22,7 @@ from jaxelyte.potentials.coulomb import ScreenedCoulomb
 from jaxelyte.potentials.derivatives import energy_and_forces, energy_forces_stress
 from jaxelyte.potentials.lennard_jones import LennardJones
 from jaxelyte.potentials.restraints import HarmonicRestraint
+from jaxelyte.potentials.soft_core import SoftCoreLennardJones
 from jaxelyte.potentials.water import spc_fw
 from jaxelyte.system import System
 from periodic import padded
@@ -52,6 +53,11 @@ def lennard_jones(**options: object) -> LennardJones:
     return LennardJones(sigma, epsilon, cutoff=6.0, **options)  # type: ignore[arg-type]
 
 
+def soft_core() -> SoftCoreLennardJones:
+    sigma, epsilon = {"O": 3.0, "H": 1.0, "Na": 2.4, "Cl": 3.6}, {"O": 0.007, "H": 0.0, "Na": 0.01, "Cl": 0.005}
+    return SoftCoreLennardJones(sigma, epsilon, appearing=("Na", "Cl"), coupling=0.4, cutoff=6.0)
+
+
 POTENTIALS: dict[str, Callable[[], Potential]] = {
     "ewald": lambda: ScreenedCoulomb(CHARGES, method="ewald", tolerance=1e-4, exclusions=BONDS),
     "ewald-ions": lambda: ScreenedCoulomb({"Na": 1, "Cl": -1}, 78.3, tolerance=1e-6),
@@ -60,6 +66,7 @@ POTENTIALS: dict[str, Callable[[], Potential]] = {
     "reaction-field": lambda: ScreenedCoulomb(CHARGES, method="reaction-field", cutoff=6.0, exclusions=BONDS),
     "lennard-jones": lambda: lennard_jones(pairs={("Na", "Cl"): (3.0, 0.02)}),
     "lennard-jones-switch": lambda: lennard_jones(switch=4.5, exclusions=[[0, 18]]),
+    "soft-core": soft_core,
     "bonds": lambda: HarmonicBonds(BONDS, k=20.0, length=1.0),
     "angles": lambda: HarmonicAngles([[3 * i + 1, 3 * i, 3 * i + 2] for i in range(6)], k=3.0, angle=1.9),
     "restraint": lambda: HarmonicRestraint(ANCHORS, 0.7),
