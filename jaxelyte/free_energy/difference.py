@@ -30,7 +30,8 @@ ESTIMATORS = ("MBAR", "TI", "BAR")
 LEAST_OVERLAP = 0.03
 """Of neighbouring windows (Klimovich, Shirts and Mobley, J. Comput.-Aided Mol. Des. 29, 397 (2015))."""
 
-BLOCKS = 10
+DENSE = 4.0
+"""Samples per statistical inefficiency that values are computed from; all of them would say hardly more."""
 FEWEST = 50
 """Independent samples of a window below which a warning is given."""
 
@@ -182,21 +183,27 @@ def difference(
     beta = 1.0 / (BOLTZMANN * temperature)
     starts = [decorrelated(gap) for gap in gaps]
     kept = [gap[start:] for gap, (start, _) in zip(gaps, starts, strict=True)]
-    inefficiency = np.array([g for _, g in starts])
-    free = [gap[_every(len(gap), g)] for gap, g in zip(kept, inefficiency, strict=True)]
     gradient = np.array([gap.mean() for gap in kept])
-    # The larger of two estimates: blocks, and the autocorrelation time.
+    # The larger of two estimates: blocks, and the autocorrelation time, which is found too short as often as too long.
     errors = np.array(
         [
             np.nanmax([float(standard_error(gap)), math.sqrt(float(np.var(gap)) * g / len(gap))])
-            for gap, g in zip(kept, inefficiency, strict=True)
+            for gap, (_, g) in zip(kept, starts, strict=True)
         ]
     )
+    inefficiency = np.array(
+        [max(1.0, len(gap) * e**2 / max(float(np.var(gap)), 1e-300)) for gap, e in zip(kept, errors, strict=True)]
+    )
+    # Samples one inefficiency apart are as many as independent ones but not quite independent: they give the errors of
+    # MBAR; the values come from all samples (of those that are alike, some), whose variance is what is stated.
+    free = [gap[_every(len(gap), g)] for gap, g in zip(kept, inefficiency, strict=True)]
+    strides = np.maximum(1, (inefficiency / DENSE).astype(int))
+    dense = [gap[::stride] for gap, stride in zip(kept, strides, strict=True)]
     estimates = {"TI": (float(weights @ gradient), float(np.sqrt(weights**2 @ errors**2)))}
-    steps = _steps_with_errors(free, lam, beta)
+    steps = _steps(dense, lam, beta, np.maximum(1.0, inefficiency / strides))
     estimates["BAR"] = steps["BAR"]
     states, solution = _mbar(free, lam, beta)
-    delta, spread = mbar_differences(solution)
+    delta, spread = mbar_differences(_mbar(dense, lam, beta)[1])[0], mbar_differences(solution)[1]
     estimates["MBAR"] = (float(delta[0, -1]) / beta, float(spread[0, -1]) / beta)
     estimates |= {name: value for name, value in steps.items() if name != "BAR"}
     overlap = overlap_matrix(solution)
@@ -231,41 +238,53 @@ def _every(count: int, inefficiency: float) -> np.ndarray:
     return np.unique(np.round(np.arange(0.0, count - 0.5, inefficiency)).astype(int))
 
 
-def _steps_with_errors(free: Sequence[np.ndarray], lam: np.ndarray, beta: float) -> dict[str, tuple[float, float]]:
-    """`_steps` with standard errors by leaving out a tenth of each window at a time.
-
-    Neighbouring steps share a window, which a sum of the squares of their errors would ignore.
-    """
-    whole = _steps(free, lam, beta)
-    groups = [np.array_split(np.arange(len(one)), min(BLOCKS, len(one))) for one in free]
-    count = min(len(g) for g in groups)
-    if count < 2:
-        return {name: (value, math.nan) for name, value in whole.items()}
-    others = [
-        _steps([np.delete(one, group[n]) for one, group in zip(free, groups, strict=True)], lam, beta)
-        for n in range(count)
-    ]
-    found = {}
-    for name, value in whole.items():
-        rows = np.array([other[name] for other in others])
-        found[name] = (value, math.sqrt((count - 1) / count * float(np.sum((rows - rows.mean()) ** 2))))
-    return found
-
-
-def _steps(free: Sequence[np.ndarray], lam: np.ndarray, beta: float) -> dict[str, float]:
+def _steps(
+    dense: Sequence[np.ndarray], lam: np.ndarray, beta: float, worth: np.ndarray
+) -> dict[str, tuple[float, float]]:
     """Sums in eV over the steps between windows: BAR, and exponential averages upwards and downwards.
 
-    To λ = 0 and 1, where they are no windows, the step is an exponential average in all three.
+    To λ = 0 and 1, where they are no windows, the step is an exponential average in all three. Standard errors follow
+    from how much each sample pulls the sum (for one step that is Bennett's own formula); a sample of a window pulls at
+    the steps on both sides of it.
+
+    Args:
+        dense: samples of each window.
+        lam: (windows,), rising.
+        beta: 1/eV.
+        worth: (windows,), how many of these samples are worth one that is independent.
     """
-    ends = -zwanzig(-beta * lam[0] * free[0]) if lam[0] > 0.0 else 0.0
-    ends += zwanzig(beta * (1.0 - lam[-1]) * free[-1]) if lam[-1] < 1.0 else 0.0
-    found = {"BAR": ends, "Zwanzig forward": ends, "Zwanzig backward": ends}
+    names = ("BAR", "Zwanzig forward", "Zwanzig backward")
+    total = dict.fromkeys(names, 0.0)
+    pulls = {name: [np.zeros(len(one)) for one in dense] for name in names}
+
+    def add(name: str, sign: float, step: float, *parts: tuple[int, np.ndarray]) -> None:
+        total[name] += sign * step
+        for window, pull in parts:
+            pulls[name][window] += sign * pull
+
+    for name in names:
+        for window, end, sign in ((0, 0.0, -1.0), (len(lam) - 1, 1.0, 1.0)):
+            if lam[window] != end:
+                step, pull = zwanzig(beta * (end - lam[window]) * dense[window])
+                add(name, sign, step, (window, pull))
     for n, width in enumerate(np.diff(lam)):
-        up, down = beta * width * free[n], -beta * width * free[n + 1]
-        found["BAR"] += bar(up, down)
-        found["Zwanzig forward"] += zwanzig(up)
-        found["Zwanzig backward"] -= zwanzig(down)
-    return {name: value / beta for name, value in found.items()}
+        up, down = beta * width * dense[n], -beta * width * dense[n + 1]
+        step, ahead, back = bar(up, down)
+        add("BAR", 1.0, step, (n, ahead), (n + 1, back))
+        step, ahead = zwanzig(up)
+        add("Zwanzig forward", 1.0, step, (n, ahead))
+        step, back = zwanzig(down)
+        add("Zwanzig backward", -1.0, step, (n + 1, back))
+    return {name: (total[name] / beta, math.sqrt(_variance(pulls[name], worth)) / beta) for name in names}
+
+
+def _variance(pulls: Sequence[np.ndarray], worth: np.ndarray) -> float:
+    """Of the sum of the pulls of all samples, those of a window correlated; NaN for less than two independent ones."""
+    parts = [
+        float(np.sum((one - one.mean()) ** 2)) * g / (1.0 - g / len(one)) if len(one) > g else math.nan
+        for one, g in zip(pulls, worth, strict=True)
+    ]
+    return float(np.sum(parts))
 
 
 def _mbar(free: Sequence[np.ndarray], lam: np.ndarray, beta: float) -> tuple[np.ndarray, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from scipy.special import expit
 
 from jaxelyte.errors import InputError
 
@@ -101,20 +102,29 @@ def decorrelated(series: np.ndarray) -> tuple[int, float]:
     return int(start), float(max(1.0, inefficiency))
 
 
-def bar(forward: np.ndarray, backward: np.ndarray) -> float:
+def bar(forward: np.ndarray, backward: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     """Reduced free energy difference by Bennett's acceptance ratio (J. Comput. Phys. 22, 245 (1976)).
 
     Args:
         forward: (samples,), reduced work from the first state to the second, of samples of the first.
         backward: the other way round.
+
+    Returns:
+        The difference, and how much each forward and each backward sample pulls it, to first order.
     """
     with _quiet_pymbar():
         from pymbar import bar as solve
 
-        return float(solve(forward, backward, compute_uncertainty=False)["Delta_f"])
+        found = float(solve(forward, backward, compute_uncertainty=False)["Delta_f"])
+    ratio = math.log(len(forward) / len(backward))
+    ahead, back = expit(found - ratio - forward), expit(ratio - found - backward)
+    slope = np.sum(ahead * (1.0 - ahead)) + np.sum(back * (1.0 - back))
+    return found, -(ahead - ahead.mean()) / slope, (back - back.mean()) / slope
 
 
-def zwanzig(work: np.ndarray) -> float:
-    """-ln <exp(-w)> of reduced work w (Zwanzig, J. Chem. Phys. 22, 1420 (1954))."""
+def zwanzig(work: np.ndarray) -> tuple[float, np.ndarray]:
+    """-ln <exp(-w)> of reduced work w (Zwanzig, J. Chem. Phys. 22, 1420 (1954)), and the pull of each sample."""
     low = float(np.min(work))
-    return low - math.log(float(np.mean(np.exp(low - work))))
+    weight = np.exp(low - work)
+    mean = float(np.mean(weight))
+    return low - math.log(mean), -(weight / mean - 1.0) / len(work)

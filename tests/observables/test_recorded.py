@@ -110,6 +110,7 @@ def noise(rng: np.random.Generator, samples: int, tau: float, step: float, width
     return SeriesResult(PressureTensor().columns, "GPa", step, step, values[:, None])
 
 
+@pytest.mark.slow
 def test_viscosity_of_a_process_with_a_known_integral() -> None:
     """η = V w² τ / k_B T exactly; 20 repeats also show that the error bars are of the right size."""
     rng = np.random.default_rng(3)
