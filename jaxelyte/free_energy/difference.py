@@ -253,8 +253,8 @@ def _steps(
         beta: 1/eV.
         worth: (windows,), how many of these samples are worth one that is independent.
     """
-    names = ("BAR", "Zwanzig forward", "Zwanzig backward")
-    total = dict.fromkeys(names, 0.0)
+    names: tuple[str, ...] = ("BAR", "Zwanzig forward", "Zwanzig backward")
+    total: dict[str, float] = dict.fromkeys(names, 0.0)
     pulls = {name: [np.zeros(len(one)) for one in dense] for name in names}
 
     def add(name: str, sign: float, step: float, *parts: tuple[int, np.ndarray]) -> None:
