@@ -130,7 +130,7 @@ def _update(plan: DomainPlan, state: DomainState, systems: System) -> DomainStat
     moved = jnp.max(jnp.sum((systems.positions - state.reference) ** 2, axis=-1))
 
     def rebuild(_: None) -> DomainState:
-        new = _build(plan, systems)
+        new: Any = _build(plan, systems)
         return new.replace(needed=jnp.maximum(new.needed, state.needed), builds=state.builds + 1)
 
     return jax.lax.cond(moved > (plan.skin / 2) ** 2, rebuild, lambda _: state, None)
@@ -194,7 +194,7 @@ def _capacities(plan: DomainPlan) -> np.ndarray:
     return np.array(plan.room.numbers(), np.int64)
 
 
-@with_capacities.register(DomainPlan)
+@with_capacities.register(DomainPlan)  # pyright: ignore[reportArgumentType] - a plan of its own kind
 def _with_capacities(plan: DomainPlan, numbers: np.ndarray) -> DomainPlan:
     return replace(plan, room=Room.of([int(n) for n in numbers], len(plan.offsets)))
 
@@ -204,7 +204,7 @@ def _place(plan: DomainPlan, tree: Any) -> Any:
     return jax.device_put(tree, NamedSharding(plan.layout.mesh, WHOLE))
 
 
-@grow.register(DomainPlan)
+@grow.register(DomainPlan)  # pyright: ignore[reportArgumentType] - a plan of its own kind
 def _grow(plan: DomainPlan, needed: np.ndarray, systems: System) -> DomainPlan:
     from jaxelyte.parallel.plan import enlarged
 
