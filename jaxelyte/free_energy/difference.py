@@ -158,9 +158,14 @@ def difference(
     *,
     weights: np.ndarray,
     estimator: str = "MBAR",
+    exchanged: bool = False,
     run: Run | None = None,
 ) -> FreeEnergyResult:
     """Free energy difference from samples of U1 - U0 of any program; see `free_energy`.
+
+    Windows that exchange their structures share what is slow in them: each series looks less correlated than it is, and
+    errors of windows do not add up as squares. With ``exchanged`` the error of TI is that of the one series Σ_k w_k
+    (U1 - U0)_k over windows at the same time, and those of the other estimators are widened by the same factor.
 
     Args:
         gaps: of each window, (samples,), eV, in the order of time.
@@ -168,6 +173,7 @@ def difference(
         temperature: K.
         weights: (windows,), of the quadrature.
         estimator: which estimate ``value`` is.
+        exchanged: the windows exchanged structures, sampled at the same times.
         run: kept with the result.
 
     Raises:
@@ -206,6 +212,9 @@ def difference(
     delta, spread = mbar_differences(_mbar(dense, lam, beta)[1])[0], mbar_differences(solution)[1]
     estimates["MBAR"] = (float(delta[0, -1]) / beta, float(spread[0, -1]) / beta)
     estimates |= {name: value for name, value in steps.items() if name != "BAR"}
+    if exchanged:
+        wider = max(1.0, _joint_error(gaps, weights, min(start for start, _ in starts)) / estimates["TI"][1])
+        estimates = {name: (value, error * wider) for name, (value, error) in estimates.items()}
     overlap = overlap_matrix(solution)
     counts = np.array([len(one) for one in free])
     _warn(lam, gradient, errors, counts, states, overlap)
@@ -231,6 +240,15 @@ def difference(
         backward=np.array([weights @ [g[-max(1, round(f * len(g))) :].mean() for g in kept] for f in fractions]),
         run=run,
     )
+
+
+def _joint_error(gaps: Sequence[np.ndarray], weights: np.ndarray, start: int) -> float:
+    """Standard error of the thermodynamic integral as the mean of one series over all windows."""
+    length = min(len(gap) for gap in gaps)
+    joint = weights @ np.array([gap[:length] for gap in gaps])
+    joint = joint[start:]
+    _, inefficiency = decorrelated(joint)
+    return float(np.nanmax([float(standard_error(joint)), math.sqrt(float(np.var(joint)) * inefficiency / len(joint))]))
 
 
 def _every(count: int, inefficiency: float) -> np.ndarray:

@@ -150,7 +150,9 @@ def free_energy(
     for left in reversed(range(1 if target is None else MOST_ROUNDS)):
         run = _run(initial, final, common, atoms, ensemble, lam, steps, exchange, shared, options)
         gaps = _by_window(run, reference)
-        result = difference(gaps, lam, ensemble.temperature, weights=weights, estimator=estimator, run=run)
+        result = difference(
+            gaps, lam, ensemble.temperature, weights=weights, estimator=estimator, exchanged=exchange > 0, run=run
+        )
         if target is None or result.error <= target or not run.completed or not left:
             return result
         steps, options = 2 * steps, {**options, "resume": True, "overwrite": False}
