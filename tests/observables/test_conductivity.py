@@ -12,6 +12,7 @@ from ase import Atoms
 
 import jaxelyte as jxl
 from jaxelyte.errors import InputError
+from jaxelyte.observables.conductivity import _share_errors
 from jaxelyte.trajectory import Trajectory
 
 EDGE, T = 12.0, 300.0
@@ -102,3 +103,12 @@ def test_short_runs_are_told() -> None:
     few, others = rng.normal(0.0, 0.1, (2, 240, 1, 1, 3))
     with pytest.warns(UserWarning, match="too short"):
         jxl.conductivity(trajectory_of(few, others), CHARGES, temperature=T, stretches=3)
+
+
+def test_errors_of_transport_numbers_are_those_of_a_ratio(rng: np.random.Generator) -> None:
+    """To first order, t_a = J_a / J moves by (dJ_a - t_a dJ) / J; 40 stretches that scatter by a few percent."""
+    table = np.array([[3.0, -0.5], [-0.5, 2.0]]) + 0.05 * rng.normal(size=(40, 2, 2))
+    rows, whole = table.sum(axis=2), table.sum(axis=(1, 2))
+    shares = rows.mean(axis=0) / whole.mean()
+    moved = (rows - shares * whole[:, None]) / whole.mean()
+    np.testing.assert_allclose(_share_errors(table), moved.std(axis=0, ddof=1) / np.sqrt(40), rtol=0.02)
