@@ -198,14 +198,14 @@ def test_kirkwood_buff_integral_is_its_compressibility(supercritical: jxl.Run) -
     )
     assert abs(value - exact) < 3.0 * error + 0.01
     assert error < 0.05
-    # Ornstein and Zernike: 1/S is a straight line in k² at small k.
-    few = waves.k * SIGMA < 1.8
+    # 1/S is a polynomial in k²; the straight line of Ornstein and Zernike is left this far from k = 0.
+    few = waves.k * SIGMA < 2.0
     x, weight = (waves.k[few] * SIGMA) ** 2, (s**2 / s_error)[few]
-    fit, covariance = np.polyfit(x, 1.0 / s[few], 1, w=weight, cov="unscaled")
-    limit, limit_error = 1.0 / fit[1], math.sqrt(covariance[1, 1]) / fit[1] ** 2
+    fit, covariance = np.polyfit(x, 1.0 / s[few], 2, w=weight, cov="unscaled")
+    limit, limit_error = 1.0 / fit[2], math.sqrt(covariance[2, 2]) / fit[2] ** 2
     print(f"S(0) = {limit:.3f} ± {limit_error:.3f} by waves")
     assert abs(limit - exact) < 3.0 * limit_error + 0.01
-    assert limit_error < 0.03
+    assert limit_error < 0.05
 
 
 @pytest.fixture(scope="module")
