@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxelyte.dynamics.integrators.base import Integrator, Particles, kinetic_energy
 from jaxelyte.neighbors.lists import Neighbors
-from jaxelyte.neighbors.loop import ListPlan, ListState, current_lists, overflowed, update_lists
+from jaxelyte.neighbors.loop import ListPlan, ListState, current_lists, keep_place, overflowed, update_lists
 from jaxelyte.observables.base import Observable
 from jaxelyte.observables.recorded import Sample, Series
 from jaxelyte.potentials.base import Potential
@@ -152,7 +152,8 @@ def _run_chunk(
         state, frames = _observe(settings, plan, potential, systems, state, frames, good & (dt > 0))
         return state, frames, status
 
-    return jax.lax.while_loop(going, to_next_stop, (state, frames, status))
+    state, frames, status = jax.lax.while_loop(going, to_next_stop, (state, frames, status))
+    return keep_place(plan, state), frames, status
 
 
 def _step(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import jax
@@ -30,15 +29,31 @@ from jaxelyte.neighbors.loop import (
     build_lists,
     capacities,
     grow,
+    keep_place,
     place,
     plan_lists,
     with_capacities,
 )
+from jaxelyte.parallel.replicas import over_devices, share_replicas
 from jaxelyte.potentials.base import Potential
 from jaxelyte.system import System
 
 CHUNK_SECONDS = 1.5
 """Wall time a chunk is aimed at: long against the host's work, short against a user's patience."""
+
+
+class _Compiled:
+    """Number of programs that this process has compiled or read from the cache on disk."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        jax.monitoring.register_event_duration_secs_listener(self._hear)
+
+    def _hear(self, event: str, _: float, **__: Any) -> None:
+        self.count += event == "/jax/core/compile/backend_compile_duration"
+
+
+COMPILED = _Compiled()
 
 
 @dataclass
@@ -85,9 +100,13 @@ class Engine:
         timestep: float,
         skin: float,
         multiplier: float = GROWTH,
+        devices: tuple[Any, ...] | None = None,
     ) -> Engine:
-        """Plan the neighbour lists; nothing is compiled yet."""
+        """Plan the neighbour lists; nothing is compiled yet. Replicas are divided among ``devices``."""
         plan = plan_lists(systems, potential.requirements(), skin, multiplier)
+        if devices is not None:
+            plan = over_devices(plan, len(systems.positions), devices)
+            potential = share_replicas(potential, devices)
         potential, systems = place(plan, (potential, systems))
         return cls(potential, systems, settings, plan, timestep)
 
@@ -106,7 +125,7 @@ class Engine:
             "particles": self._particles(zeros, keys),
             "samples": empty_samples(self.settings, self.systems),
             "series": empty_series(self.settings, self.systems),
-            "memory": self._memory(),
+            "memory": self._memory(keys),
         }
 
     def restore(self, parts: dict[str, Any], step: int, lists: dict[str, Any]) -> None:
@@ -116,11 +135,11 @@ class Engine:
         at_build, parts, start = place(self.plan, (at_build, parts, jnp.asarray(step, jnp.int32)))
         self.state = RunState(lists=_build(self.plan, at_build), step=start, **parts)
 
-    def _memory(self) -> Any:
+    def _memory(self, keys: jax.Array) -> Any:
         replicas, dtype = self.systems.positions.shape[0], self.systems.positions.dtype
         return jax.tree.map(
             lambda leaf: jnp.asarray(leaf, dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf,
-            self.potential.memory(replicas),
+            self.potential.memory(replicas, jax.random.fold_in(keys[0], replicas)),
         )
 
     def list_arrays(self) -> dict[str, np.ndarray]:
@@ -189,7 +208,7 @@ class Engine:
     def _run(self, steps: int, dt: float) -> tuple[RunState, Frames, Status]:
         if self._chunk is None:
             self._chunk = make_chunk(self.settings, self.plan)
-        programs = self._chunk._cache_size()
+        programs = COMPILED.count
         began = time.perf_counter()
         dtype = self.systems.positions.dtype
         lengths = place(self.plan, (jnp.asarray(dt, dtype), jnp.asarray(steps, jnp.int32)))
@@ -197,7 +216,7 @@ class Engine:
         jax.block_until_ready(result)
         seconds = time.perf_counter() - began
         # A program that an earlier run of the same kind compiled is used again.
-        fresh = self._chunk._cache_size() > programs
+        fresh = COMPILED.count > programs
         self.timing.compilations += fresh
         if fresh:
             self.timing.compile += seconds
@@ -256,7 +275,7 @@ def _closest_pair(positions: np.ndarray, cell: np.ndarray, pbc: tuple[bool, ...]
 
 
 def _build(plan: ListPlan, systems: System) -> Any:
-    return jax.jit(partial(build_lists, plan))(systems)
+    return jax.jit(lambda systems: keep_place(plan, build_lists(plan, systems)))(systems)
 
 
 def aim(timing: Timing, most: int, *, seconds: float = CHUNK_SECONDS) -> int:

@@ -44,12 +44,13 @@ class Runner:
         chunk: int | None,
         extxyz: bool,
         equilibration: int | None,
+        devices: tuple[Any, ...] | None = None,
     ) -> None:
         self.potential, self.systems, self.settings = potential, systems, settings
         self.folder, self.observables, self.series, self.steps = folder, observables, series, steps
         self.timestep, self.identity, self.chunk = timestep, identity, chunk
         self.blocks = [BlockStore() for _ in observables]
-        self.extxyz, self.equilibration = extxyz, equilibration
+        self.extxyz, self.equilibration, self.devices = extxyz, equilibration, devices
         self.engine: Engine
         self.record: Record
         self.step = 0
@@ -66,7 +67,7 @@ class Runner:
     ) -> None:
         """A new run: state of step 0, files, first frame and first checkpoint."""
         self.systems = systems
-        self.engine = Engine.create(self.potential, systems, self.settings, timestep=self.timestep, skin=skin)
+        self.engine = self._engine(systems, skin)
         self.engine.start(velocities, keys)
         if self.folder is not None:
             if overwrite:
@@ -81,6 +82,11 @@ class Runner:
         self.record.append(np.asarray(particles.positions)[None], first, rows, nothing)
         self.checkpoint()
 
+    def _engine(self, systems: System, skin: float) -> Engine:
+        return Engine.create(
+            self.potential, systems, self.settings, timestep=self.timestep, skin=skin, devices=self.devices
+        )
+
     def resume(self, keys: jax.Array, skin: float) -> None:
         """Go on from the checkpoint of the folder."""
         assert self.folder is not None
@@ -92,7 +98,7 @@ class Runner:
                 f"({found} against {self.identity}; config.json there lists its settings). Resume with the same "
                 "arguments, or choose another output folder"
             )
-        self.engine = Engine.create(self.potential, self.systems, self.settings, timestep=self.timestep, skin=skin)
+        self.engine = self._engine(self.systems, skin)
         parts = {name: unpack(PARTS[name], arrays, like) for name, like in self.engine.template(keys).items()}
         self.step = int(arrays["step"])
         lists = {name: arrays[f"lists/{name}"] for name in ("reference", "capacities")}

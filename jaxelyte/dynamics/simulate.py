@@ -26,7 +26,8 @@ from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.observables.base import Observable
 from jaxelyte.observables.recorded import Series
 from jaxelyte.parallel import distribute
-from jaxelyte.parallel.plan import check_single
+from jaxelyte.parallel.layout import chosen_devices
+from jaxelyte.parallel.replicas import check_replicas
 from jaxelyte.potentials.base import Potential
 from jaxelyte.system import System
 
@@ -95,9 +96,10 @@ def simulate(
         resume: go on with the run in ``output`` (start it if there is none). The result is bitwise that of an
             uninterrupted run; the arguments must be those of the first start, only ``steps`` may be larger.
         config: anything that can be written as JSON, kept in ``config.json`` beside the settings of the run.
-        devices: divide one system among devices: "all", the first n, or a sequence of ``jax.Device``; see
-            `jaxelyte.distribute`. The trajectory is that of one device up to the order of sums. With several processes
-            (`jax.distributed`) every process makes the same call, with ``chunk`` given, and the first one writes.
+        devices: "all", the first n, or a sequence of ``jax.Device``. Replicas are divided evenly among them; one system
+            is cut into domains, see `jaxelyte.distribute`. The trajectory is that of one device up to the order of
+            sums. With several processes (`jax.distributed`; one system only) every process makes the same call, with
+            ``chunk`` given, and the first one writes.
 
     Returns:
         The `Run`. Ctrl-C stops after the running chunk, keeps everything and returns a run with
@@ -127,9 +129,11 @@ def simulate(
     named, series = _split(observables or {})
 
     systems = batch_systems(atoms, replicas)
-    if devices is not None:
-        potential = distribute(potential, devices)
-        check_single(systems)
+    shared = None if devices is None else chosen_devices(devices)
+    if shared is not None and len(systems.positions) > 1:
+        check_replicas(len(systems.positions), shared)
+    elif shared is not None:
+        potential, shared = distribute(potential, shared), None
     prepared = prepare_potential(potential, systems)
     named = {name: observable.prepare(systems) for name, observable in named.items()}
     for one in series.values():
@@ -169,6 +173,7 @@ def simulate(
         chunk,
         extxyz,
         equilibration,
+        shared,
     )
     if going_on:
         runner.resume(keys[:, 1], skin)

@@ -51,6 +51,7 @@ class FreeEnergyResult:
             downwards ("Zwanzig forward", "Zwanzig backward"), whose difference is the hysteresis.
         temperature: K.
         lam: (windows,).
+        weights: (windows,), of the quadrature over λ.
         gradient: (windows,), <dU/dλ> in eV.
         gradient_error: (windows,), eV.
         variance: (windows,), eV², of dU/dλ; -variance/k_B T is the slope of the gradient.
@@ -71,6 +72,7 @@ class FreeEnergyResult:
     estimates: dict[str, tuple[float, float]]
     temperature: float
     lam: np.ndarray
+    weights: np.ndarray
     gradient: np.ndarray
     gradient_error: np.ndarray
     variance: np.ndarray
@@ -227,6 +229,7 @@ def difference(
         estimates=estimates,
         temperature=temperature,
         lam=lam,
+        weights=weights,
         gradient=gradient,
         gradient_error=errors,
         variance=np.array([gap.var() for gap in kept]),

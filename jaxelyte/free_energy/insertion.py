@@ -112,10 +112,7 @@ def widom(
     Warns:
         UserWarning: fewer than `LEAST` insertions carry half of the average.
     """
-    from ase.data import atomic_masses, atomic_numbers
-
-    if symbol not in atomic_numbers or symbol == "X":
-        raise InputError(f"{symbol!r} is not a chemical symbol")
+    number, mass = particle(symbol)
     if isinstance(per_frame, bool) or not isinstance(per_frame, int) or per_frame < 1 or at_once < 1:
         raise InputError(f"per_frame = {per_frame!r} and at_once = {at_once!r} must be whole numbers from 1 on")
     trajectory = as_trajectory(source)[discard:]
@@ -126,12 +123,12 @@ def widom(
         raise InputError("insertion needs frames in a cell that is periodic in all directions")
     atoms = trajectory.frame(0)
     before = System.from_atoms(atoms)
-    after = _with_one_more(before, atomic_numbers[symbol], float(atomic_masses[atomic_numbers[symbol]]))
+    after = with_one_more(before, number, mass)
     rng = np.random.default_rng(seed)
     beta = 1.0 / (units.BOLTZMANN * temperature)
     sums, weights = [], []
     without, with_one = _Evaluator(potential, before), _Evaluator(potential, after)
-    references = [reference_energies(potential, _batch(system, 1))[0] for system in (after, before)]
+    references = [reference_energies(potential, batch_of(system, 1))[0] for system in (after, before)]
     gap = float(references[0] - references[1])
     for replica in range(trajectory.replicas):
         cells = complete_cells(np.asarray(trajectory.cells_of(slice(None)))[:, replica], trajectory.pbc)
@@ -261,7 +258,7 @@ class _Evaluator:
     def __call__(self, positions: np.ndarray, cell: np.ndarray) -> np.ndarray:
         """(batch,), eV, of (batch, atoms, 3) in Å."""
         dtype = self.template.positions.dtype
-        systems = _batch(self.template, len(positions))
+        systems = batch_of(self.template, len(positions))
         systems = systems.replace(positions=jnp.asarray(positions, dtype))
         systems = systems.replace(cell=jnp.broadcast_to(jnp.asarray(cell, dtype), systems.cell.shape))
         if self.cell is None or np.any(self.cell != cell):
@@ -282,11 +279,25 @@ def _energies(plan: ListPlan, potential: Potential, systems: System) -> tuple[An
     return potential.batch_interaction(systems, neighbors), lists.needed, overflowed(plan, lists)
 
 
-def _batch(system: System, count: int) -> System:
+def particle(symbol: str) -> tuple[int, float]:
+    """Atomic number and mass in g/mol.
+
+    Raises:
+        InputError: no such symbol.
+    """
+    from ase.data import atomic_masses, atomic_numbers
+
+    if symbol not in atomic_numbers or symbol == "X":
+        raise InputError(f"{symbol!r} is not a chemical symbol")
+    return int(atomic_numbers[symbol]), float(atomic_masses[atomic_numbers[symbol]])
+
+
+def batch_of(system: System, count: int) -> System:
+    """Copies along a leading axis."""
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), system)
 
 
-def _with_one_more(system: System, number: int, mass: float) -> System:
+def with_one_more(system: System, number: int, mass: float) -> System:
     """Room for one more particle, at the end."""
     return system.replace(
         positions=jnp.concatenate([system.positions, jnp.zeros((1, 3), system.positions.dtype)]),

@@ -173,7 +173,7 @@ def _run(
 ) -> Run:
     if isinstance(atoms, list) and len(atoms) != len(lam):
         raise InputError(f"{len(atoms)} start structures for {len(lam)} windows; give one, or one for each")
-    ladder = Ladder(initial, final, lam, temperature=ensemble.temperature, exchange=exchange, seed=shared["seed"])
+    ladder = Ladder(initial, final, lam, temperature=ensemble.temperature, exchange=exchange)
     options = dict(options)
     # Not a function of the steps, so that a run can be resumed to more of them; samples count from a frame to the next.
     every = int(options.pop("every", FRAME * shared["sample_every"]))

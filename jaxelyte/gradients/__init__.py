@@ -4,7 +4,7 @@ from jaxelyte.gradients.fitting import ObservablesFit, fit_observables
 from jaxelyte.gradients.frames import Quantity, energy
 from jaxelyte.gradients.free_energies import FreeEnergyGradient, free_energy_gradient
 from jaxelyte.gradients.path import PathGradient, path_gradient
-from jaxelyte.gradients.quantities import FrameRDF, frame_rdf, pressure_virial
+from jaxelyte.gradients.quantities import FrameRDF, InsertionFactor, frame_rdf, insertion_factor, pressure_virial
 from jaxelyte.gradients.reweighting import Average, AverageGradient, Reweighting, effective_samples
 from jaxelyte.gradients.targets import Target
 
@@ -13,6 +13,7 @@ __all__ = [
     "AverageGradient",
     "FrameRDF",
     "FreeEnergyGradient",
+    "InsertionFactor",
     "ObservablesFit",
     "PathGradient",
     "Quantity",
@@ -23,6 +24,7 @@ __all__ = [
     "fit_observables",
     "frame_rdf",
     "free_energy_gradient",
+    "insertion_factor",
     "path_gradient",
     "pressure_virial",
 ]

@@ -1,23 +1,36 @@
 """Derivatives of free energies by the parameters of the potentials.
 
-∂ΔF/∂θ = <∂U1/∂θ>_1 - <∂U0/∂θ>_0
+    ∂ΔF/∂θ = <∂U_1/∂θ>_1 - <∂U_0/∂θ>_0 = ∫ ∂<ΔU>_λ/∂θ dλ,   ΔU = U_1 - U_0
+    ∂<ΔU>_λ/∂θ = <∂ΔU/∂θ>_λ - β Cov_λ(ΔU, ∂U_λ/∂θ)
+
+for parameters of either end and of what stands beside the mixture in all windows.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array
 
 from jaxelyte.errors import InputError
 from jaxelyte.free_energy import FreeEnergyResult
 from jaxelyte.free_energy.mixing import ladder_of
 from jaxelyte.gradients.frames import Frames, energy
-from jaxelyte.gradients.reweighting import BLOCKS
-from jaxelyte.potentials.base import Potential
+from jaxelyte.gradients.reweighting import BLOCKS, Reweighting
+from jaxelyte.neighbors.lists import Neighbors
+from jaxelyte.potentials.base import Mix, Potential, Sum
+from jaxelyte.potentials.ladder import Ladder
+from jaxelyte.system import System
+
+FEWEST = 4
+"""Frames of a window below which its derivative is refused."""
+
+Trees = tuple[Any, Any, Any]
+"""Derivatives by parameters of the initial, the final and the common potential."""
 
 
 @dataclass(frozen=True)
@@ -25,58 +38,126 @@ class FreeEnergyGradient:
     """Derivatives of a free energy difference.
 
     Attributes:
-        initial: d ΔF / d parameter of U0, a tree like it: -<∂U0/∂θ>_0.
+        initial: d ΔF / d parameter of U0, a tree like it.
         initial_error: standard errors.
-        final: d ΔF / d parameter of U1: <∂U1/∂θ>_1.
+        final: d ΔF / d parameter of U1.
         final_error: standard errors.
-        frames: number of frames at either end.
+        common: d ΔF / d parameter of what stands beside the mixture, None where nothing does.
+        common_error: standard errors.
+        frames: number of frames: at either end, or of each window.
+        windows: of the thermodynamic integral, for each λ the derivatives of <ΔU>_λ by (initial, final, common) and
+            their standard errors; empty for derivatives from the ends.
     """
 
-    initial: Potential
-    initial_error: Potential
-    final: Potential
-    final_error: Potential
-    frames: tuple[int, int]
+    initial: Any
+    initial_error: Any
+    final: Any
+    final_error: Any
+    common: Any
+    common_error: Any
+    frames: tuple[int, ...]
+    windows: tuple[tuple[Trees, Trees], ...] = field(default=(), repr=False)
 
 
-def free_energy_gradient(result: FreeEnergyResult, *, at_once: int = 8) -> FreeEnergyGradient:
-    """Derivative of ΔF by every parameter of both potentials, from the frames of the end windows.
+def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_once: int = 8) -> FreeEnergyGradient:
+    """Derivative of ΔF by every parameter of both potentials and of the common one, from the frames of the windows.
 
     It holds for constant reference energies as for all else; those of the species are functions of parameters too, and
-    are not included. It fails where the frames of an end are few: raise the number of steps, or lower ``every``.
+    are not included. It fails where the frames of a window are few: raise the number of steps, or lower ``every``.
 
     Args:
-        result: of `free_energy` with windows at λ = 0 and 1 (``nodes="clenshaw-curtis"``, "trapezoid" or adapt=True).
+        result: of `free_energy`.
+        method: "ends" takes averages of ∂U/∂θ in the windows at λ = 0 and 1, which have to be there
+            (``nodes="clenshaw-curtis"``, "trapezoid" or adapt=True): the derivative of F itself, of least variance.
+            "TI" takes the derivative of the thermodynamic integral, by fluctuations in each window; any nodes.
         at_once: frames evaluated together.
 
     Raises:
-        InputError: no run, no windows at the ends, or fewer than four frames there.
+        InputError: another method, no run, no windows at the ends, or fewer than four frames in a window.
     """
     run = result.run
+    if method not in ("ends", "TI"):
+        raise InputError(f"method = {method!r}; choose 'ends' or 'TI'")
     if run is None or run.potential is None:
         raise InputError("the result holds no run; call free_energy in this process, with steps to do")
-    if result.lam[0] != 0.0 or result.lam[-1] != 1.0:
+    if method == "ends" and (result.lam[0] != 0.0 or result.lam[-1] != 1.0):
         raise InputError(
             f"windows from λ = {result.lam[0]:.3g} to {result.lam[-1]:.3g} leave out the ends, where the derivative is "
-            "an average; pass nodes='clenshaw-curtis'"
+            "an average; pass nodes='clenshaw-curtis', or method='TI'"
         )
-    ladder = ladder_of(run.potential)
-    trees: list[Any] = []
-    counts = []
-    for window, potential, sign in ((0, ladder.initial, -1.0), (len(result.lam) - 1, ladder.final, 1.0)):
-        frames = Frames.from_trajectory(run.trajectory, at_once=at_once).chosen(_rows(result, window))
-        if len(frames) < 4:
-            raise InputError(f"{len(frames)} frames of window {window} are too few (4 at least); lower every=")
+    ladder, beside = _parts_of(run.potential)
+    frames = Frames.from_trajectory(run.trajectory, at_once=at_once)
+    last = len(result.lam) - 1
+    groups = {w: _rows(result, w) for w in (range(last + 1) if method == "TI" else (0, last))}
+    for window, rows in groups.items():
+        if len(rows) < FEWEST:
+            raise InputError(f"{len(rows)} frames of window {window} are too few ({FEWEST} at least); lower every=")
+    counts = tuple(len(rows) for rows in groups.values())
+    if method == "ends":
+        start, start_error = _mean(frames.chosen(groups[0]), (ladder.initial, beside), -1.0)
+        end, end_error = _mean(frames.chosen(groups[last]), (ladder.final, beside), 1.0)
+        common, common_error = None, None
+        if beside is not None:
+            common = jax.tree.map(np.add, start[1], end[1])
+            common_error = jax.tree.map(np.hypot, start_error[1], end_error[1])
+        return FreeEnergyGradient(
+            start[0], start_error[0], end[0], end_error[0], common, common_error, counts
+        )
+    windows = []
+    for window, rows in groups.items():
+        mixture = Mix(ladder.initial, ladder.final, float(result.lam[window]))
+        whole = mixture if beside is None else Sum((beside, mixture))
+        samples = Reweighting.of_frames(frames.chosen(rows), whole, result.temperature)
+        found = samples.gradient(_gap)
+        windows.append((_split(found.gradient), _split(found.gradient_error)))
+    share = result.weights
+    total = [
+        jax.tree.map(lambda *x: np.tensordot(share, np.array(x, np.float64), axes=1), *(w[0][part] for w in windows))
+        for part in range(3)
+    ]
+    error = [
+        jax.tree.map(
+            lambda *x: np.sqrt(np.tensordot(share**2, np.array(x, np.float64) ** 2, axes=1)),
+            *(w[1][part] for w in windows),
+        )
+        for part in range(3)
+    ]
+    return FreeEnergyGradient(
+        total[0], error[0], total[1], error[1], total[2], error[2], counts, tuple(windows)
+    )
+
+
+def _gap(potential: Potential, system: System, neighbors: Neighbors) -> Array:
+    """U1 - U0 of the mixture in a sum."""
+    mixture = potential.terms[-1] if isinstance(potential, Sum) else potential
+    assert isinstance(mixture, Mix)
+    return mixture.final.interaction(system, neighbors) - mixture.initial.interaction(system, neighbors)
+
+
+def _split(tree: Any) -> Trees:
+    mixture = tree.terms[-1] if isinstance(tree, Sum) else tree
+    return mixture.initial, mixture.final, tree.terms[0] if isinstance(tree, Sum) else None
+
+
+def _parts_of(potential: Potential) -> tuple[Ladder, Potential | None]:
+    """The ladder of a sum, and what stands beside it."""
+    rest = [term for term in potential.terms if not isinstance(term, Ladder)] if isinstance(potential, Sum) else []
+    return ladder_of(potential), None if not rest else rest[0] if len(rest) == 1 else Sum(tuple(rest))
+
+
+def _mean(frames: Frames, potentials: tuple[Potential, Potential | None], sign: float) -> tuple[list[Any], list[Any]]:
+    """sign · <∂U/∂θ> over frames for each potential, and standard errors from stretches."""
+    values, errors = [], []
+    for potential in potentials:
+        if potential is None:
+            continue
         ready, plan = frames.prepared(potential)
-        rows = []
-        for group in np.array_split(np.arange(len(frames)), min(BLOCKS, len(frames))):
-            part = frames.chosen(group)
-            rows.append(part.pull_back(energy, ready, plan, np.full(len(group), sign / len(group))))
-        share = np.array([len(g) for g in np.array_split(np.arange(len(frames)), len(rows))]) / len(frames)
-        trees.append(jax.tree.map(lambda *x, share=share: np.tensordot(share, np.array(x), axes=1), *rows))
-        trees.append(jax.tree.map(lambda *x: np.std(x, axis=0, ddof=1) / math.sqrt(len(x)), *rows))
-        counts.append(len(frames))
-    return FreeEnergyGradient(trees[0], trees[1], trees[2], trees[3], (counts[0], counts[1]))
+        groups = np.array_split(np.arange(len(frames)), min(BLOCKS, len(frames)))
+        rows = [frames.chosen(g).pull_back(energy, ready, plan, np.full(len(g), sign / len(g))) for g in groups]
+        share = np.array([len(g) for g in groups]) / len(frames)
+        values.append(jax.tree.map(lambda *x, share=share: np.tensordot(share, np.array(x), axes=1), *rows))
+        errors.append(jax.tree.map(lambda *x: np.std(x, axis=0, ddof=1) / math.sqrt(len(x)), *rows))
+    return values, errors
 
 
 def _rows(result: FreeEnergyResult, window: int) -> np.ndarray:
@@ -84,13 +165,9 @@ def _rows(result: FreeEnergyResult, window: int) -> np.ndarray:
     run = result.run
     assert run is not None
     series = run.observables["energies"]
-    frames, replicas = len(run.trajectory), run.trajectory.replicas
-    per = round((len(series) + 1) / max(frames - 1, 1)) if frames > 1 else 1
-    # Frame f is sample f * per - 1; frame 0 is the start.
-    samples = np.arange(1, frames) * per - 1
-    samples = samples[samples < len(series)]
-    place = np.rint(series.values[samples, :, 2]).astype(int)
-    keep = samples >= result.discarded[window]
-    where = np.zeros((replicas, frames), bool)
-    where[:, 1 : len(samples) + 1] = (place == window).T & keep
+    # Frame 0 is the start, and the series may leave out an equilibration.
+    samples = np.rint((run.trajectory.times - series.start) / series.interval).astype(int)
+    there = (samples >= result.discarded[window]) & (samples < len(series))
+    where = np.zeros((run.trajectory.replicas, len(samples)), bool)
+    where[:, there] = np.rint(series.values[samples[there], :, 2]).T == window
     return np.flatnonzero(where.ravel())

@@ -5,16 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxelyte.arrays import HashableArray
+from jaxelyte.dynamics.start import prepare_potential
+from jaxelyte.errors import InputError, UnsupportedError
+from jaxelyte.free_energy.insertion import batch_of, particle, with_one_more
+from jaxelyte.lattice import combine
 from jaxelyte.neighbors.lists import Neighbors
+from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, overflowed, plan_lists
 from jaxelyte.observables import RDF
 from jaxelyte.observables.sampling import as_trajectory, first_systems
+from jaxelyte.observables.series import temperature_of
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.derivatives import energy_forces_stress
 from jaxelyte.system import System
+from jaxelyte.units import BOLTZMANN
 
 GIGAPASCAL = 160.2176634
 """GPa in one eV/Å³."""
@@ -57,3 +66,87 @@ def pressure_virial(potential: Potential, system: System, neighbors: Neighbors) 
     """Pressure of the interactions in GPa, -tr(σ)/3; that of the ideal gas, N k_B T/V, does not depend on θ."""
     stress = energy_forces_stress(potential, system, neighbors).stress
     return -jnp.trace(stress) / 3.0 * GIGAPASCAL
+
+
+@dataclass(frozen=True)
+class InsertionFactor:
+    """Mean Boltzmann factor of one more particle at fixed places of the cell; hashable; see `insertion_factor`.
+
+    Attributes:
+        number: atomic number of the particle.
+        mass: g/mol.
+        temperature: K.
+        places: (places, 3), fractional coordinates.
+        plan: lists of the system with the particle.
+    """
+
+    number: int
+    mass: float
+    temperature: float
+    places: HashableArray
+    plan: ListPlan
+
+    def __call__(self, potential: Potential, system: System, neighbors: Neighbors) -> Array:
+        places = jnp.asarray(self.places.array, system.positions.dtype)
+        many = _inserted(system, places, self.number, self.mass)
+        lists, state = current_lists(self.plan, build_lists(self.plan, many), many)
+        energies = potential.batch_interaction(many, lists) - potential.interaction(system, neighbors)
+        factor = jnp.exp(-energies / (BOLTZMANN * self.temperature))
+        # An overlap whose energy is not finite has no weight; a list without room makes all of it worthless.
+        factor = jnp.where(jnp.isfinite(energies), factor, 0.0)
+        return jnp.where(overflowed(self.plan, state), jnp.nan, jnp.mean(factor))
+
+    def chemical_potential(self, mean: Array) -> Array:
+        """μ_ex = -k_B T ln <factor> in eV: the ``function`` of a `Target` or of a gradient. Constant volume."""
+        return -BOLTZMANN * self.temperature * jnp.log(mean)
+
+
+def insertion_factor(
+    source: Any, potential: Potential, symbol: str, *, places: int = 64, temperature: float | None = None
+) -> InsertionFactor:
+    """Widom's Boltzmann factor <exp(-ΔU/k_B T)> of a particle, as a quantity with derivatives by all parameters.
+
+    With `InsertionFactor.chemical_potential` as the function of a `Target` a parameter is tuned to an excess chemical
+    potential. Where insertion fails (see `widom`) take `free_energy_gradient` instead.
+
+    Args:
+        source: a run, or anything else with frames, at constant volume.
+        potential: of the system with one more particle.
+        symbol: its chemical symbol.
+        places: fixed points of a grid without regular rows (Sobol) in each frame; the liquid moves past them.
+        temperature: K; that of the run by default.
+
+    Raises:
+        InputError: no such symbol, temperature, cell or frame.
+        UnsupportedError: what `Potential.prepare` fixes depends on the number of atoms.
+    """
+    from scipy.stats import qmc
+
+    number, mass = particle(symbol)
+    trajectory = as_trajectory(source)
+    found = temperature_of(source) if temperature is None else temperature
+    if found is None or not found > 0:
+        raise InputError("insertion needs the temperature of the run: pass temperature= in K")
+    if isinstance(places, bool) or not isinstance(places, int) or places < 1:
+        raise InputError(f"places = {places!r} must be a whole number from 1 on")
+    if not all(trajectory.pbc) or len(trajectory) == 0:
+        raise InputError("insertion needs frames in a cell that is periodic in all directions")
+    points = qmc.Sobol(3, seed=0).random(places)
+    system = System.from_atoms(trajectory.frame(len(trajectory) - 1))
+    many = _inserted(system, jnp.asarray(points, system.positions.dtype), number, mass)
+    ready = prepare_potential(potential, jax.tree.map(lambda x: x[:1], many))
+    if jax.tree.structure(ready) != jax.tree.structure(prepare_potential(potential, batch_of(system, 1))):
+        raise UnsupportedError(
+            "this potential is prepared in another way for one more atom (a lattice sum, say), so that its insertion "
+            "has no derivatives here; take free_energy_gradient"
+        )
+    # Liquids fluctuate: twice the room of this frame.
+    return InsertionFactor(
+        number, mass, float(found), HashableArray(points), plan_lists(many, ready.requirements(), 1e-3, 2.0)
+    )
+
+
+def _inserted(system: System, places: Array, number: int, mass: float) -> System:
+    """A batch of the system with one more particle, at each of the places."""
+    many = batch_of(with_one_more(system, number, mass), len(places))
+    return many.replace(positions=many.positions.at[:, -1].set(combine(places, system.cell)))

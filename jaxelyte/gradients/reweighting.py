@@ -107,9 +107,19 @@ class Reweighting:
         found = temperature_of(source) if temperature is None else temperature
         if found is None or not (math.isfinite(found) and found > 0):
             raise InputError("reweighting needs the temperature of the run: pass temperature= in K")
-        self.temperature, self.least = float(found), least
-        self.frames = Frames.from_trajectory(trajectory[discard:], at_once=at_once)
-        self.given = potential
+        self._fill(Frames.from_trajectory(trajectory[discard:], at_once=at_once), potential, float(found), least)
+
+    @classmethod
+    def of_frames(
+        cls, frames: Frames, potential: Potential, temperature: float, *, least: float = LEAST
+    ) -> Reweighting:
+        """Of frames that were chosen already; see the class for the arguments."""
+        made = cls.__new__(cls)
+        made._fill(frames, potential, temperature, least)
+        return made
+
+    def _fill(self, frames: Frames, potential: Potential, temperature: float, least: float) -> None:
+        self.frames, self.given, self.temperature, self.least = frames, potential, temperature, least
         self.potential, self.plan = self.frames.prepared(potential)
         self.energies = self.frames.energies(self.potential, self.plan)
 

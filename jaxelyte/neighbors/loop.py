@@ -134,7 +134,7 @@ def grow(plan: ListPlan, needed: np.ndarray, systems: System) -> ListPlan:
         if exact_rows > search.exact_capacity:
             changes["exact_capacity"] = _room(int(exact_rows), GROWTH)
         searches.append(replace(search, **changes))
-    return ListPlan(tuple(searches), plan.skin)
+    return replace(plan, searches=tuple(searches))
 
 
 @singledispatch
@@ -213,10 +213,17 @@ def capacities(plan: ListPlan) -> np.ndarray:
 def with_capacities(plan: ListPlan, numbers: np.ndarray) -> ListPlan:
     """The plan with the `capacities` of another of its kind."""
     rows = zip(plan.searches, numbers, strict=True)
-    return ListPlan(tuple(replace(s, capacity=int(c), exact_capacity=int(e)) for s, (c, e) in rows), plan.skin)
+    searches = tuple(replace(s, capacity=int(c), exact_capacity=int(e)) for s, (c, e) in rows)
+    return replace(plan, searches=searches)
 
 
 @singledispatch
 def place(plan: ListPlan, tree: Any) -> Any:  # noqa: ARG001
     """Arrays where the lists expect them to be: as they are, or a copy on each of several devices."""
+    return tree
+
+
+@singledispatch
+def keep_place(plan: ListPlan, tree: Any) -> Any:  # noqa: ARG001
+    """The same inside a compiled program, so that what comes out of it goes in again without another compilation."""
     return tree

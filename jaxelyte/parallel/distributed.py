@@ -100,8 +100,8 @@ class Distributed(Potential):
     def learning_stride(self) -> int:
         return self.potential.learning_stride
 
-    def memory(self, replicas: int) -> Any:
-        return self.potential.memory(replicas)
+    def memory(self, replicas: int, key: Array | None = None) -> Any:
+        return self.potential.memory(replicas, key)
 
     def with_memory(self, memory: Any) -> Distributed:
         return replace(self, potential=self.potential.with_memory(memory))

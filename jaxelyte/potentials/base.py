@@ -107,8 +107,13 @@ class Potential:
         """Steps between two calls of `learn` in a run; 0 for a potential that stays what it is."""
         return 0
 
-    def memory(self, replicas: int) -> Any:
-        """What a run changes of this potential, as a pytree of arrays: the bias of metadynamics, a moving restraint."""
+    def memory(self, replicas: int, key: Array | None = None) -> Any:
+        """What a run changes of this potential, as a pytree of arrays: the bias of metadynamics, a moving restraint.
+
+        Args:
+            replicas: how many run side by side.
+            key: of the run, for what is drawn at random.
+        """
         return ()
 
     def with_memory(self, memory: Any) -> Potential:
@@ -186,8 +191,9 @@ class Sum(Potential):
             raise InputError(f"terms that change during a run have to share one stride, not {sorted(strides)} steps")
         return max(strides, default=0)
 
-    def memory(self, replicas: int) -> Any:
-        return tuple(term.memory(replicas) for term in self.terms)
+    def memory(self, replicas: int, key: Array | None = None) -> Any:
+        keys = [None if key is None else jax.random.fold_in(key, n) for n in range(len(self.terms))]
+        return tuple(term.memory(replicas, one) for term, one in zip(self.terms, keys, strict=True))
 
     def with_memory(self, memory: Any) -> Sum:
         return Sum(tuple(term.with_memory(own) for term, own in zip(self.terms, memory, strict=True)))

@@ -33,7 +33,6 @@ class Ladder(Potential):
         lam: (windows,), λ of each, one replica for each.
         temperature: K, of the exchange; static.
         exchange: steps between attempts, 0 for none; static.
-        seed: of the exchange; static.
         place: (windows,), the window that each replica is in; None for the order of ``lam``.
         state: random key and number of attempts so far, made by `memory`.
 
@@ -46,7 +45,6 @@ class Ladder(Potential):
     lam: Any
     temperature: float = struct.field(pytree_node=False, kw_only=True)
     exchange: int = struct.field(pytree_node=False, kw_only=True, default=0)
-    seed: int = struct.field(pytree_node=False, kw_only=True, default=0)
     place: Any = struct.field(kw_only=True, default=None)
     state: Any = struct.field(kw_only=True, default=None)
 
@@ -100,10 +98,10 @@ class Ladder(Potential):
     def learning_stride(self) -> int:
         return self.exchange
 
-    def memory(self, replicas: int) -> Any:
+    def memory(self, replicas: int, key: Array | None = None) -> Any:
         if not self.exchange:
             return ()
-        return jnp.arange(replicas, dtype=jnp.int32), (jax.random.key(self.seed), jnp.zeros((), jnp.int32))
+        return jnp.arange(replicas, dtype=jnp.int32), (jax.random.key(0) if key is None else key, jnp.zeros((), jnp.int32))
 
     def with_memory(self, memory: Any) -> Ladder:
         if not self.exchange:

@@ -253,7 +253,7 @@ def test_exchange_keeps_detailed_balance() -> None:
         jump = now.with_memory((after, state)).batch_interaction(systems, nothing)
         return (after, count), work, jump - now.batch_interaction(systems, nothing)
 
-    states = [replace(ladder, seed=seed).memory(2)[1] for seed in range(300)]
+    states = [ladder.memory(2, jax.random.key(seed))[1] for seed in range(300)]
     for place, chance in (([0, 1], expected), ([1, 0], reverse)):
         swaps = 0
         for state in states:

@@ -256,3 +256,39 @@ def test_free_energies_have_derivatives() -> None:
     )
     with pytest.raises(InputError, match="clenshaw-curtis"):
         free_energy_gradient(inner)
+    with pytest.raises(InputError, match="choose 'ends' or 'TI'"):
+        free_energy_gradient(inner, method="ti")
+
+
+def test_integrals_have_derivatives_in_every_window() -> None:
+    """k_λ = (1 - λ) k0 + λ k1: <ΔU>_λ = 3N k_B T (k1 - k0)/(2 k_λ), its derivatives, and those by a common constant.
+
+    With c in all windows ΔF = (3N/2) k_B T ln((k1 + c)/(k0 + c)).
+    """
+    atoms = Atoms(f"Ar{COUNT}", ANCHORS, cell=[30.0] * 3, pbc=True)
+    soft, stiff, both = 1.0, 2.0, 0.5
+    options: dict = dict(windows=3, steps=24_000, timestep=2.0, every=40, sample_every=10, seed=2, progress=False)
+    ends = HarmonicRestraint(ANCHORS, soft), HarmonicRestraint(ANCHORS, stiff)
+    common = HarmonicRestraint(ANCHORS, both)
+    langevin = NVT(TEMPERATURE, "langevin", tau=100.0)
+    result = free_energy(*ends, atoms, langevin, common=common, equilibration=1200, **options)
+    found = free_energy_gradient(result, method="TI", at_once=64)
+    factor = 1.5 * COUNT * THERMAL
+    exact = -factor / (soft + both), factor / (stiff + both), factor / (stiff + both) - factor / (soft + both)
+    pairs = (found.initial, found.initial_error), (found.final, found.final_error), (found.common, found.common_error)
+    for value, (tree, error) in zip(exact, pairs, strict=True):
+        # Three nodes integrate 1/k_λ² to 2e-3.
+        assert abs(float(tree.k) - value) < 3.0 * float(error.k) + 2e-3 * abs(value)
+        assert float(error.k) < 0.1 * factor
+    for lam, (trees, errors) in zip(result.lam, found.windows, strict=True):
+        k = (1.0 - lam) * soft + lam * stiff + both
+        wide = stiff - soft
+        slopes = (-factor / k - factor * wide * (1 - lam) / k**2, factor / k - factor * wide * lam / k**2)
+        for slope, tree, error in zip((*slopes, -factor * wide / k**2), trees, errors, strict=True):
+            assert abs(float(tree.k) - slope) < 3.5 * float(error.k)
+    ends_too = free_energy(*ends, atoms, langevin, common=common, nodes="trapezoid", equilibration=1200, **options)
+    least = free_energy_gradient(ends_too, at_once=64)
+    pairs = (least.initial, least.initial_error), (least.final, least.final_error), (least.common, least.common_error)
+    for value, (tree, error) in zip(exact, pairs, strict=True):
+        assert abs(float(tree.k) - value) < 3.0 * float(error.k)
+        assert float(error.k) < 0.05 * factor

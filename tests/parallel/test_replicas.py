@@ -1,0 +1,29 @@
+"""Replicas on several devices are the same replicas: trajectories, exchange, resume on other devices, refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+
+
+def test_windows_on_four_devices_are_those_of_one() -> None:
+    """Eight windows that exchange structures; sums in another order grow from 1e-15 to at most 1e-10 in 200 steps."""
+    environment = os.environ | {"XLA_FLAGS": FLAGS, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, str(Path(__file__).with_name("shared.py"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["devices"] == 4
+    assert found["exchanged"]
+    assert found["windows"]
+    assert found["moved"] > 0.1
+    assert found["energies"] < 1e-10
+    assert found["positions"] < 1e-10
+    assert found["resumed"] < 1e-10
+    assert found["compilations"] == 1 + found["repeats"]
+    assert "6 replicas cannot be divided evenly among 4 devices; take 8 replicas" in found["refusal"]
