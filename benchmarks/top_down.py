@@ -21,6 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from ase import Atoms
 from md import REFERENCE
 
@@ -31,7 +32,12 @@ PAIRS = [("Li", "Cl"), ("Li", "Li"), ("Cl", "Cl")]
 COLUMNS = (2, 1, 3)
 """Of the published table, in the order of the pairs."""
 
-TEMPERATURE, TIMESTEP, EVERY, R_MAX, BINS, REPLICAS = 300.0, 2.0, 50, 12.5, 50, 8
+TEMPERATURE, TIMESTEP, EVERY, R_MAX, BINS, REPLICAS = 300.0, 3.0, 50, 12.5, 50, 8
+ENSEMBLE = jxl.NVT(TEMPERATURE, "langevin", tau=1000.0)
+"""Weak friction: ions without water move fast, and averages do not depend on it."""
+
+CONTACT = 3.3
+"""Å, up to the barrier around contact pairs, which live for 15 ps: few are seen, so that deviations count less there."""
 FIXED = ("scale", "shift", "bessel_weights")
 """Parameters that are not weights of the network."""
 
@@ -70,7 +76,7 @@ def measured(potential: Any, atoms: list[Atoms], steps: int, seed: int) -> tuple
     run = jxl.simulate(
         potential,
         atoms,
-        jxl.NVT(TEMPERATURE, tau=50.0),
+        ENSEMBLE,
         steps=steps,
         timestep=TIMESTEP,
         every=EVERY,
@@ -86,10 +92,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=float, default=0.05, help="relative change of the weights that are changed")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--iterations", type=int, default=40)
-    parser.add_argument("--steps", type=int, default=2500, help="of each simulation of the fit")
-    parser.add_argument("--final-steps", type=int, default=10_000, help="of the simulations that compare")
-    parser.add_argument("--rate", type=float, default=2e-3, help="of Adam")
+    parser.add_argument("--iterations", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=10_000, help="of each simulation of the fit")
+    parser.add_argument("--final-steps", type=int, default=50_000, help="of the simulations that compare")
+    parser.add_argument("--rate", type=float, default=3e-4, help="of Adam")
+    parser.add_argument("--folder", type=Path, default=None, help="keeps the fit, and goes on with one")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/output/top_down.json"))
     parser.add_argument("--picture", type=Path, default=None)
     arguments = parser.parse_args()
@@ -100,28 +107,31 @@ def main() -> None:
     ]
     network = jxl.load_nequip(FOLDER)
     rest = jxl.ScreenedCoulomb({"Li": 1.0, "Cl": -1.0}, permittivity=78.3) + jxl.GaussianBarrier(
-        species=("Li", "Li"), height=1.0, center=1.7, width=0.25
+        species=("Li", "Li"), height=5.0, center=1.0, width=0.5
     )
     bad, changed, total = spoilt(network, arguments.size, arguments.seed)
     wanted = published()
     began = time.perf_counter()
-    short = jxl.simulate(bad + rest, atoms, jxl.NVT(TEMPERATURE), steps=EVERY, every=EVERY, progress=False)
+    short = jxl.simulate(bad + rest, atoms, ENSEMBLE, steps=EVERY, every=EVERY, progress=False)
     quantity = jxl.frame_rdf(short, PAIRS, r_max=R_MAX, bins=BINS)
+    scale = np.where((quantity.r < CONTACT) & (np.arange(len(PAIRS))[:, None] == 0), 0.5, 0.1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few frames of each simulation: the noise is in the history
         fit = jxl.fit_observables(
             bad + rest,
-            [jxl.Target(quantity, wanted, explicit=False, name="g(r)")],
+            [jxl.Target(quantity, wanted, scale=scale, explicit=False, name="g(r)")],
             atoms,
-            jxl.NVT(TEMPERATURE, tau=50.0),
+            ENSEMBLE,
             iterations=arguments.iterations,
             steps=arguments.steps,
-            learning_rate=arguments.rate,
+            optimizer=optax.adam(optax.cosine_decay_schedule(arguments.rate, arguments.iterations), b1=0.5, b2=0.99),
             trainable=lambda path: "params" in path and is_weight(path),
             timestep=TIMESTEP,
             every=EVERY,
             at_once=16,
             seed=1,
+            output=arguments.folder,
+            resume=arguments.folder is not None,
         )
     minutes = (time.perf_counter() - began) / 60.0
     curves = {

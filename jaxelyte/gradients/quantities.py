@@ -78,6 +78,7 @@ class InsertionFactor:
         temperature: K.
         places: (places, 3), fractional coordinates.
         plan: lists of the system with the particle.
+        structure: of the potential, prepared for one more atom.
     """
 
     number: int
@@ -85,12 +86,14 @@ class InsertionFactor:
     temperature: float
     places: HashableArray
     plan: ListPlan
+    structure: Any
 
     def __call__(self, potential: Potential, system: System, neighbors: Neighbors) -> Array:
         places = jnp.asarray(self.places.array, system.positions.dtype)
         many = _inserted(system, places, self.number, self.mass)
         lists, state = current_lists(self.plan, build_lists(self.plan, many), many)
-        energies = potential.batch_interaction(many, lists) - potential.interaction(system, neighbors)
+        ready = jax.tree.unflatten(self.structure, jax.tree.leaves(potential))
+        energies = ready.batch_interaction(many, lists) - potential.interaction(system, neighbors)
         factor = jnp.exp(-energies / (BOLTZMANN * self.temperature))
         # An overlap whose energy is not finite has no weight; a list without room makes all of it worthless.
         factor = jnp.where(jnp.isfinite(energies), factor, 0.0)
@@ -118,7 +121,7 @@ def insertion_factor(
 
     Raises:
         InputError: no such symbol, temperature, cell or frame.
-        UnsupportedError: what `Potential.prepare` fixes depends on the number of atoms.
+        UnsupportedError: a potential with parameters for each atom.
     """
     from scipy.stats import qmc
 
@@ -135,15 +138,15 @@ def insertion_factor(
     system = System.from_atoms(trajectory.frame(len(trajectory) - 1))
     many = _inserted(system, jnp.asarray(points, system.positions.dtype), number, mass)
     ready = prepare_potential(potential, jax.tree.map(lambda x: x[:1], many))
-    if jax.tree.structure(ready) != jax.tree.structure(prepare_potential(potential, batch_of(system, 1))):
+    before = prepare_potential(potential, batch_of(system, 1))
+    if [np.shape(leaf) for leaf in jax.tree.leaves(ready)] != [np.shape(leaf) for leaf in jax.tree.leaves(before)]:
         raise UnsupportedError(
-            "this potential is prepared in another way for one more atom (a lattice sum, say), so that its insertion "
-            "has no derivatives here; take free_energy_gradient"
+            "this potential has other parameters for one more atom, so that the insertion has no derivatives by them; "
+            "take free_energy_gradient"
         )
     # Liquids fluctuate: twice the room of this frame.
-    return InsertionFactor(
-        number, mass, float(found), HashableArray(points), plan_lists(many, ready.requirements(), 1e-3, 2.0)
-    )
+    plan = plan_lists(many, ready.requirements(), 1e-3, 2.0)
+    return InsertionFactor(number, mass, float(found), HashableArray(points), plan, jax.tree.structure(ready))
 
 
 def _inserted(system: System, places: Array, number: int, mass: float) -> System:

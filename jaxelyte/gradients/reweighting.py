@@ -196,7 +196,7 @@ class Reweighting:
         if function is None and values.ndim > 1:
             raise InputError(f"A has shape {values.shape[1:]}; pass function= that makes a number of its average")
         value, direction = (float(mean), np.ones(())) if function is None else _linearised(function, mean)
-        scalars = np.tensordot(values - mean, direction, axes=direction.ndim) if direction.ndim else values - mean
+        scalars = np.tensordot(values - mean, direction, axes=direction.ndim)
         parts = self._parts(weight, values - mean)
         # Without errors all frames are one stretch, about whose own mean force <A - <A>> = 0 leaves nothing to shift.
         groups = _stretches(len(weight)) if errors else [np.arange(len(weight))]

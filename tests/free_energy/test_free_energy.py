@@ -113,9 +113,9 @@ def test_error_bars_are_honest(rng: np.random.Generator) -> None:
 
 @pytest.mark.validation
 def test_error_bars_of_runs_are_honest() -> None:
-    """The same with correlated samples of 50 short runs."""
+    """The same with correlated samples of 100 short runs: 0.68 ± 0.047 within one sigma."""
     off = []
-    for seed in range(50):
+    for seed in range(100):
         result = free_energy(
             well(SOFT),
             well(STIFF),
@@ -130,7 +130,7 @@ def test_error_bars_of_runs_are_honest() -> None:
         )
         off.append([(v - EXACT) / e for v, e in (result.estimates[n] for n in ("TI", "MBAR", "BAR"))])
     within = np.mean(np.abs(off) < 1.0, axis=0)
-    assert np.all((within > 0.5) & (within < 0.85)), within
+    assert np.all((within > 0.54) & (within < 0.82)), within
 
 
 def exchanging(rng: np.random.Generator, lam: np.ndarray, steps: int, tau: float, exchange: bool) -> list[np.ndarray]:

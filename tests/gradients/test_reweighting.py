@@ -114,6 +114,16 @@ def test_functions_of_several_averages(rng: np.random.Generator) -> None:
         samples.gradient(both)
 
 
+@pytest.mark.parametrize("errors", [True, False])
+def test_functions_of_one_average(errors: bool, rng: np.random.Generator) -> None:
+    """Log of <r²> has the derivative -1/k: the function's slope counts in the covariance too."""
+    samples = Reweighting(exact_frames(rng, 50), HarmonicRestraint(ANCHORS, K), temperature=TEMPERATURE)
+    found = samples.gradient(spread, function=jnp.log, explicit=False, errors=errors)
+    values = [np.log(samples.average(spread, HarmonicRestraint(ANCHORS, k)).value) for k in (K + 1e-5, K - 1e-5)]
+    assert found.value == pytest.approx(float(np.log(samples.average(spread).value)))
+    assert float(found.gradient.k) == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-5)
+
+
 def test_reweighting_gives_the_average_of_another_ensemble(rng: np.random.Generator) -> None:
     """Within errors, which are right: pulls of 40 repeats have width one (0.68 ± 0.075 within one sigma)."""
     pulls = []
