@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,9 @@ def analyse_source(
     Raises:
         InputError: a source or an option that cannot be used.
     """
+    for name, value in {"temperature": temperature, "permittivity": permittivity, "viscosity": viscosity}.items():
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise InputError(f"--{name} {value:g} must be positive")
     from jaxelyte.cli.config import run_file_of
     from jaxelyte.cli.objects import all_pairs, parse_charges, parse_pairs
     from jaxelyte.cli.report import rdf_rows, rdf_table, run_table, save_log, save_rdf, section_table

@@ -64,6 +64,8 @@ class FreeEnergyResult:
         forward: (fractions,), eV, TI of that much of the beginning (after equilibration).
         backward: (fractions,), eV, of the end.
         run: the run, where there was one.
+        reference: eV, the part of ``value`` that is constant reference energies of the species; levels of theory differ
+            in it by as much as their zeros of energy do.
     """
 
     value: float
@@ -85,6 +87,7 @@ class FreeEnergyResult:
     forward: np.ndarray
     backward: np.ndarray
     run: Run | None = field(default=None, repr=False)
+    reference: float = 0.0
 
     @property
     def overlaps(self) -> np.ndarray:
@@ -99,6 +102,17 @@ class FreeEnergyResult:
         """
         (up, up_error), (down, down_error) = (self.estimates[f"Zwanzig {name}"] for name in ("forward", "backward"))
         return up - down, math.hypot(up_error, down_error)
+
+    @property
+    def biased(self) -> list[str]:
+        """Exponential averages that are off BAR by more than three standard errors.
+
+        They take one side of each step only. Where rare samples would have to decide and are missing, their standard
+        error does not know it; the windows are then too far apart for them, though maybe not for BAR and MBAR.
+        """
+        right, error = self.estimates["BAR"]
+        names = [name for name in self.estimates if name.startswith("Zwanzig")]
+        return [n for n in names if abs(self.estimates[n][0] - right) > 3.0 * math.hypot(self.estimates[n][1], error)]
 
     def plot(self, ax: Any = None) -> Any:
         """Draw <dU/dλ> against λ with its errors; returns the matplotlib axes."""
@@ -123,6 +137,7 @@ class FreeEnergyResult:
         content = {
             "free_energy_eV": self.value,
             "error_eV": finite(self.error),
+            "reference_energies_eV": self.reference,
             "estimator": self.estimator,
             "estimates_eV": {name: [finite(v), finite(e)] for name, (v, e) in self.estimates.items()},
             "temperature_K": self.temperature,
@@ -139,7 +154,13 @@ class FreeEnergyResult:
 
     def __repr__(self) -> str:
         lines = [f"{summary(self.value, self.error)} at {self.temperature:g} K by {self.estimator}"]
-        lines += [f"  {name:16s} {value:.5f} ± {error:.5f} eV" for name, (value, error) in self.estimates.items()]
+        if self.reference:
+            rest = self.value - self.reference
+            lines.append(f"  of it {self.reference:.5f} eV reference energies, {rest:.5f} ± {self.error:.5f} eV the rest")
+        lines += [
+            f"  {name:16s} {value:.5f} ± {error:.5f} eV{'  (biased: few samples decide)' if name in self.biased else ''}"
+            for name, (value, error) in self.estimates.items()
+        ]
         least = float(np.min(self.overlaps, initial=1.0))
         lines.append(
             f"  {len(self.lam)} windows, {int(self.counts.min())} independent samples and an overlap of "
@@ -162,6 +183,7 @@ def difference(
     estimator: str = "MBAR",
     exchanged: bool = False,
     run: Run | None = None,
+    reference: float = 0.0,
 ) -> FreeEnergyResult:
     """Free energy difference from samples of U1 - U0 of any program; see `free_energy`.
 
@@ -177,6 +199,7 @@ def difference(
         estimator: which estimate ``value`` is.
         exchanged: the windows exchanged structures, sampled at the same times.
         run: kept with the result.
+        reference: eV, the constant part of the gaps.
 
     Raises:
         InputError: another estimator, or samples that are not finite.
@@ -242,6 +265,7 @@ def difference(
         forward=np.array([weights @ [g[: max(1, round(f * len(g)))].mean() for g in kept] for f in fractions]),
         backward=np.array([weights @ [g[-max(1, round(f * len(g))) :].mean() for g in kept] for f in fractions]),
         run=run,
+        reference=reference,
     )
 
 

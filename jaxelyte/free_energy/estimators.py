@@ -13,8 +13,6 @@ import jax
 import numpy as np
 from scipy.special import expit
 
-from jaxelyte.errors import InputError
-
 
 @contextmanager
 def _quiet_pymbar() -> Iterator[None]:
@@ -22,9 +20,6 @@ def _quiet_pymbar() -> Iterator[None]:
 
     It computes with jax where it finds it, and would switch the whole process to 64 bits for that; here it finds them
     on already, for the time of a call.
-
-    Raises:
-        InputError: pymbar is not installed.
     """
     logger = logging.getLogger("pymbar")
     level = logger.level
@@ -33,8 +28,6 @@ def _quiet_pymbar() -> Iterator[None]:
         with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except ImportError as error:
-        raise InputError("free energies need the package pymbar: pip install 'jaxelyte[analysis]'") from error
     finally:
         logger.setLevel(level)
 
@@ -49,9 +42,6 @@ def solve_mbar(energies: np.ndarray, counts: np.ndarray, guess: np.ndarray | Non
 
     Returns:
         pymbar's ``MBAR``.
-
-    Raises:
-        InputError: pymbar is not installed.
     """
     with _quiet_pymbar():
         from pymbar import MBAR

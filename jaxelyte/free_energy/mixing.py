@@ -151,7 +151,14 @@ def free_energy(
         run = _run(initial, final, common, atoms, ensemble, lam, steps, exchange, shared, options)
         gaps = _by_window(run, reference)
         result = difference(
-            gaps, lam, ensemble.temperature, weights=weights, estimator=estimator, exchanged=exchange > 0, run=run
+            gaps,
+            lam,
+            ensemble.temperature,
+            weights=weights,
+            estimator=estimator,
+            exchanged=exchange > 0,
+            run=run,
+            reference=reference,
         )
         if target is None or result.error <= target or not run.completed or not left:
             return result

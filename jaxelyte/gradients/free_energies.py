@@ -100,9 +100,7 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
         if beside is not None:
             common = jax.tree.map(np.add, start[1], end[1])
             common_error = jax.tree.map(np.hypot, start_error[1], end_error[1])
-        return FreeEnergyGradient(
-            start[0], start_error[0], end[0], end_error[0], common, common_error, counts
-        )
+        return FreeEnergyGradient(start[0], start_error[0], end[0], end_error[0], common, common_error, counts)
     windows = []
     for window, rows in groups.items():
         mixture = Mix(ladder.initial, ladder.final, float(result.lam[window]))
@@ -122,9 +120,7 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
         )
         for part in range(3)
     ]
-    return FreeEnergyGradient(
-        total[0], error[0], total[1], error[1], total[2], error[2], counts, tuple(windows)
-    )
+    return FreeEnergyGradient(total[0], error[0], total[1], error[1], total[2], error[2], counts, tuple(windows))
 
 
 def _gap(potential: Potential, system: System, neighbors: Neighbors) -> Array:
@@ -146,7 +142,7 @@ def _parts_of(potential: Potential) -> tuple[Ladder, Potential | None]:
 
 
 def _mean(frames: Frames, potentials: tuple[Potential, Potential | None], sign: float) -> tuple[list[Any], list[Any]]:
-    """sign · <∂U/∂θ> over frames for each potential, and standard errors from stretches."""
+    """Sign · <∂U/∂θ> over frames for each potential, and standard errors from stretches."""
     values, errors = [], []
     for potential in potentials:
         if potential is None:
@@ -169,5 +165,5 @@ def _rows(result: FreeEnergyResult, window: int) -> np.ndarray:
     samples = np.rint((run.trajectory.times - series.start) / series.interval).astype(int)
     there = (samples >= result.discarded[window]) & (samples < len(series))
     where = np.zeros((run.trajectory.replicas, len(samples)), bool)
-    where[:, there] = np.rint(series.values[samples[there], :, 2]).T == window
+    where[:, there] = window == np.rint(series.values[samples[there], :, 2]).T
     return np.flatnonzero(where.ravel())

@@ -125,9 +125,7 @@ def share_replicas(potential: Potential, devices: tuple[Any, ...]) -> Potential:
     what is between them is divided by hand; the compiler divides the rest.
     """
     if isinstance(potential, Ladder):
-        return replace(
-            potential, initial=Shared(potential.initial, devices), final=Shared(potential.final, devices)
-        )
+        return replace(potential, initial=Shared(potential.initial, devices), final=Shared(potential.final, devices))
     if isinstance(potential, Sum):
         return Sum(tuple(share_replicas(term, devices) for term in potential.terms))
     return potential if potential.learning_stride else Shared(potential, devices)

@@ -124,7 +124,7 @@ class DistanceRestraint(Potential):
     def learning_stride(self) -> int:
         return 0 if self.rate is None else 1
 
-    def memory(self, replicas: int, key: Array | None = None) -> Any:  # noqa: ARG002
+    def memory(self, replicas: int, key: Array | None = None) -> Any:
         return () if self.rate is None else jnp.broadcast_to(self.now, (replicas,))
 
     def with_memory(self, memory: Any) -> DistanceRestraint:
@@ -232,7 +232,7 @@ class Metadynamics(Potential):
     def learning_stride(self) -> int:
         return self.stride
 
-    def memory(self, replicas: int, key: Array | None = None) -> Any:  # noqa: ARG002
+    def memory(self, replicas: int, key: Array | None = None) -> Any:
         return self.bias
 
     def with_memory(self, memory: Any) -> Metadynamics:

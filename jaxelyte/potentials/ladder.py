@@ -101,7 +101,10 @@ class Ladder(Potential):
     def memory(self, replicas: int, key: Array | None = None) -> Any:
         if not self.exchange:
             return ()
-        return jnp.arange(replicas, dtype=jnp.int32), (jax.random.key(0) if key is None else key, jnp.zeros((), jnp.int32))
+        return jnp.arange(replicas, dtype=jnp.int32), (
+            jax.random.key(0) if key is None else key,
+            jnp.zeros((), jnp.int32),
+        )
 
     def with_memory(self, memory: Any) -> Ladder:
         if not self.exchange:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 

@@ -1,0 +1,94 @@
+"""Free energy from one level of theory to another: networks of r2SCAN and of revPBE0-D3, for the same box of salt water.
+
+    python benchmarks/levels.py --output benchmarks/results/levels-<machine>.json
+
+Both are trained on the published frames of NaCl in water (`../shared/data`), less the same screened Coulomb term, which
+is in common to all windows; then one call of `free_energy` takes the box from one to the other. Energies of two levels
+have different zeros: the constant reference energies of the species are taken out and stated by themselves. What is
+left, per ion pair, still holds what the fit of those constants could not tell from it (all frames have nearly the same
+composition), so the figure to look at is how far the distributions overlap and how small the error is: the remainder
+decides solubilities once it is taken between boxes of different concentration. Everything resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+import warnings
+from pathlib import Path
+
+from accuracy import BARRIER, SCREENED, SETS, errors, fitted, parts
+
+import jaxelyte as jxl
+from jaxelyte.dynamics.summary import versions
+
+
+def main() -> None:
+    """Train, integrate, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=200, help="training frames of each level")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--windows", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=8000, help="of each window, 1 fs")
+    parser.add_argument("--folder", type=Path, default=Path("benchmarks/output/levels"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/output/levels.json"))
+    options = parser.parse_args()
+    settings = argparse.Namespace(
+        r_max=4.5, layers=2, l_max=1, features=8, parity=False, batch_size=1, learning_rate=0.04, schedule="cosine"
+    )
+    coulomb = jxl.ScreenedCoulomb(**SCREENED)
+    fits, report = {}, {}
+    for name in ("r2SCAN", "revPBE0-D3"):
+        train, validation, untouched = parts(name, options.frames)
+        fit, cost = fitted(settings, train, validation[:40], options.folder / name, coulomb, options.epochs)
+        fits[name] = fit
+        report[name] = cost | {"frames": SETS[name], "errors": errors(jxl.evaluate(fit, untouched))}
+    _, validation, _ = parts("r2SCAN", options.frames)
+    start = validation[0].copy()
+    pairs = start.get_chemical_symbols().count("Na")
+    began = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        result = jxl.free_energy(
+            fits["r2SCAN"].potential.without_baseline(),
+            fits["revPBE0-D3"].potential.without_baseline(),
+            start,
+            jxl.NVT(300.0, "langevin", tau=200.0),
+            common=coulomb + jxl.GaussianBarrier(**BARRIER),
+            windows=options.windows,
+            steps=options.steps,
+            timestep=1.0,
+            sample_every=20,
+            exchange=100,
+            minimize=True,
+            seed=1,
+            output=options.folder / "windows",
+            resume=True,
+        )
+    print(result)
+    interaction = result.value - result.reference
+    report |= {
+        "formula": start.get_chemical_formula(),
+        "ion_pairs": pairs,
+        "free_energy_eV": [result.value, result.error],
+        "of_it_reference_energies_eV": result.reference,
+        "interaction_per_ion_pair_eV": [interaction / pairs, result.error / pairs],
+        "estimates_less_reference_eV": {n: [v - result.reference, e] for n, (v, e) in result.estimates.items()},
+        "lambda": result.lam.tolist(),
+        "gradient_less_reference_eV": (result.gradient - result.reference).tolist(),
+        "gradient_error_eV": result.gradient_error.tolist(),
+        "overlaps": result.overlaps.tolist(),
+        "independent_samples": result.counts.tolist(),
+        "hours_of_windows": (time.perf_counter() - began) / 3600.0,
+        "cores": os.cpu_count(),
+        "versions": versions(),
+    }
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(report, indent=1) + "\n")
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
