@@ -215,7 +215,7 @@ def wells(scale: float) -> Case:
     )
 
 
-def _spread(anchors: Any, potential: Any, system: Any, neighbors: Any) -> Any:
+def _spread(anchors: Any, _potential: Any, system: Any, _neighbors: Any) -> Any:
     return jnp.mean(jnp.sum((system.positions - jnp.asarray(anchors, system.positions.dtype)) ** 2, axis=-1))
 
 
@@ -264,7 +264,7 @@ def ions(scale: float) -> Case:
     )
 
 
-def _neighbours(potential: Any, system: Any, neighbors: Any) -> Any:
+def _neighbours(_potential: Any, system: Any, _neighbors: Any) -> Any:
     """Smooth, so that it can be differentiated along a path; nearest images of a box with right angles."""
     numbers = system.numbers
     vectors = system.positions[None] - system.positions[:, None]
@@ -306,8 +306,8 @@ def main() -> None:
         print(f"{case.name}: d<A>/d ln θ in {case.unit}" + ("" if case.exact is None else f", exact {case.exact:.4g}"))
         for one in rows:
             print(
-                f"  {one.method:12s} {one.value:10.4g} ± {one.error:8.2g}   error of 10⁶ steps {one.error_of_a_million:8.2g}"
-                f"   {one.note}"
+                f"  {one.method:12s} {one.value:10.4g} ± {one.error:8.2g}"
+                f"   error of 10⁶ steps {one.error_of_a_million:8.2g}   {one.note}"
             )
     result = {
         "tables": tables,

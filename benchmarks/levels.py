@@ -1,4 +1,4 @@
-"""Free energy from one level of theory to another: networks of r2SCAN and of revPBE0-D3, for the same box of salt water.
+"""Free energy from one level of theory to another: networks of r2SCAN and revPBE0-D3 for one box of salt water.
 
     python benchmarks/levels.py --output benchmarks/results/levels-<machine>.json
 

@@ -32,14 +32,15 @@ PAIRS = [("Li", "Cl"), ("Li", "Li"), ("Cl", "Cl")]
 COLUMNS = (2, 1, 3)
 """Of the published table, in the order of the pairs."""
 
-TEMPERATURE, TIMESTEP, EVERY, R_MAX, BINS, REPLICAS = 300.0, 3.0, 50, 12.5, 50, 8
+TEMPERATURE, TIMESTEP, EVERY, R_MAX, BINS, REPLICAS = 300.0, 3.0, 100, 12.5, 50, 8
 ENSEMBLE = jxl.NVT(TEMPERATURE, "langevin", tau=1000.0)
 """Weak friction: ions without water move fast, and averages do not depend on it."""
 
 CONTACT = 3.3
-"""Å, up to the barrier around contact pairs, which live for 15 ps: few are seen, so that deviations count less there."""
+"""Å, up to the barrier around contact pairs, which live for 15 ps: few are seen, so deviations count less there."""
+
 CORES = ((("Li", "Li"), 1.0, 0.5), (("Cl", "Cl"), 1.5, 0.6), (("Li", "Cl"), 0.5, 0.4))
-"""Centre and width in Å of repulsive Gaussians: less than 5 meV where ions are found, but a spoilt network has no core."""
+"""Centre and width in Å of repulsive Gaussians, below 5 meV where ions are found: a spoilt network has no core."""
 
 FIXED = ("scale", "shift", "bessel_weights")
 """Parameters that are not weights of the network."""
@@ -98,7 +99,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=30)
     parser.add_argument("--steps", type=int, default=10_000, help="of each simulation of the fit")
     parser.add_argument("--final-steps", type=int, default=50_000, help="of the simulations that compare")
-    parser.add_argument("--rate", type=float, default=5e-4, help="of Adam")
+    parser.add_argument("--rate", type=float, default=2e-3, help="of Adam")
     parser.add_argument("--folder", type=Path, default=None, help="keeps the fit, and goes on with one")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/output/top_down.json"))
     parser.add_argument("--picture", type=Path, default=None)

@@ -156,9 +156,11 @@ class FreeEnergyResult:
         lines = [f"{summary(self.value, self.error)} at {self.temperature:g} K by {self.estimator}"]
         if self.reference:
             rest = self.value - self.reference
-            lines.append(f"  of it {self.reference:.5f} eV reference energies, {rest:.5f} ± {self.error:.5f} eV the rest")
+            lines.append(
+                f"  of it {self.reference:.5f} eV of reference energies, {rest:.5f} ± {self.error:.5f} eV left"
+            )
         lines += [
-            f"  {name:16s} {value:.5f} ± {error:.5f} eV{'  (biased: few samples decide)' if name in self.biased else ''}"
+            f"  {name:16s} {value:.5f} ± {error:.5f} eV" + "  (biased: few samples decide)" * (name in self.biased)
             for name, (value, error) in self.estimates.items()
         ]
         least = float(np.min(self.overlaps, initial=1.0))

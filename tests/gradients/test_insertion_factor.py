@@ -1,4 +1,4 @@
-"""Insertion as a quantity with derivatives: Widom's code, finite differences, a parameter tuned to a target, refusals."""
+"""Insertion as a quantity with derivatives: Widom's code, finite differences, a target that is met, refusals."""
 
 from __future__ import annotations
 
