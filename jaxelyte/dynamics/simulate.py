@@ -179,7 +179,7 @@ def simulate(
         runner.resume(keys[:, 1], skin)
     else:
         if minimize:
-            systems = _relax(prepared, atoms, systems, skin)
+            systems = _relax(prepared.of_one(), atoms, systems, skin)
         runner.start(systems, start, keys[:, 1], skin, _description(ensemble, runner, seed, skin, config), overwrite)
     return runner.run(progress)
 

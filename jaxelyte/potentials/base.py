@@ -102,6 +102,10 @@ class Potential:
         """
         return self
 
+    def of_one(self) -> Potential:
+        """What relaxes the start structure of any replica: the potential itself unless replicas differ in it."""
+        return self
+
     @property
     def learning_stride(self) -> int:
         """Steps between two calls of `learn` in a run; 0 for a potential that stays what it is."""
@@ -213,6 +217,9 @@ class Sum(Potential):
                 _check_needed(needed, there)
                 term = term.without_baseline()  # pyright: ignore[reportAttributeAccessIssue]  # noqa: PLW2901
             term.validate(system)
+
+    def of_one(self) -> Potential:
+        return Sum(tuple(term.of_one() for term in self.terms))
 
     def prepare(self, *systems: System) -> Sum:
         return Sum(tuple(term.prepare(*systems) for term in self.terms))

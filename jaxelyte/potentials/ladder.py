@@ -73,6 +73,9 @@ class Ladder(Potential):
     def validate(self, system: System) -> None:
         self.mixture.validate(system)
 
+    def of_one(self) -> Potential:
+        return Mix(self.initial, self.final, 0.5)
+
     def prepare(self, *systems: System) -> Ladder:
         if len(systems) != len(self.lam):
             raise InputError(f"{len(self.lam)} windows need as many replicas, not {len(systems)}")

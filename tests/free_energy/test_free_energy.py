@@ -264,6 +264,20 @@ def test_exchange_keeps_detailed_balance() -> None:
         assert abs(swaps / 300 - chance) < 3.0 * math.sqrt(max(chance * (1 - chance), 1e-6) / 300) + 1e-9
 
 
+def test_windows_start_from_a_relaxed_structure() -> None:
+    """Between the wells of both ends, whose anchors are 1 Å apart; alone or beside a common term."""
+    ends = [HarmonicRestraint(ANCHORS + shift, 2.0) for shift in (0.0, 1.0)]
+    off = wells()
+    off.positions += 3.0
+    for common in (None, HarmonicRestraint(ANCHORS, 0.0)):
+        result = free_energy(
+            *ends, off, LANGEVIN, common=common, windows=2, steps=400, timestep=2.0, minimize=True, progress=False
+        )
+        assert result.run is not None
+        first = np.asarray(result.run.trajectory.positions[0])
+        np.testing.assert_allclose(first, np.broadcast_to(ANCHORS + 0.5, first.shape), atol=0.5)
+
+
 def test_every_second_attempt_takes_the_other_pairs() -> None:
     systems = batch(4)
     # No gap at all, so every attempt is accepted.
