@@ -98,7 +98,7 @@ def maxwell_velocities(
     width = jnp.sqrt(BOLTZMANN * temperature * ACCELERATION / masses)[:, None]
     velocities = width * jax.random.normal(key, (masses.shape[0], 3), masses.dtype)
     if zero_momentum:
-        velocities = velocities - (masses @ velocities) / jnp.sum(masses)
+        velocities = velocities - jnp.sum(masses[:, None] * velocities, axis=0) / jnp.sum(masses)
     return velocities
 
 

@@ -97,7 +97,7 @@ class PressureTensor(Series):
         assert sample.stress is not None
         masses, volume = sample.systems.masses, jnp.abs(jnp.linalg.det(sample.systems.cell))
         weighted = sample.velocities * (masses[..., None] / ACCELERATION)
-        kinetic = jnp.einsum("rai,raj->rij", weighted, sample.velocities)
+        kinetic = jnp.einsum("rai,raj->rij", weighted, sample.velocities, precision="highest")
         tensor = (kinetic / volume[:, None, None] - sample.stress) * GIGAPASCAL
         rows, columns = np.array([0, 1, 2, 1, 0, 0]), np.array([0, 1, 2, 2, 2, 1])
         return tensor[:, rows, columns]

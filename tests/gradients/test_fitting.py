@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from ase import Atoms
 
@@ -49,8 +50,9 @@ SETTINGS = dict(
 def test_a_spring_is_found_from_the_spread_of_its_atoms() -> None:
     """k = 1.3 becomes 2.0: far enough that frames have to be made anew, near enough that most steps need none."""
     start = HarmonicRestraint(ANCHORS, 1.3)
-    fit = fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=25, seed=1, **SETTINGS)
-    # Error of <r²> of 8 atoms in 160 frames, a few of which are correlated: 3 %.
+    settings = SETTINGS | {"learning_rate": optax.cosine_decay_schedule(0.1, 20), "steps": 6000, "replicas": 4}
+    fit = fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=20, seed=1, **settings)
+    # Eight seeds give 2.05 to 2.07: a scatter of 1 %, and 3 % that 20 steps leave to go.
     assert float(fit.potential.k) == pytest.approx(WANTED, rel=0.1)
     np.testing.assert_array_equal(fit.potential.anchors, start.anchors)
     simulated = sum(row["simulated"] for row in fit.history)
