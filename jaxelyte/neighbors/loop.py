@@ -29,7 +29,11 @@ from jaxelyte.neighbors.search import Found, compact, image_offsets, member_mask
 from jaxelyte.system import System
 
 GROWTH = 1.25
-"""Spare room that capacities get, relative to the largest row seen."""
+"""Spare room that capacities of lists with skin get, relative to the largest row seen."""
+
+EXACT_GROWTH = 1.15
+"""The same of lists without: networks are evaluated on all slots, so empty ones cost what pairs do. In water the
+largest row of a frame varies by a tenth, and a row that does not fit costs a compilation."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def _plan_search(singles: list[System], spec: NeighborSpec, skin: float, multipl
         spec=spec,
         radius=radius,
         capacity=_room(most, multiplier),
-        exact_capacity=_room(exact, multiplier) if spec.exact else 0,
+        exact_capacity=_room(exact, min(multiplier, EXACT_GROWTH)) if spec.exact else 0,
         multiplier=multiplier,
         count=max(1, count),
         offsets=None if use_cells else image_offsets(all_cells, singles[0].pbc, radius),
@@ -132,7 +136,7 @@ def grow(plan: ListPlan, needed: np.ndarray, systems: System) -> ListPlan:
             if skin_rows < cells.INTERNAL_OVERFLOW:
                 changes["capacity"] = _room(int(skin_rows), GROWTH)
         if exact_rows > search.exact_capacity:
-            changes["exact_capacity"] = _room(int(exact_rows), GROWTH)
+            changes["exact_capacity"] = _room(int(exact_rows), EXACT_GROWTH)
         searches.append(replace(search, **changes))
     return replace(plan, searches=tuple(searches))
 
