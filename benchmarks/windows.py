@@ -4,8 +4,9 @@
 
 48 ions of the published ions-only LiCl potential, between its network and one of other weights, Coulomb term in common:
 what a free energy between two networks costs. 16 windows are the replicas of one run, or as many runs of one, which
-share a compiled program; both are compiled before anything is timed. First the forces of every window in the batch are
-compared with those of the window alone. Times are medians of turns taken in one process.
+share a compiled program; both are compiled before anything is timed. With --devices the batch is divided among that
+many devices, on a CPU that many cores, and the runs one after the other stay on the first. First the forces of every
+window in the batch are compared with those of the window alone. Times are medians of turns taken in one process.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def ends() -> tuple[Any, Any, Any, Any]:
     return first, second, jxl.ScreenedCoulomb({"Li": 1.0, "Cl": -1.0}, permittivity=78.3), atoms
 
 
-def engine(lam: np.ndarray) -> Any:
+def engine(lam: np.ndarray, devices: int = 1) -> Any:
     """The windows in one batch, at step 0, as `jaxelyte.free_energy` runs them."""
     import jaxelyte as jxl
     from jaxelyte.dynamics.chunk import Settings
@@ -58,7 +59,9 @@ def engine(lam: np.ndarray) -> Any:
     integrator = make_integrator(jxl.NVT(300.0), len(atoms), momentum_conserved=True)
     settings = Settings(integrator, 1_000_000, 1_000_000, len(lam), (), (), False)
     keys = jax.random.split(jax.random.key(0), (len(lam), 2))
-    made = Engine.create(prepare_potential(ladder, systems), systems, settings, timestep=TIMESTEP, skin=1.0)
+    among = tuple(jax.devices()[:devices]) if devices > 1 else None
+    prepared = prepare_potential(ladder, systems)
+    made = Engine.create(prepared, systems, settings, timestep=TIMESTEP, skin=1.0, devices=among)
     velocities = start_velocities(
         atoms, systems, keys[:, 0], request=300.0, temperature=300.0, zero_momentum=True, keeps_momentum=True
     )
@@ -72,12 +75,17 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=16)
     parser.add_argument("--steps", type=int, default=200, help="of each window in a turn")
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--devices", type=int, default=1, help="for the batch")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/output/windows.json"))
     arguments = parser.parse_args()
+    if arguments.devices > 1:  # before anything is computed
+        jax.config.update("jax_num_cpu_devices", arguments.devices)
+    if len(jax.devices()) < arguments.devices:
+        raise SystemExit(f"{arguments.devices} devices asked for, {len(jax.devices())} found")
     import jaxelyte as jxl
 
     lam = (np.arange(arguments.windows) + 0.5) / arguments.windows
-    batch = engine(lam)
+    batch = engine(lam, arguments.devices)
     singles = [engine(lam[n : n + 1]) for n in range(len(lam))]
     together = np.asarray(batch.state.particles.forces)
     alone = np.concatenate([np.asarray(one.state.particles.forces) for one in singles])
@@ -105,6 +113,7 @@ def main() -> None:
         "ratios": [a / b for a, b in turns],
         "force_deviation_eV_per_A": deviation,
         "device": jax.devices()[0].device_kind,
+        "devices_of_the_batch": arguments.devices,
         "cores": os.cpu_count(),
         "machine": platform.machine(),
         "jax": jax.__version__,

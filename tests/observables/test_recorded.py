@@ -17,6 +17,7 @@ from jaxelyte.dynamics import NVE, NVT, load_run, simulate
 from jaxelyte.errors import InputError
 from jaxelyte.interop.ase_calculator import Calculator
 from jaxelyte.observables import RDF, Distance, PressureTensor, SeriesResult, viscosity
+from jaxelyte.observables.viscosity import _limit
 from jaxelyte.units import BOLTZMANN
 from toys import Argon
 
@@ -166,6 +167,29 @@ def test_the_running_integral_is_that_of_the_definition(rng: np.random.Generator
     np.testing.assert_allclose(found.running[1:], running.mean(axis=0), rtol=1e-10)
     assert found.running[0] == 0.0
     np.testing.assert_allclose(found.running_error[1:], running.std(axis=0, ddof=1) / math.sqrt(6.0), rtol=1e-10)
+
+
+def test_the_error_of_a_viscosity_is_that_of_the_jackknife(rng: np.random.Generator) -> None:
+    """√(5/6 Σ (η without one part - mean)²) over six parts, each left out once."""
+    values = np.cumsum(rng.normal(size=(120, 2, 6)), axis=0) * 0.01
+    series = SeriesResult(PressureTensor().columns, "GPa", 7.0, 7.0, values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = viscosity(series, temperature=250.0, volume=3000.0, stretches=3, longest=120.0)
+        each = [
+            viscosity(
+                SeriesResult(series.columns, "GPa", 7.0, 7.0, values[40 * k : 40 * (k + 1), r : r + 1]),
+                temperature=250.0,
+                volume=3000.0,
+                stretches=1,
+                longest=120.0,
+            ).running
+            for r in range(2)
+            for k in range(3)
+        ]
+    end = round(found.cutoff / 7.0) + 1
+    limits = [_limit(found.lags, (np.sum(each, axis=0) - one) / 5.0, end)[0] for one in each]
+    assert found.error == pytest.approx(math.sqrt(5.0 * np.var(limits)), rel=1e-10)
 
 
 def test_temperature_and_volume_are_those_of_the_run() -> None:
