@@ -41,18 +41,15 @@ def load(name: str) -> tuple[Any, Any, float]:
     folder = REFERENCE / ("licl_ions" if name == "48 ions" else "licl")
     frame = np.load(folder / "reference.npz")
     atoms = Atoms(frame["0_numbers"], frame["0_positions"], cell=frame["0_cell"], pbc=True)
-    forces = frame["0_forces"]
-    repeat = (REPEATS | LARGE)[name]
-    if repeat is not None:
-        atoms, forces = atoms.repeat(repeat), np.tile(forces, (int(np.prod(repeat)), 1))
     network = jxl.load_nequip(folder)
-    coulomb = jxl.ScreenedCoulomb({"Li": 1.0, "Cl": -1.0}, permittivity=78.3)
-    if name in LARGE:  # no program for the check alone: the whole potential, against the frame it was checked on
-        small, frame_atoms, _ = load("248")
-        expected = np.tile(forces_of(small, frame_atoms), (int(np.prod(repeat)), 1))
-        return network + coulomb, atoms, float(np.abs(forces_of(network + coulomb, atoms) - expected).max())
-    deviation = float(np.abs(forces_of(network, atoms) - forces).max())
-    return network + coulomb, atoms, deviation
+    potential = network + jxl.ScreenedCoulomb({"Li": 1.0, "Cl": -1.0}, permittivity=78.3)
+    repeat = (REPEATS | LARGE)[name]
+    if repeat in (None, (1, 1, 1)):
+        return potential, atoms, float(np.abs(forces_of(network, atoms) - frame["0_forces"]).max())
+    _, _, deviation = load("248")
+    expected = np.tile(forces_of(potential, atoms), (int(np.prod(repeat)), 1))
+    atoms = atoms.repeat(repeat)
+    return potential, atoms, max(deviation, float(np.abs(forces_of(potential, atoms) - expected).max()))
 
 
 def forces_of(potential: Any, atoms: Any) -> np.ndarray:
