@@ -7,6 +7,12 @@ python=${PYTHON:-python3}
 mkdir -p "$out"
 "$python" -c 'import jax; d = jax.devices()[0]; assert d.platform == "gpu", f"no GPU: {d}"; print(d.device_kind)'
 name=$("$python" -c 'import jax; print(jax.devices()[0].device_kind.lower().replace(" ", "-"))')
-"$python" -m pytest -q -m gpu tests
-"$python" benchmarks/md.py --output "$out/md-$name-float32.json"
-"$python" benchmarks/md.py --x64 --output "$out/md-$name-float64.json"
+"$python" -m pytest -q -m gpu -n 4 tests/test_gpu.py
+"$python" benchmarks/md.py --one-process --systems "48 ions,248,3968" --calls-only 992,15872,63488 --seconds 3 \
+    --output "$out/md-$name-float32.json"
+"$python" benchmarks/windows.py --output "$out/windows-$name.json"
+if "$python" -c 'import nequip, torch' 2>/dev/null; then
+    "$python" benchmarks/original.py --device cuda --systems 248,992,3968,15872,63488 --seconds 1 \
+        --output "$out/original-$name.json"
+fi
+"$python" benchmarks/md.py --one-process --x64 --systems "48 ions,248" --seconds 3 --output "$out/md-$name-float64.json"
