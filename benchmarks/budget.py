@@ -28,8 +28,8 @@ from md import force_call, load
 FLOAT = 4
 """Bytes."""
 
-GPU = {"name": "H200", "flops": 60e12, "bytes": 4.3e12}
-"""float32 without tensor cores, and memory, by second."""
+GPUS = {"H100": (67e12, 3.35e12), "H200": (60e12, 4.3e12)}
+"""float32 operations without tensor cores, and bytes of memory, by second."""
 
 EDGE_WORK = 4.0
 """Forwards, forwards again instead of storing, and two products backwards (to weights or features, to harmonics)."""
@@ -128,7 +128,7 @@ def main() -> None:
     here = machine()
     measured = cpu_seconds(force_call(potential, atoms), 3)
     least = {"this core": max(work / here["flops"], moved / here["bytes"])}
-    least[GPU["name"]] = max(work / GPU["flops"], moved / GPU["bytes"])
+    least |= {name: max(work / flops, moved / rate) for name, (flops, rate) in GPUS.items()}
     result = {
         "system": arguments.system,
         "atoms": len(atoms),

@@ -48,7 +48,7 @@ def test_no_product_of_a_step_is_left_to_the_default(method: str) -> None:
         atoms = Atoms(data["numbers"], data["positions"], cell=data["cell"], pbc=True)
     network = load_nequip(FIXTURE)
     assert isinstance(network, NequIPPotential)
-    charges = {name: 0.0 for name in network.config.type_names} | {atoms[0].symbol: 0.5}
+    charges = dict.fromkeys(network.config.type_names, 0.0) | {atoms[0].symbol: 0.5}
     count = list(atoms.symbols).count(atoms[0].symbol)
     other = next(name for name in atoms.symbols if name != atoms[0].symbol)
     charges[other] = -0.5 * count / list(atoms.symbols).count(other)
