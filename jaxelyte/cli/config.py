@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
@@ -163,6 +164,12 @@ def _explain(problem: Any, root: type[BaseModel]) -> str:
         return f"'{where}' is missing"
     if problem["type"] == "value_error":
         return str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "union_tag_invalid":
+        given, valid = problem["ctx"]["tag"], re.findall(r"'([^']*)'", problem["ctx"]["expected_tags"])
+        near = difflib.get_close_matches(given, valid, n=1, cutoff=0.0)
+        return f"unknown type '{given}' in [{where}]; did you mean '{near[0]}'? Types: {', '.join(valid)}"
+    if problem["type"] in ("float_parsing", "int_parsing"):
+        return f"'{where}' = {problem['input']!r}: give a plain number; units are eV, Å, fs and K"
     return f"'{where}' = {problem['input']!r}: {problem['msg']}"
 
 

@@ -49,7 +49,7 @@ class _Compiled:
         self.count = 0
         jax.monitoring.register_event_duration_secs_listener(self._hear)
 
-    def _hear(self, event: str, _: float, **__: Any) -> None:
+    def _hear(self, event: str, duration_secs: float, **kwargs: Any) -> None:
         self.count += event == "/jax/core/compile/backend_compile_duration"
 
 

@@ -126,7 +126,8 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
 def _gap(potential: Potential, system: System, neighbors: Neighbors) -> Array:
     """U1 - U0 of the mixture in a sum."""
     mixture = potential.terms[-1] if isinstance(potential, Sum) else potential
-    assert isinstance(mixture, Mix)
+    if not isinstance(mixture, Mix):
+        raise TypeError(f"{mixture!r} is no mixture")
     return mixture.final.interaction(system, neighbors) - mixture.initial.interaction(system, neighbors)
 
 

@@ -134,7 +134,7 @@ def insertion_factor(
         raise InputError(f"places = {places!r} must be a whole number from 1 on")
     if not all(trajectory.pbc) or len(trajectory) == 0:
         raise InputError("insertion needs frames in a cell that is periodic in all directions")
-    points = qmc.Sobol(3, seed=0).random(places)
+    points = qmc.Sobol(3, rng=0).random(places)
     system = System.from_atoms(trajectory.frame(len(trajectory) - 1))
     many = _inserted(system, jnp.asarray(points, system.positions.dtype), number, mass)
     ready = prepare_potential(potential, jax.tree.map(lambda x: x[:1], many))

@@ -177,7 +177,7 @@ WRONG = [
     ('pairs = ["Ar-Ar"]', 'pairs = ["Ar-Na"]', "there is no Na in the system"),
     ("sigma = { Ar = 3.4 }", "sigma = { Ne = 3.4 }", "Ar"),
     ("[run]", "[run", "not valid TOML"),
-    ('type = "rdf"', 'type = "pressur"', "'observables.rdf' = "),
+    ('type = "rdf"', 'type = "pressur"', "unknown type 'pressur' in [observables.rdf]; did you mean 'pressure'"),
     (
         'pairs = ["Ar-Ar"]',
         'pairs = ["Ar-Ar"]\nwidht = 1',

@@ -139,6 +139,8 @@ WRONG = [
     ('type = "NVT"\ntemperature', 'type = "NVE"\ntemperature', "'ensemble.type' = 'NVE'"),
     ("windows = 4", 'nodes = "simpson"', "'free_energy.nodes"),
     ("windows = 4", "nodes = [0.0, 0.5]", "have to rise from 0 to 1"),
+    ('type = "restraint"', 'type = "restrain"', "unknown type 'restrain' in [initial.0]; did you mean 'restraint'"),
+    ("timestep = 4.0", 'timestep = "4 fs"', "'free_energy.timestep' = '4 fs': give a plain number"),
     ("windows = 4", "windows = 0", "'free_energy.windows' = 0"),
     ("windows = 4", "target = -1.0", "'free_energy.target' = -1.0"),
     ("windows = 4", "exchange = -5", "'free_energy.exchange' = -5"),
