@@ -125,15 +125,19 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
 
 def _gap(potential: Potential, system: System, neighbors: Neighbors) -> Array:
     """U1 - U0 of the mixture in a sum."""
-    mixture = potential.terms[-1] if isinstance(potential, Sum) else potential
-    if not isinstance(mixture, Mix):
-        raise TypeError(f"{mixture!r} is no mixture")
+    mixture = _mixture(potential)
     return mixture.final.interaction(system, neighbors) - mixture.initial.interaction(system, neighbors)
 
 
 def _split(tree: Any) -> Trees:
-    mixture = tree.terms[-1] if isinstance(tree, Sum) else tree
+    mixture = _mixture(tree)
     return mixture.initial, mixture.final, tree.terms[0] if isinstance(tree, Sum) else None
+
+
+def _mixture(potential: Potential) -> Mix:
+    found = potential.terms[-1] if isinstance(potential, Sum) else potential
+    assert isinstance(found, Mix)
+    return found
 
 
 def _parts_of(potential: Potential) -> tuple[Ladder, Potential | None]:
