@@ -33,7 +33,9 @@ GROWTH = 1.25
 
 EXACT_GROWTH = 1.15
 """The same of lists without: networks are evaluated on all slots, so empty ones cost what pairs do. In water the
-largest row of a frame varies by a tenth, and a row that does not fit costs a compilation."""
+largest row of a frame varies by a tenth, and a row that does not fit costs a compilation. Rows of a lattice are all as
+long, so that there is room for 3 √mean more than the mean at the least: what a liquid of that density needs.
+"""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,6 @@ def _plan_search(singles: list[System], spec: NeighborSpec, skin: float, multipl
     radius = spec.cutoff + skin
     all_cells = np.stack([np.asarray(s.cell, np.float64) for s in singles])
     most = max(_largest_row(s, replace(spec, cutoff=radius)) for s in singles)
-    exact = max(_largest_row(s, spec) for s in singles) if spec.exact else 0
     same_cell = bool(np.all(all_cells == all_cells[0]))
     count = max(int(np.sum(np.asarray(member_mask(s, spec)))) for s in singles)
     use_cells = same_cell and cells.worth_it(all_cells[0], singles[0].pbc, radius, singles[0].num_atoms, count)
@@ -103,7 +104,7 @@ def _plan_search(singles: list[System], spec: NeighborSpec, skin: float, multipl
         spec=spec,
         radius=radius,
         capacity=_room(most, multiplier),
-        exact_capacity=_room(exact, min(multiplier, EXACT_GROWTH)) if spec.exact else 0,
+        exact_capacity=_exact_room(singles, spec, multiplier) if spec.exact else 0,
         multiplier=multiplier,
         count=max(1, count),
         offsets=None if use_cells else image_offsets(all_cells, singles[0].pbc, radius),
@@ -111,9 +112,20 @@ def _plan_search(singles: list[System], spec: NeighborSpec, skin: float, multipl
     )
 
 
+def _exact_room(singles: list[System], spec: NeighborSpec, multiplier: float) -> int:
+    rows = np.concatenate([_rows(s, spec) for s in singles])
+    needed = _room(int(np.max(rows, initial=0)), min(multiplier, EXACT_GROWTH))
+    mean = float(np.mean(rows[rows > 0])) if np.any(rows > 0) else 0.0
+    return max(needed, _room(math.ceil(mean + 3.0 * math.sqrt(mean)) - 2, 1.0)) if multiplier > 1.0 else needed
+
+
 def _largest_row(system: System, spec: NeighborSpec) -> int:
-    lists = host_list(system, spec)
-    return int(np.max(np.sum(np.asarray(lists.mask), axis=1), initial=0))
+    return int(np.max(_rows(system, spec), initial=0))
+
+
+def _rows(system: System, spec: NeighborSpec) -> np.ndarray:
+    """Neighbours of each atom."""
+    return np.sum(np.asarray(host_list(system, spec).mask), axis=1)
 
 
 def _room(count: int, multiplier: float) -> int:
