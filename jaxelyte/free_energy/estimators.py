@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +17,11 @@ from scipy.special import expit
 
 @contextmanager
 def _quiet_pymbar() -> Iterator[None]:
-    """Pymbar without its warnings on import, and without side effects.
+    """Pymbar without its warnings, with numpy.
 
-    It computes with jax where it finds it, and would switch the whole process to 64 bits for that; here it finds them
-    on already, for the time of a call.
+    Where it finds jax on its import, it switches the whole process to 64 bits and compiles its solver for each number
+    of samples anew, seconds for a call that takes milliseconds. So it does not find it; a pymbar that somebody else
+    has imported before computes with jax, and finds 64 bits on for the time of a call.
     """
     logger = logging.getLogger("pymbar")
     level = logger.level
@@ -27,6 +29,13 @@ def _quiet_pymbar() -> Iterator[None]:
     try:
         with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if "pymbar" not in sys.modules:
+                found = sys.modules["jax"]
+                sys.modules["jax"] = None  # pyright: ignore[reportArgumentType]
+                try:
+                    import pymbar  # noqa: F401
+                finally:
+                    sys.modules["jax"] = found
             yield
     finally:
         logger.setLevel(level)

@@ -66,7 +66,10 @@ def test_a_killed_run_resumes_bitwise(tmp_path: Path, thermostat: str) -> None:
     assert digests(broken) == digests(whole)
 
 
-@pytest.mark.parametrize("thermostat", ["langevin", "svr", "nose-hoover", "nose-hoover-massive"])
+@pytest.mark.parametrize(
+    "thermostat",
+    ["langevin", "svr", "nose-hoover", pytest.param("nose-hoover-massive", marks=pytest.mark.slow)],
+)
 def test_longer_runs_extend_shorter_ones(tmp_path: Path, thermostat: str) -> None:
     """Bitwise, so the checkpoint holds all that a thermostat remembers."""
     run(tmp_path / "whole", 120, thermostat)

@@ -66,7 +66,14 @@ LJ = LennardJones({"Ar": 3.4}, {"Ar": 0.0104}, cutoff=5.9, switch=5.0, tail_corr
 
 
 @pytest.mark.parametrize(
-    "ensemble", [NVE(), NVT(120.0, "langevin"), NVT(120.0, "nose-hoover"), NVT(120.0, "svr")], ids=str
+    "ensemble",
+    [
+        pytest.param(NVE(), marks=pytest.mark.slow),
+        NVT(120.0, "langevin"),
+        NVT(120.0, "nose-hoover"),
+        pytest.param(NVT(120.0, "svr"), marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_both_modes_and_finite_differences_agree(ensemble: NVE | NVT) -> None:
     """For 0.2 ps, with neighbour lists and every integrator, to the digits of a difference quotient."""
