@@ -112,7 +112,7 @@ def test_error_bars_are_honest(rng: np.random.Generator) -> None:
 
 @pytest.mark.validation
 def test_error_bars_of_runs_are_honest() -> None:
-    """The same with correlated samples of 100 short runs: 0.68 ± 0.047 within one sigma."""
+    """The same with correlated samples of 100 short runs: 0.68 ± 0.047 within one sigma, and no bias."""
     off = []
     for seed in range(100):
         result = free_energy(
@@ -130,6 +130,8 @@ def test_error_bars_of_runs_are_honest() -> None:
         off.append([(v - EXACT) / e for v, e in (result.estimates[n] for n in ("TI", "MBAR", "BAR"))])
     within = np.mean(np.abs(off) < 1.0, axis=0)
     assert np.all((within > 0.54) & (within < 0.82)), within
+    # A start of the averages that follows the noise of the series shifts them by 0.2 to 0.4.
+    assert np.all(np.abs(np.mean(off, axis=0)) < 0.3), np.mean(off, axis=0)
 
 
 def exchanging(rng: np.random.Generator, lam: np.ndarray, steps: int, tau: float, exchange: bool) -> list[np.ndarray]:
