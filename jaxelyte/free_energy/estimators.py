@@ -88,8 +88,9 @@ def decorrelated(series: np.ndarray) -> tuple[int, float]:
 
     A tenth is left out, or what leaves the most independent values (Chodera, J. Chem. Theory Comput. 12, 1799 (2016)),
     in the first half at the latest, where these are clearly more: in series without a beginning the best start follows
-    their noise, and averages over what is left were off by half a standard error. Where fast noise hides something slow, a stretch can look as if nothing in it were
-    correlated; the inefficiency is therefore at least that of the series without its first tenth.
+    their noise, and averages over what is left were off by half a standard error. Where fast noise hides something
+    slow, a stretch can look as if nothing in it were correlated; the inefficiency is therefore at least that of the
+    series without its first tenth.
 
     Args:
         series: (samples,).
