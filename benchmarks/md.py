@@ -65,7 +65,7 @@ def force_call(potential: Any, atoms: Any) -> Any:
     from jaxelyte.system import System
 
     system = System.from_atoms(atoms)
-    prepared = potential.prepare(system)
+    prepared = potential.prepare(system).compiled()
     lists = neighbor_lists(system, prepared)
     compiled = jax.jit(energy_and_forces)
     return lambda: jax.block_until_ready(compiled(prepared, system, lists))

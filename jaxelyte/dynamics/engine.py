@@ -103,6 +103,7 @@ class Engine:
         devices: tuple[Any, ...] | None = None,
     ) -> Engine:
         """Plan the neighbour lists; nothing is compiled yet. Replicas are divided among ``devices``."""
+        potential = potential.compiled()
         plan = plan_lists(systems, potential.requirements(), skin, multiplier)
         if devices is not None:
             plan = over_devices(plan, len(systems.positions), devices)

@@ -82,7 +82,7 @@ class Calculator(AseCalculator):
         key = (np.asarray(system.cell).tobytes(), np.asarray(system.numbers).tobytes(), system.pbc)
         if self._prepared is None or key != self._prepared_for:
             self.potential.validate(system)
-            self._prepared, self._prepared_for = self.potential.prepare(system), key
+            self._prepared, self._prepared_for = self.potential.prepare(system).compiled(), key
             self._reference = float(reference_energies(self.potential, jax.tree.map(lambda x: x[None], system))[0])
         return self._prepared
 

@@ -122,7 +122,7 @@ class DrivenForces:
                 system.replace(cell=system.cell * scale, positions=system.positions * scale)
                 for scale in (1.0 - STRETCH, 1.0 + STRETCH)
             ]
-        self._prepared = self.potential.prepare(*systems)
+        self._prepared = self.potential.prepare(*systems).compiled()
         self._prepared_for, self._flexible = system, changing
         self._reference = float(reference_energies(self.potential, jax.tree.map(lambda x: x[None], system))[0])
 

@@ -57,11 +57,7 @@ def convolve(
     """
     sources = sorted({path.source for path in layer.active_paths})
 
-    def gather(index: Int[Array, "some neighbors"]) -> dict[int, list[Array]]:
-        """Features of the neighbours, one array a component: see `neighbor_sum`."""
-        columns = {source: [features[source][:, a] for a in range(features[source].shape[1])] for source in sources}
-        return jax.tree.map(lambda x: jnp.take(x, index, axis=0, mode="clip"), columns)
-
+    gather = partial(gather_features, {source: features[source] for source in sources})
     body = partial(_messages, layer, act, radial, avg_num_neighbors)
     atoms, neighbors, _ = embedded.shape
     blocks = -(-atoms // block_size(layer, neighbors, radial))
@@ -70,33 +66,40 @@ def convolve(
         inside = gathers_within(sum(features[source].size for source in sources))
         part = jax.checkpoint(lambda e, h, x: body(e, h, gather(x) if inside else x), prevent_cse=False)
         edges = (embedded, harmonics, index if inside else gather(index))
-        found = jax.lax.map(lambda x: part(*x), jax.tree.map(lambda x: _cut(x, blocks, size), edges))
+        found = jax.lax.map(lambda x: part(*x), jax.tree.map(lambda x: cut_blocks(x, blocks, size), edges))
         found = jax.tree.map(lambda x: x.reshape(blocks * size, *x.shape[2:])[:atoms], found)
     else:
         found = body(embedded, harmonics, gather(index))
     return [found.get(mid) for mid in range(len(layer.irreps_mid))]
 
 
+def gather_features(features: dict[int, Array], index: Int[Array, "some neighbors"]) -> dict[int, list[Array]]:
+    """Features of the neighbours, one array a component: see `neighbor_sum`."""
+    columns = {source: [block[:, a] for a in range(block.shape[1])] for source, block in features.items()}
+    return jax.tree.map(lambda x: jnp.take(x, index, axis=0, mode="clip"), columns)
+
+
 def block_size(layer: Layer, neighbors: int, radial: dict[str, Any]) -> int:
     """Atoms whose edges are worked on at a time: as many as `BLOCK_FLOATS` has room for."""
     paths = layer.active_paths
     floats = sum((2 * path.l1 + 2) * path.mul for path in paths) + sum(x.shape[0] for x in radial.values())
-    return max(1, _room() // (max(1, neighbors) * floats))
+    return max(1, numbers_at_once() // (max(1, neighbors) * floats))
 
 
 def gathers_within(numbers: int) -> bool:
     """Whether so many features are few enough to gather from them in each block; see `convolve`."""
-    return numbers <= _room() // 4
+    return numbers <= numbers_at_once() // 4
 
 
-def _room() -> int:
+def numbers_at_once() -> int:
+    """Room for the numbers of a block on the default device."""
     if jax.default_backend() == "cpu":
         return BLOCK_FLOATS["cpu"]
     memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", 0)
     return max(BLOCK_FLOATS["gpu"], int(GPU_SHARE * memory) // 4)
 
 
-def _cut(x: Array, blocks: int, size: int) -> Array:
+def cut_blocks(x: Array, blocks: int, size: int) -> Array:
     """The array in blocks of ``size`` atoms; the last is filled up with zeros, which are no pairs."""
     filling = jnp.zeros((blocks * size - len(x), *x.shape[1:]), x.dtype)
     return jnp.concatenate([x, filling]).reshape(blocks, size, *x.shape[1:])
@@ -112,19 +115,40 @@ def _messages(
     gathered: dict[int, list[Float[Array, "atoms neighbors channels"]]],
 ) -> dict[int, Array]:
     """Messages to some of the atoms, by block of the intermediate irreps."""
+    weights = radial_weights(layer, act, radial, avg_num_neighbors, embedded)
+    return sum_messages(layer, weights, gathered, harmonics)
+
+
+def radial_weights(
+    layer: Layer,
+    act: Activation,
+    radial: dict[str, Any],
+    avg_num_neighbors: float,
+    embedded: Float[Array, "atoms neighbors basis"],
+) -> Float[Array, "atoms neighbors columns"]:
+    """Radial weights of the active paths, one after the other, normalised."""
     hidden, last = radial_hidden(act, radial, embedded), radial[f"layer{len(radial) - 1}"]
     scale = (avg_num_neighbors * last.shape[0]) ** -0.5
+    # One product for all paths: one for each makes the gradient of `hidden` a sum over paths of arrays of its size.
+    return hidden @ (jnp.concatenate([last[:, p.start : p.start + p.mul] for p in layer.active_paths], axis=1) * scale)
+
+
+def sum_messages(
+    layer: Layer,
+    weights: Float[Array, "atoms neighbors columns"],
+    gathered: dict[int, list[Float[Array, "atoms neighbors channels"]]],
+    harmonics: dict[int, Float[Array, "atoms neighbors m"]],
+) -> dict[int, Array]:
+    """Messages from radial weights, by block of the intermediate irreps."""
     paths = layer.active_paths
     out: dict[int, list[tuple[int, Array]]] = {}
-    # One product for all paths, and `split`, whose gradient is a concatenation: that of slices is a sum of padded
-    # arrays, and a product for each path makes the gradient of `hidden` a sum over paths of arrays of its size.
-    columns = jnp.concatenate([last[:, path.start : path.start + path.mul] for path in paths], axis=1) * scale
-    parts = jax.lax.split(hidden @ columns, [path.mul for path in paths], axis=2)
-    for path, weights in zip(paths, parts, strict=True):
-        moments = neighbor_sum(weights, gathered[path.source], harmonics[path.l2])
+    # The gradient of `split` is a concatenation, that of slices a sum of padded arrays.
+    parts = jax.lax.split(weights, [path.mul for path in paths], axis=2)
+    for path, part in zip(paths, parts, strict=True):
+        moments = neighbor_sum(part, gathered[path.source], harmonics[path.l2])
         message = jnp.einsum("nbac,abm->nmc", moments, jnp.asarray(path_table(path), moments.dtype))
         out.setdefault(path.mid, []).append((path.offset, message))
-    return {mid: _in_order(messages) for mid, messages in out.items()}
+    return {mid: in_order(messages) for mid, messages in out.items()}
 
 
 def neighbor_sum(
@@ -144,5 +168,6 @@ def neighbor_sum(
     return moments.reshape(atoms, harmonics.shape[-1], len(features), channels)
 
 
-def _in_order(parts: list[tuple[int, Array]]) -> Array:
+def in_order(parts: list[tuple[int, Array]]) -> Array:
+    """Arrays with their first channels, one after the other along the channels."""
     return jnp.concatenate([array for _, array in sorted(parts, key=lambda part: part[0])], axis=-1)

@@ -24,6 +24,7 @@ from jaxelyte.models.constants import sum_terms
 from jaxelyte.models.convolution import convolve
 from jaxelyte.models.radial import edge_geometry, radial_embedding
 from jaxelyte.models.structure import Layer, Linear
+from jaxelyte.models.tiling import Tiling
 
 if TYPE_CHECKING:
     from jaxelyte.models.config import NequIP
@@ -49,6 +50,7 @@ def atomic_energies(
     mask: Bool[Array, "atoms neighbors"],
     *,
     exchange: Exchange | None = None,
+    kernel: Tiling | None = None,
 ) -> Float[Array, " atoms"]:
     """Energy of each atom in eV without shifts: scale · scales[type] · network.
 
@@ -60,6 +62,7 @@ def atomic_energies(
         index: the neighbours; any value where ``mask`` is False.
         mask: True where an entry is a pair. Pairs beyond the cut-off contribute nothing.
         exchange: appends rows of other devices to the features that neighbours are gathered from.
+        kernel: convolve by the GPU kernel where the dtype is float32; see `jaxelyte.models.fused`.
     """
     plan = config.plan
     geometry = edge_geometry(vectors, mask, config.r_max, max(b.l for b in plan.harmonics))
@@ -71,7 +74,7 @@ def atomic_energies(
     for i, layer in enumerate(plan.layers):
         weights = params[f"layer{i}"]
         edges = (embedded, geometry.harmonics, index)
-        features = _apply_layer(config, layer, weights, features, kinds, *edges, exchange)
+        features = _apply_layer(config, layer, weights, features, kinds, *edges, exchange, kernel)
     hidden = linear(plan.output_hidden, params["conv_to_output_hidden"], features)
     energy = linear(plan.output, params["output_hidden_to_scalar"], hidden)[0][:, 0, 0]
     return params["scale"] * jnp.take(params["scales"], types) * energy
@@ -87,13 +90,20 @@ def _apply_layer(
     harmonics: dict[int, Float[Array, "atoms neighbors m"]],
     index: Int[Array, "atoms neighbors"],
     exchange: Exchange | None = None,
+    kernel: Tiling | None = None,
 ) -> Features:
     """One convolution layer: linear, convolution, linear, self-connection, nonlinearity, residual."""
     mixed = linear(layer.linear_1, weights["linear_1"], features)
     if exchange is not None:
         mixed = exchange(mixed)
     act, neighbors = config.plan.radial, config.avg_num_neighbors or 1.0
-    gathered = convolve(layer, act, weights["radial"], embedded, harmonics, mixed, index, neighbors)
+    edges = (layer, act, weights["radial"], embedded, harmonics, mixed, index, neighbors)
+    if kernel is not None and embedded.dtype == jnp.float32:
+        from jaxelyte.models.fused import convolve_fused
+
+        gathered = convolve_fused(*edges, kernel, mirrored=exchange is None)
+    else:
+        gathered = convolve(*edges)
     out = linear(layer.linear_2, weights["linear_2"], gathered)
     if layer.self_connection is not None:
         own = species_linear(layer.self_connection, weights["self_connection"], features, kinds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -102,6 +103,17 @@ class Potential:
         """
         return self
 
+    def compiled(self) -> Potential:
+        """The form that dynamics and calculators evaluate: the same energies and forces to rounding, faster.
+
+        Networks use a kernel on GPUs (`jaxelyte.models.fused`) and stay as they are elsewhere. The kernel allows
+        gradients of any order in reverse mode, but no forward mode (``jax.jvp``).
+        """
+        fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
+        parts = {f.name: _compiled(getattr(self, f.name)) for f in fields}
+        changed = {name: part for name, part in parts.items() if part is not None}
+        return dataclasses.replace(self, **changed) if changed else self  # pyright: ignore[reportArgumentType]
+
     def of_one(self) -> Potential:
         """What relaxes the start structure of any replica: the potential itself unless replicas differ in it."""
         return self
@@ -145,6 +157,15 @@ class Potential:
 
     def __sub__(self, other: Potential) -> Sum:
         return self + (-other)
+
+
+def _compiled(value: Any) -> Any:
+    """The compiled form of a potential or of a tuple of potentials, None for anything else."""
+    if isinstance(value, Potential):
+        return value.compiled()
+    if isinstance(value, tuple) and value and all(isinstance(one, Potential) for one in value):
+        return tuple(one.compiled() for one in value)
+    return None
 
 
 def _terms(potential: Potential) -> tuple[Potential, ...]:

@@ -15,7 +15,8 @@ from jaxtyping import Array, Float, Int
 from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError
 from jaxelyte.models.config import NequIP
-from jaxelyte.models.network import atomic_energies
+from jaxelyte.models.network import Exchange, atomic_energies
+from jaxelyte.models.tiling import Tiling, default_tiling
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
 from jaxelyte.potentials.base import Potential, Scalar
 from jaxelyte.potentials.part import Part
@@ -56,12 +57,14 @@ class NequIPPotential(Potential):
         source: the rest of the file that the model came from, if it did.
         requires: identities of the terms of its baseline, where it was trained on labels less a baseline: it can then
             only be used in a sum that holds them, each once.
+        kernel: how float32 convolutions are computed by the GPU kernel, None for plain JAX; set by `compiled`.
     """
 
     params: Any
     config: NequIP = struct.field(pytree_node=False)
     source: NequIPSource | None = struct.field(pytree_node=False, default=None)
     requires: tuple[str, ...] = struct.field(pytree_node=False, default=())
+    kernel: Tiling | None = struct.field(pytree_node=False, default=None)
 
     def __repr__(self) -> str:
         c = self.config
@@ -79,6 +82,9 @@ class NequIPPotential(Potential):
         """The network alone, which is then a correction and no force field; for tests and comparisons."""
         return replace(self, requires=())
 
+    def compiled(self) -> NequIPPotential:
+        return replace(self, kernel=default_tiling())
+
     def requirements(self) -> tuple[NeighborSpec, ...]:
         return (NeighborSpec(self.config.r_max, exact=True),)
 
@@ -93,7 +99,7 @@ class NequIPPotential(Potential):
         index = jnp.where(found.mask, found.index + offset, replicas * atoms)
         vectors = jax.vmap(lambda lists, system: lists.vectors(system))(found, systems)
         flat = [x.reshape(replicas * atoms, *x.shape[2:]) for x in (self._types(systems), vectors, index, found.mask)]
-        energies = atomic_energies(self.config, self._params(systems), *flat).reshape(replicas, atoms)
+        energies = self._network(self._params(systems), *flat).reshape(replicas, atoms)
         if self.config.zbl:
             zbl = partial(zbl_atomic_energies, cutoff=self.config.r_max, power=self.config.polynomial_cutoff_p)
             energies = energies + jax.vmap(zbl)(systems, found)
@@ -104,7 +110,7 @@ class NequIPPotential(Potential):
         spec = self.requirements()[0]
         types = self._types(part.system)[: part.owned]
         params = self._params(part.system)
-        energies = atomic_energies(self.config, params, types, *part.pairs(spec), exchange=part.exchange)
+        energies = self._network(params, types, *part.pairs(spec), exchange=part.exchange)
         if self.config.zbl:
             power = self.config.polynomial_cutoff_p
             zbl = zbl_atomic_energies(part.system, part.neighbors.get(spec), self.config.r_max, power)
@@ -144,10 +150,13 @@ class NequIPPotential(Potential):
     def _interactions(self, system: System, neighbors: Neighbors) -> Float[Array, " atoms"]:
         found = neighbors.get(self.requirements()[0])
         params, types = self._params(system), self._types(system)
-        energies = atomic_energies(self.config, params, types, found.vectors(system), found.index, found.mask)
+        energies = self._network(params, types, found.vectors(system), found.index, found.mask)
         if self.config.zbl:
             energies = energies + zbl_atomic_energies(system, found, self.config.r_max, self.config.polynomial_cutoff_p)
         return jnp.where(system.mask, energies, jnp.zeros_like(energies))
+
+    def _network(self, *arrays: Any, exchange: Exchange | None = None) -> Float[Array, " atoms"]:
+        return atomic_energies(self.config, *arrays, exchange=exchange, kernel=self.kernel)
 
     def _shifts(self, system: System) -> Float[Array, " atoms"]:
         params = self._params(system)
