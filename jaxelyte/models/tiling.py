@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 
@@ -26,6 +27,7 @@ class Tiling:
 
 def default_tiling() -> Tiling | None:
     """The kernel's settings where computations go to an NVIDIA GPU by default, None elsewhere."""
-    device = jax.config.jax_default_device
+    config: Any = jax.config
+    device = config.jax_default_device
     platform = getattr(device, "platform", device) or jax.default_backend()
     return Tiling() if platform in ("gpu", "cuda") else None
