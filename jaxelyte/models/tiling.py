@@ -19,8 +19,8 @@ class Tiling:
         interpret: run the kernel in Python instead of compiling it, for tests without a GPU.
     """
 
-    edges: int = 32
-    warps: int = 2
+    edges: int = 16
+    warps: int = 1
     by_source: bool = True
     interpret: bool = False
 
