@@ -14,6 +14,7 @@ from jaxelyte.cli.analysis_thermodynamics import activity, osmotic
 from jaxelyte.cli.page import Section, chosen, page
 from jaxelyte.cli.sample import PERMITTIVITY, Sample, known_charges
 from jaxelyte.errors import InputError
+from jaxelyte.observables.series import temperature_of
 
 PARTS: dict[str, Callable[[Sample], Section]] = {
     "structure": structure,
@@ -95,7 +96,7 @@ def analyse_source(
         trajectory=trajectory,
         result=rdf(trajectory, pairs=wanted, r_max=r_max, width=width, discard=left_out),
         discard=left_out,
-        temperature=temperature if temperature is not None else summary.get("temperature", {}).get("value"),
+        temperature=temperature if temperature is not None else temperature_of(run),
         charges=ions,
         permittivity=permittivity or screening or PERMITTIVITY,
         viscosity=viscosity,

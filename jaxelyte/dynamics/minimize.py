@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxelyte.dynamics.start import batch_systems, prepare_potential
+from jaxelyte.dynamics.start import OVERLAP, batch_systems, prepare_potential
 from jaxelyte.errors import InputError, SimulationError
 from jaxelyte.neighbors.loop import (
     ListPlan,
@@ -45,7 +45,15 @@ class _Fire(NamedTuple):
     largest: Array
 
 
-def minimize(potential: Potential, atoms: Atoms, *, fmax: float = 0.05, steps: int = 1000, skin: float = 1.0) -> Atoms:
+def minimize(
+    potential: Potential,
+    atoms: Atoms,
+    *,
+    fmax: float = 0.05,
+    steps: int = 1000,
+    skin: float = 1.0,
+    overlap: float = OVERLAP,
+) -> Atoms:
     """Relax positions in a fixed cell until no force exceeds ``fmax``.
 
     FIRE: Bitzek, Koskinen, Gähler, Moseler, Gumbsch, Phys. Rev. Lett. 97, 170201 (2006), its parameters; a step is at
@@ -57,6 +65,7 @@ def minimize(potential: Potential, atoms: Atoms, *, fmax: float = 0.05, steps: i
         fmax: largest force on an atom at the end, eV/Å.
         steps: at most so many steps; reaching them is no error, the structure is returned as it then is.
         skin: Å of the neighbour lists.
+        overlap: Å; a start with atoms closer than this is refused. 0 for atoms that do not interact.
 
     Returns:
         A copy of the atoms at the new positions; ``info["fmax"]`` (eV/Å) and ``info["fire_steps"]`` tell how it went.
@@ -67,7 +76,7 @@ def minimize(potential: Potential, atoms: Atoms, *, fmax: float = 0.05, steps: i
     """
     if not fmax > 0 or steps < 1:
         raise InputError(f"fmax must be positive and steps at least 1, not {fmax!r} and {steps!r}")
-    systems = batch_systems(atoms, 1)
+    systems = batch_systems(atoms, 1, overlap=overlap)
     potential = prepare_potential(potential, systems)
     plan = plan_lists(systems, potential.requirements(), skin)
     while True:

@@ -21,7 +21,7 @@ from jaxelyte.dynamics.minimize import minimize as fire
 from jaxelyte.dynamics.record import RUN_FILES
 from jaxelyte.dynamics.run import Run
 from jaxelyte.dynamics.runner import Runner
-from jaxelyte.dynamics.start import Velocities, batch_systems, prepare_potential, start_velocities
+from jaxelyte.dynamics.start import OVERLAP, Velocities, batch_systems, prepare_potential, start_velocities
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.observables.base import Observable
 from jaxelyte.observables.recorded import Series
@@ -62,6 +62,7 @@ def simulate(
     resume: bool = False,
     config: Mapping[str, Any] | None = None,
     devices: str | int | Sequence[Any] | None = None,
+    overlap: float = OVERLAP,
 ) -> Run:
     """Molecular dynamics in one compiled loop.
 
@@ -100,6 +101,8 @@ def simulate(
             is cut into domains, see `jaxelyte.distribute`. The trajectory is that of one device up to the order of
             sums. With several processes (`jax.distributed`; one system only) every process makes the same call, with
             ``chunk`` given, and the first one writes.
+        overlap: Å; a start with atoms closer than this is refused as a broken structure. 0 for atoms that do not
+            interact.
 
     Returns:
         The `Run`. Ctrl-C stops after the running chunk, keeps everything and returns a run with
@@ -128,7 +131,7 @@ def simulate(
     going_on = _check_folder(folder, overwrite=overwrite, resume=resume)
     named, series = _split(observables or {})
 
-    systems = batch_systems(atoms, replicas)
+    systems = batch_systems(atoms, replicas, overlap=overlap)
     shared = None if devices is None else chosen_devices(devices)
     if shared is not None and len(systems.positions) > 1:
         check_replicas(len(systems.positions), shared)
@@ -179,7 +182,7 @@ def simulate(
         runner.resume(keys[:, 1], skin)
     else:
         if minimize:
-            systems = _relax(prepared.of_one(), atoms, systems, skin)
+            systems = _relax(prepared.of_one(), atoms, systems, skin, overlap)
         runner.start(systems, start, keys[:, 1], skin, _description(ensemble, runner, seed, skin, config), overwrite)
     return runner.run(progress)
 
@@ -259,9 +262,9 @@ def _check_folder(folder: Path | None, *, overwrite: bool, resume: bool) -> bool
     return resume and has_run
 
 
-def _relax(potential: Potential, atoms: Atoms | list[Atoms], systems: System, skin: float) -> System:
+def _relax(potential: Potential, atoms: Atoms | list[Atoms], systems: System, skin: float, overlap: float) -> System:
     several = atoms if isinstance(atoms, list) else [atoms]
-    relaxed = {id(one): fire(potential, one, fmax=0.5, steps=500, skin=skin) for one in several}
+    relaxed = {id(one): fire(potential, one, fmax=0.5, steps=500, skin=skin, overlap=overlap) for one in several}
     order = several if isinstance(atoms, list) else several * systems.positions.shape[0]
     positions = jnp.stack([jnp.asarray(relaxed[id(one)].get_positions(), systems.positions.dtype) for one in order])
     return systems.replace(positions=positions)

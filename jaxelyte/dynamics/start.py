@@ -24,8 +24,8 @@ OVERLAP = 0.3
 """Å; atoms closer than this at the start are a broken structure, not a chemical one (H-H in H2 is 0.74 Å)."""
 
 
-def batch_systems(atoms: Atoms | list[Atoms], replicas: int) -> System:
-    """Stack systems along a leading axis of replicas.
+def batch_systems(atoms: Atoms | list[Atoms], replicas: int, *, overlap: float = OVERLAP) -> System:
+    """Stack systems along a leading axis of replicas; atoms closer than ``overlap`` (Å) are refused.
 
     Raises:
         InputError: an empty list, replicas that are no positive whole number or given beside a list, overlapping atoms.
@@ -41,8 +41,10 @@ def batch_systems(atoms: Atoms | list[Atoms], replicas: int) -> System:
         several = atoms
     else:
         several = [atoms] * replicas
-    for number, one in enumerate({id(a): a for a in several}.values()):
-        check_overlap(one, number)
+    if isinstance(overlap, bool) or not 0 <= overlap < np.inf:
+        raise InputError(f"overlap = {overlap!r} Å must be a number from 0 on")
+    for number, one in enumerate({id(a): a for a in several}.values() if overlap > 0 else ()):
+        check_overlap(one, number, overlap)
     singles = [System.from_atoms(one) for one in several]
     first = singles[0]
     for number, one in enumerate(singles):
@@ -54,13 +56,13 @@ def batch_systems(atoms: Atoms | list[Atoms], replicas: int) -> System:
     return jax.tree.map(lambda *x: jnp.stack(x), *singles)
 
 
-def check_overlap(atoms: Atoms, number: int = 0) -> None:
-    """Raise `InputError` where two atoms of a structure coincide."""
+def check_overlap(atoms: Atoms, number: int = 0, overlap: float = OVERLAP) -> None:
+    """Raise `InputError` where two atoms of a structure are closer than ``overlap`` in Å."""
     from jaxelyte.neighbors.host import host_list
     from jaxelyte.neighbors.lists import NeighborSpec
 
     system = System.from_atoms(atoms)
-    close = host_list(system, NeighborSpec(OVERLAP))
+    close = host_list(system, NeighborSpec(overlap))
     rows = np.argwhere(np.asarray(close.mask))
     if len(rows):
         i, k = rows[0]
@@ -68,7 +70,8 @@ def check_overlap(atoms: Atoms, number: int = 0) -> None:
         distance = float(jnp.linalg.norm(close.vectors(system)[i, k]))
         raise InputError(
             f"atoms {i} ({atoms[int(i)].symbol}) and {j} ({atoms[j].symbol}) of system {number} are {distance:.3f} Å "
-            "apart; remove the overlap or minimise with a soft potential first"
+            "apart; remove the overlap or minimise with a soft potential first (overlap=0 for atoms that do not "
+            "interact)"
         )
 
 

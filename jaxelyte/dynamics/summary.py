@@ -32,12 +32,13 @@ def summarize(
     """
     begin = min(discard, len(log["step"]) - 1)
     slope, slope_error = conserved_drift(log, engine.systems.positions.shape[1])
+    thermostat = getattr(engine.settings.integrator, "temperature", None)
     return {
         "completed": completed,
         "steps": int(engine.state.step),  # pyright: ignore[reportOptionalMemberAccess]
         "frames": len(log["step"]),
         "time_ps": float(log["time"][-1]) / 1000.0,
-        "temperature": _estimate(log["temperature"][begin:], "K"),
+        "temperature": _estimate(log["temperature"][begin:], "K") | {"thermostat": thermostat},
         "potential": _estimate(log["potential"][begin:], "eV"),
         "drift": {"value": slope, "error": slope_error, "unit": "eV/atom/ns", "of": "conserved quantity"},
         "discarded_frames": begin,

@@ -239,7 +239,7 @@ def difference(
     delta, spread = mbar_differences(_mbar(dense, lam, beta)[1])[0], mbar_differences(solution)[1]
     estimates["MBAR"] = (float(delta[0, -1]) / beta, float(spread[0, -1]) / beta)
     estimates |= {name: value for name, value in steps.items() if name != "BAR"}
-    if exchanged:
+    if exchanged and estimates["TI"][1] > 0:
         wider = max(1.0, _joint_error(gaps, weights, min(start for start, _ in starts)) / estimates["TI"][1])
         estimates = {name: (value, error * wider) for name, (value, error) in estimates.items()}
     overlap = overlap_matrix(solution)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 TOUCHING = 0.6
 """Å between a ghost and another atom in the trial; closer than any bond."""
 
+NOTICED = 1e-4
+"""eV/Å that the forces on others change by when an atom comes close that they notice; above rounding in float32."""
+
 STEEP = 10.0
 """eV that half that distance costs more where a mixture is called singular; restraints far away cost less."""
 
@@ -32,17 +35,18 @@ def check_end_points(initial: Potential, final: Potential, atoms: Atoms) -> None
         InputError: names the atom, the potential that does not see it, and the way around.
     """
     several = {"initial": initial, "final": final}
-    forces = {}
-    for name, potential in several.items():
-        copy = _shaken(atoms)
-        copy.calc = Calculator(potential)
-        forces[name] = copy.get_forces()
+    calculators = {name: Calculator(potential) for name, potential in several.items()}
     for name, other in (("initial", "final"), ("final", "initial")):
-        unseen = np.flatnonzero(np.all(forces[name] == 0.0, axis=1) & np.any(forces[other] != 0.0, axis=1))
-        if len(unseen) == 0 or len(unseen) == len(atoms):
+        forces = _forces(calculators[name], _shaken(atoms))
+        candidates = _candidates(atoms, forces)
+        unseen = [atom for atom in candidates if not _noticed(calculators[name], atoms, atom)]
+        # Atoms that are all held in place and notice nobody are an Einstein crystal, where nobody sits on another.
+        if not unseen or (len(unseen) == len(candidates) and np.all(np.any(forces != 0.0, axis=1))):
             continue
-        atom = int(unseen[0])
-        cost = _closing_energy(several[other], atoms, atom)
+        atom = next((one for one in unseen if _noticed(calculators[other], atoms, one)), None)
+        if atom is None:
+            continue
+        cost = _closing_energy(calculators[other], atoms, atom)
         network = _holds_network(several[other])
         if network or not cost < STEEP:
             why = "the other is a network, which knows nothing of overlaps"
@@ -57,6 +61,28 @@ def check_end_points(initial: Potential, final: Potential, atoms: Atoms) -> None
             )
 
 
+def _candidates(atoms: Atoms, forces: np.ndarray) -> list[int]:
+    """One atom of each species, and one without a force."""
+    first = [int(np.flatnonzero(atoms.numbers == number)[0]) for number in np.unique(atoms.numbers)]
+    return sorted({*first, *(int(one) for one in np.flatnonzero(np.all(forces == 0.0, axis=1))[:1])})
+
+
+def _noticed(calculator: Calculator, atoms: Atoms, atom: int) -> bool:
+    """Whether the forces on other atoms change when this one is moved close to one of them."""
+    if len(atoms) == 1:
+        return True
+    before = _shaken(atoms)
+    after = before.copy()
+    after.positions[atom] = before.positions[0 if atom != 0 else 1] + [2.0 * TOUCHING, 0.0, 0.0]
+    change = np.delete(_forces(calculator, before) - _forces(calculator, after), atom, axis=0)
+    return not bool(np.max(np.abs(change)) < NOTICED)
+
+
+def _forces(calculator: Calculator, atoms: Atoms) -> np.ndarray:
+    atoms.calc = calculator
+    return atoms.get_forces()
+
+
 def _shaken(atoms: Atoms) -> Atoms:
     """Off special positions, where forces vanish by symmetry."""
     copy = atoms.copy()
@@ -64,10 +90,10 @@ def _shaken(atoms: Atoms) -> Atoms:
     return copy
 
 
-def _closing_energy(potential: Potential, atoms: Atoms, ghost: int) -> float:
+def _closing_energy(calculator: Calculator, atoms: Atoms, ghost: int) -> float:
     """What it costs in eV to halve the distance of an overlap, which walls and restraints hardly notice."""
     copy = atoms.copy()
-    copy.calc = Calculator(potential)
+    copy.calc = calculator
     other = 0 if ghost != 0 else 1
     energies = []
     for distance in (TOUCHING, TOUCHING / 2.0):

@@ -142,7 +142,7 @@ def widom(
                 same = np.broadcast_to(positions, (len(some), *positions.shape))
                 many = np.concatenate([same, some[:, None]], axis=1)
                 found.append(with_one(_filled(many, min(at_once, per_frame)), cell)[: len(some)])
-            energy = np.concatenate(found) - own + gap
+            energy = np.concatenate(found) - own
             # An overlap whose energy is not finite has no weight.
             boltzmann = np.exp(-beta * np.where(np.isfinite(energy), energy, np.inf))
             volume = abs(float(np.linalg.det(cell)))
@@ -160,7 +160,7 @@ def widom(
             "for it, and the true value is lower. Take free_energy_path with a cavity",
             stacklevel=2,
         )
-    return Insertion(symbol, float(value), float(error), float(temperature), per_frame * len(sums), share)
+    return Insertion(symbol, float(value) + gap, float(error), float(temperature), per_frame * len(sums), share)
 
 
 def ideal_chemical_potential(density: float, mass: float, temperature: float) -> float:

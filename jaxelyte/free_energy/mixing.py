@@ -215,7 +215,7 @@ def _by_window(run: Run, reference: float) -> list[np.ndarray]:
 
 def _reference_gap(initial: Potential, final: Potential, atoms: Atoms) -> float:
     """Difference of the constant reference energies in eV, which the run leaves out."""
-    systems = batch_systems(atoms, 1)
+    systems = batch_systems(atoms, 1, overlap=0.0)  # of the species alone
     return float(reference_energies(final, systems)[0] - reference_energies(initial, systems)[0])
 
 

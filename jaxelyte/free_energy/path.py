@@ -10,6 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from jaxelyte.arrays import finite
 from jaxelyte.dynamics import NVT
 from jaxelyte.errors import InputError, RunInterruptedError
@@ -89,6 +91,8 @@ def free_energy_path(
         if not leg.run.completed:
             return PathResult(tuple(legs), completed=False)
         last = leg.run.atoms
-        # The window nearest to the end of this leg is the best start of the next one.
-        atoms = last[-1] if isinstance(last, list) else last
+        # The replica in the window nearest to the end of this leg is the best start of the next one.
+        windows = leg.run.observables["energies"].values[-1, :, 2]  # pyright: ignore[reportAttributeAccessIssue]
+        atoms = last[int(np.argmax(windows))] if isinstance(last, list) else last
+        options |= {"overlap": 0.0}  # ghosts of the leg before may lie on other atoms
     return PathResult(tuple(legs))

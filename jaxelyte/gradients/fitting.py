@@ -139,6 +139,8 @@ def fit_observables(
     discard = min(steps // every - 1, max(1, (steps // 5 if equilibration is None else equilibration) // every))
     kept: dict[str, Any] = dict(temperature=ensemble.temperature, discard=discard, at_once=at_once, least=0.0)
     arguments: dict[str, Any] = {"equilibration": equilibration, "progress": False, **options}
+    if now.history:
+        arguments["overlap"] = 0.0
     samples, run, completed = None, None, True
     try:
         for step in range(len(now.history), iterations + 1):
@@ -153,6 +155,7 @@ def fit_observables(
                 if not run.completed:
                     raise KeyboardInterrupt
                 now.atoms = run.atoms
+                arguments["overlap"] = 0.0  # the structures are its own
                 samples = Reweighting(run, now.potential, **kept)
                 found = _evaluate(samples, now.potential, targets, penalty, 0.0)
             if found is None:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from jaxelyte.dynamics.start import prepare_potential
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors
-from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, plan_lists
+from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, grow, overflowed, plan_lists
 from jaxelyte.observables.sampling import complete_cells
 from jaxelyte.potentials.base import Potential
 from jaxelyte.system import System
@@ -90,7 +90,17 @@ class Frames:
         """The potential made ready for all frames, and lists with room for each of them."""
         rows = np.arange(len(self)) if np.ptp(self.cells, axis=0).max() > 0 else np.array([0])
         ready = prepare_potential(potential, self.batch(rows))
-        return ready, plan_lists(self.batch(np.arange(len(self))), ready.requirements(), SKIN)
+        return ready, self._with_room(plan_lists(self.batch(np.arange(len(self))), ready.requirements(), SKIN))
+
+    def _with_room(self, plan: ListPlan) -> ListPlan:
+        """Room for every frame: cells are planned for the first, and a later one may be denser somewhere."""
+        if isinstance(plan, ListPlan) and all(search.cell_search is None for search in plan.searches):
+            return plan  # rows were counted in every frame
+        while True:
+            found = [_room_needed(plan, self.batch(rows)) for rows in self.parts()]
+            if not any(bool(over) for over, _ in found):
+                return plan
+            plan = grow(plan, np.max([np.asarray(needed) for _, needed in found], axis=0), self.batch(np.array([0])))
 
     def parts(self) -> list[np.ndarray]:
         """Rows of each batch; the last one is filled up with its last row, see `map`."""
@@ -136,6 +146,13 @@ def _each(quantity: Quantity, plan: ListPlan, potential: Potential, systems: Sys
     if quantity is _energy:
         return potential.batch_interaction(systems, neighbors)
     return jax.vmap(partial(quantity, potential))(systems, neighbors)
+
+
+@partial(jax.jit, static_argnums=0)
+def _room_needed(plan: ListPlan, systems: System) -> tuple[Array, Array]:
+    """Whether the lists lack room, and what they need."""
+    _, state = current_lists(plan, build_lists(plan, systems), systems)
+    return overflowed(plan, state), state.needed
 
 
 @partial(jax.jit, static_argnums=(0, 1))

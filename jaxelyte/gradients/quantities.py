@@ -100,7 +100,10 @@ class InsertionFactor:
         return jnp.where(overflowed(self.plan, state), jnp.nan, jnp.mean(factor))
 
     def chemical_potential(self, mean: Array) -> Array:
-        """μ_ex = -k_B T ln <factor> in eV: the ``function`` of a `Target` or of a gradient. Constant volume."""
+        """μ_ex = -k_B T ln <factor> in eV: the ``function`` of a `Target` or of a gradient. Constant volume.
+
+        Without the reference energy of the particle (`Potential.reference`), which `widom` adds to its value.
+        """
         return -BOLTZMANN * self.temperature * jnp.log(mean)
 
 

@@ -175,7 +175,9 @@ class Reweighting:
     ) -> AverageGradient:
         """D f(<A>)/dθ for all parameters θ, with standard errors.
 
-        Two passes over the frames, one without errors; memory for a few frames and a few trees of parameters at a time.
+        The errors are those to first order in the fluctuations of <A> and its derivatives; for an array A the slope of
+        ``function`` counts as exact. Two passes over the frames, one without errors; memory for a few frames and a few
+        trees of parameters at a time.
 
         Args:
             quantity: A(potential, system, neighbors) of one frame.
@@ -201,7 +203,7 @@ class Reweighting:
         # Without errors all frames are one stretch, about whose own mean force <A - <A>> = 0 leaves nothing to shift.
         groups = _stretches(len(weight)) if errors else [np.arange(len(weight))]
         forces = self.frames.pull_back(energy, ready, self.plan, weight) if errors else None
-        rows = []
+        rows, directs = [], []
         for group in groups:
             share, part = weight[group], self.frames.chosen(group)
             found = part.pull_back(energy, ready, self.plan, -self.beta * share * scalars[group])
@@ -211,18 +213,38 @@ class Reweighting:
                 found = jax.tree.map(lambda a, b, shift=shift: a + shift * b, found, forces)
             if explicit:
                 vector = share.reshape(-1, *(1,) * direction.ndim) * direction
-                direct = part.pull_back(quantity, ready, self.plan, vector)
-                found = jax.tree.map(np.add, found, direct)
+                directs.append(part.pull_back(quantity, ready, self.plan, vector))
             rows.append(found)
+        total = jax.tree.map(lambda *x: np.sum(x, axis=0), *rows, *directs)
+        if errors:
+            rows = self._deviations(rows, directs, [float(weight[group].sum()) for group in groups])
+        if errors and function is not None and values.ndim == 1 and direction != 0.0:
+            # The slope of f is taken at a mean that has an error itself: f''(<A>) δ<A> d<A>/dθ.
+            bend = _curvature(function, mean) / float(direction)
+            rows = [
+                jax.tree.map(lambda a, b, s=bend * float(p): a + s * b, row, total)
+                for row, p in zip(rows, parts, strict=True)
+            ]
         return AverageGradient(
             value,
             float(spread_of(np.tensordot(parts, direction, axes=direction.ndim))),
-            _like(asked, jax.tree.map(lambda *x: np.sum(x, axis=0), *rows)),
+            _like(asked, total),
             _like(asked, jax.tree.map(lambda *x: spread_of(np.array(x)), *rows)) if errors else None,
             effective_samples(weight),
             mean,
             parts,
         )
+
+    @staticmethod
+    def _deviations(rows: list[Any], directs: list[Any], shares: list[float]) -> list[Any]:
+        """What each stretch adds to the gradient beside its share of <∂A/∂θ>: stretches differ in weight."""
+        if not directs:
+            return rows
+        mean = jax.tree.map(lambda *x: np.sum(x, axis=0), *directs)
+        return [
+            jax.tree.map(lambda a, b, m, s=share: a + b - s * m, row, direct, mean)
+            for row, direct, share in zip(rows, directs, shares, strict=True)
+        ]
 
     def _weights(self, potential: Potential) -> np.ndarray:
         exponent = -self.beta * (self.frames.energies(self._ready(potential), self.plan) - self.energies)
@@ -265,6 +287,13 @@ def effective_samples(weight: np.ndarray) -> float:
     """(Σw)²/Σw² (Kish), for weights of any size."""
     scaled = np.asarray(weight, np.float64) / np.max(weight)
     return float(np.sum(scaled) ** 2 / np.sum(scaled**2))
+
+
+def _curvature(function: Any, mean: np.ndarray) -> float:
+    """Second derivative of a function of one number."""
+    import jax.numpy as jnp
+
+    return float(jax.grad(jax.grad(function))(jnp.asarray(mean, jnp.result_type(float))))
 
 
 def _linearised(function: Any, mean: np.ndarray) -> tuple[float, np.ndarray]:

@@ -141,10 +141,11 @@ def _chunks(values: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def temperature_of(source: Any) -> float | None:
-    """Mean temperature of a run in K."""
+    """Temperature of a run in K: that of its thermostat, which has no error; the mean without one."""
     summary = getattr(source, "summary", None)
     found = summary.get("temperature", {}) if isinstance(summary, dict) else {}
-    return float(found["value"]) if "value" in found else None
+    value = found.get("thermostat") or found.get("value")
+    return None if value is None else float(value)
 
 
 def line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

@@ -121,11 +121,13 @@ class Shared(Potential):
 def share_replicas(potential: Potential, devices: tuple[Any, ...]) -> Potential:
     """A prepared potential whose batches are divided among devices.
 
-    The λ of a `Ladder` and the memory of a bias belong to replicas or to all of them: they stay outside, and so only
+    The λ of a `Ladder`, centres of restraints and the memory of a bias belong to replicas or to all of them: they stay
+    outside, and so only
     what is between them is divided by hand; the compiler divides the rest.
     """
     if isinstance(potential, Ladder):
         return replace(potential, initial=Shared(potential.initial, devices), final=Shared(potential.final, devices))
     if isinstance(potential, Sum):
         return Sum(tuple(share_replicas(term, devices) for term in potential.terms))
-    return potential if potential.learning_stride else Shared(potential, devices)
+    own = potential.learning_stride or potential.of_one() is not potential
+    return potential if own else Shared(potential, devices)

@@ -104,6 +104,12 @@ class DistanceRestraint(Potential):
         start = jnp.stack([distance(system, self.pair) for system in systems])
         return self.replace(now=start)  # pyright: ignore[reportAttributeAccessIssue]
 
+    def of_one(self) -> DistanceRestraint:
+        """Without a restraint where each replica has its own: any of them starts from the relaxed structure."""
+        if not (jnp.ndim(self.center) or jnp.ndim(self.k) or jnp.ndim(self.now)):
+            return self
+        return DistanceRestraint(self.pair, k=0.0, center=0.0)
+
     def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
         if jnp.ndim(self.center) or jnp.ndim(self.k):
             raise InputError("a restraint with one centre per replica serves a run of that many replicas only")

@@ -208,7 +208,7 @@ def test_temperature_and_volume_are_those_of_the_run() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = viscosity(run)
-    assert found.temperature == run.summary["temperature"]["value"]
+    assert found.temperature == run.summary["temperature"]["thermostat"]
     assert found.volume == pytest.approx(argon().get_volume(), rel=1e-12)
 
 
