@@ -385,6 +385,43 @@ def test_a_ghost_is_refused_with_advice() -> None:
     some = HarmonicRestraint(atoms.positions[:2], 1.0, indices=[0, 1])
     check_end_points(full, full + some, atoms)
     check_end_points(HarmonicRestraint(atoms.positions[:1], 1.0, indices=[0]), some, atoms)
+    check_end_points(HarmonicRestraint(atoms.positions, 1.0), full, atoms)
+    # Held in its place a ghost is still one, and so are the atoms of an ideal gas.
+    nobody = LennardJones({"Ar": 3.4, "Kr": 3.4}, {"Ar": 0.0, "Kr": 0.0}, cutoff=5.0)
+    one = HarmonicRestraint(atoms.positions[:1], 1.0, indices=[0])
+    for ends in ((ghost + one, full + one), (ghost + one, full), (nobody, full)):
+        with pytest.raises(InputError, match="is a ghost in the initial potential"):
+            check_end_points(*ends, atoms)
+
+
+def test_equal_potentials_differ_by_nothing() -> None:
+    found = free_energy(
+        well(1.0), well(1.0), wells(), LANGEVIN, windows=2, steps=400, timestep=2.0, exchange=20, progress=False
+    )
+    assert abs(found.value) < 1e-9
+    assert 0.0 <= found.error < 1e-9
+
+
+def test_a_leg_starts_in_the_last_window_of_the_leg_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows that exchange have wandered among the replicas; and atoms that do not interact may have met."""
+    from jaxelyte.free_energy import path
+
+    starts = []
+
+    def recorded(*arguments: Any, **options: Any) -> FreeEnergyResult:
+        starts.append(arguments[2])
+        return free_energy(*arguments, **options)
+
+    monkeypatch.setattr(path, "free_energy", recorded)
+    atoms = Atoms("Ar64", np.mgrid[0:4, 0:4, 0:4].reshape(3, -1).T * 3.0, cell=[12.0] * 3, pbc=True)
+    ends = [HarmonicRestraint(np.full((64, 3), 6.0), k) for k in (0.02, 0.03, 0.04)]
+    options: dict = dict(windows=4, steps=1500, timestep=5.0, exchange=20, seed=4, progress=False)
+    run = free_energy_path(ends, atoms, LANGEVIN, **options).legs[0].run
+    assert run is not None
+    place = run.observables["energies"].values[-1, :, 2]  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(starts[1].positions, run.atoms[int(np.argmax(place))].positions)  # type: ignore[index]
+    assert starts[1].get_all_distances(mic=True)[np.triu_indices(64, 1)].min() < 0.3
+    assert int(np.argmax(place)) != 3
 
 
 def test_what_is_wrong_is_said(rng: np.random.Generator) -> None:

@@ -42,6 +42,8 @@ def test_a_constant_energy_is_the_chemical_potential(rng: np.random.Generator) -
     """ΔU is the same everywhere; it counts interaction and reference energies alike."""
     found = widom(gas(rng, 12, 5, 20.0 * np.eye(3)), Shifted(0.05), "Ar", temperature=TEMPERATURE, per_frame=10)
     assert found.value == pytest.approx(0.05, abs=1e-9)
+    far = widom(gas(rng, 12, 5, 20.0 * np.eye(3)), Shifted(-500.0), "Ar", temperature=TEMPERATURE, per_frame=10)
+    assert far.value == pytest.approx(-500.0, abs=1e-9)
     assert found.insertions == 240
     assert found.contributing == pytest.approx(0.5, abs=0.01)
 

@@ -15,6 +15,7 @@ from jaxelyte.dynamics import NVT, simulate
 from jaxelyte.errors import InputError, JaxelyteError
 from jaxelyte.free_energy import free_energy
 from jaxelyte.gradients import Reweighting, energy, frame_rdf, free_energy_gradient, pressure_virial
+from jaxelyte.neighbors import neighbor_lists
 from jaxelyte.observables import rdf
 from jaxelyte.potentials.base import Scaled, Sum
 from jaxelyte.potentials.lennard_jones import LennardJones
@@ -70,6 +71,36 @@ def test_an_explicit_dependence_counts(rng: np.random.Generator) -> None:
     assert abs(float(found.gradient.k)) < 3.0 * float(found.gradient_error.k)
     half = samples.gradient(energy, explicit=False)
     assert abs(float(half.gradient.k) + 1.5 * COUNT * THERMAL / K) < 3.0 * float(half.gradient_error.k)
+
+
+def test_an_exact_derivative_has_no_error(rng: np.random.Generator) -> None:
+    """A = k: its derivative is 1 in every frame, in stretches of 10 and 11 frames and with any weights."""
+    samples = Reweighting(exact_frames(rng, 105), HarmonicRestraint(ANCHORS, K), temperature=TEMPERATURE, at_once=64)
+    found = samples.gradient(lambda potential, *_: potential.k * 1.0)
+    assert float(found.gradient.k) == pytest.approx(1.0, abs=1e-9)
+    assert float(found.gradient_error.k) < 1e-9
+
+
+def test_frames_that_become_denser_somewhere_lose_no_pair() -> None:
+    """Cells are planned for the first frame; the last holds the same atoms in 0.6 of its volume."""
+    lattice = (np.mgrid[0:10, 0:10, 0:10].reshape(3, -1).T + 0.5) * 4.0
+    frames = np.array([lattice, lattice * [0.6, 1.0, 1.0]])
+    trajectory = Trajectory(
+        positions=frames[:, None],
+        numbers=np.full(1000, 18),
+        masses=np.full(1000, 39.9),
+        cells=np.eye(3) * 40.0,
+        pbc=(True, True, True),
+        steps=np.arange(2),
+        times=np.arange(2) * 10.0,
+    )
+    potential = LennardJones({"Ar": 3.4}, {"Ar": 0.0104}, cutoff=8.0, shift=True)
+    samples = Reweighting(trajectory, potential, temperature=TEMPERATURE, at_once=1)
+    assert samples.plan.searches[0].cell_search is not None
+    for row in range(2):
+        system = samples.frames.system(row)
+        exact = potential.interaction(system, neighbor_lists(system, potential))
+        assert samples.energies[row] == pytest.approx(float(exact), rel=1e-9)
 
 
 def test_the_gradient_is_that_of_the_reweighted_average(rng: np.random.Generator) -> None:
