@@ -274,6 +274,18 @@ def test_bad_input_is_named() -> None:
         metadynamics(BOND, pair(), (0, 5), LANGEVIN, upper=7.0, steps=10)
 
 
+def test_restraints_of_replicas_relax_and_divide() -> None:
+    """The start of all replicas is relaxed without their restraints, which stay outside of what devices share."""
+    from jaxelyte.parallel.replicas import share_replicas
+
+    several = DistanceRestraint((0, 1), k=1.0, center=[3.0, 4.0, 5.0])
+    one = DistanceRestraint((0, 1), k=1.0, center=3.0)
+    assert float(several.of_one().k) == 0.0
+    assert one.of_one() is one
+    assert share_replicas(several, ()) is several
+    assert share_replicas(one, ()) is not one
+
+
 def test_few_crossings_are_said() -> None:
     assert count_crossings(np.array([[1.0, 9.0], [5.0, 5.0], [9.0, 9.0], [1.0, 5.0]]), lower=0.0, upper=10.0) == 2
     with pytest.warns(UserWarning, match="crossed the range"):

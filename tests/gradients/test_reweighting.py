@@ -73,6 +73,14 @@ def test_an_explicit_dependence_counts(rng: np.random.Generator) -> None:
     assert abs(float(half.gradient.k) + 1.5 * COUNT * THERMAL / K) < 3.0 * float(half.gradient_error.k)
 
 
+def test_the_temperature_is_that_of_the_thermostat() -> None:
+    atoms = Atoms(f"Ar{COUNT}", ANCHORS, cell=[30.0] * 3, pbc=True)
+    potential = HarmonicRestraint(ANCHORS, K)
+    run = simulate(potential, atoms, NVT(250.0), steps=20, timestep=1.0, every=5, progress=False)
+    assert run.summary["temperature"]["value"] != pytest.approx(250.0, abs=0.1)
+    assert Reweighting(run, potential).temperature == 250.0
+
+
 def test_an_exact_derivative_has_no_error(rng: np.random.Generator) -> None:
     """A = k: its derivative is 1 in every frame, in stretches of 10 and 11 frames and with any weights."""
     samples = Reweighting(exact_frames(rng, 105), HarmonicRestraint(ANCHORS, K), temperature=TEMPERATURE, at_once=64)
