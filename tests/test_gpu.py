@@ -33,6 +33,7 @@ pytestmark = pytest.mark.gpu
 
 
 def forces(potential: jxl.Potential, atoms: Atoms, dtype: Any) -> np.ndarray:
+    """Of the potential as it is given; `Potential.compiled` of it uses the kernels."""
     system = jxl.System.from_atoms(atoms, dtype=dtype)
     prepared = potential.prepare(system)
     result = jax.jit(jxl.energy_and_forces)(prepared, system, neighbor_lists(system, prepared))
@@ -41,23 +42,27 @@ def forces(potential: jxl.Potential, atoms: Atoms, dtype: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("case", sorted(folder.name for folder in FIXTURES.iterdir()))
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_networks_agree_with_nequip(case: str, dtype: Any) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "kernels"), [(np.float32, False), (np.float32, True), (np.float64, False)], ids=["32", "kernels", "64"]
+)
+def test_networks_agree_with_nequip(case: str, dtype: Any, kernels: bool) -> None:
     with np.load(FIXTURES / case / "reference.npz") as file:
         data = {key: file[key] for key in file.files}
     atoms = Atoms(data["numbers"], data["positions"], cell=data["cell"], pbc=True)
-    result = forces(jxl.load_nequip(FIXTURES / case), atoms, dtype)
+    network = jxl.load_nequip(FIXTURES / case)
+    result = forces(network.compiled() if kernels else network, atoms, dtype)
     scale = np.abs(data["forces"]).max()
     np.testing.assert_allclose(result, data["forces"], atol=scale * (0.05 * TF32 if dtype == np.float32 else 1e-10))
 
 
+@pytest.mark.parametrize("kernels", [False, True])
 @pytest.mark.parametrize("name", ["licl", "licl_ions"])
-def test_published_models_in_single_precision(reference: Path, name: str) -> None:
+def test_published_models_in_single_precision(reference: Path, name: str, kernels: bool) -> None:
     with np.load(reference / name / "reference.npz") as data:
         atoms = Atoms(data["0_numbers"], data["0_positions"], cell=data["0_cell"], pbc=True)
-        np.testing.assert_allclose(
-            forces(jxl.load_nequip(reference / name), atoms, np.float32), data["0_forces"], atol=5e-4
-        )
+        network = jxl.load_nequip(reference / name)
+        found = forces(network.compiled() if kernels else network, atoms, np.float32)
+        np.testing.assert_allclose(found, data["0_forces"], atol=5e-4)
 
 
 @pytest.mark.parametrize("method", ["ewald", "p3m"])

@@ -36,14 +36,19 @@ def check_end_points(initial: Potential, final: Potential, atoms: Atoms) -> None
     """
     several = {"initial": initial, "final": final}
     calculators = {name: Calculator(potential) for name, potential in several.items()}
+    shaken = _shaken(atoms)
+    forces = {name: _forces(calculator, shaken) for name, calculator in calculators.items()}
+
+    def noticed(name: str, atom: int) -> bool:
+        return _noticed(calculators[name], shaken, forces[name], atom)
+
     for name, other in (("initial", "final"), ("final", "initial")):
-        forces = _forces(calculators[name], _shaken(atoms))
-        candidates = _candidates(atoms, forces)
-        unseen = [atom for atom in candidates if not _noticed(calculators[name], atoms, atom)]
+        candidates = _candidates(atoms, forces[name])
+        unseen = [atom for atom in candidates if not noticed(name, atom)]
         # Atoms that are all held in place and notice nobody are an Einstein crystal, where nobody sits on another.
-        if not unseen or (len(unseen) == len(candidates) and np.all(np.any(forces != 0.0, axis=1))):
+        if not unseen or (len(unseen) == len(candidates) and np.all(np.any(forces[name] != 0.0, axis=1))):
             continue
-        atom = next((one for one in unseen if _noticed(calculators[other], atoms, one)), None)
+        atom = next((one for one in unseen if noticed(other, one)), None)
         if atom is None:
             continue
         cost = _closing_energy(calculators[other], atoms, atom)
@@ -67,14 +72,13 @@ def _candidates(atoms: Atoms, forces: np.ndarray) -> list[int]:
     return sorted({*first, *(int(one) for one in np.flatnonzero(np.all(forces == 0.0, axis=1))[:1])})
 
 
-def _noticed(calculator: Calculator, atoms: Atoms, atom: int) -> bool:
+def _noticed(calculator: Calculator, atoms: Atoms, forces: np.ndarray, atom: int) -> bool:
     """Whether the forces on other atoms change when this one is moved close to one of them."""
     if len(atoms) == 1:
         return True
-    before = _shaken(atoms)
-    after = before.copy()
-    after.positions[atom] = before.positions[0 if atom != 0 else 1] + [2.0 * TOUCHING, 0.0, 0.0]
-    change = np.delete(_forces(calculator, before) - _forces(calculator, after), atom, axis=0)
+    after = atoms.copy()
+    after.positions[atom] = atoms.positions[0 if atom != 0 else 1] + [2.0 * TOUCHING, 0.0, 0.0]
+    change = np.delete(forces - _forces(calculator, after), atom, axis=0)
     return not bool(np.max(np.abs(change)) < NOTICED)
 
 

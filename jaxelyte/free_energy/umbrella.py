@@ -154,11 +154,11 @@ def umbrella_sampling(
         **options,
     )
     series: SeriesResult | None = run.observables.get("distance")
-    if run.completed and (series is None or len(series) < 2):
-        raise InputError(
-            f"steps = {steps} hold fewer than two samples, one every {sample_every} steps; give more steps"
-        )
     if series is None or len(series) < 2:
+        if run.completed:
+            raise InputError(
+                f"steps = {steps} hold fewer than two samples, one every {sample_every} steps; give more steps"
+            )
         raise InputError(
             f"the run was stopped after {run.log['step'][-1]} steps, before {before} of equilibration were done: go on "
             "with resume=True"

@@ -139,8 +139,6 @@ def fit_observables(
     discard = min(steps // every - 1, max(1, (steps // 5 if equilibration is None else equilibration) // every))
     kept: dict[str, Any] = dict(temperature=ensemble.temperature, discard=discard, at_once=at_once, least=0.0)
     arguments: dict[str, Any] = {"equilibration": equilibration, "progress": False, **options}
-    if now.history:
-        arguments["overlap"] = 0.0
     samples, run, completed = None, None, True
     try:
         for step in range(len(now.history), iterations + 1):
@@ -150,12 +148,13 @@ def fit_observables(
             if found is None:
                 if isinstance(now.atoms, list):
                     arguments.pop("replicas", None)
+                if now.history:  # the structures are those of its last run
+                    arguments["overlap"] = 0.0
                 arguments |= {"steps": steps, "every": every, "seed": seed + step}
                 run = simulate(now.potential, now.atoms, ensemble, **arguments)
                 if not run.completed:
                     raise KeyboardInterrupt
                 now.atoms = run.atoms
-                arguments["overlap"] = 0.0  # the structures are its own
                 samples = Reweighting(run, now.potential, **kept)
                 found = _evaluate(samples, now.potential, targets, penalty, 0.0)
             if found is None:

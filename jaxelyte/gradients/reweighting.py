@@ -217,14 +217,13 @@ class Reweighting:
             rows.append(found)
         total = jax.tree.map(lambda *x: np.sum(x, axis=0), *rows, *directs)
         if errors:
-            rows = self._deviations(rows, directs, [float(weight[group].sum()) for group in groups])
-        if errors and function is not None and values.ndim == 1 and direction != 0.0:
-            # The slope of f is taken at a mean that has an error itself: f''(<A>) δ<A> d<A>/dθ.
-            bend = _curvature(function, mean) / float(direction)
-            rows = [
-                jax.tree.map(lambda a, b, s=bend * float(p): a + s * b, row, total)
-                for row, p in zip(rows, parts, strict=True)
-            ]
+            rows = _deviations(rows, directs, [float(weight[group].sum()) for group in groups])
+            if function is not None and values.ndim == 1 and direction != 0.0:
+                # The slope of f is taken at a mean that has an error itself: f''(<A>) δ<A> d<A>/dθ.
+                moves = _curvature(function, mean) / float(direction) * parts
+                rows = [
+                    jax.tree.map(lambda a, b, m=m: a + m * b, one, total) for one, m in zip(rows, moves, strict=True)
+                ]
         return AverageGradient(
             value,
             float(spread_of(np.tensordot(parts, direction, axes=direction.ndim))),
@@ -234,17 +233,6 @@ class Reweighting:
             mean,
             parts,
         )
-
-    @staticmethod
-    def _deviations(rows: list[Any], directs: list[Any], shares: list[float]) -> list[Any]:
-        """What each stretch adds to the gradient beside its share of <∂A/∂θ>: stretches differ in weight."""
-        if not directs:
-            return rows
-        mean = jax.tree.map(lambda *x: np.sum(x, axis=0), *directs)
-        return [
-            jax.tree.map(lambda a, b, m, s=share: a + b - s * m, row, direct, mean)
-            for row, direct, share in zip(rows, directs, shares, strict=True)
-        ]
 
     def _weights(self, potential: Potential) -> np.ndarray:
         exponent = -self.beta * (self.frames.energies(self._ready(potential), self.plan) - self.energies)
@@ -287,6 +275,17 @@ def effective_samples(weight: np.ndarray) -> float:
     """(Σw)²/Σw² (Kish), for weights of any size."""
     scaled = np.asarray(weight, np.float64) / np.max(weight)
     return float(np.sum(scaled) ** 2 / np.sum(scaled**2))
+
+
+def _deviations(rows: list[Any], directs: list[Any], shares: list[float]) -> list[Any]:
+    """What each stretch adds to the gradient beside its share of <∂A/∂θ>: stretches differ in weight."""
+    if not directs:
+        return rows
+    mean = jax.tree.map(lambda *x: np.sum(x, axis=0), *directs)
+    return [
+        jax.tree.map(lambda a, b, m, s=share: a + b - s * m, row, direct, mean)
+        for row, direct, share in zip(rows, directs, shares, strict=True)
+    ]
 
 
 def _curvature(function: Any, mean: np.ndarray) -> float:

@@ -67,7 +67,7 @@ def convolve(
         part = jax.checkpoint(lambda e, h, x: body(e, h, gather(x) if inside else x), prevent_cse=False)
         edges = (embedded, harmonics, index if inside else gather(index))
         found = jax.lax.map(lambda x: part(*x), jax.tree.map(lambda x: cut_blocks(x, blocks, size), edges))
-        found = jax.tree.map(lambda x: x.reshape(blocks * size, *x.shape[2:])[:atoms], found)
+        found = join_blocks(found, atoms)
     else:
         found = body(embedded, harmonics, gather(index))
     return [found.get(mid) for mid in range(len(layer.irreps_mid))]
@@ -105,6 +105,11 @@ def cut_blocks(x: Array, blocks: int, size: int) -> Array:
     return jnp.concatenate([x, filling]).reshape(blocks, size, *x.shape[1:])
 
 
+def join_blocks(tree: Any, atoms: int) -> Any:
+    """The inverse of `cut_blocks` for every array of a tree."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:atoms], tree)
+
+
 def _messages(
     layer: Layer,
     act: Activation,
@@ -140,15 +145,24 @@ def sum_messages(
     harmonics: dict[int, Float[Array, "atoms neighbors m"]],
 ) -> dict[int, Array]:
     """Messages from radial weights, by block of the intermediate irreps."""
-    paths = layer.active_paths
-    out: dict[int, list[tuple[int, Array]]] = {}
+    paths, messages = layer.active_paths, []
     # The gradient of `split` is a concatenation, that of slices a sum of padded arrays.
     parts = jax.lax.split(weights, [path.mul for path in paths], axis=2)
     for path, part in zip(paths, parts, strict=True):
         moments = neighbor_sum(part, gathered[path.source], harmonics[path.l2])
-        message = jnp.einsum("nbac,abm->nmc", moments, jnp.asarray(path_table(path), moments.dtype))
+        messages.append(jnp.einsum("nbac,abm->nmc", moments, jnp.asarray(path_table(path), moments.dtype)))
+    return by_irrep(paths, messages)
+
+
+def by_irrep(paths: tuple[TensorPath, ...], messages: list[Array]) -> dict[int, Array]:
+    """Messages of the paths, one after the other along the channels of their block of the intermediate irreps."""
+    out: dict[int, list[tuple[int, Array]]] = {}
+    for path, message in zip(paths, messages, strict=True):
         out.setdefault(path.mid, []).append((path.offset, message))
-    return {mid: in_order(messages) for mid, messages in out.items()}
+    return {
+        mid: jnp.concatenate([array for _, array in sorted(parts, key=lambda part: part[0])], axis=-1)
+        for mid, parts in out.items()
+    }
 
 
 def neighbor_sum(
@@ -166,8 +180,3 @@ def neighbor_sum(
     product = jnp.concatenate([weights * component for component in features], axis=-1)
     moments = jnp.einsum("nkb,nkq->nbq", harmonics, product)
     return moments.reshape(atoms, harmonics.shape[-1], len(features), channels)
-
-
-def in_order(parts: list[tuple[int, Array]]) -> Array:
-    """Arrays with their first channels, one after the other along the channels."""
-    return jnp.concatenate([array for _, array in sorted(parts, key=lambda part: part[0])], axis=-1)

@@ -1,94 +1,43 @@
-"""The convolution with GPU kernels: products of an edge and their sums over neighbours never leave the registers.
+"""The convolution by GPU kernels: when they run, on which blocks of atoms, and their derivatives.
 
-Written as arrays the convolution makes some thousand numbers an edge, which a GPU writes to memory and reads again.
-Here only the radial weights are arrays. A program of a kernel takes one atom and one path (or the paths of one input
-block), and for a few neighbours at a time gathers their features, multiplies and adds up. With h_b the harmonics of an
-edge, x_a the features of its neighbour, w the radial weights, C the Clebsch-Gordan coefficients and g_m the gradient of
-the message:
-
-    message_m = Σ_k w Σ_a x_a (Σ_b C_abm h_b)
-    D_ab = Σ_m C_abm g_m;  ∂w = Σ_a x_a Σ_b h_b D_ab,  ∂h_b = Σ_channels w Σ_a x_a D_ab
-    ∂x_a = Σ_k w Σ_m g_m (Σ_b C_abm h_b), over the edges that lead to the atom
-
-Lists hold every pair from both sides. The edges that lead to an atom are therefore its own with the vector reversed,
-which changes the sign of harmonics of odd degree and nothing else: ∂x is a sum over its neighbours, too, and
-nothing is scattered. Where atoms of other devices are among the neighbours, which have no lists here, atomic additions
-take its place.
-
-Second derivatives come from the reference implementation, `jaxelyte.models.convolution`. Forward mode is refused by
-JAX: use the reference.
+The kernels are in `jaxelyte.models.kernels`. Second derivatives come from the reference implementation,
+`jaxelyte.models.convolution`. Forward mode is refused by JAX: use the reference.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton as plgpu
 from jaxtyping import Array, Float, Int
 
 from jaxelyte.models.activations import Activation
 from jaxelyte.models.constants import sum_terms
 from jaxelyte.models.convolution import (
+    by_irrep,
     convolve,
     cut_blocks,
     gather_features,
-    in_order,
+    join_blocks,
     numbers_at_once,
-    path_table,
-    radial_weights,
     sum_messages,
 )
-from jaxelyte.models.structure import Layer, TensorPath
+from jaxelyte.models.kernels import (
+    Static,
+    edge_program,
+    feature_program,
+    forward_program,
+    run_programs,
+    scatter_program,
+)
+from jaxelyte.models.structure import Layer
 from jaxelyte.models.tiling import Tiling
 
 ROOM = 2
 """Numbers in the arrays of radial weights at once, in units of those that the reference implementation makes."""
-
-
-@dataclass(frozen=True)
-class _Static:
-    """All of a layer that is no array."""
-
-    layer: Layer
-    act: Activation
-    avg_num_neighbors: float
-    tiling: Tiling
-    mirrored: bool
-
-    @property
-    def paths(self) -> tuple[TensorPath, ...]:
-        return self.layer.active_paths
-
-    @property
-    def sources(self) -> list[int]:
-        return sorted({path.source for path in self.paths})
-
-    @property
-    def degrees(self) -> list[int]:
-        """Of the harmonics that are read: Y_0 = 1 is not."""
-        return sorted({path.l2 for path in self.paths} - {0})
-
-    @property
-    def columns(self) -> list[int]:
-        """Where the radial weights of each path begin."""
-        return [sum(path.mul for path in self.paths[:n]) for n in range(len(self.paths))]
-
-    @property
-    def groups(self) -> list[list[int]]:
-        """Numbers of the paths of each program of the gradient of edges."""
-        if not self.tiling.by_source:
-            return [[n] for n in range(len(self.paths))]
-        return [[n for n, path in enumerate(self.paths) if path.source == source] for source in self.sources]
-
-    def weights(self, radial: Any, embedded: Any) -> Array:
-        return radial_weights(self.layer, self.act, radial, self.avg_num_neighbors, embedded)
 
 
 def convolve_fused(
@@ -109,7 +58,7 @@ def convolve_fused(
     every pair has to be there from both sides. Systems whose radial weights need too much memory are worked through in
     blocks of atoms, and the weights made again for the gradient.
     """
-    static = _Static(layer, act, avg_num_neighbors, tiling, mirrored)
+    static = Static(layer, act, avg_num_neighbors, tiling, mirrored)
     given = {
         "harmonics": {degree: harmonics[degree] for degree in static.degrees},
         "features": {source: features[source] for source in static.sources},
@@ -158,12 +107,12 @@ def _with_second_derivatives(forward: Any, backward: Any, reference: Any) -> Any
     return function
 
 
-def _reference_at_once(static: _Static, args: dict[str, Any], whole: dict[str, Any]) -> dict[int, Array]:
+def _reference_at_once(static: Static, args: dict[str, Any], whole: dict[str, Any]) -> dict[int, Array]:
     gathered = gather_features(args["features"], whole["index"])
     return sum_messages(static.layer, args["weights"], gathered, _all_degrees(args))
 
 
-def _reference_by_blocks(key: tuple[_Static, int], args: dict[str, Any], whole: dict[str, Any]) -> dict[int, Array]:
+def _reference_by_blocks(key: tuple[Static, int], args: dict[str, Any], whole: dict[str, Any]) -> dict[int, Array]:
     static, features = key[0], [args["features"].get(n) for n in range(len(key[0].layer.linear_1.irreps_out))]
     edges = (static.layer, static.act, args["radial"], args["embedded"], _all_degrees(args), features, whole["index"])
     return {mid: x for mid, x in enumerate(convolve(*edges, static.avg_num_neighbors)) if x is not None}
@@ -174,17 +123,16 @@ def _all_degrees(args: dict[str, Any]) -> dict[int, Array]:
     return {0: jnp.ones((*edges.shape[:2], 1), edges.dtype), **args["harmonics"]}
 
 
-def _run_forward(static: _Static, args: dict[str, Any], whole: dict[str, Any]) -> dict[int, Array]:
+def _run_forward(static: Static, args: dict[str, Any], whole: dict[str, Any]) -> dict[int, Array]:
     shapes = _shapes(args["weights"], [(2 * path.l3 + 1, path.mul) for path in static.paths])
-    made = _call(static, _forward_program, len(static.paths), args | whole, {"messages": shapes}, {}, "convolution")[0]
-    out: dict[int, list[tuple[int, Array]]] = {}
-    for path, message in zip(static.paths, made["messages"], strict=True):
-        out.setdefault(path.mid, []).append((path.offset, message))
-    return {mid: in_order(messages) for mid, messages in out.items()}
+    made = run_programs(
+        static, forward_program, len(static.paths), args | whole, {"messages": shapes}, {}, "convolution"
+    )[0]
+    return by_irrep(static.paths, made["messages"])
 
 
 def _run_backward(
-    static: _Static, args: dict[str, Any], whole: dict[str, Any], gradient: dict[int, Array]
+    static: Static, args: dict[str, Any], whole: dict[str, Any], gradient: dict[int, Array]
 ) -> dict[str, Any]:
     messages = _by_path(static, gradient)
     return _of_edges(static, args, whole, messages) | {
@@ -192,12 +140,12 @@ def _run_backward(
     }
 
 
-def _by_path(static: _Static, gradient: dict[int, Array]) -> list[Array]:
+def _by_path(static: Static, gradient: dict[int, Array]) -> list[Array]:
     first = {mid: min(p.offset for p in static.paths if p.mid == mid) for mid in gradient}
     return [gradient[p.mid][..., p.offset - first[p.mid] :][..., : p.mul] for p in static.paths]
 
 
-def _of_edges(static: _Static, args: dict[str, Any], whole: dict[str, Any], own: list[Array]) -> dict[str, Any]:
+def _of_edges(static: Static, args: dict[str, Any], whole: dict[str, Any], own: list[Array]) -> dict[str, Any]:
     """Gradients of radial weights and harmonics; ``own`` are those of the atoms' messages, by path."""
     degrees = [sorted({static.paths[n].l2 for n in numbers} - {0}) for numbers in static.groups]
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), args)
@@ -206,7 +154,7 @@ def _of_edges(static: _Static, args: dict[str, Any], whole: dict[str, Any], own:
         "of_harmonics": [{degree: like["harmonics"][degree] for degree in some} for some in degrees],
     }
     given = args | whole | {"own": own}
-    written, _ = _call(static, _edge_program, len(static.groups), given, made, {}, "convolution_edges")
+    written, _ = run_programs(static, edge_program, len(static.groups), given, made, {}, "convolution_edges")
     parts = written["of_harmonics"]
     return {
         "weights": written["of_weights"],
@@ -217,16 +165,16 @@ def _of_edges(static: _Static, args: dict[str, Any], whole: dict[str, Any], own:
 
 
 def _of_features(
-    static: _Static, args: dict[str, Any], whole: dict[str, Any], own: list[Array], every: list[Array]
+    static: Static, args: dict[str, Any], whole: dict[str, Any], own: list[Array], every: list[Array]
 ) -> dict[int, Array]:
     """Gradient of the features: with mirrored lists that of the atoms of the lists, else of all atoms."""
     features, count = args["features"], len(static.paths)
     given = args | whole | {"own": own, "every": every}
     if not static.mirrored:
         start = {"of_features": jax.tree.map(jnp.zeros_like, features)}
-        return _call(static, _scatter_program, count, given, {}, start, "convolution_scatter")[1]["of_features"]
+        return run_programs(static, scatter_program, count, given, {}, start, "convolution_scatter")[1]["of_features"]
     shapes = _shapes(args["weights"], [(2 * path.l1 + 1, path.mul) for path in static.paths])
-    made = _call(static, _feature_program, count, given, {"of_features": shapes}, {}, "convolution_features")[0]
+    made = run_programs(static, feature_program, count, given, {"of_features": shapes}, {}, "convolution_features")[0]
     return {
         source: sum_terms([x for p, x in zip(static.paths, made["of_features"], strict=True) if p.source == source])
         for source in features
@@ -242,7 +190,7 @@ _at_once = _with_second_derivatives(_run_forward, _run_backward, _reference_at_o
 
 
 @jax.default_matmul_precision("highest")
-def _run_blocks(key: tuple[_Static, int], args: dict[str, Any], whole: dict[str, Any]) -> dict[int, Array]:
+def _run_blocks(key: tuple[Static, int], args: dict[str, Any], whole: dict[str, Any]) -> dict[int, Array]:
     static, _ = key
 
     def messages(part: dict[str, Any]) -> dict[int, Array]:
@@ -254,7 +202,7 @@ def _run_blocks(key: tuple[_Static, int], args: dict[str, Any], whole: dict[str,
 
 @jax.default_matmul_precision("highest")
 def _run_blocks_backward(
-    key: tuple[_Static, int], args: dict[str, Any], whole: dict[str, Any], gradient: dict[int, Array]
+    key: tuple[Static, int], args: dict[str, Any], whole: dict[str, Any], gradient: dict[int, Array]
 ) -> dict[str, Any]:
     static, _ = key
     every = _by_path(static, gradient)
@@ -274,7 +222,7 @@ def _run_blocks_backward(
 
 def _map_blocks(
     function: Callable[[dict[str, Any]], Any],
-    key: tuple[_Static, int],
+    key: tuple[Static, int],
     args: dict[str, Any],
     more: dict[str, Any],
     totals: bool = False,
@@ -292,15 +240,10 @@ def _map_blocks(
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), cut)
     start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, one)[1]) if totals else ()
     sums, rows = jax.lax.scan(step, start, cut)
-    return jax.tree.map(lambda x: x.reshape(blocks * size, *x.shape[2:])[:atoms], rows), sums
+    return join_blocks(rows, atoms), sums
 
 
 _by_blocks = _with_second_derivatives(_run_blocks, _run_blocks_backward, _reference_by_blocks)
-
-
-def _power(n: int) -> int:
-    """The least power of two that is no less than ``n``: Triton knows no other shapes."""
-    return 1 << (n - 1).bit_length()
 
 
 def _extent(embedded: Float[Array, "atoms neighbors basis"]) -> Int[Array, " atoms"]:
@@ -308,246 +251,3 @@ def _extent(embedded: Float[Array, "atoms neighbors basis"]) -> Int[Array, " ato
     there = jnp.any(embedded != 0, axis=-1)
     places = jnp.arange(1, embedded.shape[1] + 1, dtype=jnp.int32)
     return jnp.max(jnp.where(there, places, jnp.zeros_like(places)), axis=1, initial=0)
-
-
-class _Edges:
-    """What a program reads of some neighbours of its atom."""
-
-    def __init__(self, static: _Static, refs: dict[str, Any], atom: Array, chunk: Array) -> None:
-        self.static, self.refs, self.atom = static, refs, atom
-        self.at, self.inside = _places(static, refs, chunk)
-        found = plgpu.load(refs["index"].at[atom, self.at], mask=self.inside, other=0)
-        rows = next(iter(refs["features"].values())).shape[0]
-        self.real = self.inside & (found >= 0) & (found < rows)
-        self.neighbor = jnp.where(self.real, found, jnp.zeros_like(found))
-
-    def weights(self, number: int) -> Array:
-        """Radial weights of a path, shape (edges, channels)."""
-        place, mask = _weight_place(self.static, self.refs["weights"], self.atom, self.at, self.inside, number)
-        return plgpu.load(place, mask=mask, other=0.0)
-
-    def harmonics(self, degree: int) -> list[Any]:
-        """By component, shape (edges, 1); a number for degree 0."""
-        if degree == 0:
-            return [1.0]
-        ref = self.refs["harmonics"][degree]
-        parts = [plgpu.load(ref.at[self.atom, self.at, m], mask=self.inside, other=0.0) for m in range(2 * degree + 1)]
-        return [part[:, None] for part in parts]
-
-    def gathered(self, ref: Any) -> list[Array]:
-        """Rows of the neighbours by component, shape (edges, channels)."""
-        across, mask = self.channels(ref.shape[2])
-        return [
-            plgpu.load(ref.at[self.neighbor[:, None], a, across[None, :]], mask=mask, other=0.0)
-            for a in range(ref.shape[1])
-        ]
-
-    def channels(self, mul: int) -> tuple[Array, Array]:
-        """Numbers of the channels, and the mask of all that is there."""
-        across = jnp.arange(_power(mul), dtype=jnp.int32)
-        return across, self.real[:, None] & (across < mul)[None, :]
-
-
-def _places(static: _Static, refs: dict[str, Any], chunk: Array) -> tuple[Array, Array]:
-    at = chunk * static.tiling.edges + jnp.arange(static.tiling.edges, dtype=jnp.int32)
-    return at, at < refs["index"].shape[1]
-
-
-def _weight_place(static: _Static, ref: Any, atom: Array, at: Array, inside: Array, number: int) -> tuple[Any, Array]:
-    """Where the radial weights of a path stand, and which are there."""
-    mul = static.paths[number].mul
-    across = jnp.arange(_power(mul), dtype=jnp.int32)
-    place = ref.at[atom, at[:, None], static.columns[number] + across[None, :]]
-    return place, inside[:, None] & (across < mul)[None, :]
-
-
-def _coupling(path: TensorPath, keep: Callable[[int, int, int], Any]) -> dict[Any, list[tuple[float, int]]]:
-    """Coefficients that are not 0, collected as ``keep(a, b, m)`` = (key, other index) says."""
-    table = path_table(path)
-    found: dict[Any, list[tuple[float, int]]] = {}
-    for a, b, m in zip(*np.nonzero(np.abs(table) > 1e-12), strict=True):
-        key, other = keep(int(a), int(b), int(m))
-        found.setdefault(key, []).append((float(table[a, b, m]), other))
-    return found
-
-
-def _forward_program(static: _Static, refs: dict[str, Any], atom: Array, number: int) -> None:
-    """Messages of one path to one atom."""
-    path = static.paths[number]
-    pairs = _coupling(path, lambda a, b, m: ((a, m), b))
-
-    def add(chunk: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
-        edges = _Edges(static, refs, atom, chunk)
-        weights, h = edges.weights(number), edges.harmonics(path.l2)
-        products = [weights * x for x in edges.gathered(refs["features"][path.source])]
-        new = list(sums)
-        for (a, m), terms in pairs.items():
-            new[m] = new[m] + products[a] * sum_terms([c * h[b] for c, b in terms])
-        return tuple(new)
-
-    _store_sums(static, refs, atom, add, refs["messages"][number])
-
-
-def _feature_program(static: _Static, refs: dict[str, Any], atom: Array, number: int) -> None:
-    """Gradient of one atom's features from one path, collected from its neighbours."""
-    path = static.paths[number]
-    pairs = _coupling(path, lambda a, b, m: ((a, m), b))
-    sign = (-1.0) ** path.l2
-
-    def add(chunk: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
-        edges = _Edges(static, refs, atom, chunk)
-        weights, h = edges.weights(number), edges.harmonics(path.l2)
-        products = [weights * g for g in edges.gathered(refs["every"][number])]
-        new = list(sums)
-        for (a, m), terms in pairs.items():
-            new[a] = new[a] + products[m] * sum_terms([sign * c * h[b] for c, b in terms])
-        return tuple(new)
-
-    _store_sums(static, refs, atom, add, refs["of_features"][number])
-
-
-def _scatter_program(static: _Static, refs: dict[str, Any], atom: Array, number: int) -> None:
-    """Gradients of the features of one atom's neighbours from one path."""
-    path = static.paths[number]
-    pairs = _coupling(path, lambda a, b, m: ((a, b), m))
-
-    def add(chunk: Array, _: None) -> None:
-        edges = _Edges(static, refs, atom, chunk)
-        weights, h = edges.weights(number), edges.harmonics(path.l2)
-        gradient = _own_gradient(static, refs, atom, number)
-        for a in range(2 * path.l1 + 1):
-            turned = [h[b] * _joint(pairs[a, b], gradient) for b in range(len(h)) if (a, b) in pairs]
-            if turned:
-                _add_to_neighbors(edges, refs["of_features"][path.source], a, weights * sum_terms(turned))
-
-    jax.lax.fori_loop(0, _chunks(static, refs["extent"][atom]), add, None)
-
-
-def _add_to_neighbors(edges: _Edges, ref: Any, component: int, values: Array) -> None:
-    """Add to a component of the features of the neighbours, which may be the same atom several times."""
-    mul = ref.shape[2]
-    across, mask = edges.channels(mul)
-    if not edges.static.tiling.interpret:
-        plgpu.atomic_add(ref, (edges.neighbor[:, None], component, across[None, :]), values, mask=mask)
-        return
-
-    def one(edge: Array, _: None) -> None:
-        row = edges.neighbor[edge]
-        ref[row, component, :] += jnp.where(mask[edge], values[edge], jnp.zeros_like(values[edge]))[:mul]
-
-    jax.lax.fori_loop(0, len(values), one, None)
-
-
-def _edge_program(static: _Static, refs: dict[str, Any], atom: Array, group: int) -> None:
-    """Gradients of the radial weights and harmonics of one atom's edges from some paths."""
-    numbers = static.groups[group]
-    degrees = refs["of_harmonics"][group]
-
-    def some(chunk: Array, _: None) -> None:
-        edges = _Edges(static, refs, atom, chunk)
-        x = edges.gathered(refs["features"][static.paths[numbers[0]].source])
-        of_h: dict[tuple[int, int], list[Array]] = {}
-        for n in numbers:
-            path = static.paths[n]
-            pairs = _coupling(path, lambda a, b, m: ((a, b), m))
-            gradient = _own_gradient(static, refs, atom, n)
-            # For each harmonic Σ_a x_a D_ab: its sum with h is ∂w, its product with w is ∂h.
-            parts = [
-                sum_terms([x[a] * _joint(pairs[a, b], gradient) for a in range(len(x)) if (a, b) in pairs])
-                for b in range(2 * path.l2 + 1)
-            ]
-            of_weights = sum_terms([h * part for h, part in zip(edges.harmonics(path.l2), parts, strict=True)])
-            place, mask = _weight_place(static, refs["of_weights"], atom, edges.at, edges.inside, n)
-            plgpu.store(place, of_weights, mask=mask)
-            if path.l2:
-                weights = edges.weights(n)
-                for b, part in enumerate(parts):
-                    of_h.setdefault((path.l2, b), []).append(jnp.sum(weights * part, axis=1))
-        for (degree, b), terms in of_h.items():
-            plgpu.store(degrees[degree].at[atom, edges.at, b], sum_terms(terms), mask=edges.inside)
-
-    def none(chunk: Array, _: None) -> None:
-        at, inside = _places(static, refs, chunk)
-        for n in numbers:
-            place, mask = _weight_place(static, refs["of_weights"], atom, at, inside, n)
-            plgpu.store(place, jnp.zeros(mask.shape, jnp.float32), mask=mask)
-        for degree, ref in degrees.items():
-            for b in range(2 * degree + 1):
-                plgpu.store(ref.at[atom, at, b], jnp.zeros(at.shape, jnp.float32), mask=inside)
-
-    full = _chunks(static, refs["extent"][atom])
-    jax.lax.fori_loop(0, full, some, None)
-    jax.lax.fori_loop(full, _chunks(static, refs["index"].shape[1]), none, None)
-
-
-def _own_gradient(static: _Static, refs: dict[str, Any], atom: Array, number: int) -> list[Array]:
-    """Gradient of the atom's own message, by component, shape (1, channels)."""
-    path = static.paths[number]
-    across = jnp.arange(_power(path.mul), dtype=jnp.int32)
-    return [
-        plgpu.load(refs["own"][number].at[atom, m, across], mask=across < path.mul, other=0.0)[None, :]
-        for m in range(2 * path.l3 + 1)
-    ]
-
-
-def _joint(terms: list[tuple[float, int]], gradient: list[Array]) -> Array:
-    return sum_terms([c * gradient[m] for c, m in terms])
-
-
-def _chunks(static: _Static, neighbors: Any) -> Any:
-    return (neighbors + static.tiling.edges - 1) // static.tiling.edges
-
-
-def _store_sums(static: _Static, refs: dict[str, Any], atom: Array, add: Callable[[Array, Any], Any], ref: Any) -> None:
-    """Sums over the neighbours of an atom, by component, into its row."""
-    _, components, mul = ref.shape
-    zeros = jnp.zeros((static.tiling.edges, _power(mul)), jnp.float32)
-    sums = jax.lax.fori_loop(0, _chunks(static, refs["extent"][atom]), add, (zeros,) * components)
-    across = jnp.arange(_power(mul), dtype=jnp.int32)
-    for m, one in enumerate(sums):
-        plgpu.store(ref.at[atom, m, across], jnp.sum(one, axis=0), mask=across < mul)
-
-
-def _call(
-    static: _Static, program: Callable[..., None], count: int, given: Any, made: Any, start: Any, name: str
-) -> Any:
-    """Run ``program(static, refs, atom, number)`` for each atom and number.
-
-    Args:
-        static: of the layer.
-        program: what one program does with the references of ``given``, ``made`` and ``start``.
-        count: programs for each atom.
-        given: arrays that are read, with the structure that the program knows them by.
-        made: shapes of arrays that are written.
-        start: arrays that are added to.
-        name: for profiles.
-
-    Returns:
-        What was written, and what was added to.
-    """
-    in_leaves, in_tree = jax.tree.flatten((given, start))
-    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), start)
-    out_leaves, out_tree = jax.tree.flatten((made, shapes))
-    added = len(jax.tree.leaves(start))
-
-    def kernel(*refs: Any) -> None:
-        read, _ = jax.tree.unflatten(in_tree, refs[: len(in_leaves)])
-        written, sums = jax.tree.unflatten(out_tree, refs[len(in_leaves) :])
-        atom = pl.program_id(0)  # outside the branches, where the interpreter does not know it
-        branches = [partial(program, static, {**read, **written, **sums}, atom, number) for number in range(count)]
-        if count == 1:
-            branches[0]()
-        else:
-            jax.lax.switch(pl.program_id(1), branches)
-
-    kernel.__name__ = name
-    call = pl.pallas_call(
-        kernel,
-        out_shape=out_leaves,
-        grid=(given["index"].shape[0], count),
-        input_output_aliases={len(in_leaves) - added + n: len(out_leaves) - added + n for n in range(added)},
-        compiler_params=plgpu.CompilerParams(num_warps=static.tiling.warps, num_stages=1),
-        interpret=static.tiling.interpret,
-        name=name,
-    )
-    return jax.tree.unflatten(out_tree, call(*in_leaves))

@@ -122,8 +122,7 @@ def share_replicas(potential: Potential, devices: tuple[Any, ...]) -> Potential:
     """A prepared potential whose batches are divided among devices.
 
     The λ of a `Ladder`, centres of restraints and the memory of a bias belong to replicas or to all of them: they stay
-    outside, and so only
-    what is between them is divided by hand; the compiler divides the rest.
+    outside, and so only what is between them is divided by hand; the compiler divides the rest.
     """
     if isinstance(potential, Ladder):
         return replace(potential, initial=Shared(potential.initial, devices), final=Shared(potential.final, devices))

@@ -106,7 +106,7 @@ class Potential:
     def compiled(self) -> Potential:
         """The form that dynamics and calculators evaluate: the same energies and forces to rounding, faster.
 
-        Networks use a kernel on GPUs (`jaxelyte.models.fused`) and stay as they are elsewhere. The kernel allows
+        Networks use a kernel on GPUs (`jaxelyte.models.kernels`) and stay as they are elsewhere. The kernel allows
         gradients of any order in reverse mode, but no forward mode (``jax.jvp``).
         """
         fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
