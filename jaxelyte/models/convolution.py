@@ -32,7 +32,7 @@ def convolve(
     act: Activation,
     radial: dict[str, Any],
     embedded: Float[Array, "atoms neighbors basis"],
-    harmonics: dict[int, Float[Array, "atoms neighbors m"]],
+    harmonics: dict[int, Float[Array, "atoms m neighbors"]],
     features: list[Any],
     index: Int[Array, "atoms neighbors"],
     avg_num_neighbors: float,
@@ -74,7 +74,7 @@ def convolve(
 
 
 def gather_features(features: dict[int, Array], index: Int[Array, "some neighbors"]) -> dict[int, list[Array]]:
-    """Features of the neighbours, one array a component: see `neighbor_sum`."""
+    """Features of the neighbours, one array a component: see `neighbor_sums`."""
     columns = {source: [block[:, a] for a in range(block.shape[1])] for source, block in features.items()}
     return jax.tree.map(lambda x: jnp.take(x, index, axis=0, mode="clip"), columns)
 
@@ -116,7 +116,7 @@ def _messages(
     radial: dict[str, Any],
     avg_num_neighbors: float,
     embedded: Float[Array, "atoms neighbors basis"],
-    harmonics: dict[int, Float[Array, "atoms neighbors m"]],
+    harmonics: dict[int, Float[Array, "atoms m neighbors"]],
     gathered: dict[int, list[Float[Array, "atoms neighbors channels"]]],
 ) -> dict[int, Array]:
     """Messages to some of the atoms, by block of the intermediate irreps."""
@@ -142,16 +142,23 @@ def sum_messages(
     layer: Layer,
     weights: Float[Array, "atoms neighbors columns"],
     gathered: dict[int, list[Float[Array, "atoms neighbors channels"]]],
-    harmonics: dict[int, Float[Array, "atoms neighbors m"]],
+    harmonics: dict[int, Float[Array, "atoms m neighbors"]],
 ) -> dict[int, Array]:
     """Messages from radial weights, by block of the intermediate irreps."""
-    paths, messages = layer.active_paths, []
+    paths = layer.active_paths
     # The gradient of `split` is a concatenation, that of slices a sum of padded arrays.
     parts = jax.lax.split(weights, [path.mul for path in paths], axis=2)
-    for path, part in zip(paths, parts, strict=True):
-        moments = neighbor_sum(part, gathered[path.source], harmonics[path.l2])
-        messages.append(jnp.einsum("nbac,abm->nmc", moments, jnp.asarray(path_table(path), moments.dtype)))
-    return by_irrep(paths, messages)
+    products = [
+        [part * component for component in gathered[path.source]] for path, part in zip(paths, parts, strict=True)
+    ]
+    messages: dict[int, Array] = {}
+    for degree in sorted({path.l2 for path in paths}):
+        those = [n for n, path in enumerate(paths) if path.l2 == degree]
+        sums = neighbor_sums([products[n] for n in those], harmonics[degree])
+        for n, moments in zip(those, sums, strict=True):
+            table = jnp.asarray(path_table(paths[n]), moments.dtype)
+            messages[n] = jnp.einsum("nbac,abm->nmc", moments, table)
+    return by_irrep(paths, [messages[n] for n in range(len(paths))])
 
 
 def by_irrep(paths: tuple[TensorPath, ...], messages: list[Array]) -> dict[int, Array]:
@@ -165,18 +172,18 @@ def by_irrep(paths: tuple[TensorPath, ...], messages: list[Array]) -> dict[int, 
     }
 
 
-def neighbor_sum(
-    weights: Float[Array, "atoms neighbors channels"],
-    features: list[Float[Array, "atoms neighbors channels"]],
-    harmonics: Float[Array, "atoms neighbors b"],
-) -> Float[Array, "atoms b a channels"]:
-    """Σ_j R_u(r_ij) x_j[u, a] Y(r_ij)[b]: for each atom one matrix product over its neighbours.
+def neighbor_sums(
+    columns: list[list[Float[Array, "atoms neighbors _"]]], harmonics: Float[Array, "atoms b neighbors"]
+) -> list[Float[Array, "atoms b _ _"]]:
+    """Σ_j Y(r_ij)[b] (R x)_j[a, u] of several paths: for each atom one matrix product over its neighbours.
 
-    The components a of the features come as a list: products of arrays of one shape, and sums of such products in the
-    gradient, compile to flat loops, a broadcast over a does not. Harmonics stand on the left and the neighbour axis in
-    front, the order in which neither the product nor its two gradients transpose the large array.
+    One product for all paths with harmonics of a degree is several times as fast as one for each: their matrices have
+    2 l + 1 rows, and the columns of all paths are some hundred. With the neighbours on the last axis of the harmonics
+    no operand has to be transposed. The components a of the features come as a list: products of arrays of one shape,
+    and sums of such products in the gradient, compile to flat loops, a broadcast over a does not.
     """
-    atoms, _, channels = weights.shape
-    product = jnp.concatenate([weights * component for component in features], axis=-1)
-    moments = jnp.einsum("nkb,nkq->nbq", harmonics, product)
-    return moments.reshape(atoms, harmonics.shape[-1], len(features), channels)
+    flat = [array for arrays in columns for array in arrays]
+    moments = jnp.einsum("nbk,nkq->nbq", harmonics, jnp.concatenate(flat, axis=-1))
+    shape = harmonics.shape[:2]
+    parts = jax.lax.split(moments, [sum(x.shape[-1] for x in arrays) for arrays in columns], axis=2)
+    return [part.reshape(*shape, len(arrays), -1) for part, arrays in zip(parts, columns, strict=True)]

@@ -45,7 +45,7 @@ def convolve_fused(
     act: Activation,
     radial: dict[str, Any],
     embedded: Float[Array, "atoms neighbors basis"],
-    harmonics: dict[int, Float[Array, "atoms neighbors m"]],
+    harmonics: dict[int, Float[Array, "atoms m neighbors"]],
     features: list[Any],
     index: Int[Array, "atoms neighbors"],
     avg_num_neighbors: float,
@@ -60,7 +60,7 @@ def convolve_fused(
     """
     static = Static(layer, act, avg_num_neighbors, tiling, mirrored)
     given = {
-        "harmonics": {degree: harmonics[degree] for degree in static.degrees},
+        "harmonics": {degree: jnp.swapaxes(harmonics[degree], 1, 2) for degree in static.degrees},
         "features": {source: features[source] for source in static.sources},
     }
     whole = {"index": index.astype(jnp.int32), "extent": _extent(embedded)}
@@ -120,7 +120,8 @@ def _reference_by_blocks(key: tuple[Static, int], args: dict[str, Any], whole: d
 
 def _all_degrees(args: dict[str, Any]) -> dict[int, Array]:
     edges = args["weights"] if "weights" in args else args["embedded"]
-    return {0: jnp.ones((*edges.shape[:2], 1), edges.dtype), **args["harmonics"]}
+    shape = (edges.shape[0], 1, edges.shape[1])
+    return {0: jnp.ones(shape, edges.dtype)} | {d: jnp.swapaxes(x, 1, 2) for d, x in args["harmonics"].items()}
 
 
 def _run_forward(static: Static, args: dict[str, Any], whole: dict[str, Any]) -> dict[int, Array]:

@@ -12,8 +12,8 @@ C follows at the atom, where it costs nothing. (The textbook order contracts on 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -87,7 +87,7 @@ def _apply_layer(
     features: Features,
     kinds: Float[Array, "atoms species"],
     embedded: Float[Array, "atoms neighbors basis"],
-    harmonics: dict[int, Float[Array, "atoms neighbors m"]],
+    harmonics: dict[int, Float[Array, "atoms m neighbors"]],
     index: Int[Array, "atoms neighbors"],
     exchange: Exchange | None = None,
     kernel: Tiling | None = None,
@@ -106,7 +106,7 @@ def _apply_layer(
         gathered = convolve(*edges)
     out = linear(layer.linear_2, weights["linear_2"], gathered)
     if layer.self_connection is not None:
-        own = species_linear(layer.self_connection, weights["self_connection"], features, kinds)
+        own = linear(layer.self_connection, weights["self_connection"], features, kinds)
         out = [a if b is None else a + b for a, b in zip(out, own, strict=True)]
     new = apply_gate(layer, out) if layer.gate.norm is None else apply_norm(layer, out)
     if layer.resnet:
@@ -114,8 +114,20 @@ def _apply_layer(
     return new
 
 
-def linear(plan: Linear, weight: Float[Array, " weights"], features: Features) -> Features:
-    """The equivariant linear map on the channels in use; None for blocks that are not."""
+def linear(
+    plan: Linear,
+    weight: Float[Array, " weights"],
+    features: Features,
+    kinds: Float[Array, "atoms species"] | None = None,
+) -> Features:
+    """The equivariant linear map on the channels in use; None for blocks that are not.
+
+    Args:
+        plan: the map. If its weights are those of species, ``kinds`` has to be given.
+        weight: its weights, one matrix after the other.
+        features: by block.
+        kinds: species of the atoms, one-hot.
+    """
     out: Features = []
     for target, (low, high) in enumerate(plan.used):
         paths = [path for path in plan.paths if path.target == target]
@@ -128,24 +140,18 @@ def linear(plan: Linear, weight: Float[Array, " weights"], features: Features) -
             continue
         scaled = weight * plan.scale(target)
         rows = [_matrix(scaled, path.start, path.shape)[..., low:high] for path in paths]
-        out.append(sum_terms([features[p.source] @ row for p, row in zip(paths, rows, strict=True)]))
+        products = [features[p.source] @ row.reshape(len(row), -1) for p, row in zip(paths, rows, strict=True)]
+        total = sum_terms(products)
+        if kinds is not None:
+            # Not channels times one-hot species before the product: its gradient sums rows, slow on CPUs.
+            total = total.reshape(*total.shape[:2], -1, high - low)
+            total = jnp.sum(total * kinds[:, None, :, None], axis=2)
+        out.append(total)
     return out
 
 
-def species_linear(
-    plan: Linear, weight: Float[Array, " weights"], features: Features, kinds: Float[Array, "atoms species"]
-) -> Features:
-    """The linear map with weights of each atom's species: one product with channels times one-hot species."""
-    expanded: Features = [
-        None if x is None else (x[..., None] * kinds[:, None, None, :]).reshape(*x.shape[:2], -1) for x in features
-    ]
-    paths = tuple(p._replace(shape=(p.shape[0] * p.shape[1], p.shape[2])) for p in plan.paths)
-    return linear(replace(plan, paths=paths), weight, expanded)
-
-
-def _matrix(weight: Float[Array, " weights"], start: int, shape: tuple[int, ...]) -> Float[Array, "rows columns"]:
-    rows, columns = shape
-    return weight[start : start + rows * columns].reshape(rows, columns)
+def _matrix(weight: Float[Array, " weights"], start: int, shape: tuple[int, ...]) -> Float[Array, "rows *columns"]:
+    return weight[start : start + math.prod(shape)].reshape(shape)
 
 
 def apply_gate(layer: Layer, features: Features) -> Features:

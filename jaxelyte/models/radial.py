@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class EdgeGeometry(NamedTuple):
-    """Distances in Å, shape (atoms, neighbors), and harmonics by degree, shape (atoms, neighbors, 2l + 1)."""
+    """Distances in Å, shape (atoms, neighbors), and harmonics by degree, shape (atoms, 2l + 1, neighbors)."""
 
     distance: Float[Array, "atoms neighbors"]
-    harmonics: dict[int, Float[Array, "atoms neighbors m"]]
+    harmonics: dict[int, Float[Array, "atoms m neighbors"]]
 
 
 def edge_geometry(
@@ -34,7 +34,7 @@ def edge_geometry(
     x, y, z = (jnp.where(mask, vectors[..., i], far[i]) for i in range(3))
     distance = jnp.sqrt(x * x + y * y + z * z)
     components = spherical_harmonics(l_max, (x / distance, y / distance, z / distance))
-    return EdgeGeometry(distance, {degree: jnp.stack(parts, axis=-1) for degree, parts in enumerate(components)})
+    return EdgeGeometry(distance, {degree: jnp.stack(parts, axis=1) for degree, parts in enumerate(components)})
 
 
 def envelope(x: Float[Array, "..."], p: float) -> Float[Array, "..."]:

@@ -181,7 +181,7 @@ def test_blocks_of_atoms_change_nothing(
     plan, layer, neighbors = config.plan, config.plan.layers[1], 5
     shapes = (
         [(ATOMS, neighbors, config.num_basis)],
-        [(ATOMS, neighbors, 2 * degree + 1) for degree in range(3)],
+        [(ATOMS, 2 * degree + 1, neighbors) for degree in range(3)],
         [(ATOMS, 2 * degree + 1, mul) for mul, degree, _ in layer.irreps_in],
     )
     embedded, harmonics, features = ([jnp.asarray(rng.normal(size=s)) for s in group] for group in shapes)
