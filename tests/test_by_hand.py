@@ -65,9 +65,8 @@ def wells() -> Atoms:
     return Atoms(f"Ar{COUNT}", ANCHORS, cell=[30.0] * 3, pbc=True)
 
 
-# tests/neighbors/test_kept.py
 def test_two_atoms_that_approach_each_other_share_the_skin() -> None:
-    """M1. 5.05 Å apart, cut-off 4, skin 1: each may move by less than half the skin."""
+    """5.05 Å apart, cut-off 4, skin 1: each may move by less than half the skin."""
     atoms = Atoms("Na2", [[5.0, 10.0, 10.0], [10.05, 10.0, 10.0]], cell=[20.0] * 3, pbc=True)
     system, specs = jax.tree.map(np.asarray, System.from_atoms(atoms)), (NeighborSpec(4.0),)
     kept = KeptLists(1.0)
@@ -82,16 +81,14 @@ def test_two_atoms_that_approach_each_other_share_the_skin() -> None:
     assert (pairs(0.55), kept.builds) == (2, 2)  # 3.95 Å
 
 
-# tests/gradients/test_reweighting.py
 def test_effective_samples_are_those_of_kish() -> None:
-    """M3. (1 + 1 + 2)²/(1 + 1 + 4) by hand, for weights of any size: to rounding."""
+    """(1 + 1 + 2)²/(1 + 1 + 4) by hand, for weights of any size: to rounding."""
     for scale in (1.0, 1e-200, 1e200):
         assert effective_samples(scale * np.array([1.0, 1.0, 2.0])) == pytest.approx(16.0 / 6.0, rel=1e-12)
 
 
-# tests/gradients/test_reweighting.py
 def test_a_logarithm_of_a_factor_has_an_exact_derivative(rng: np.random.Generator) -> None:
-    """M4. ln <k s> has the derivative 1/k whatever the samples of s: errors of <A> and of its derivative cancel.
+    """ln <k s> has the derivative 1/k whatever the samples of s: errors of <A> and of its derivative cancel.
 
     The temperature is so high that the ensemble does not move: its covariance is 1e-12 of the result. To first order
     nothing is left of the error, of which each part alone is 1/sqrt(9 · 50) = 5 %.
@@ -107,9 +104,8 @@ def test_a_logarithm_of_a_factor_has_an_exact_derivative(rng: np.random.Generato
     assert found.error > 0.02
 
 
-# tests/gradients/test_reweighting.py
 def test_frames_belong_to_the_window_of_their_own_sample() -> None:
-    """M5, M6. Samples each 10 fs from 30 fs on, frames each 20 fs from 0 on; two replicas that swap as listed."""
+    """Samples each 10 fs from 30 fs on, frames each 20 fs from 0 on; two replicas that swap as listed."""
     place = np.array([[0, 1], [1, 0], [1, 0], [0, 1], [1, 0], [0, 1]])  # at 30, 40, 50, 60, 70, 80 fs
     values = np.concatenate([np.zeros((6, 2, 2)), place[:, :, None].astype(float)], axis=-1)
     series = SeriesResult(("initial", "final", "window"), "eV", 10.0, 30.0, values)
@@ -122,9 +118,8 @@ def test_frames_belong_to_the_window_of_their_own_sample() -> None:
     assert _rows(result, 1).tolist() == [9, 10]  # 40 fs, where replica 0 is there, is the second sample: discarded
 
 
-# tests/free_energy/test_free_energy.py
 def test_a_beginning_out_of_equilibrium_is_left_out(rng: np.random.Generator) -> None:
-    """M8, M32. The first fifth is 5 σ too high: with it the means were one σ off, 40 standard errors."""
+    """The first fifth is 5 σ too high: with it the means were one σ off, 40 standard errors."""
     lam, weights = nodes_and_weights(3, "gauss-legendre")
     width = 0.3 * THERMAL
     series = [rng.normal(0.1, width, 2000) for _ in lam]
@@ -137,15 +132,14 @@ def test_a_beginning_out_of_equilibrium_is_left_out(rng: np.random.Generator) ->
     np.testing.assert_allclose(found.gradient, 0.1, atol=4.0 * width / math.sqrt(1000))
     kept = [one[start:] for one, start in zip(series, found.discarded, strict=True)]
     np.testing.assert_allclose(found.gradient, [one.mean() for one in kept], rtol=1e-12)
-    # M32: the convergence shown is that of what is left, from either side.
+    # The convergence shown is that of what is left, from either side.
     tenth = [max(1, round(0.1 * len(one))) for one in kept]
     assert found.forward[0] == pytest.approx(weights @ [k[:n].mean() for k, n in zip(kept, tenth, strict=True)])
     assert found.backward[0] == pytest.approx(weights @ [k[-n:].mean() for k, n in zip(kept, tenth, strict=True)])
 
 
-# tests/free_energy/test_free_energy.py
 def test_what_exchanging_windows_share_does_not_average_out(rng: np.random.Generator) -> None:
-    """M9. The same series in all windows: its error is σ/√n (Σ w = 1), not σ/√n √(Σ w²) as of independent windows."""
+    """The same series in all windows: its error is σ/√n (Σ w = 1), not σ/√n √(Σ w²) as of independent windows."""
     lam, weights = nodes_and_weights(3, "gauss-legendre")
     shared = [rng.normal(0.1, 0.3 * THERMAL, 2000)] * 3
     apart, together = (
@@ -157,9 +151,8 @@ def test_what_exchanging_windows_share_does_not_average_out(rng: np.random.Gener
         assert together.estimates[name][1] / error == pytest.approx(1.0 / math.sqrt(np.sum(weights**2)), rel=0.15)
 
 
-# tests/free_energy/test_free_energy.py
 def test_attempts_draw_anew() -> None:
-    """M11. One pair, 400 attempts in turn with the (missing) other pairs: downhill always, uphill with chance 0.17.
+    """One pair, 400 attempts in turn with the (missing) other pairs: downhill always, uphill with chance 0.17.
 
     200 of them are of the pair; from its upper state it leaves at once, so that it is found there
     200 · 0.17/1.17 = 30 times, with a standard deviation of about 5.
@@ -187,18 +180,16 @@ def test_attempts_draw_anew() -> None:
     assert abs(upper - expected) < 4.0 * math.sqrt(expected), (upper, expected)
 
 
-# tests/free_energy/test_insertion.py
 def test_the_solvent_takes_its_share_of_the_self_interaction() -> None:
-    """M12. Only 1/ε of the self-interaction is left in a dielectric (the fast tests know ε = 1 only): to rounding."""
+    """Only 1/ε of the self-interaction is left in a dielectric (the fast tests know ε = 1 only): to rounding."""
     one = charge_correction(2.0, 12.0, 78.3)
     assert one.self_interaction == pytest.approx(0.5 * 4.0 * COULOMB * 2.837297479 / 12.0, rel=1e-8)
     assert one.polarization == pytest.approx(-one.self_interaction * (1.0 - 1.0 / 78.3), rel=1e-12)
     assert one.total == pytest.approx(one.self_interaction / 78.3, rel=1e-9)
 
 
-# tests/free_energy/test_insertion.py
 def test_undersolvation_of_a_large_ion() -> None:
-    """M13. R/L = 0.4: 4π/3 0.4² - 16π²/45 0.4⁵ = 0.670206 - 0.035936, where the second term counts."""
+    """R/L = 0.4: 4π/3 0.4² - 16π²/45 0.4⁵ = 0.670206 - 0.035936, where the second term counts."""
     found = charge_correction(2.0, 20.0, 78.3, radius=8.0)
     expected = 0.5 * COULOMB * 4.0 / 20.0 * (1.0 - 1.0 / 78.3) * (0.670206 - 0.035936)
     assert found.undersolvation == pytest.approx(expected, rel=1e-5)
@@ -218,9 +209,8 @@ class Squeezed(Potential):
         return jnp.asarray(self.each / 1000.0, dtype) * system.volume * jnp.sum(system.mask.astype(dtype))
 
 
-# tests/free_energy/test_insertion.py
 def test_frames_of_changing_volume_count_by_it(rng: np.random.Generator) -> None:
-    """M14. -k_B T ln (Σ V exp(-V u/k_B T)/Σ V) for energies that depend on the volume alone: to rounding."""
+    """-k_B T ln (Σ V exp(-V u/k_B T)/Σ V) for energies that depend on the volume alone: to rounding."""
     edges = np.array([10.0, 11.0, 12.0, 13.0])
     cells = edges[:, None, None, None] * np.eye(3)
     frames = Trajectory(
@@ -240,17 +230,15 @@ def test_frames_of_changing_volume_count_by_it(rng: np.random.Generator) -> None
     assert found.value == pytest.approx(exact, abs=1e-10)
 
 
-# tests/free_energy/test_bias_closed_forms.py
 def test_samples_count_by_the_bias_above_its_offset() -> None:
-    """M15. exp((V - c)/k_B T), relative to the largest: one, e⁻¹, e⁻³ by hand."""
+    """exp((V - c)/k_B T), relative to the largest: one, e⁻¹, e⁻³ by hand."""
     bias, offset = np.array([[2.0], [2.0], [3.0]]) * THERMAL, np.array([[0.0], [1.0], [4.0]]) * THERMAL
     values = np.stack([np.full((3, 1), 3.0), bias, offset], axis=-1)
     np.testing.assert_allclose(_weights(values, TEMPERATURE)[:, 0], np.exp([0.0, -1.0, -3.0]), rtol=1e-12)
 
 
-# tests/gradients/test_path.py
 def test_errors_and_horizons_by_hand() -> None:
-    """M16, M17. Standard error of the mean of four; the last time at which the slopes are not noise."""
+    """Standard error of the mean of four; the last time at which the slopes are not noise."""
     mean, error = _mean_and_error(np.array([1.0, 2.0, 3.0, 4.0]))
     assert mean == 2.5
     assert error == pytest.approx(math.sqrt(5.0 / 3.0) / 2.0, rel=1e-12)
@@ -263,9 +251,8 @@ def test_errors_and_horizons_by_hand() -> None:
     assert math.isnan(_horizon(np.array([1.0]), np.ones((1, 3))))
 
 
-# tests/gradients/test_fitting.py
 def test_the_state_of_the_optimiser_is_kept(tmp_path: Path) -> None:
-    """M18, M45. Moments and count of Adam after two steps come back to the bit, and the best of them, the first."""
+    """Moments and count of Adam after two steps come back to the bit, and the best of them, the first."""
     start, rule = HarmonicRestraint(ANCHORS, K), optax.adam(0.08)
     now = Progress(start, rule.init(start), wells())
     for step, slope in enumerate((1.0, -3.0)):
@@ -286,9 +273,8 @@ def test_the_state_of_the_optimiser_is_kept(tmp_path: Path) -> None:
     assert float(back.best[2].k) == float(now.best[2].k) != float(back.potential.k)
 
 
-# tests/gradients/test_fitting.py
 def test_weight_decay_leaves_frozen_parameters_alone(rng: np.random.Generator) -> None:
-    """M19. adamw shrinks every parameter by itself, without a gradient; those not chosen do not move at all."""
+    """adamw shrinks every parameter by itself, without a gradient; those not chosen do not move at all."""
     potential, rule = HarmonicRestraint(ANCHORS, K), optax.adamw(0.01, weight_decay=0.1)
     samples = Reweighting(exact_frames(rng, 40), potential, temperature=TEMPERATURE)
     mask = fitting._mask(potential, lambda path: path.endswith(".k"))
@@ -300,9 +286,8 @@ def test_weight_decay_leaves_frozen_parameters_alone(rng: np.random.Generator) -
     assert float(moved.k) == pytest.approx(K - 0.01 * (1.0 + 0.1 * K), rel=1e-6)
 
 
-# tests/gradients/test_fitting.py
 def test_a_penalty_pulls_downhill(rng: np.random.Generator) -> None:
-    """M21. Beside a target without weight the gradient is that of the penalty: 2 (k - 2)."""
+    """Beside a target without weight the gradient is that of the penalty: 2 (k - 2)."""
     potential = HarmonicRestraint(ANCHORS, K)
     samples = Reweighting(exact_frames(rng, 40), potential, temperature=TEMPERATURE)
     targets = [Target(spread, 0.1, weight=0.0, explicit=False)]
@@ -313,9 +298,8 @@ def test_a_penalty_pulls_downhill(rng: np.random.Generator) -> None:
     assert float(gradient.k) == pytest.approx(2.0 * (K - 2.0), rel=1e-12)
 
 
-# tests/gradients/test_fitting.py
 def test_simulations_of_a_fit_differ_and_their_beginning_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """M20, M22. A seed for each, and a fifth of 100 frames of two replicas left out."""
+    """A seed for each, and a fifth of 100 frames of two replicas left out."""
     seeds, frames = [], []
     simulated, reweighted = fitting.simulate, fitting.Reweighting
 
@@ -351,9 +335,8 @@ def test_simulations_of_a_fit_differ_and_their_beginning_is_left_out(monkeypatch
     assert set(frames) == {2 * (101 - 20)}
 
 
-# tests/gradients/test_insertion_factor.py
 def test_a_crowd_beyond_the_room_of_the_lists_is_not_a_number(rng: np.random.Generator) -> None:
-    """M23. Lists are planned for the last frame, a thin gas; in the first all 64 atoms are within 5 Å: no room."""
+    """Lists are planned for the last frame, a thin gas; in the first all 64 atoms are within 5 Å: no room."""
     thin = (np.mgrid[0:4, 0:4, 0:4].reshape(3, -1).T + 0.5) * 6.0
     frames = np.array([12.0 + rng.uniform(-1.4, 1.4, (64, 3)), thin])
     trajectory = Trajectory(
@@ -373,9 +356,8 @@ def test_a_crowd_beyond_the_room_of_the_lists_is_not_a_number(rng: np.random.Gen
     assert math.isfinite(values[1])
 
 
-# tests/gradients/test_reweighting.py (or the last lines of test_integrals_have_derivatives_in_every_window)
 def test_errors_of_windows_add_up_with_their_weights() -> None:
-    """M7. The integral is Σ w_k of independent windows: its error is √Σ (w_k e_k)², to rounding."""
+    """The integral is Σ w_k of independent windows: its error is √Σ (w_k e_k)², to rounding."""
     from jaxelyte.free_energy import free_energy
     from jaxelyte.gradients import free_energy_gradient
 
@@ -399,9 +381,8 @@ def test_errors_of_windows_add_up_with_their_weights() -> None:
         assert float(total.k) == pytest.approx(math.hypot(*each), rel=1e-12)
 
 
-# tests/gradients/test_fitting.py
 def test_the_best_parameters_are_those_of_the_best_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """M25. From the right k with steps of 0.5 Å⁻² eV: the first row is the best, and its k the one it was made with."""
+    """From the right k with steps of 0.5 Å⁻² eV: the first row is the best, and its k the one it was made with."""
     used = []
     simulated = fitting.simulate
 
@@ -433,9 +414,8 @@ def test_the_best_parameters_are_those_of_the_best_row(monkeypatch: pytest.Monke
     assert abs(used[fit.best + 1] - used[fit.best]) > 0.1
 
 
-# tests/gradients/test_fitting.py
 def test_several_targets_pull_together(rng: np.random.Generator) -> None:
-    """M36. Gradient and loss of two targets are the sums of those of each alone, their errors add up as squares."""
+    """Gradient and loss of two targets are the sums of those of each alone, their errors add up as squares."""
     potential = HarmonicRestraint(ANCHORS, K)
     samples = Reweighting(exact_frames(rng, 40), potential, temperature=TEMPERATURE)
     first = Target(spread, 0.1, scale=0.1, explicit=False, name="first")
@@ -453,9 +433,8 @@ def test_several_targets_pull_together(rng: np.random.Generator) -> None:
     assert (rows[2]["first"], rows[2]["second"]) == pytest.approx((rows[0]["first"], rows[1]["second"]), rel=1e-12)
 
 
-# tests/free_energy/test_insertion.py
 def test_insertion_leaves_out_the_first_frames(rng: np.random.Generator) -> None:
-    """M37. Two frames of four are left out, of both replicas; energies of the cell alone, so to rounding."""
+    """Two frames of four are left out, of both replicas; energies of the cell alone, so to rounding."""
     edges = np.where(np.arange(4) < 2, 20.0, 10.0)
     frames = Trajectory(
         positions=rng.random((4, 2, 3, 3)) * 10.0,
@@ -473,9 +452,8 @@ def test_insertion_leaves_out_the_first_frames(rng: np.random.Generator) -> None
     assert found.value == pytest.approx(0.04, abs=1e-10)
 
 
-# tests/gradients/test_reweighting.py
 def test_frames_of_replicas_keep_their_cells(rng: np.random.Generator) -> None:
-    """M38. Replica by replica, each frame with its own cell: energies that are the volume, by hand."""
+    """Replica by replica, each frame with its own cell: energies that are the volume, by hand."""
     edges = 10.0 + np.arange(6.0).reshape(3, 2)  # (frames, replicas)
     frames = Trajectory(
         positions=rng.random((3, 2, 4, 3)) * 10.0,
@@ -490,9 +468,8 @@ def test_frames_of_replicas_keep_their_cells(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(samples.energies, edges.T.ravel() ** 3 / 1000.0, rtol=1e-12)
 
 
-# tests/free_energy/test_free_energy.py
 def test_equilibration_is_not_sampled() -> None:
-    """M40. 300 of 900 steps are left out, samples each 10 steps of 2 fs: 60 of them, the first at 620 fs."""
+    """300 of 900 steps are left out, samples each 10 steps of 2 fs: 60 of them, the first at 620 fs."""
     from jaxelyte.free_energy import free_energy
 
     with warnings.catch_warnings():
@@ -514,9 +491,8 @@ def test_equilibration_is_not_sampled() -> None:
     assert (len(series), series.start) == (60, 620.0)
 
 
-# tests/free_energy/test_free_energy.py
 def test_hysteresis_is_a_difference(rng: np.random.Generator) -> None:
-    """M42. Upwards minus downwards, by hand; exact samples of windows near to each other have none."""
+    """Upwards minus downwards, by hand; exact samples of windows near to each other have none."""
     lam, weights = nodes_and_weights(5, "trapezoid")
     # U1 - U0 = 2 k_B T x of a Gaussian of width one about -2 λ: ΔF = -2 k_B T.
     series = [2.0 * THERMAL * rng.normal(-2.0 * one, 1.0, 1000) for one in lam]
@@ -529,9 +505,8 @@ def test_hysteresis_is_a_difference(rng: np.random.Generator) -> None:
     assert found.value == pytest.approx(-2.0 * THERMAL, abs=4.0 * found.error)
 
 
-# tests/gradients/test_reweighting.py
 def test_errors_at_the_ends_are_those_of_a_mean(rng: np.random.Generator) -> None:
-    """M39. <∂U/∂k> of 2000 independent frames: 3N k_B T/2k, width √(2/3N) of it; 10 stretches know it to 24 %."""
+    """<∂U/∂k> of 2000 independent frames: 3N k_B T/2k, width √(2/3N) of it; 10 stretches know it to 24 %."""
     from jaxelyte.gradients.frames import Frames
     from jaxelyte.gradients.free_energies import _mean
 
@@ -543,9 +518,8 @@ def test_errors_at_the_ends_are_those_of_a_mean(rng: np.random.Generator) -> Non
     assert float(error.k) == pytest.approx(width, rel=0.7)
 
 
-# tests/neighbors/test_kept.py
 def test_the_longest_of_several_lists_decides() -> None:
-    """M43. All scaled by 0.9: with a skin of 0.5, 2.5 Å become 2.25 > 2, but 6.5 Å become 5.85 < 6."""
+    """All scaled by 0.9: with a skin of 0.5, 2.5 Å become 2.25 > 2, but 6.5 Å become 5.85 < 6."""
     atoms = Atoms("Na2", [[3.0, 10.0, 10.0], [9.6, 10.0, 10.0]], cell=[20.0] * 3, pbc=True)
     system, specs = jax.tree.map(np.asarray, System.from_atoms(atoms)), (NeighborSpec(2.0), NeighborSpec(6.0))
     kept = KeptLists(0.5)
@@ -555,9 +529,8 @@ def test_the_longest_of_several_lists_decides() -> None:
     assert [int(np.sum(np.asarray(one.mask))) for one in kept.state().lists] == [0, 2]  # 5.94 Å
 
 
-# tests/parallel/test_replicas.py
 def test_what_is_cut_along_the_replicas() -> None:
-    """M46. Arrays with a leading axis of replicas are divided, all others are copies."""
+    """Arrays with a leading axis of replicas are divided, all others are copies."""
     from jax.sharding import PartitionSpec
 
     from jaxelyte.neighbors.loop import ListPlan
