@@ -5,7 +5,7 @@ functions R_p of the distance, one for each path p = (l1, l2, l3) and channel, a
 
     m_i[p, u, m3] = Σ_{m1 m2} C[m1, m2, m3] Σ_j R_p,u(r_ij) x_j[u, m1] Y_l2(r_ij)[m2] / √(average neighbours)
 
-The inner sum runs over neighbours only and is one matrix product per atom and path; the Clebsch-Gordan contraction with
+The inner sum runs over neighbours only, one matrix product per atom and degree l2; the Clebsch-Gordan contraction with
 C follows at the atom, where it costs nothing. (The textbook order contracts on every edge.) Arrays of features are
 (atoms, 2l + 1, channels), one per block of irreps, None where the block cannot reach the energy.
 """

@@ -21,30 +21,7 @@ from jaxelyte.potentials.base import Scaled, Sum
 from jaxelyte.potentials.lennard_jones import LennardJones
 from jaxelyte.potentials.restraints import HarmonicRestraint
 from jaxelyte.trajectory import Trajectory
-from jaxelyte.units import BOLTZMANN
-
-TEMPERATURE, COUNT, K = 300.0, 6, 1.3
-THERMAL = BOLTZMANN * TEMPERATURE
-ANCHORS = np.random.default_rng(4).uniform(0.0, 15.0, (COUNT, 3))
-
-
-def exact_frames(rng: np.random.Generator, frames: int, k: float = K) -> Trajectory:
-    """Independent frames of atoms in harmonic wells."""
-    moved = ANCHORS + rng.normal(size=(frames, COUNT, 3)) * math.sqrt(THERMAL / k)
-    return Trajectory(
-        positions=moved[:, None],
-        numbers=np.full(COUNT, 18),
-        masses=np.full(COUNT, 39.9),
-        cells=np.eye(3) * 30.0,
-        pbc=(True, True, True),
-        steps=np.arange(frames),
-        times=np.arange(frames) * 10.0,
-    )
-
-
-def spread(potential: object, system: object, neighbors: object) -> jax.Array:
-    """Mean squared distance from the anchors; does not depend on parameters."""
-    return jnp.mean(jnp.sum((system.positions - jnp.asarray(ANCHORS)) ** 2, axis=-1))  # type: ignore[attr-defined]
+from wells import ANCHORS, COUNT, TEMPERATURE, THERMAL, K, exact_frames, spread
 
 
 def test_derivatives_of_an_average_are_the_closed_form() -> None:

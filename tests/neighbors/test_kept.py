@@ -94,3 +94,30 @@ def test_other_atoms_need_other_lists(rng: np.random.Generator) -> None:
     fewer = jax.tree.map(lambda x: x[:40] if len(x) == 60 else x, system)
     kept.follow(fewer, np.zeros(3), SPECS)
     assert kept.state().lists[0].index.shape[1] == 40
+
+
+def test_two_atoms_that_approach_each_other_share_the_skin() -> None:
+    """5.05 Å apart, cut-off 4, skin 1: each may move by less than half the skin."""
+    atoms = Atoms("Na2", [[5.0, 10.0, 10.0], [10.05, 10.0, 10.0]], cell=[20.0] * 3, pbc=True)
+    system, specs = jax.tree.map(np.asarray, System.from_atoms(atoms)), (NeighborSpec(4.0),)
+    kept = KeptLists(1.0)
+
+    def pairs(way: float) -> int:
+        moved = system.positions + np.array([[way, 0.0, 0.0], [-way, 0.0, 0.0]])
+        kept.follow(system.replace(positions=moved), np.zeros(3), specs)
+        return int(np.sum(np.asarray(kept.state().lists[0].mask)))
+
+    assert (pairs(0.0), kept.builds) == (0, 1)
+    assert (pairs(0.49), kept.builds) == (0, 1)  # 4.07 Å: still none is missing
+    assert (pairs(0.55), kept.builds) == (2, 2)  # 3.95 Å
+
+
+def test_the_longest_of_several_lists_decides() -> None:
+    """All scaled by 0.9: with a skin of 0.5, 2.5 Å become 2.25 > 2, but 6.5 Å become 5.85 < 6."""
+    atoms = Atoms("Na2", [[3.0, 10.0, 10.0], [9.6, 10.0, 10.0]], cell=[20.0] * 3, pbc=True)
+    system, specs = jax.tree.map(np.asarray, System.from_atoms(atoms)), (NeighborSpec(2.0), NeighborSpec(6.0))
+    kept = KeptLists(0.5)
+    kept.follow(system, np.zeros(3), specs)
+    kept.follow(system.replace(cell=0.9 * system.cell, positions=0.9 * system.positions), np.zeros(3), specs)
+    assert kept.builds == 2
+    assert [int(np.sum(np.asarray(one.mask))) for one in kept.state().lists] == [0, 2]  # 5.94 Å

@@ -8,6 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import numpy as np
+from jax.sharding import PartitionSpec
+
+from jaxelyte.neighbors.loop import ListPlan
+from jaxelyte.parallel.replicas import over_devices
+
 FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
 
 
@@ -27,3 +34,11 @@ def test_windows_on_four_devices_are_those_of_one() -> None:
     assert found["resumed"] < 1e-10
     assert found["compilations"] == 1 + found["repeats"]
     assert "6 replicas cannot be divided evenly among 4 devices; take 8 replicas" in found["refusal"]
+
+
+def test_what_is_cut_along_the_replicas() -> None:
+    """Arrays with a leading axis of replicas are divided, all others are copies."""
+    plan = over_devices(ListPlan((), 1.0), 8, (jax.devices()[0],))
+    assert plan.sharding(np.zeros((8, 3))).spec == PartitionSpec("replicas")
+    for other in (np.zeros((3, 8)), np.zeros(5), np.zeros(())):
+        assert plan.sharding(other).spec == PartitionSpec()
