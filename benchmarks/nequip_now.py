@@ -8,7 +8,8 @@ The network is built with the published parameters, and its forces are checked a
 same function, but its last layer makes no more than the scalars that the energy needs, the two linear maps of the
 readout are one, and the linear maps of the species act on 16 numbers a species instead of 4. `eager` is the network
 as it is built; `aotinductor` is what the package compiles for its simulations, by the function of `nequip-compile`, for
-energy and forces of any number of atoms (a minute). Products are not rounded to TF32. On a GPU every call is waited
+energy and forces of any number of atoms (a minute). With `--kernels` convolutions are those of cuEquivariance where it
+is installed (`pip install cuequivariance-torch cuequivariance-ops-torch-cu13`). Products are not rounded to TF32. On a GPU every call is waited
 for. A system that does not fit the memory is reported as such.
 """
 
@@ -181,6 +182,7 @@ def main() -> None:
     parser.add_argument("--systems", default="248", help="comma-separated, of those of original.py but the ions")
     parser.add_argument("--mode", choices=("eager", "aotinductor"), default="eager")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--kernels", action="store_true", help="convolutions of cuEquivariance, on a GPU")
     parser.add_argument("--seconds", type=float, default=2.0, help="measuring time per system")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--output", type=Path, help="JSON file")
@@ -191,10 +193,15 @@ def main() -> None:
     set_global_state(allow_tf32=False)
     torch.set_num_threads(arguments.threads)
     options = json.loads((FOLDER / "config.json").read_text())
-    model = network = build(options).to(arguments.device)
+    network = build(options)
+    if arguments.kernels:
+        from nequip.nn._tp_scatter_base import TensorProductScatter
+
+        network = TensorProductScatter.enable_CuEquivariance(network)
+    model = network = network.to(arguments.device)
     report: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
-        "mode": arguments.mode,
+        "mode": arguments.mode + (", cuEquivariance" if arguments.kernels else ""),
         "threads": arguments.threads,
         "device": device_name(arguments.device),
         "parameters": sum(one.numel() for one in network.parameters()),
