@@ -6,11 +6,11 @@
 
 The network is built with the published parameters, and its forces are checked against the published ones. It is the
 same function, but its last layer makes no more than the scalars that the energy needs, the two linear maps of the
-readout are one, and the linear maps of the species act on 16 numbers a species instead of 4. `eager` is the network
-as it is built; `aotinductor` is what the package compiles for its simulations, by the function of `nequip-compile`, for
+readout are one, and the linear maps of the species act on 16 numbers a species instead of 4. `eager` is the network as
+it is built; `aotinductor` is what the package compiles for its simulations, by the function of `nequip-compile`, for
 energy and forces of any number of atoms (a minute). With `--kernels` convolutions are those of cuEquivariance where it
-is installed (`pip install cuequivariance-torch cuequivariance-ops-torch-cu13`). Products are not rounded to TF32. On a GPU every call is waited
-for. A system that does not fit the memory is reported as such.
+is installed (`pip install cuequivariance-torch cuequivariance-ops-torch-cu13`). Products are not rounded to TF32. On a
+GPU every call is waited for. A system that does not fit the memory is reported as such.
 """
 
 from __future__ import annotations
