@@ -8,8 +8,11 @@ mkdir -p "$out"
 "$python" -c 'import jax; d = jax.devices()[0]; assert d.platform == "gpu", f"no GPU: {d}"; print(d.device_kind)'
 name=$("$python" -c 'import jax; print(jax.devices()[0].device_kind.lower().replace(" ", "-"))')
 "$python" -m pytest -q -m gpu -n 4 tests/test_gpu.py
-"$python" benchmarks/md.py --one-process --systems "48 ions,248,3968" --calls-only 992,15872,63488 --seconds 3 \
+"$python" benchmarks/md.py --one-process --systems "48 ions,248,3968,63488" --calls-only 15872 --seconds 3 \
     --output "$out/md-$name-float32.json"
+# A million atoms take 63 GiB.
+XLA_PYTHON_CLIENT_MEM_FRACTION=.9 "$python" benchmarks/md.py --one-process --systems "" --calls-only 1015808 --seconds 3 \
+    --output "$out/md-$name-float32-million.json"
 "$python" benchmarks/windows.py --output "$out/windows-$name.json"
 if "$python" -c 'import nequip, torch' 2>/dev/null; then
     "$python" benchmarks/original.py --device cuda --systems 248,992,3968,15872,63488 --seconds 1 \

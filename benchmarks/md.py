@@ -194,7 +194,7 @@ def main() -> None:
     }
     spawn = multiprocessing.get_context("spawn")
     only = [name for name in options.calls_only.split(",") if name]
-    for name in [*options.systems.split(","), *only]:
+    for name in [*filter(None, options.systems.split(",")), *only]:
         arguments = (name, options.timestep, options.seconds, options.x64, name not in only)
         if options.one_process:
             figures = measure(*arguments)

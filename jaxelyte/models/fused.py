@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 from jaxelyte.models.activations import Activation
 from jaxelyte.models.constants import sum_terms
 from jaxelyte.models.convolution import (
+    BLOCK_FLOATS,
     by_irrep,
     convolve,
     cut_blocks,
@@ -65,7 +66,10 @@ def convolve_fused(
     }
     whole = {"index": index.astype(jnp.int32), "extent": _extent(embedded)}
     row = index.shape[1] * sum(path.mul for path in static.paths)
-    blocks = -(-len(index) // max(1, ROOM * numbers_at_once() // max(1, row)))
+    at_once = ROOM * numbers_at_once()
+    if len(index) * row > at_once:  # made twice in any case: small blocks leave the memory to the arrays of all edges
+        at_once = min(at_once, ROOM * BLOCK_FLOATS["gpu"])
+    blocks = -(-len(index) // max(1, at_once // max(1, row)))
     if blocks > 1:
         found = _by_blocks((static, blocks), given | {"radial": radial, "embedded": embedded}, whole)
     else:
