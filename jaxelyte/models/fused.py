@@ -7,7 +7,6 @@ The kernels are in `jaxelyte.models.kernels`. Second derivatives come from the r
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -26,6 +25,7 @@ from jaxelyte.models.convolution import (
     numbers_at_once,
     sum_messages,
 )
+from jaxelyte.models.derivatives import with_second_derivatives
 from jaxelyte.models.kernels import (
     Static,
     edge_program,
@@ -75,40 +75,6 @@ def convolve_fused(
     else:
         found = _at_once(static, given | {"weights": static.weights(radial, embedded)}, whole)
     return [found.get(mid) for mid in range(len(layer.irreps_mid))]
-
-
-def _with_second_derivatives(forward: Any, backward: Any, reference: Any) -> Any:
-    """A function ``forward(static, args, whole)`` with the gradient ``backward(static, args, whole, gradient)``.
-
-    The gradient of the gradient is that of ``reference``. ``static`` is hashable, ``whole`` are whole numbers.
-    """
-
-    @partial(jax.custom_vjp, nondiff_argnums=(0,))
-    def gradients(static: Any, args: Any, whole: Any, gradient: Any) -> Any:
-        return backward(static, args, whole, gradient)
-
-    def second(static: Any, saved: Any, cotangent: Any) -> Any:
-        args, whole, gradient = saved
-
-        @jax.default_matmul_precision("highest")
-        def first(args: Any, gradient: Any) -> Any:
-            return jax.vjp(lambda args: reference(static, args, whole), args)[1](gradient)[0]
-
-        of_args, of_gradient = jax.vjp(first, args, gradient)[1](cotangent)
-        return of_args, None, of_gradient
-
-    # The rules call the functions themselves, which an outer derivative then meets with their own rules.
-    gradients.defvjp(lambda static, *saved: (gradients(static, *saved), saved), second)
-
-    @partial(jax.custom_vjp, nondiff_argnums=(0,))
-    def function(static: Any, args: Any, whole: Any) -> Any:
-        return forward(static, args, whole)
-
-    function.defvjp(
-        lambda static, *saved: (function(static, *saved), saved),
-        lambda static, saved, gradient: (gradients(static, *saved, gradient), None),
-    )
-    return function
 
 
 def _reference_at_once(static: Static, args: dict[str, Any], whole: dict[str, Any]) -> dict[int, Array]:
@@ -191,7 +157,7 @@ def _shapes(weights: Array, rows: list[tuple[int, int]]) -> list[jax.ShapeDtypeS
     return [jax.ShapeDtypeStruct((weights.shape[0], *row), weights.dtype) for row in rows]
 
 
-_at_once = _with_second_derivatives(_run_forward, _run_backward, _reference_at_once)
+_at_once = with_second_derivatives(_run_forward, _run_backward, _reference_at_once)
 
 
 @jax.default_matmul_precision("highest")
@@ -248,7 +214,7 @@ def _map_blocks(
     return join_blocks(rows, atoms), sums
 
 
-_by_blocks = _with_second_derivatives(_run_blocks, _run_blocks_backward, _reference_by_blocks)
+_by_blocks = with_second_derivatives(_run_blocks, _run_blocks_backward, _reference_by_blocks)
 
 
 def _extent(embedded: Float[Array, "atoms neighbors basis"]) -> Int[Array, " atoms"]:
