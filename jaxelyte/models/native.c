@@ -427,7 +427,7 @@ static work read_work(XLA_FFI_CallFrame *frame) {
     for (int s = 0; s < SOURCES; ++s) w.features[s] = argument(frame, n++);
     for (int m = 0; m < MIDS && n < frame->args.size; ++m) w.gradient[m] = argument(frame, n++);
     w.parts = threads(frame);
-    if (w.parts > w.atoms / 4) w.parts = w.atoms < 4 ? 1 : (int)(w.atoms / 4);
+    if (w.parts > w.atoms / 4) w.parts = w.atoms < 8 ? 1 : (int)(w.atoms / 4);
     return w;
 }
 

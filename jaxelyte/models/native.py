@@ -1,4 +1,4 @@
-"""The convolution on CPUs as compiled C (`native.c`), called by XLA: when it runs, how it is built, and its derivatives.
+"""The convolution on CPUs as compiled C (`native.c`), called by XLA: how it is built, and its derivatives.
 
 XLA makes of a convolution many small loops and products with few rows, on one core; here an atom's neighbours stay in
 the cache, and atoms are divided among XLA's threads. The code is written for the paths of a layer, compiled by the
@@ -14,7 +14,6 @@ import itertools
 import math
 import os
 import platform
-import shutil
 import subprocess
 import tempfile
 import warnings
@@ -40,11 +39,6 @@ PRIVATE_BYTES = 2**30
 
 VECTOR = 16
 """Rows of the radial network's matrices are filled up to multiples of it: numbers of the widest vector, in float32."""
-
-
-def has_compiler() -> bool:
-    """Whether there is a C compiler."""
-    return shutil.which(_compiler()) is not None
 
 
 def _compiler() -> str:
@@ -107,11 +101,13 @@ def _matrices(static: _Static, radial: dict[str, Array]) -> Array:
     layers[-1] = jnp.concatenate([layers[-1][:, p.start : p.start + p.mul] for p in static.layer.active_paths], axis=1)
     scales = [matrix.shape[0] ** -0.5 for matrix in layers]
     scales[-1] *= static.avg_num_neighbors**-0.5
-    parts = []
-    for matrix, scale in zip(layers, scales, strict=True):
-        for one in (matrix * scale, matrix.T * scale):
-            parts.append(jnp.pad(one, ((0, 0), (0, _padded(one.shape[1]) - one.shape[1]))).ravel())
-    return jnp.concatenate(parts)
+    pairs = [(matrix * scale, matrix.T * scale) for matrix, scale in zip(layers, scales, strict=True)]
+    return jnp.concatenate([_filled(one).ravel() for pair in pairs for one in pair])
+
+
+def _filled(matrix: Array) -> Array:
+    """The matrix with columns of zeros up to the room for its rows."""
+    return jnp.pad(matrix, ((0, 0), (0, _padded(matrix.shape[1]) - matrix.shape[1])))
 
 
 def _padded(count: int) -> int:
@@ -299,7 +295,7 @@ def _built(code: str, key: str) -> Path:
         source, made = Path(scratch) / "convolution.c", Path(scratch) / "convolution.so"
         source.write_text(code)
         command = [*os.environ.get("CC", "cc").split(), *FLAGS, "-I", jax.ffi.include_dir(), "-o", made, source]
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - the user's own compiler
         if not writable:  # the process keeps the library open, so the file may go
             path = Path(tempfile.mkdtemp()) / path.name
         made.replace(path)

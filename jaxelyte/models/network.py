@@ -24,7 +24,7 @@ from jaxelyte.models.constants import sum_terms
 from jaxelyte.models.convolution import convolve
 from jaxelyte.models.radial import edge_geometry, radial_embedding
 from jaxelyte.models.structure import Layer, Linear
-from jaxelyte.models.tiling import Tiling
+from jaxelyte.models.tiling import Kernel, Native, Tiling
 
 if TYPE_CHECKING:
     from jaxelyte.models.config import NequIP
@@ -50,7 +50,7 @@ def atomic_energies(
     mask: Bool[Array, "atoms neighbors"],
     *,
     exchange: Exchange | None = None,
-    kernel: Tiling | None = None,
+    kernel: Kernel | None = None,
 ) -> Float[Array, " atoms"]:
     """Energy of each atom in eV without shifts: scale · scales[type] · network.
 
@@ -62,7 +62,7 @@ def atomic_energies(
         index: the neighbours; any value where ``mask`` is False.
         mask: True where an entry is a pair. Pairs beyond the cut-off contribute nothing.
         exchange: appends rows of other devices to the features that neighbours are gathered from.
-        kernel: convolve by the GPU kernel where the dtype is float32; see `jaxelyte.models.fused`.
+        kernel: how to convolve, None for plain JAX; kernels for GPUs are used where the dtype is float32.
     """
     plan = config.plan
     geometry = edge_geometry(vectors, mask, config.r_max, max(b.l for b in plan.harmonics))
@@ -90,7 +90,7 @@ def _apply_layer(
     harmonics: dict[int, Float[Array, "atoms m neighbors"]],
     index: Int[Array, "atoms neighbors"],
     exchange: Exchange | None = None,
-    kernel: Tiling | None = None,
+    kernel: Kernel | None = None,
 ) -> Features:
     """One convolution layer: linear, convolution, linear, self-connection, nonlinearity, residual."""
     mixed = linear(layer.linear_1, weights["linear_1"], features)
@@ -98,7 +98,11 @@ def _apply_layer(
         mixed = exchange(mixed)
     act, neighbors = config.plan.radial, config.avg_num_neighbors or 1.0
     edges = (layer, act, weights["radial"], embedded, harmonics, mixed, index, neighbors)
-    if kernel is not None and embedded.dtype == jnp.float32:
+    if isinstance(kernel, Native):
+        from jaxelyte.models.native import convolve_native
+
+        gathered = convolve_native(*edges)
+    elif isinstance(kernel, Tiling) and embedded.dtype == jnp.float32:
         from jaxelyte.models.fused import convolve_fused
 
         gathered = convolve_fused(*edges, kernel, mirrored=exchange is None)

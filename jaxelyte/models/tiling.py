@@ -1,7 +1,8 @@
-"""Where and how the GPU kernel of the convolution is used; apart from it, so that nobody else imports Pallas."""
+"""How convolutions are computed where plain JAX is not the fastest; apart from the code, which few import."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,9 @@ import jax
 
 @dataclass(frozen=True)
 class Tiling:
-    """How the work is cut; the defaults are what measured fastest on an H100, see docs/performance.md.
+    """By kernels on GPUs (`jaxelyte.models.fused`), and how their work is cut.
+
+    The defaults are what measured fastest on an H100, see docs/performance.md.
 
     Attributes:
         edges: neighbours of an atom at a time, a power of two.
@@ -25,9 +28,22 @@ class Tiling:
     interpret: bool = False
 
 
-def default_tiling() -> Tiling | None:
-    """The kernel's settings where computations go to an NVIDIA GPU by default, None elsewhere."""
+@dataclass(frozen=True)
+class Native:
+    """By compiled C on CPUs: `jaxelyte.models.native`."""
+
+
+Kernel = Tiling | Native
+
+
+def default_kernel() -> Kernel | None:
+    """What is fastest where computations go by default: kernels on an NVIDIA GPU, C on a CPU, else None, plain JAX.
+
+    ``JAXELYTE_NATIVE=0`` in the environment leaves CPUs to plain JAX.
+    """
     config: Any = jax.config
     device = config.jax_default_device
     platform = getattr(device, "platform", device) or jax.default_backend()
-    return Tiling() if platform in ("gpu", "cuda") else None
+    if platform in ("gpu", "cuda"):
+        return Tiling()
+    return Native() if platform == "cpu" and os.environ.get("JAXELYTE_NATIVE", "1") != "0" else None

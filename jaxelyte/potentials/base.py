@@ -106,7 +106,8 @@ class Potential:
     def compiled(self) -> Potential:
         """The form that dynamics and calculators evaluate: the same energies and forces to rounding, faster.
 
-        Networks use a kernel on GPUs (`jaxelyte.models.kernels`) and stay as they are elsewhere. The kernel allows
+        Convolutions of networks are kernels on GPUs (`jaxelyte.models.kernels`) and C on CPUs
+        (`jaxelyte.models.native`, which needs a C compiler; ``JAXELYTE_NATIVE=0`` leaves it out). They allow
         gradients of any order in reverse mode, but no forward mode (``jax.jvp``).
         """
         fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()

@@ -16,7 +16,7 @@ from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError
 from jaxelyte.models.config import NequIP
 from jaxelyte.models.network import Exchange, atomic_energies
-from jaxelyte.models.tiling import Tiling, default_tiling
+from jaxelyte.models.tiling import Kernel, default_kernel
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
 from jaxelyte.potentials.base import Potential, Scalar
 from jaxelyte.potentials.part import Part
@@ -57,14 +57,14 @@ class NequIPPotential(Potential):
         source: the rest of the file that the model came from, if it did.
         requires: identities of the terms of its baseline, where it was trained on labels less a baseline: it can then
             only be used in a sum that holds them, each once.
-        kernel: how float32 convolutions are computed by the GPU kernel, None for plain JAX; set by `compiled`.
+        kernel: how convolutions are computed, None for plain JAX; set by `compiled`.
     """
 
     params: Any
     config: NequIP = struct.field(pytree_node=False)
     source: NequIPSource | None = struct.field(pytree_node=False, default=None)
     requires: tuple[str, ...] = struct.field(pytree_node=False, default=())
-    kernel: Tiling | None = struct.field(pytree_node=False, default=None)
+    kernel: Kernel | None = struct.field(pytree_node=False, default=None)
 
     def __repr__(self) -> str:
         c = self.config
@@ -83,7 +83,7 @@ class NequIPPotential(Potential):
         return replace(self, requires=())
 
     def compiled(self) -> NequIPPotential:
-        return replace(self, kernel=default_tiling())
+        return replace(self, kernel=default_kernel())
 
     def requirements(self) -> tuple[NeighborSpec, ...]:
         return (NeighborSpec(self.config.r_max, exact=True),)
