@@ -3,7 +3,8 @@
  *   REAL, REAL_BYTES                    the type of all numbers
  *   BASIS, HIDDEN, SHIFTED_SOFTPLUS     inputs of the radial network, its hidden layers, and their function (else silu)
  *   ACT_SCALE                           which the function is multiplied by
- *   WIDEST_LAYER, TOP                   room for a layer of neurons, and for the last one; rows are filled up with zeros
+ *   ROOM_STEP, WIDEST_LAYER, TOP        rows of neurons are filled up with zeros to a multiple of it; room for a row, and for
+ *                                       one of the last layer
  *   EACH_HIDDEN(X), EACH_HIDDEN_BACKWARDS(X)  X(n, inputs, room for inputs, outputs, room for outputs, offset, offset of the
  *                                       transposed matrix)
  *   LAST, LAST_TRANSPOSED, LAST_INPUTS  offsets of the last matrix, and its inputs
@@ -35,17 +36,19 @@
 #define TOGETHER 1
 #endif
 
-#define WIDE (VECTOR_BYTES / REAL_BYTES)
-#define LANES (CHANNELS_STEP < WIDE ? CHANNELS_STEP : WIDE) /* the most that divide the channels */
+/* Numbers of the widest vectors that divide the room for neurons, and the channels. */
+#define WIDEST (VECTOR_BYTES / REAL_BYTES)
+#define WIDE (ROOM_STEP < WIDEST ? ROOM_STEP : WIDEST)
+#define LANES (CHANNELS_STEP < WIDEST ? CHANNELS_STEP : WIDEST)
 
-typedef REAL wide __attribute__((vector_size(VECTOR_BYTES), aligned(REAL_BYTES), may_alias));
+typedef REAL wide __attribute__((vector_size(WIDE * REAL_BYTES), aligned(REAL_BYTES), may_alias));
 typedef REAL vec __attribute__((vector_size(LANES * REAL_BYTES), aligned(REAL_BYTES), may_alias));
 #if REAL_BYTES == 4
 typedef int32_t whole;
 #else
 typedef int64_t whole;
 #endif
-typedef whole bits __attribute__((vector_size(VECTOR_BYTES), may_alias));
+typedef whole bits __attribute__((vector_size(WIDE * REAL_BYTES), may_alias));
 
 #define ROWS 6 /* edges of a tile of a matrix product */
 #define EDGES (COLUMNS <= 1024 ? 4 * ROWS : ROWS)
@@ -85,6 +88,10 @@ INLINE void product(const int inner, const int cols, const REAL *in, const int i
 INLINE wide choose(bits first, wide x, wide y) { return (wide)(((bits)x & first) | ((bits)y & ~first)); }
 
 /* 2^n exp(r) with |r| <= ln 2 / 2, by the Taylor series to the last digit; n is found in the last bits of x / ln 2 + SHIFT. */
+static const REAL over_factorial[] = {1,          1,           1. / 2,       1. / 6,        1. / 24,
+                                      1. / 120,   1. / 720,    1. / 5040,    1. / 40320,    1. / 362880,
+                                      1. / 3628800, 1. / 39916800, 1. / 479001600, 1. / 6227020800};
+
 INLINE wide exponential(wide x) {
 #if REAL_BYTES == 4
     const REAL shift = 0x1.8p23f, high = 0x1.62ep-1f, low = 0x1.0bfbe8p-15f, limit = 87;
@@ -95,8 +102,8 @@ INLINE wide exponential(wide x) {
 #endif
     x = choose(x < -limit, (wide){0} - limit, choose(x > limit, (wide){0} + limit, x));
     wide shifted = x * (REAL)1.44269504088896340736 + shift;
-    wide n = shifted - shift, r = x - n * high - n * low, sum = (wide){0} + 1;
-    UNROLL for (int k = order; k > 0; --k) sum = 1 + sum * r / (REAL)k;
+    wide n = shifted - shift, r = x - n * high - n * low, sum = (wide){0};
+    UNROLL for (int k = order; k >= 0; --k) sum = sum * r + over_factorial[k];
     bits power = ((bits)shifted << mantissa) + ((whole)bias << mantissa);
     return sum * (wide)power;
 }
@@ -111,11 +118,12 @@ INLINE wide logarithm(wide u) {
 
 /* The function of the radial network and its derivative. */
 INLINE wide act(wide x, wide *slope) {
-    wide shrunk = exponential(choose(x < 0, x, -x)), one = 1 / (1 + shrunk), sigmoid = choose(x < 0, shrunk * one, one);
 #if SHIFTED_SOFTPLUS
+    wide shrunk = exponential(choose(x < 0, x, -x)), one = 1 / (1 + shrunk), sigmoid = choose(x < 0, shrunk * one, one);
     *slope = ACT_SCALE * sigmoid;
     return ACT_SCALE * (choose(x > 0, x, (wide){0}) + logarithm(shrunk) - (REAL)0.69314718055994530942);
 #else
+    wide sigmoid = 1 / (1 + exponential(-x));
     *slope = ACT_SCALE * sigmoid * (1 + x * (1 - sigmoid));
     return ACT_SCALE * x * sigmoid;
 #endif

@@ -17,6 +17,7 @@ import platform
 import subprocess
 import tempfile
 import warnings
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ PRIVATE_BYTES = 2**30
 """Memory for gradients of the features, which every thread but one has of its own; beyond it fewer threads run."""
 
 VECTOR = 16
-"""Rows of the radial network's matrices are filled up to multiples of it: numbers of the widest vector, in float32."""
+"""Numbers of the widest vector, in float32."""
 
 
 def _compiler() -> str:
@@ -101,18 +102,15 @@ def _matrices(static: _Static, radial: dict[str, Array]) -> Array:
     layers[-1] = jnp.concatenate([layers[-1][:, p.start : p.start + p.mul] for p in static.layer.active_paths], axis=1)
     scales = [matrix.shape[0] ** -0.5 for matrix in layers]
     scales[-1] *= static.avg_num_neighbors**-0.5
+    step = _room_step([matrix.shape[0] for matrix in layers])
     pairs = [(matrix * scale, matrix.T * scale) for matrix, scale in zip(layers, scales, strict=True)]
-    return jnp.concatenate([_filled(one).ravel() for pair in pairs for one in pair])
+    filled = [jnp.pad(one, ((0, 0), (0, -one.shape[1] % step))) for pair in pairs for one in pair]
+    return jnp.concatenate([one.ravel() for one in filled])
 
 
-def _filled(matrix: Array) -> Array:
-    """The matrix with columns of zeros up to the room for its rows."""
-    return jnp.pad(matrix, ((0, 0), (0, _padded(matrix.shape[1]) - matrix.shape[1])))
-
-
-def _padded(count: int) -> int:
-    """Room for so many numbers: the next multiple of the widest vectors."""
-    return -(-count // VECTOR) * VECTOR
+def _room_step(sizes: Sequence[int]) -> int:
+    """Rows of the matrices are filled up with zeros to its multiples: the power of two that the least layer needs."""
+    return min(VECTOR, 1 << (min(sizes) - 1).bit_length())
 
 
 def _forward(static: _Static, args: dict[str, Any], index: Array) -> dict[int, Array]:
@@ -173,6 +171,11 @@ def source_code(layer: Layer, act: Activation, sizes: tuple[int, ...], dtype: st
         sizes: inputs of each of its matrices.
         dtype: float32 or float64.
     """
+    step = _room_step(sizes)
+
+    def room(count: int) -> int:
+        return count + -count % step
+
     real, size = {"float32": ("float", 4), "float64": ("double", 8)}[dtype]
     paths, mids = layer.active_paths, _mid_channels(layer)
     widths = {path.source: (2 * path.l1 + 1) * path.mul for path in paths}
@@ -196,9 +199,9 @@ def source_code(layer: Layer, act: Activation, sizes: tuple[int, ...], dtype: st
         moment += d1 * d2 * path.mul
     hidden, at = [], 0
     for n, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
-        transposed = at + inputs * _padded(outputs)
-        hidden.append(_entry([n, inputs, _padded(inputs), outputs, _padded(outputs), at, transposed]))
-        at = transposed + outputs * _padded(inputs)
+        transposed = at + inputs * room(outputs)
+        hidden.append(_entry([n, inputs, room(inputs), outputs, room(outputs), at, transposed]))
+        at = transposed + outputs * room(inputs)
     harmonics = [2 * degree + 1 for degree in degrees]
     numbers = {
         "REAL": real,
@@ -207,15 +210,16 @@ def source_code(layer: Layer, act: Activation, sizes: tuple[int, ...], dtype: st
         "HIDDEN": len(hidden),
         "SHIFTED_SOFTPLUS": int(act == ACTIVATIONS["ssp"]),
         "ACT_SCALE": f"(({real}){act.constant!r})",
-        "WIDEST_LAYER": max(map(_padded, sizes)),
-        "TOP": _padded(sizes[-1]),
+        "ROOM_STEP": step,
+        "WIDEST_LAYER": max(map(room, sizes)),
+        "TOP": room(sizes[-1]),
         "EACH_HIDDEN(X)": " ".join(hidden),
         "EACH_HIDDEN_BACKWARDS(X)": " ".join(reversed(hidden)),
         "LAST": at,
-        "LAST_TRANSPOSED": at + sizes[-1] * _padded(column),
+        "LAST_TRANSPOSED": at + sizes[-1] * room(column),
         "LAST_INPUTS": sizes[-1],
         "COLUMNS": column,
-        "COLUMNS_ROOM": _padded(column),
+        "COLUMNS_ROOM": room(column),
         "CHANNELS_STEP": _power_of_two([path.mul for path in paths]),
         "SOURCES": len(sources),
         "SOURCE_MAX": max(widths.values()),
