@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 PI = (3.140625, math.pi - 3.140625, 1.2246467991473532e-16)
 """π in three parts, of which multiples of the first are exact also in float32."""
 
+COEFFICIENTS = tuple((-1.0) ** n / math.factorial(2 * n + 1) for n in range(12))
+"""Of the series of the sine."""
+
 
 class EdgeGeometry(NamedTuple):
     """Distances in Å, shape (atoms, neighbors), and harmonics by degree, shape (atoms, 2l + 1, neighbors)."""
@@ -64,29 +67,32 @@ def radial_embedding(
 def sine(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """Of ``x`` up to some hundred periods, by its series: a twentieth of what XLA on CPUs takes for it."""
     half_turns = jnp.round(x * (1.0 / math.pi))
-    return _alternating(x, half_turns, half_turns)
+    return _series(x, half_turns, half_turns, 1.0)
 
 
 @jax.custom_jvp
 def cosine(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """Its derivative, by the same series."""
-    half_turns = jnp.round(x * (1.0 / math.pi) - 0.5)
-    return -_alternating(x, half_turns + 0.5, half_turns)
+    middle = jnp.round(x * (-1.0 / math.pi) + 0.5) - 0.5
+    return _series(x, middle, middle + 0.5, -1.0)
 
 
 sine.defjvps(lambda tangent, _, x: cosine(x) * tangent)
 cosine.defjvps(lambda tangent, _, x: -sine(x) * tangent)
 
 
-def _alternating(x: Float[Array, "..."], middle: Float[Array, "..."], half_turns: Float[Array, "..."]) -> Any:
-    """(-1)^half_turns sin(x - π middle), |x - π middle| <= π/2; the first term left out is below the rounding of 1."""
-    rest = x - middle * PI[0] - middle * PI[1] - middle * PI[2]
+def _series(x: Float[Array, "..."], middle: Float[Array, "..."], half_turns: Float[Array, "..."], sign: float) -> Any:
+    """sign (-1)^half_turns sin(x - sign π middle), of at most π/2; the first term left out is below the rounding of 1.
+
+    The sign is in all constants so that sine and cosine have none in common: XLA would write those to memory.
+    """
+    rest = x - middle * (sign * PI[0]) - middle * (sign * PI[1]) - middle * (sign * PI[2])
     terms = 7 if rest.dtype == jnp.float32 else 12
-    square, series = rest * rest, jnp.zeros((), rest.dtype)
-    for n in reversed(range(terms)):
-        series = series * square + (-1.0) ** n / math.factorial(2 * n + 1)
-    even = 1.0 - 2.0 * (half_turns - 2.0 * jnp.floor(0.5 * half_turns))
-    return even * rest * series
+    square, series = rest * rest, jnp.full((), sign * COEFFICIENTS[terms - 1], rest.dtype)
+    for n in reversed(range(terms - 1)):
+        series = series * square + sign * COEFFICIENTS[n]
+    odd = half_turns - 2.0 * jnp.floor(half_turns * 0.5)
+    return rest * series * (1.0 - 2.0 * odd)
 
 
 def radial_hidden(
