@@ -36,14 +36,14 @@ MODELS = {
 }
 
 
-def trainer_of(name: str, frames: list[Any], batch_size: int) -> Trainer:
+def trainer_of(name: str, frames: list[Any], batch_size: int, models: dict[str, Any] = MODELS) -> Trainer:
     """A trainer whose training and validation frames are all of ``frames``."""
     every = np.arange(len(frames))
     split = Split(every, every, every[:0])
     problem = make_problem(
         frames,
         collect_labels(frames),
-        jxl.NequIP(**MODELS[name]),
+        jxl.NequIP(**models[name]),
         split,
         baseline=None,
         scales="overall",

@@ -82,7 +82,7 @@ cosine.defjvps(lambda tangent, _, x: -sine(x) * tangent)
 
 
 def _series(x: Float[Array, "..."], middle: Float[Array, "..."], half_turns: Float[Array, "..."], sign: float) -> Any:
-    """sign (-1)^half_turns sin(x - sign π middle), of at most π/2; the first term left out is below the rounding of 1.
+    """The sine of x - sign π middle, at most π/2, times sign (-1)^half_turns, to the rounding of 1.
 
     The sign is in all constants so that sine and cosine have none in common: XLA would write those to memory.
     """
