@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 LOCKS  := $(wildcard constraints/*.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-gpu validate lint format bench notebooks hooks lock clean
+.PHONY: help setup demo test test-more test-slow test-gpu validate lint format bench notebooks hooks lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -22,10 +22,13 @@ demo: $(READY)  ## main job: simulate a small electrolyte, write pictures and a 
 	$(BIN)/jaxelyte demo --output demo_output
 
 # Most of their time is compilation, which takes half as long without optimisation; test-slow runs with it.
-test: $(READY)  ## the tests (some 13 minutes on 2 cores)
+test: $(READY)  ## the tests (some 8 minutes on 2 cores)
 	XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS" $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-test-slow: $(READY)  ## the tests left out of `make test` for their time
+test-more: $(READY)  ## further variants and statistics, which continuous integration runs too (some 6 minutes)
+	XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS" $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "more and not slow"
+
+test-slow: $(READY)  ## the tests left out of both for their time
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "slow and not gpu and not validation"
 	$(BIN)/python -m pytest tests/observables tests/dynamics/test_resume.py  # rounding: once more as runs are compiled
 

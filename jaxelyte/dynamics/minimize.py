@@ -77,7 +77,7 @@ def minimize(
     if not fmax > 0 or steps < 1:
         raise InputError(f"fmax must be positive and steps at least 1, not {fmax!r} and {steps!r}")
     systems = batch_systems(atoms, 1, overlap=overlap)
-    potential = prepare_potential(potential, systems)
+    potential = prepare_potential(potential, systems).compiled()
     plan = plan_lists(systems, potential.requirements(), skin)
     while True:
         state = jax.jit(partial(_descend, plan, steps))(potential, systems, jnp.asarray(fmax, systems.cell.dtype))

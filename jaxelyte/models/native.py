@@ -8,12 +8,14 @@ system's C compiler (``CC``, else ``cc``) at the first use, a second or two, and
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import itertools
 import math
 import os
 import platform
+import shutil
 import subprocess
 import tempfile
 import warnings
@@ -146,6 +148,7 @@ def _arrays(static: _Static, args: dict[str, Any]) -> list[Array]:
     return [args["harmonics"][degree] for degree in static.degrees] + [args["features"][n] for n in static.sources]
 
 
+@jax.default_matmul_precision("highest")
 def _reference(static: _Static, args: dict[str, Any], index: Array) -> dict[int, Array]:
     features = [args["features"].get(n) for n in range(len(static.layer.linear_1.irreps_out))]
     edges = (args["radial"], args["embedded"], args["harmonics"], features, index)
@@ -270,7 +273,7 @@ def _library(layer: Layer, act: Activation, sizes: tuple[int, ...], dtype: str) 
     ]
     try:
         library = ctypes.CDLL(str(_built(code, key)))
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, subprocess.SubprocessError, RuntimeError) as error:  # RuntimeError: no home directory
         detail = getattr(error, "stderr", None) or str(error)
         warnings.warn(
             f"the C code of a convolution could not be built ({detail.strip()[:300]}); networks run without it, slower",
@@ -300,8 +303,9 @@ def _built(code: str, key: str) -> Path:
         source.write_text(code)
         command = [*os.environ.get("CC", "cc").split(), *FLAGS, "-I", jax.ffi.include_dir(), "-o", made, source]
         subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - the user's own compiler
-        if not writable:  # the process keeps the library open, so the file may go
+        if not writable:
             path = Path(tempfile.mkdtemp()) / path.name
+            atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
         made.replace(path)
     return path
 

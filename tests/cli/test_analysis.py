@@ -108,6 +108,7 @@ def test_report_says_what_the_functions_say(walkers: Trajectory, tmp_path: Path)
     assert "scattering" not in stored
 
 
+@pytest.mark.more
 def test_independent_atoms_scatter_as_a_gas(walkers: Trajectory, tmp_path: Path) -> None:
     """S_ab = δ_ab; integrals of flat functions and the activity derivative are 0 and 1."""
     places = np.random.default_rng(2).uniform(0.0, 12.0, (100, 2, 32, 3))

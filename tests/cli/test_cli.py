@@ -112,6 +112,7 @@ def test_run_file_becomes_objects(run_file: Path) -> None:
     assert config.run.output == run_file.parent / "out"
 
 
+@pytest.mark.more
 def test_series_are_recorded_and_analysed_at_once(run_file: Path) -> None:
     """The pressure of a solid has a table of its own; the report follows without a second command."""
     extra = '\n[observables.pressure]\ntype = "pressure"\n[observables.near]\ntype = "distance"\npairs = [[0, 1]]\n'

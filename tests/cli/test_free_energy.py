@@ -98,6 +98,7 @@ def test_a_free_energy_and_its_files(file: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:free energy")
+@pytest.mark.more
 def test_a_path_has_a_folder_for_each_leg(file: Path) -> None:
     file.write_text(PATH)
     code, text = invoke("free-energy", file, "--quiet")

@@ -105,6 +105,7 @@ def test_baselines_of_many_frames_are_those_of_each(rng: np.random.Generator, x6
         assert np.allclose(found.stresses[number], atoms.get_stress(voigt=False), atol=1e-7)
 
 
+@pytest.mark.more
 def test_gas_phase_frames_have_no_stress(rng: np.random.Generator) -> None:
     dimer = Atoms("NaCl", [[0, 0, 0], [3.0, 0.5, 0.1]])
     periodic = ionic_frames(rng, [4])[0]

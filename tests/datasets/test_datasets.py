@@ -45,6 +45,7 @@ def test_labels_can_be_computed_again(frames: list) -> None:
     np.testing.assert_allclose(frame.get_forces(), frames[0].get_forces(), atol=1e-4)
 
 
+@pytest.mark.more
 def test_fit_knows_its_baseline_and_its_errors(frames: list) -> None:
     fit = jxl.datasets.nacl_water_fit()
     assert isinstance(fit.baseline, jxl.ScreenedCoulomb)

@@ -104,6 +104,7 @@ def test_canonical_widths_of_a_harmonic_well(ensemble: NVT) -> None:
         for e in ALL[1:]
     ],
 )
+@pytest.mark.more
 def test_kinetic_energy_distribution_passes_physical_validation(ensemble: NVT) -> None:
     """Kolmogorov-Smirnov test of the whole distribution against the gamma distribution of N_f degrees of freedom.
 
@@ -146,6 +147,7 @@ def test_maxwell_velocities() -> None:
         assert abs(temperature / 300.0 - 1.0) < 4 * np.sqrt(2 / 12_000)
 
 
+@pytest.mark.more
 def test_total_momentum_is_conserved_where_it_should_be() -> None:
     atoms = bulk("Ar", "fcc", a=5.4, cubic=True).repeat(2)
     for ensemble in (NVE(), NVT(100.0), NVT(100.0, "svr")):

@@ -68,7 +68,12 @@ def test_a_killed_run_resumes_bitwise(tmp_path: Path, thermostat: str) -> None:
 
 @pytest.mark.parametrize(
     "thermostat",
-    ["langevin", "svr", "nose-hoover", pytest.param("nose-hoover-massive", marks=pytest.mark.slow)],
+    [
+        "langevin",
+        pytest.param("svr", marks=pytest.mark.more),
+        pytest.param("nose-hoover", marks=pytest.mark.more),
+        pytest.param("nose-hoover-massive", marks=pytest.mark.slow),
+    ],
 )
 def test_longer_runs_extend_shorter_ones(tmp_path: Path, thermostat: str) -> None:
     """Bitwise, so the checkpoint holds all that a thermostat remembers."""

@@ -82,7 +82,7 @@ def test_one_trace_serves_another_parameter() -> None:
 
 
 @pytest.mark.usefixtures("fresh_programs")
-@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("exact", [pytest.param(False, marks=pytest.mark.more), True])
 def test_overflow_is_repaired(monkeypatch: pytest.MonkeyPatch, exact: bool) -> None:
     """Lists that are too small from the start: same trajectory as with enough room, bit for bit."""
     arguments = dict(steps=200, timestep=4.0, every=10, velocities=300.0, seed=2, progress=False)
@@ -105,6 +105,7 @@ def test_overflow_is_repaired(monkeypatch: pytest.MonkeyPatch, exact: bool) -> N
     assert roomy.performance["repeated_chunks"] == 0
 
 
+@pytest.mark.more
 def test_overflow_in_the_middle_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gas that condenses needs more room after a while; no step of the failed chunk is kept."""
     atoms = argon(6.6)
@@ -153,6 +154,7 @@ def test_replicas_run_as_they_would_alone() -> None:
         np.testing.assert_allclose(together.atoms[number].positions, alone.atoms.positions, atol=1e-9)
 
 
+@pytest.mark.more
 def test_replicas_of_charges_in_different_cells() -> None:
     """Ewald sums prepared for both cells at once: each replica moves as alone, within what the tolerance allows."""
     first, second = salt(24, CELLS["cubic"], seed=1), salt(24, 1.2 * CELLS["triclinic"], seed=2)

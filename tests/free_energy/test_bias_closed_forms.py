@@ -191,7 +191,7 @@ def test_a_sample_knows_the_bias_it_was_drawn_under() -> None:
     assert np.ptp(run.log["conserved"], axis=0).max() < 0.1 * np.ptp(run.log["potential"], axis=0).max()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.more), "float64"])
 def test_metadynamics_in_both_precisions(dtype: str) -> None:
     """A start for each walker, on both sides of the barrier; the share that is discarded has no samples."""
     atoms = [Atoms("Ar2", [[0.0, 0.0, 0.0], [d, 0.0, 0.0]], cell=[30.0] * 3, pbc=True) for d in (3.0, 5.0)]

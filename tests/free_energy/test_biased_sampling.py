@@ -89,6 +89,7 @@ def exact_samples(rng: np.random.Generator, centers: np.ndarray, k: float, count
     return out
 
 
+@pytest.mark.more
 def test_errors_of_umbrella_sampling_are_honest(rng: np.random.Generator) -> None:
     """Over 40 repeats with exact samples, energies between windows and the depth of w lie within their errors."""
     centers, k = np.array([2.8, 3.6, 4.4, 5.2]), 0.5

@@ -54,8 +54,12 @@ def closed_form(lam: np.ndarray) -> np.ndarray:
 @pytest.mark.usefixtures("fresh_programs")
 @pytest.mark.parametrize(
     "options",
-    [{}, {"exchange": 100}, {"nodes": "clenshaw-curtis"}, {"adapt": True}],
-    ids=["gauss-legendre", "exchange", "clenshaw-curtis", "adapt"],
+    [
+        pytest.param({}, id="gauss-legendre"),
+        pytest.param({"exchange": 100}, id="exchange", marks=pytest.mark.more),
+        pytest.param({"nodes": "clenshaw-curtis"}, id="clenshaw-curtis", marks=pytest.mark.more),
+        pytest.param({"adapt": True}, id="adapt", marks=pytest.mark.more),
+    ],
 )
 def test_harmonic_wells(options: dict) -> None:
     """Every estimator, and every λ, within its errors of the closed form."""
@@ -318,6 +322,7 @@ def test_exchanging_runs_resume_bitwise(tmp_path: Path) -> None:
     assert len(np.unique(energies[:, 0, 2])) > 1
 
 
+@pytest.mark.more
 def test_a_target_is_met(tmp_path: Path) -> None:
     arguments = dict(windows=4, steps=2000, timestep=2.0, seed=2, progress=False, check=False, every=100)
     with warnings.catch_warnings():
@@ -370,6 +375,7 @@ def test_legs_add_up() -> None:
         assert abs(leg.value - EXACT / 2.0) < 3.0 * leg.error
 
 
+@pytest.mark.more
 def test_a_ghost_is_refused_with_advice() -> None:
     atoms = bulk("Ar", "fcc", a=5.4, cubic=True).repeat(2)
     atoms.symbols[0] = "Kr"
@@ -402,6 +408,7 @@ def test_equal_potentials_differ_by_nothing() -> None:
     assert 0.0 <= found.error < 1e-9
 
 
+@pytest.mark.more
 def test_a_leg_starts_in_the_last_window_of_the_leg_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows that exchange have wandered among the replicas; and atoms that do not interact may have met."""
     from jaxelyte.free_energy import path

@@ -123,6 +123,7 @@ def test_ideal_part_of_argon() -> None:
 
 
 @pytest.mark.parametrize("permittivity", [1.0, pytest.param(78.3, marks=pytest.mark.slow)])
+@pytest.mark.more
 def test_charging_in_a_dielectric_is_free_of_its_cell(permittivity: float) -> None:
     """One ion in three boxes, one of them no cube: the Ewald energy is all finite size; the correction removes it."""
     cells = [12.0 * np.eye(3), 16.0 * np.eye(3), np.array([[15.0, 0, 0], [5.0, 14.0, 0], [0.0, -4.0, 16.0]])]

@@ -47,6 +47,7 @@ SETTINGS = dict(
 )
 
 
+@pytest.mark.more
 def test_a_spring_is_found_from_the_spread_of_its_atoms() -> None:
     """k = 1.3 becomes 2.0: far enough that frames have to be made anew, near enough that most steps need none."""
     start = HarmonicRestraint(ANCHORS, 1.3)

@@ -185,6 +185,7 @@ def test_simulations_of_a_fit_differ_and_their_beginning_is_left_out(monkeypatch
     assert set(frames) == {2 * (101 - 20)}
 
 
+@pytest.mark.more
 def test_a_crowd_beyond_the_room_of_the_lists_is_not_a_number(rng: np.random.Generator) -> None:
     """Lists are planned for the last frame, a thin gas; in the first all 64 atoms are within 5 Å: no room."""
     thin = (np.mgrid[0:4, 0:4, 0:4].reshape(3, -1).T + 0.5) * 6.0

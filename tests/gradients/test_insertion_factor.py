@@ -38,6 +38,7 @@ def run() -> Any:
     return simulate(fluid(), gas(), LANGEVIN, steps=6000, timestep=5.0, every=100, seed=1, replicas=2, progress=False)
 
 
+@pytest.mark.more
 def test_it_is_what_widom_finds(run: Any) -> None:
     """Other places in the same frames."""
     factor = insertion_factor(run, fluid(), "Ne", places=64)

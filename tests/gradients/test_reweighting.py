@@ -66,6 +66,7 @@ def test_an_exact_derivative_has_no_error(rng: np.random.Generator) -> None:
     assert float(found.gradient_error.k) < 1e-9
 
 
+@pytest.mark.more
 def test_frames_that_become_denser_somewhere_lose_no_pair() -> None:
     """Cells are planned for the first frame; the last holds the same atoms in 0.6 of its volume."""
     lattice = (np.mgrid[0:10, 0:10, 0:10].reshape(3, -1).T + 0.5) * 4.0
@@ -140,6 +141,7 @@ def test_functions_of_one_average(errors: bool, rng: np.random.Generator) -> Non
     assert float(found.gradient.k) == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-5)
 
 
+@pytest.mark.more
 def test_reweighting_gives_the_average_of_another_ensemble(rng: np.random.Generator) -> None:
     """Within errors, which are right: pulls of 40 repeats have width one (0.68 ± 0.075 within one sigma)."""
     pulls = []
@@ -195,6 +197,7 @@ def liquid() -> tuple[LennardJones, object]:
         return argon()
 
 
+@pytest.mark.more
 def test_a_liquid_with_neighbour_lists(liquid: tuple) -> None:
     """g(r) and pressure of the run's frames are those of the other code paths; gradients by finite differences."""
     potential, run = liquid
@@ -286,6 +289,7 @@ def test_free_energies_have_derivatives() -> None:
         free_energy_gradient(inner, method="ti")
 
 
+@pytest.mark.more
 def test_integrals_have_derivatives_in_every_window() -> None:
     """k_λ = (1 - λ) k0 + λ k1: <ΔU>_λ = 3N k_B T (k1 - k0)/(2 k_λ), its derivatives, and those by a common constant.
 

@@ -37,7 +37,7 @@ POTENTIALS = {"ions": ions, "network": network}
 ENERGY = {"metal": 1.0, "real": 1.0 / 0.0433641043}
 
 
-@pytest.mark.parametrize("style", ["metal", "real"])
+@pytest.mark.parametrize("style", [pytest.param("metal", marks=pytest.mark.more), "real"])
 @pytest.mark.parametrize("name", POTENTIALS)
 def test_energy_forces_and_pressure_are_ours(name: str, style: str) -> None:
     atoms, potential = salt(), POTENTIALS[name]()
@@ -124,6 +124,7 @@ def test_barostat() -> None:
     lmp.close()
 
 
+@pytest.mark.more
 def test_ewald_in_a_cell_that_changes() -> None:
     """Prepared once for all cells near by, within its tolerance; a cell further away is prepared for anew."""
     atoms, potential = salt(), ions()

@@ -33,7 +33,14 @@ def assert_close(found: Any, expected: Any) -> None:
     small_networks.assert_close(found, expected, ROUNDING)
 
 
-@pytest.mark.parametrize(("case", "by_source"), list(zip(CASES, [True, True, False], strict=True)))
+@pytest.mark.parametrize(
+    ("case", "by_source"),
+    [
+        pytest.param("even channels", True, marks=pytest.mark.more),
+        ("l = 2", True),
+        pytest.param("channels that differ", False, marks=pytest.mark.more),
+    ],
+)
 def test_energy_forces_and_derivatives_by_parameters(case: str, by_source: bool, system: jxl.System) -> None:
     plain = network(**CASES[case])
     kernel = replace(plain, kernel=replace(TILING, by_source=by_source))
@@ -46,7 +53,7 @@ def test_blocks_of_atoms_change_nothing(monkeypatch: pytest.MonkeyPatch, system:
     assert_close(gradients(replace(plain, kernel=TILING), system), gradients(plain, system))
 
 
-@pytest.mark.parametrize("room", [10**6, 150])
+@pytest.mark.parametrize("room", [pytest.param(10**6, marks=pytest.mark.more), 150])
 def test_neighbours_without_lists_get_their_gradients(
     room: int, monkeypatch: pytest.MonkeyPatch, system: jxl.System
 ) -> None:

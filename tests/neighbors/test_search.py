@@ -185,6 +185,7 @@ def test_overflow_is_reported(name: str, which: str) -> None:
     assert entries(jax.tree.map(lambda x: x[0], neighbors.lists[0])) == brute_force(system, cutoff)
 
 
+@pytest.mark.more
 def test_cell_list_of_atoms_without_neighbours_has_room_for_some() -> None:
     """Atoms farther apart than the radius at first, as the Li ions of a dilute box that is built."""
     lattice = np.stack(np.meshgrid(*[np.arange(4.0)] * 3), axis=-1).reshape(-1, 3) * 6.0

@@ -84,7 +84,7 @@ def test_counts_are_those_of_brute_force(cell: np.ndarray, triplet: Any, r_max: 
     np.testing.assert_allclose(found.value * expected.sum() * 6.0, expected, atol=1e-9)
 
 
-@pytest.mark.parametrize("tile", [1, 600, 1 << 20])
+@pytest.mark.parametrize("tile", [pytest.param(1, marks=pytest.mark.more), 600, 1 << 20])
 def test_tiles_make_no_difference(monkeypatch: pytest.MonkeyPatch, tile: int) -> None:
     """One centre at a time, tiles that are not filled, all at once; the padding stands for the last atom, an O."""
     trajectory = gas(["Na"] * 5 + ["O"] * 8, SLANTED, 2)
@@ -207,7 +207,7 @@ def test_room_that_is_too_small_is_never_silent() -> None:
         np.testing.assert_allclose(found.value * expected.sum() * 10.0, expected, atol=1e-9)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.more), "float64"])
 def test_the_loop_counts_what_the_file_gives(tmp_path: Path, dtype: str) -> None:
     atoms = bulk("Ar", "fcc", a=5.6, cubic=True).repeat(2)
     with jax.enable_x64(dtype == "float64"), warnings.catch_warnings():

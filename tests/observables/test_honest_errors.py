@@ -55,6 +55,7 @@ def walkers(rng: np.random.Generator, frames: int, step: float, *, replicas: int
 RUNS, FRAMES = 40, 200
 
 
+@pytest.mark.more
 def test_bins_of_radial_distribution_functions_and_their_integrals() -> None:
     """Neighbours stay in a bin for some frames; bins are nearly independent. Integrals, by 16 stretches, vanish."""
     off, integrals = [], []
@@ -68,6 +69,7 @@ def test_bins_of_radial_distribution_functions_and_their_integrals() -> None:
     check_share(np.array(integrals), expected=0.667, independent=RUNS)
 
 
+@pytest.mark.more
 def test_bins_of_structure_factors() -> None:
     """Partials by blocks, totals by 16 stretches."""
     off, total = [], []

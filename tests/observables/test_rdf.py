@@ -164,7 +164,7 @@ def expected_counts(result: RDFResult, centers: int, samples: int) -> np.ndarray
     return result.density[0] * 4.0 * np.pi / 3.0 * np.diff(result.edges**3) * centers * samples
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.more), "float64"])
 def test_the_loop_counts_what_the_file_gives(tmp_path: Path, dtype: str) -> None:
     atoms = bulk("Ar", "fcc", a=5.6, cubic=True).repeat(2)
     with jax.enable_x64(dtype == "float64"), warnings.catch_warnings():

@@ -192,6 +192,7 @@ def test_the_error_of_a_viscosity_is_that_of_the_jackknife(rng: np.random.Genera
     assert found.error == pytest.approx(math.sqrt(5.0 * np.var(limits)), rel=1e-10)
 
 
+@pytest.mark.more
 def test_temperature_and_volume_are_those_of_the_run() -> None:
     run = simulate(
         Argon(),

@@ -185,7 +185,7 @@ def argon(tmp_path: Path, dtype: str, **options: Any) -> tuple[Any, StructureFac
         return run, structure_factor(run.trajectory[7:], k_max=3.0, weighting="x-ray")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.more), "float64"])
 def test_the_loop_sums_what_the_file_gives(tmp_path: Path, dtype: str) -> None:
     run, afterwards = argon(tmp_path, dtype)
     summed = run.observables["s"]
@@ -197,6 +197,7 @@ def test_the_loop_sums_what_the_file_gives(tmp_path: Path, dtype: str) -> None:
     np.testing.assert_array_equal(load_result(tmp_path / "run" / "observables" / "s.json").total, summed.total)
 
 
+@pytest.mark.more
 def test_a_liquid_is_the_transform_of_its_radial_distribution() -> None:
     """Argon near its triple point: 1 + 4πρ ∫ (g - 1) r² sin(kr)/(kr) dr to half the box."""
     atoms = bulk("Ar", "fcc", a=5.75, cubic=True).repeat(3)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 from jax.sharding import PartitionSpec
 
 from jaxelyte.neighbors.loop import ListPlan
@@ -18,6 +19,7 @@ from jaxelyte.parallel.replicas import over_devices
 FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
 
 
+@pytest.mark.more
 def test_windows_on_four_devices_are_those_of_one() -> None:
     """Eight windows that exchange structures; sums in another order grow from 1e-15 to at most 1e-10 in 200 steps."""
     environment = os.environ | {"XLA_FLAGS": FLAGS, "JAX_PLATFORMS": "cpu"}

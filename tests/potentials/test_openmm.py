@@ -55,7 +55,9 @@ def nonbonded(atoms: Atoms, charges: dict[str, float], lj: dict[str, tuple[float
     return force
 
 
-@pytest.mark.parametrize(("cell", "accuracy"), [("cubic", 2e-6), ("triclinic", 2e-4)])
+@pytest.mark.parametrize(
+    ("cell", "accuracy"), [pytest.param("cubic", 2e-6, marks=pytest.mark.more), ("triclinic", 2e-4)]
+)
 def test_random_ions(cell: str, accuracy: float) -> None:
     """OpenMM's Ewald sum knows rectangular cells only; in the triclinic one its PME sets the accuracy."""
     atoms = salt(30, CELLS[cell], seed=11)

@@ -45,6 +45,7 @@ def test_all_published_frames(reference: Path) -> None:
     assert np.sqrt(np.mean((ours - published) ** 2)) <= 5e-5
 
 
+@pytest.mark.more
 def test_a_published_frame_and_what_the_coulomb_term_adds(reference: Path) -> None:
     ours, published, numbers = forces_of_frames(reference, slice(0, 1))
     assert np.sqrt(np.mean((ours - published) ** 2)) <= 5e-5

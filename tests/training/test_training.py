@@ -182,7 +182,7 @@ def test_moving_average_and_its_warm_up() -> None:
     assert all(np.allclose(a, b, rtol=1e-12, atol=1e-14) for a, b in zip(found, wanted, strict=True))
 
 
-@pytest.mark.parametrize("members", [None, 2])
+@pytest.mark.parametrize("members", [None, pytest.param(2, marks=pytest.mark.more)])
 @pytest.mark.parametrize(
     "loss",
     [jxl.Loss(energy=1.5, forces=0.7, stress=30.0), jxl.Loss(energy=2.0, per_species=False, huber=0.05)],
@@ -296,6 +296,7 @@ def test_a_baseline_can_neither_be_forgotten_nor_doubled(tmp_path: Path) -> None
             jxl.simulate(wrong, frames[0].copy(), jxl.NVE(), steps=1, progress=False)
 
 
+@pytest.mark.more
 def test_training_goes_on_from_given_weights() -> None:
     frames = salt(10)
     fit = quick(frames, baseline=BASELINE, validation=frames[:2])
@@ -325,6 +326,7 @@ def test_training_goes_on_from_given_weights() -> None:
         jxl.train(moved, rescaled, baseline=BASELINE, committee=2, **options)
 
 
+@pytest.mark.more
 def test_committee_members_are_trained_as_alone() -> None:
     frames = salt(8)
     together = trainer_of(frames, committee=2)
