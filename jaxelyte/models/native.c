@@ -9,6 +9,7 @@
  *                                       transposed matrix)
  *   LAST, LAST_TRANSPOSED, LAST_INPUTS  offsets of the last matrix, and its inputs
  *   COLUMNS, COLUMNS_ROOM, CHANNELS_STEP  radial weights of an edge, with room, and the power of two that divides all channels
+ *   OPERATIONS                          multiplications of an edge
  *   SOURCES, MIDS, DEGREES, MOMENTS     arrays of features, messages, harmonics; numbers of all moments of an atom
  *   SOURCE_WIDTH, MID_WIDTH, DEGREE_SIZE  tables of them
  *   PATHS(X), PATHS_OF_DEGREE_n(X), EACH_DEGREE(X)  lists of X(source, 2 l1 + 1, degree, 2 l2 + 1, 2 l3 + 1, channels,
@@ -435,7 +436,10 @@ static work read_work(XLA_FFI_CallFrame *frame) {
     for (int s = 0; s < SOURCES; ++s) w.features[s] = argument(frame, n++);
     for (int m = 0; m < MIDS && n < frame->args.size; ++m) w.gradient[m] = argument(frame, n++);
     w.parts = threads(frame);
-    if (w.parts > w.atoms / 4) w.parts = w.atoms < 8 ? 1 : (int)(w.atoms / 4);
+    /* Waking a thread takes as long as a million operations. */
+    int64_t most = 1 + w.atoms * w.neighbors * OPERATIONS / 1000000;
+    if (most > w.atoms) most = w.atoms;
+    if (w.parts > most) w.parts = most < 1 ? 1 : (int)most;
     return w;
 }
 

@@ -44,8 +44,9 @@ VECTOR = 16
 """Numbers of the widest vector, in float32."""
 
 
-def _compiler() -> str:
-    return os.environ.get("CC", "cc").split()[0]
+def _compiler() -> list[str]:
+    """The command, which may have options."""
+    return os.environ.get("CC", "cc").split() or ["cc"]
 
 
 class _Static(NamedTuple):
@@ -206,6 +207,8 @@ def source_code(layer: Layer, act: Activation, sizes: tuple[int, ...], dtype: st
         hidden.append(_entry([n, inputs, room(inputs), outputs, room(outputs), at, transposed]))
         at = transposed + outputs * room(inputs)
     harmonics = [2 * degree + 1 for degree in degrees]
+    operations = sum(map(math.prod, itertools.pairwise((*sizes, column))))
+    operations += sum((2 * path.l1 + 1) * (2 * path.l2 + 2) * path.mul for path in paths)
     numbers = {
         "REAL": real,
         "REAL_BYTES": size,
@@ -223,6 +226,7 @@ def source_code(layer: Layer, act: Activation, sizes: tuple[int, ...], dtype: st
         "LAST_INPUTS": sizes[-1],
         "COLUMNS": column,
         "COLUMNS_ROOM": room(column),
+        "OPERATIONS": operations,
         "CHANNELS_STEP": _power_of_two([path.mul for path in paths]),
         "SOURCES": len(sources),
         "SOURCE_MAX": max(widths.values()),
@@ -268,9 +272,8 @@ def _library(layer: Layer, act: Activation, sizes: tuple[int, ...], dtype: str) 
     ):
         return None
     code = source_code(layer, act, sizes, dtype)
-    key = hashlib.sha256("\n".join([code, *FLAGS, _compiler(), jax.__version__, _processor()]).encode()).hexdigest()[
-        :24
-    ]
+    given = [code, *FLAGS, *_compiler(), jax.__version__, _processor()]
+    key = hashlib.sha256("\n".join(given).encode()).hexdigest()[:24]
     try:
         library = ctypes.CDLL(str(_built(code, key)))
     except (OSError, subprocess.SubprocessError, RuntimeError) as error:  # RuntimeError: no home directory
@@ -301,7 +304,7 @@ def _built(code: str, key: str) -> Path:
     with tempfile.TemporaryDirectory(dir=folder if writable else None) as scratch:
         source, made = Path(scratch) / "convolution.c", Path(scratch) / "convolution.so"
         source.write_text(code)
-        command = [*os.environ.get("CC", "cc").split(), *FLAGS, "-I", jax.ffi.include_dir(), "-o", made, source]
+        command = [*_compiler(), *FLAGS, "-I", jax.ffi.include_dir(), "-o", made, source]
         subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - the user's own compiler
         if not writable:
             path = Path(tempfile.mkdtemp()) / path.name

@@ -89,8 +89,12 @@ def make_programs(
     species = int(kinds.max()) + 1
     stress = loss.stress > 0
 
+    def found(potential: Any, part: Bucket) -> Predictions:
+        # Nothing is differentiated through it. Under the `vmap` of a committee kernels would run member by member.
+        return predict(potential.compiled() if members is None else potential, part, stress=stress)
+
     def errors_of(potential: Potential, part: Bucket, valid: Bool[Array, " rows"], huber: float | None) -> Errors:
-        predicted = predict(potential, part, stress=stress)
+        predicted = found(potential, part)
         types = jnp.maximum(jnp.asarray(kinds)[part.systems.numbers], 0)
         return squared_errors(predicted, part, types, valid, species=species, huber=huber)
 
@@ -103,7 +107,7 @@ def make_programs(
             counts = plain if devices == 1 else jax.lax.psum(plain, AXIS)
             return batch_loss(plain if loss.huber is None else sums(huber=loss.huber), counts, loss), plain
 
-        (cost, sums), cotangent = jax.value_and_grad(value, has_aux=True)(predict(potential, part, stress=stress))
+        (cost, sums), cotangent = jax.value_and_grad(value, has_aux=True)(found(potential, part))
         grads = predictions_gradient(potential, part, cotangent, stress=stress)
         return jax.lax.psum((grads, sums, cost), AXIS) if devices > 1 else (grads, sums, cost)
 
@@ -136,12 +140,11 @@ def make_programs(
     def evaluate(potential: Potential, bucket: Bucket, batch: Batch) -> Errors:
         part = _rows(bucket, batch.rows)
         one = partial(errors_of, huber=None)
-        found = (one if members is None else jax.vmap(one, in_axes=(0, None, None)))(potential, part, batch.valid)
-        return jax.lax.psum(found, AXIS) if devices > 1 else found
+        sums = (one if members is None else jax.vmap(one, in_axes=(0, None, None)))(potential, part, batch.valid)
+        return jax.lax.psum(sums, AXIS) if devices > 1 else sums
 
     def predictions(potential: Potential, bucket: Bucket, batch: Batch) -> Predictions:
-        one = partial(predict, stress=stress)
-        return (one if members is None else jax.vmap(one, in_axes=(0, None)))(potential, _rows(bucket, batch.rows))
+        return (found if members is None else jax.vmap(found, in_axes=(0, None)))(potential, _rows(bucket, batch.rows))
 
     if devices > 1:
         train, evaluate = _share(train, devices, 4), _share(evaluate, devices, 3)

@@ -90,7 +90,8 @@ from jaxelyte.models import native
 from jaxelyte.models.tiling import Native
 from small_networks import gradients, network
 atoms = Atoms("NaCl" * 30, scaled_positions=np.random.default_rng(0).random((60, 3)), cell=3 * [12.0], pbc=True)
-system, plain = jxl.System.from_atoms(atoms, dtype=np.float64), network()
+system = jxl.System.from_atoms(atoms, dtype=np.float64)
+plain = network(num_features=16, invariant_neurons=32)  # enough work for several threads
 first, again = (gradients(replace(plain, kernel=Native()), system)["positions"] for _ in range(2))
 native.PRIVATE_BYTES = 0  # no memory for the gradients of a second thread
 native._library.cache_clear()
