@@ -100,7 +100,7 @@ def convolve(layer: Layer, act: Any, radial: Any, edges: Any, features: list[Any
         regroup_output=False,
     )
     messages = messages * jnp.concatenate([weights[:, p.start : p.start + p.mul] for p in paths], axis=1)
-    sums = e3nn.scatter_sum(messages, dst=receivers, output_size=atoms)
+    sums: Any = e3nn.scatter_sum(messages, dst=receivers, output_size=atoms)
     found: dict[int, list[tuple[int, Any]]] = {}
     for path, chunk in zip(paths, sums.chunks, strict=True):
         found.setdefault(path.mid, []).append((path.offset, chunk.swapaxes(1, 2)))
@@ -130,6 +130,7 @@ def energy(scalars_only: bool, config: Any, params: Any, types: Any, vectors: An
         edges = (*ends, embedded, harmonics)
         sums = convolve(layer, plan.radial, weights["radial"], edges, mixed, config.avg_num_neighbors)
         out = network.linear(layer.linear_2, weights["linear_2"], sums)
+        assert layer.self_connection is not None
         own = network.linear(layer.self_connection, weights["self_connection"], features, kinds)
         features = network.apply_gate(layer, [None if a is None else a + b for a, b in zip(out, own, strict=True)])
     hidden = network.linear(plan.output_hidden, params["conv_to_output_hidden"], features)
@@ -144,7 +145,7 @@ def plain_forms(potential: Any, system: Any) -> tuple[Any, dict[str, Callable[..
     there = np.asarray(lists.mask)
     receivers, senders = np.nonzero(there)[0], np.asarray(lists.index)[there]
     shifts = np.asarray(lists.shift)[there] @ np.asarray(system.cell)
-    types = np.asarray([potential.config.type_names.index(jxl_symbol(z)) for z in np.asarray(system.numbers)])
+    types = np.asarray([potential.config.type_names.index(symbol(z)) for z in np.asarray(system.numbers)])
     arrays = jax.tree.map(
         jnp.asarray,
         {"positions": system.positions, "shifts": shifts.astype(system.positions.dtype), "types": types}
@@ -166,7 +167,7 @@ def plain_forms(potential: Any, system: Any) -> tuple[Any, dict[str, Callable[..
     return arrays, {"plain": forces(False), "scalars": forces(True)}
 
 
-def jxl_symbol(number: int) -> str:
+def symbol(number: int) -> str:
     """Chemical symbol."""
     from ase.data import chemical_symbols
 
@@ -191,7 +192,7 @@ def memory(function: Any, *args: Any) -> int:
 
 def measure(name: str, molecules: int, rounds: int, seconds: float) -> dict[str, Any]:
     """All figures of a model; raises where the forms differ."""
-    dtype = "float64" if jax.config.jax_enable_x64 else "float32"
+    dtype = str(jnp.zeros(()).dtype)
     frames = [water(molecules, seed) for seed in (0, 1)]
     rng = np.random.default_rng(2)
     for frame in frames:

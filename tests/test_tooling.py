@@ -171,17 +171,18 @@ def test_setup_takes_the_lock_of_its_python(fresh, python):
     assert ".[test,dev]" in installed
 
 
-@pytest.mark.parametrize("broken", [None, "setup", "check", "format", "pyright", "test"])
+@pytest.mark.parametrize("broken", [None, "setup", "check", "format", "pyright", "more", "test"])
 def test_ci_reports_every_failure_and_runs_the_tests_all_the_same(fresh, broken):
     def step(name: str) -> str:
         return f"echo ran {name}; exit {int(broken == name)}"
 
-    script(fresh / "bin" / "make", f'case "$*" in setup) {step("setup")} ;; *) {step("test")} ;; esac')
+    targets = f"setup) {step('setup')} ;; *more) {step('more')} ;; *) {step('test')} ;;"
+    script(fresh / "bin" / "make", f'case "$*" in {targets} esac')
     script(fresh / ".venv" / "bin" / "ruff", f'case "$1" in check) {step("check")} ;; *) {step("format")} ;; esac')
     script(fresh / ".venv" / "bin" / "pyright", step("pyright"))
     result = run(fresh / ".ci" / "run", cwd=fresh.parent, PATH=f"{fresh / 'bin'}:{os.environ['PATH']}")
     assert (result.returncode == 0) == (broken is None)
     ran = re.findall(r"^ran (.*)$", result.stdout, re.MULTILINE)
-    assert ran == (["setup"] if broken == "setup" else ["setup", "check", "format", "pyright", "test"])
+    assert ran == (["setup"] if broken == "setup" else ["setup", "check", "format", "pyright", "more", "test"])
     if broken != "setup":
         assert result.stdout.splitlines()[-1] == "ran test"

@@ -96,6 +96,7 @@ def test_both_modes_and_finite_differences_agree(ensemble: NVE | NVT) -> None:
     assert np.mean(found.slope[-1]) == pytest.approx(length, rel=1e-9)
 
 
+@pytest.mark.more
 def test_the_path_is_that_of_simulate() -> None:
     ensemble = NVT(120.0, "langevin")
     found = path_gradient(

@@ -53,6 +53,7 @@ def test_energy_forces_and_pressure_are_ours(name: str, style: str) -> None:
     lmp.close()
 
 
+@pytest.mark.more
 def test_trajectory_with_sorting_and_wrapping_is_that_of_velocity_verlet() -> None:
     """100 steps of hot ions: they cross the faces, LAMMPS sorts them, and nothing is compiled again."""
     atoms, potential, step = salt(), ions(), 1e-3

@@ -47,6 +47,7 @@ def test_energy_forces_and_derivatives_by_parameters(case: str, by_source: bool,
     assert_close(gradients(kernel, system), gradients(plain, system))
 
 
+@pytest.mark.more
 def test_blocks_of_atoms_change_nothing(monkeypatch: pytest.MonkeyPatch, system: jxl.System) -> None:
     plain = network()
     monkeypatch.setattr(fused, "numbers_at_once", lambda: 150)  # room for an atom or two
@@ -62,6 +63,7 @@ def test_neighbours_without_lists_get_their_gradients(
     assert_close(with_copies(plain, system, TILING), with_copies(plain, system, None))
 
 
+@pytest.mark.more
 def test_second_derivatives_and_no_forward_mode(system: jxl.System) -> None:
     plain = network(num_layers=1)
     kernel = replace(plain, kernel=TILING)
