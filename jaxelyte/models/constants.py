@@ -62,6 +62,25 @@ def spherical_harmonics(
     return harmonics
 
 
+@lru_cache(maxsize=32)
+def harmonic_polynomials(l_max: int) -> list[list[dict[tuple[int, ...], float]]]:
+    """The components of `spherical_harmonics` as polynomials: coefficients by the powers of x, y and z."""
+    one = (0, 0, 0)
+    axes = [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    found: list[list[dict[tuple[int, ...], float]]] = [[{one: 1.0}], [{axis: math.sqrt(3.0)} for axis in axes]]
+    for degree in range(2, l_max + 1):
+        components = []
+        for terms in _raising(degree):
+            total: dict[tuple[int, ...], float] = {}
+            for i, j, c in terms:
+                for powers, value in found[-1][j].items():
+                    key = tuple(a + b for a, b in zip(powers, axes[i], strict=True))
+                    total[key] = total.get(key, 0.0) + c * math.sqrt(3.0) * value
+            components.append({key: value for key, value in total.items() if abs(value) > 1e-12})
+        found.append(components)
+    return found[: l_max + 1]
+
+
 def sum_terms(terms: list[Array]) -> Array:
     """Sum of a list that is not empty."""
     total = terms[0]

@@ -135,7 +135,12 @@ def radial_weights(
     hidden, last = radial_hidden(act, radial, embedded), radial[f"layer{len(radial) - 1}"]
     scale = (avg_num_neighbors * last.shape[0]) ** -0.5
     # One product for all paths: one for each makes the gradient of `hidden` a sum over paths of arrays of its size.
-    return hidden @ (jnp.concatenate([last[:, p.start : p.start + p.mul] for p in layer.active_paths], axis=1) * scale)
+    return hidden @ (active_columns(layer, last) * scale)
+
+
+def active_columns(layer: Layer, last: Float[Array, "neurons weights"]) -> Float[Array, "neurons columns"]:
+    """Of the last matrix of a radial network those that the active paths need, one path after the other."""
+    return jnp.concatenate([last[:, p.start : p.start + p.mul] for p in layer.active_paths], axis=1)
 
 
 def sum_messages(

@@ -1,8 +1,10 @@
 /* The convolution of one layer on CPUs, as XLA calls it. `native.py` puts the numbers of the layer before this file:
  *
  *   REAL, REAL_BYTES                    the type of all numbers
- *   BASIS, HIDDEN, SHIFTED_SOFTPLUS     inputs of the radial network, its hidden layers, and their function (else silu)
- *   ACT_SCALE                           which the function is multiplied by
+ *   R_MAX, POWER, WHOLE_POWER           cut-off, and power of the envelope; WHOLE_POWER is 0 where it is no whole number
+ *   TABLE                               1 if radial weights are interpolated, 0 if the radial network makes them
+ *   BASIS, BASIS_ROOM                   inputs of the radial network, with room
+ *   HIDDEN, SHIFTED_SOFTPLUS, ACT_SCALE its hidden layers, their function (else silu), and what that is multiplied by
  *   ROOM_STEP, WIDEST_LAYER, TOP        rows of neurons are filled up with zeros to a multiple of it; room for a row, and for
  *                                       one of the last layer
  *   EACH_HIDDEN(X), EACH_HIDDEN_BACKWARDS(X)  X(n, inputs, room for inputs, outputs, room for outputs, offset, offset of the
@@ -11,14 +13,18 @@
  *   COLUMNS, COLUMNS_ROOM, CHANNELS_STEP  radial weights of an edge, with room, and the power of two that divides all channels
  *   OPERATIONS                          multiplications of an edge
  *   SOURCES, MIDS, DEGREES, MOMENTS     arrays of features, messages, harmonics; numbers of all moments of an atom
- *   SOURCE_WIDTH, MID_WIDTH, DEGREE_SIZE  tables of them
+ *   SOURCE_WIDTH, MID_WIDTH             tables of them
+ *   POWERS, HARMONICS(X)                products of the components of a direction, and X(degree, component, value, and its
+ *                                       derivatives by x, y, z) made of them
  *   PATHS(X), PATHS_OF_DEGREE_n(X), EACH_DEGREE(X)  lists of X(source, 2 l1 + 1, degree, 2 l2 + 1, 2 l3 + 1, channels,
  *                                       first column, first moment, mid, channels of the mid, first channel, terms, count)
  *
  * An atom is worked on at a time, EDGES of its neighbours at a time, so that all numbers on the way stay in the cache.
- * Entries of the list whose index is no row of the features are skipped. Atoms are cut into as many parts as XLA has
- * threads; each part adds the gradient of the features to an array of its own, so results do not depend on timing. */
+ * Entries of the list whose index is no row of the features, and those beyond the cut-off, are skipped. Atoms are cut into
+ * as many parts as XLA has threads; each part adds the gradient of the features to an array of its own, so results do not
+ * depend on timing. */
 
+#include <math.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -89,9 +95,12 @@ INLINE void product(const int inner, const int cols, const REAL *in, const int i
 INLINE wide choose(bits first, wide x, wide y) { return (wide)(((bits)x & first) | ((bits)y & ~first)); }
 
 /* 2^n exp(r) with |r| <= ln 2 / 2, by the Taylor series to the last digit; n is found in the last bits of x / ln 2 + SHIFT. */
-static const REAL over_factorial[] = {1,          1,           1. / 2,       1. / 6,        1. / 24,
-                                      1. / 120,   1. / 720,    1. / 5040,    1. / 40320,    1. / 362880,
-                                      1. / 3628800, 1. / 39916800, 1. / 479001600, 1. / 6227020800};
+static const REAL over_factorial[] = {
+    1, 1, 1. / 2., 1. / 6., 1. / 24., 1. / 120., 1. / 720., 1. / 5040., 1. / 40320., 1. / 362880., 1. / 3628800.,
+    1. / 39916800., 1. / 479001600., 1. / 6227020800., 1. / 87178291200., 1. / 1307674368000.,
+    1. / 20922789888000., 1. / 355687428096000., 1. / 6402373705728000., 1. / 121645100408832000.,
+    1. / 2432902008176640000., 1. / 51090942171709440000., 1. / 1124000727777607680000.,
+    1. / 25852016738884976640000., 1. / 620448401733239439360000., 1. / 15511210043330985984000000.};
 
 INLINE wide exponential(wide x) {
 #if REAL_BYTES == 4
@@ -117,6 +126,37 @@ INLINE wide logarithm(wide u) {
     return 2 * s * sum;
 }
 
+#if REAL_BYTES == 4
+#define SQRT sqrtf
+#define POW powf
+#else
+#define SQRT sqrt
+#define POW pow
+#endif
+
+#if !TABLE
+/* sin x and its derivative for |x| up to some hundred periods; pi in three parts, of which multiples of the first are exact. */
+INLINE wide sine(wide x, wide *slope) {
+#if REAL_BYTES == 4
+    const REAL shift = 0x1.8p23f;
+    const int order = 7, sign_bit = 31;
+#else
+    const REAL shift = 0x1.8p52;
+    const int order = 12, sign_bit = 63;
+#endif
+    wide shifted = x * (REAL)0.31830988618379067154, n = (shifted += shift) - shift;
+    wide rest = x - n * (REAL)3.140625 - n * (REAL)9.67653589793116e-4 - n * (REAL)1.2246467991473532e-16;
+    wide square = rest * rest, odd = (wide){0}, even = (wide){0};
+    UNROLL for (int k = order; k >= 0; --k) {
+        REAL sign = k % 2 ? -1 : 1;
+        odd = odd * square + sign * over_factorial[2 * k + 1];
+        even = even * square + sign * over_factorial[2 * k];
+    }
+    bits flip = (bits)shifted << sign_bit;
+    *slope = (wide)((bits)even ^ flip);
+    return (wide)((bits)(rest * odd) ^ flip);
+}
+
 /* The function of the radial network and its derivative. */
 INLINE wide act(wide x, wide *slope) {
 #if SHIFTED_SOFTPLUS
@@ -129,80 +169,211 @@ INLINE wide act(wide x, wide *slope) {
     return ACT_SCALE * x * sigmoid;
 #endif
 }
+#endif
 
 typedef struct {
-    int64_t atoms, neighbors, rows; /* rows of the features */
-    const REAL *embedded, *matrices;
+    int64_t atoms, neighbors, rows, knots; /* rows of the features */
+    const REAL *vectors, *radial;          /* radial: frequencies and matrices, or the table */
     const int32_t *index;
-    const REAL *harmonics[DEGREES], *features[SOURCES], *gradient[MIDS];
-    REAL *messages[MIDS], *of_embedded, *of_harmonics[DEGREES], *of_features[SOURCES];
+    const REAL *features[SOURCES], *gradient[MIDS];
+    REAL *messages[MIDS], *of_vectors, *of_features[SOURCES];
     REAL *private_features[SOURCES]; /* of part 1, the others follow */
     int parts;
 } work;
 
 /* What a part works with; the rows of `nothing` are read, those of `dump` written, where there is no edge. */
 typedef struct {
+#if !TABLE
     REAL values[HIDDEN + 1][EDGES][WIDEST_LAYER], slopes[HIDDEN + 1][EDGES][WIDEST_LAYER], of_values[2][EDGES][WIDEST_LAYER];
+#endif
     REAL weights[EDGES][COLUMNS_ROOM], of_weights[EDGES][COLUMNS_ROOM];
-    REAL moments[MOMENTS], harmonics[DEGREES][DEGREE_MAX][EDGES], nothing[SOURCE_MAX], dump[SOURCE_MAX];
+    REAL moments[MOMENTS], nothing[SOURCE_MAX], dump[SOURCE_MAX];
+    REAL unit[3][EDGES], square[EDGES], distance[EDGES], inverse[EDGES], of_vector[3][EDGES], of_distance[EDGES];
+    REAL harmonics[DEGREES][DEGREE_MAX][EDGES], of_harmonics[DEGREES][DEGREE_MAX][EDGES];
     const REAL *features[SOURCES][EDGES];
     REAL *of_features[SOURCES][EDGES];
     int slots[EDGES];
 } room;
 
-/* Radial weights of the edges whose radial basis is in values[0]. */
-static void radial_forward(const work *w, room *r, int edges) {
+INLINE REAL total_wide(wide x) {
+    REAL sum = 0;
+    for (int n = 0; n < WIDE; ++n) sum += x[n];
+    return sum;
+}
+
+#if TABLE
+/* The quintic through values and two derivatives at both ends of an interval: where its six rows are, and their factors,
+ * or those of the derivative. Knots lie at 1, 2, ... knots times the step; the last is the cut-off. */
+INLINE const REAL *interval(const work *w, REAL distance, REAL *factors, const int derivative) {
+    REAL per_step = w->knots / R_MAX, place = distance * per_step - 1;
+    int k = place > 0 ? (place < w->knots - 2 ? (int)place : (int)w->knots - 2) : 0; /* also where it is no number */
+    REAL t = place - k, s = t * t;
+    if (derivative) {
+        factors[0] = per_step * s * (-30 + t * (60 - 30 * t));
+        factors[1] = per_step * (1 + s * (-18 + t * (32 - 15 * t)));
+        factors[2] = per_step * t * (1 + t * ((REAL)-4.5 + t * (6 - (REAL)2.5 * t)));
+        factors[3] = -factors[0];
+        factors[4] = per_step * s * (-12 + t * (28 - 15 * t));
+        factors[5] = per_step * s * ((REAL)1.5 + t * (-4 + (REAL)2.5 * t));
+    } else {
+        factors[3] = s * t * (10 + t * (-15 + 6 * t));
+        factors[0] = 1 - factors[3];
+        factors[1] = t * (1 + s * (-6 + t * (8 - 3 * t)));
+        factors[2] = (REAL)0.5 * s * (1 + t * (-3 + t * (3 - t)));
+        factors[4] = s * t * (-4 + t * (7 - 3 * t));
+        factors[5] = (REAL)0.5 * s * t * (1 + t * (-2 + t));
+    }
+    return w->radial + (size_t)k * 3 * COLUMNS_ROOM;
+}
+
+INLINE wide interpolated(const REAL *rows, const REAL *factors) {
+    wide sum = factors[0] * *(const wide *)rows;
+    UNROLL for (int n = 1; n < 6; ++n) sum += factors[n] * *(const wide *)(rows + n * COLUMNS_ROOM);
+    return sum;
+}
+
+static void radial_forward(const work *w, room *r, int edges, const int backwards) {
+    for (int e = 0; e < edges; ++e) {
+        REAL factors[6];
+        const REAL *rows = interval(w, r->distance[e], factors, 0);
+        for (int v = 0; v < COLUMNS_ROOM; v += WIDE) *(wide *)(r->weights[e] + v) = interpolated(rows + v, factors);
+    }
+}
+
+/* From gradients of the radial weights those of the distances. */
+static void radial_backward(const work *w, room *r, int edges) {
+    for (int e = 0; e < edges; ++e) {
+        REAL factors[6];
+        const REAL *rows = interval(w, r->distance[e], factors, 1);
+        wide sum = (wide){0};
+        for (int v = 0; v < COLUMNS_ROOM; v += WIDE) sum += *(wide *)(r->of_weights[e] + v) * interpolated(rows + v, factors);
+        r->of_distance[e] = total_wide(sum);
+    }
+}
+#else
+/* x^n with whole n >= 0 */
+INLINE REAL raised(REAL x, int n) {
+    REAL y = 1;
+    for (; n > 0; n >>= 1, x *= x)
+        if (n & 1) y *= x;
+    return y;
+}
+
+/* The radial basis, values[0], and its derivative, slopes[0]: Bessel functions times the envelope f. */
+INLINE void embed(const work *w, room *r, int edges, const int backwards) {
+    const REAL p = POWER, norm = 2 / R_MAX;
+    REAL factor[EDGES], slope_of_factor[EDGES];
+    for (int e = 0; e < edges; ++e) {
+        REAL x = r->distance[e] / R_MAX, rest = 1 - x, power = WHOLE_POWER ? raised(x, WHOLE_POWER - 1) : POW(x, p - 1);
+        REAL f = 1 - power * x * ((p + 1) * (p + 2) / 2 - x * (p * (p + 2) - x * (p * (p + 1) / 2)));
+        REAL slope = -p * (p + 1) * (p + 2) / 2 * power * rest * rest / R_MAX;
+        factor[e] = norm * f * r->inverse[e];
+        slope_of_factor[e] = norm * (slope - f * r->inverse[e]) * r->inverse[e];
+    }
+    for (int e = 0; e < edges; ++e)
+        for (int v = 0; v < BASIS_ROOM; v += WIDE) {
+            wide frequency = *(const wide *)(w->radial + v), slope;
+            wide s = sine(r->distance[e] / R_MAX * frequency, &slope);
+            *(wide *)(r->values[0][e] + v) = s * factor[e];
+            if (backwards)
+                *(wide *)(r->slopes[0][e] + v) = slope * frequency * (factor[e] / R_MAX) + s * slope_of_factor[e];
+        }
+}
+
+/* Radial weights of the edges; `backwards` also what radial_backward needs. */
+INLINE void radial_forward(const work *w, room *r, int edges, const int backwards) {
+    embed(w, r, edges, backwards);
 #define HIDDEN_FORWARD(n, inputs, inputs_room, outputs, outputs_room, at, at_transposed)                             \
-    product(inputs, outputs_room, r->values[n][0], WIDEST_LAYER, w->matrices + at, r->values[n + 1][0], WIDEST_LAYER, edges); \
+    product(inputs, outputs_room, r->values[n][0], WIDEST_LAYER, w->radial + at, r->values[n + 1][0], WIDEST_LAYER, edges); \
     for (int e = 0; e < edges; ++e)                                                                                  \
         for (int v = 0; v < outputs_room; v += WIDE) {                                                               \
-            wide *x = (wide *)(r->values[n + 1][e] + v);                                                             \
-            *x = act(*x, (wide *)(r->slopes[n + 1][e] + v));                                                         \
+            wide *x = (wide *)(r->values[n + 1][e] + v), slope;                                                      \
+            *x = act(*x, &slope);                                                                                    \
+            if (backwards) *(wide *)(r->slopes[n + 1][e] + v) = slope;                                               \
         }
     EACH_HIDDEN(HIDDEN_FORWARD)
-    product(LAST_INPUTS, COLUMNS_ROOM, r->values[HIDDEN][0], WIDEST_LAYER, w->matrices + LAST, r->weights[0], COLUMNS_ROOM,
+    product(LAST_INPUTS, COLUMNS_ROOM, r->values[HIDDEN][0], WIDEST_LAYER, w->radial + LAST, r->weights[0], COLUMNS_ROOM,
             edges);
 }
 
-/* From gradients of the radial weights those of the radial basis, in of_values[0]. */
+/* From gradients of the radial weights those of the distances. */
 static void radial_backward(const work *w, room *r, int edges) {
-    product(COLUMNS, TOP, r->of_weights[0], COLUMNS_ROOM, w->matrices + LAST_TRANSPOSED, r->of_values[HIDDEN % 2][0],
+    product(COLUMNS, TOP, r->of_weights[0], COLUMNS_ROOM, w->radial + LAST_TRANSPOSED, r->of_values[HIDDEN % 2][0],
             WIDEST_LAYER, edges);
 #define HIDDEN_BACKWARD(n, inputs, inputs_room, outputs, outputs_room, at, at_transposed)                             \
     for (int e = 0; e < edges; ++e)                                                                                   \
         for (int v = 0; v < outputs_room; v += WIDE)                                                                  \
             *(wide *)(r->of_values[(n + 1) % 2][e] + v) *= *(wide *)(r->slopes[n + 1][e] + v);                        \
-    product(outputs, inputs_room, r->of_values[(n + 1) % 2][0], WIDEST_LAYER, w->matrices + at_transposed,            \
+    product(outputs, inputs_room, r->of_values[(n + 1) % 2][0], WIDEST_LAYER, w->radial + at_transposed,              \
             r->of_values[n % 2][0], WIDEST_LAYER, edges);
     EACH_HIDDEN_BACKWARDS(HIDDEN_BACKWARD)
+    for (int e = 0; e < edges; ++e) {
+        wide sum = (wide){0};
+        for (int v = 0; v < BASIS_ROOM; v += WIDE)
+            sum += *(wide *)(r->of_values[0][e] + v) * *(wide *)(r->slopes[0][e] + v);
+        r->of_distance[e] = total_wide(sum);
+    }
 }
+#endif
 
-/* The next edges of atom i from slot *from on: how many there are, filled up to a multiple of ROWS. */
+/* The next edges of atom i from slot *from on, their directions and harmonics: how many there are, filled up to a multiple
+ * of ROWS. */
 static int next_edges(const work *w, room *r, int64_t i, int *from, int *filled, REAL *const *of_features) {
     int count = 0, slot = *from;
     for (; slot < w->neighbors && count < EDGES; ++slot) {
-        int32_t j = w->index[i * w->neighbors + slot];
+        int64_t at = i * w->neighbors + slot;
+        int32_t j = w->index[at];
         if (j < 0 || j >= w->rows) continue;
+        REAL square = 0;
+        for (int c = 0; c < 3; ++c) {
+            REAL x = w->vectors[3 * at + c];
+            r->unit[c][count] = x;
+            square += x * x;
+        }
+        if (square >= R_MAX * R_MAX) continue; /* but not what is no number */
+        r->square[count] = square;
         r->slots[count] = slot;
-        memcpy(r->values[0][count], w->embedded + (i * w->neighbors + slot) * BASIS, BASIS * sizeof(REAL));
         for (int s = 0; s < SOURCES; ++s) {
             r->features[s][count] = w->features[s] + (size_t)j * SOURCE_WIDTH[s];
             if (of_features) r->of_features[s][count] = of_features[s] + (size_t)j * SOURCE_WIDTH[s];
         }
-        for (int d = 0; d < DEGREES; ++d)
-            for (int b = 0; b < DEGREE_SIZE[d]; ++b)
-                r->harmonics[d][b][count] = w->harmonics[d][(i * DEGREE_SIZE[d] + b) * w->neighbors + slot];
         ++count;
     }
     *from = slot;
     *filled = (count + ROWS - 1) / ROWS * ROWS;
     for (int e = count; e < *filled; ++e) {
-        memset(r->values[0][e], 0, BASIS * sizeof(REAL));
+        r->square[e] = r->unit[0][e] = 1, r->unit[1][e] = r->unit[2][e] = 0;
         for (int s = 0; s < SOURCES; ++s) r->features[s][e] = r->nothing, r->of_features[s][e] = r->dump;
-        for (int d = 0; d < DEGREES; ++d)
-            for (int b = 0; b < DEGREE_SIZE[d]; ++b) r->harmonics[d][b][e] = 0;
+    }
+    for (int e = 0; e < *filled; ++e) {
+        r->distance[e] = SQRT(r->square[e]);
+        r->inverse[e] = 1 / r->distance[e];
+        for (int c = 0; c < 3; ++c) r->unit[c][e] *= r->inverse[e];
+    }
+    for (int e = 0; e < *filled; ++e) {
+        POWERS
+#define HARMONIC(degree, b, value, by_x, by_y, by_z) r->harmonics[degree][b][e] = value;
+        HARMONICS(HARMONIC)
     }
     return count;
+}
+
+/* From gradients of distances and harmonics those of the vectors. */
+static void geometry_backward(room *r, int edges) {
+    for (int e = 0; e < edges; ++e) {
+        POWERS
+        REAL of_x = 0, of_y = 0, of_z = 0;
+#define HARMONIC_BACKWARD(degree, b, value, by_x, by_y, by_z) \
+    {                                                         \
+        REAL of = r->of_harmonics[degree][b][e];              \
+        of_x += of * (by_x), of_y += of * (by_y), of_z += of * (by_z); \
+    }
+        HARMONICS(HARMONIC_BACKWARD)
+        REAL along = of_x * x1 + of_y * y1 + of_z * z1, inverse = r->inverse[e], of = r->of_distance[e] - along * inverse;
+        r->of_vector[0][e] = of_x * inverse + of * x1;
+        r->of_vector[1][e] = of_y * inverse + of * y1;
+        r->of_vector[2][e] = of_z * inverse + of * z1;
+    }
 }
 
 /* moments[a, v, b] += Σ_e Y[b] (R x)[a, v] */
@@ -284,7 +455,7 @@ INLINE REAL total(vec x) {
 }
 
 #define DEGREE_BACKWARD(degree, d2)                                                                             \
-    static void degree_backward_##degree(room *r, int edges, int count, REAL *of_harmonics, int64_t neighbors) { \
+    static void degree_backward_##degree(room *r, int edges) {                                                  \
         for (int e = 0; e < edges; e += TOGETHER) {                                                             \
             vec y[d2][TOGETHER], of_y[d2][TOGETHER];                                                            \
             UNROLL for (int b = 0; b < d2; ++b) UNROLL for (int t = 0; t < TOGETHER; ++t) {                     \
@@ -293,7 +464,7 @@ INLINE REAL total(vec x) {
             }                                                                                                   \
             PATHS_OF_DEGREE_##degree(PATH_BACKWARD)                                                             \
             UNROLL for (int b = 0; b < d2; ++b) UNROLL for (int t = 0; t < TOGETHER; ++t)                       \
-                if (e + t < count) of_harmonics[b * neighbors + r->slots[e + t]] = total(of_y[b][t]);           \
+                r->of_harmonics[degree][b][e + t] = total(of_y[b][t]);                                          \
         }                                                                                                       \
     }
 #define PATH_BACKWARD(source, d1, degree, d2, d3, channels, column, start, mid, width, first, terms, count) \
@@ -313,7 +484,7 @@ static void forward_part(const work *w, int part) {
         memset(r->moments, 0, sizeof r->moments);
         for (int from = 0, edges; from < w->neighbors;) {
             if (!next_edges(w, r, i, &from, &edges, NULL)) continue;
-            radial_forward(w, r, edges);
+            radial_forward(w, r, edges, 0);
 #define PATH_FORWARD(source, d1, degree, d2, d3, channels, column, start, mid, width, first, terms, count) \
     add_moments(r, edges, source, d1, degree, d2, channels, column, start);
             PATHS(PATH_FORWARD)
@@ -335,26 +506,22 @@ static void backward_part(const work *w, int part) {
         memset(of_features[s], 0, size * sizeof(REAL));
     }
     int64_t start = w->atoms * part / w->parts, end = w->atoms * (part + 1) / w->parts;
-    memset(w->of_embedded + start * w->neighbors * BASIS, 0, (end - start) * w->neighbors * BASIS * sizeof(REAL));
+    memset(w->of_vectors + start * w->neighbors * 3, 0, (end - start) * w->neighbors * 3 * sizeof(REAL));
     for (int64_t i = start; i < end; ++i) {
         memset(r->moments, 0, sizeof r->moments);
 #define PATH_OF_MOMENTS(source, d1, degree, d2, d3, channels, column, start, mid, width, first, terms, count) \
     add_of_moments(r, w->gradient[mid] + i * MID_WIDTH[mid], d2, channels, start, width, first, terms, count);
         PATHS(PATH_OF_MOMENTS)
-        REAL *of_harmonics[DEGREES];
-        for (int d = 0; d < DEGREES; ++d) {
-            of_harmonics[d] = w->of_harmonics[d] + i * DEGREE_SIZE[d] * w->neighbors;
-            memset(of_harmonics[d], 0, DEGREE_SIZE[d] * w->neighbors * sizeof(REAL));
-        }
         for (int from = 0, edges; from < w->neighbors;) {
             int count = next_edges(w, r, i, &from, &edges, of_features);
             if (!count) continue;
-            radial_forward(w, r, edges);
-#define DEGREE(degree, d2) degree_backward_##degree(r, edges, count, of_harmonics[degree], w->neighbors);
+            radial_forward(w, r, edges, 1);
+#define DEGREE(degree, d2) degree_backward_##degree(r, edges);
             EACH_DEGREE(DEGREE)
             radial_backward(w, r, edges);
+            geometry_backward(r, edges);
             for (int e = 0; e < count; ++e)
-                memcpy(w->of_embedded + (i * w->neighbors + r->slots[e]) * BASIS, r->of_values[0][e], BASIS * sizeof(REAL));
+                for (int c = 0; c < 3; ++c) w->of_vectors[(i * w->neighbors + r->slots[e]) * 3 + c] = r->of_vector[c][e];
         }
     }
     free(r);
@@ -430,8 +597,8 @@ static work read_work(XLA_FFI_CallFrame *frame) {
     int n = 3;
     int64_t *edges = ((XLA_FFI_Buffer *)frame->args.args[0])->dims;
     w.atoms = edges[0], w.neighbors = edges[1];
-    w.embedded = argument(frame, 0), w.matrices = argument(frame, 1), w.index = argument(frame, 2);
-    for (int d = 0; d < DEGREES; ++d) w.harmonics[d] = argument(frame, n++);
+    w.vectors = argument(frame, 0), w.index = argument(frame, 1), w.radial = argument(frame, 2);
+    w.knots = ((XLA_FFI_Buffer *)frame->args.args[2])->dims[0]; /* if it is a table */
     w.rows = ((XLA_FFI_Buffer *)frame->args.args[n])->dims[0];
     for (int s = 0; s < SOURCES; ++s) w.features[s] = argument(frame, n++);
     for (int m = 0; m < MIDS && n < frame->args.size; ++m) w.gradient[m] = argument(frame, n++);
@@ -443,7 +610,7 @@ static work read_work(XLA_FFI_CallFrame *frame) {
     return w;
 }
 
-/* embedded, matrices, index, harmonics, features -> messages */
+/* vectors, index, radial, features -> messages */
 XLA_FFI_Error *convolution_forward(XLA_FFI_CallFrame *frame) {
     if (asked_for_version(frame) || frame->stage != XLA_FFI_ExecutionStage_EXECUTE) return NULL;
     work w = read_work(frame);
@@ -452,13 +619,12 @@ XLA_FFI_Error *convolution_forward(XLA_FFI_CallFrame *frame) {
     return NULL;
 }
 
-/* embedded, matrices, index, harmonics, features, gradients of the messages -> gradients of embedded, harmonics, features */
+/* vectors, index, radial, features, gradients of the messages -> gradients of vectors and features */
 XLA_FFI_Error *convolution_backward(XLA_FFI_CallFrame *frame) {
     if (asked_for_version(frame) || frame->stage != XLA_FFI_ExecutionStage_EXECUTE) return NULL;
     work w = read_work(frame);
     int n = 0;
-    w.of_embedded = result(frame, n++);
-    for (int d = 0; d < DEGREES; ++d) w.of_harmonics[d] = result(frame, n++);
+    w.of_vectors = result(frame, n++);
     for (int s = 0; s < SOURCES; ++s) w.of_features[s] = result(frame, n++);
     size_t row = 0;
     for (int s = 0; s < SOURCES; ++s) row += SOURCE_WIDTH[s];

@@ -1,7 +1,7 @@
 """The convolution on CPUs as compiled C (`native.c`), called by XLA: how it is built, and its derivatives.
 
 XLA makes of a convolution many small loops and products with few rows, on one core; here an atom's neighbours stay in
-the cache, and atoms are divided among XLA's threads. The code is written for the paths of a layer, compiled by the
+the cache, from their vectors to the message, and atoms are divided among XLA's threads. The code is written for the paths of a layer, compiled by the
 system's C compiler (``CC``, else ``cc``) at the first use, a second or two, and kept in ``JAXELYTE_CACHE`` (by default
 ``~/.cache/jaxelyte``). Without a compiler the convolution is that of `jaxelyte.models.convolution`, with a warning.
 """
@@ -22,17 +22,22 @@ import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxelyte.models.activations import ACTIVATIONS, RADIAL_ACTIVATIONS, Activation
-from jaxelyte.models.convolution import convolve, path_table
+from jaxelyte.models.activations import ACTIVATIONS
+from jaxelyte.models.constants import harmonic_polynomials
+from jaxelyte.models.convolution import active_columns, convolve, path_table
 from jaxelyte.models.derivatives import with_second_derivatives
+from jaxelyte.models.radial import edge_geometry, radial_embedding
 from jaxelyte.models.structure import Layer
+
+if TYPE_CHECKING:
+    from jaxelyte.models.config import NequIP
 
 SOURCE = Path(__file__).with_name("native.c")
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fPIC", "-shared", "-fno-math-errno")
@@ -52,9 +57,8 @@ def _compiler() -> list[str]:
 class _Static(NamedTuple):
     """What is fixed for a convolution; hashable."""
 
+    config: NequIP
     layer: Layer
-    act: Activation
-    avg_num_neighbors: float
     name: str
 
     @property
@@ -62,53 +66,69 @@ class _Static(NamedTuple):
         return sorted({path.source for path in self.layer.active_paths})
 
     @property
-    def degrees(self) -> list[int]:
-        return sorted({path.l2 for path in self.layer.active_paths})
-
-    @property
     def mids(self) -> list[int]:
         return sorted({path.mid for path in self.layer.active_paths})
 
 
 def convolve_native(
+    config: NequIP,
     layer: Layer,
-    act: Activation,
     radial: dict[str, Any],
-    embedded: Float[Array, "atoms neighbors basis"],
-    harmonics: dict[int, Float[Array, "atoms m neighbors"]],
+    frequencies: Float[Array, " basis"],
+    vectors: Float[Array, "atoms neighbors 3"],
     features: list[Any],
     index: Int[Array, "atoms neighbors"],
-    avg_num_neighbors: float,
+    table: Float[Array, "knots 3 columns"] | None = None,
 ) -> list[Any]:
-    """`jaxelyte.models.convolution.convolve` in C; arguments and result as there.
+    """The convolution of a layer from vectors to neighbours, its radial basis and harmonics included, in C.
 
     An entry is no pair where its index is no row of the features.
+
+    Args:
+        config: the network.
+        layer: of it.
+        radial: matrices of the layer's radial network.
+        frequencies: of the radial basis.
+        vectors: r_ij in Å.
+        features: by block, after the first linear map.
+        index: neighbours.
+        table: radial weights in place of the network's (`jaxelyte.models.table`). Derivatives by parameters, and second
+            derivatives, are those of the network.
+
+    Returns:
+        What `jaxelyte.models.convolution.convolve` does.
     """
     sizes = tuple(radial[f"layer{n}"].shape[0] for n in range(len(radial)))
-    name = _library(layer, act, sizes, str(embedded.dtype))
-    if name is None:
-        return convolve(layer, act, radial, embedded, harmonics, features, index, avg_num_neighbors)
-    static = _Static(layer, act, avg_num_neighbors, name)
+    name = _library(config, layer, sizes, str(vectors.dtype), table is not None)
+    static = _Static(config, layer, name or "")
     args = {
         "radial": radial,
-        "embedded": embedded,
-        "harmonics": {degree: harmonics[degree] for degree in static.degrees},
+        "frequencies": frequencies,
+        "vectors": vectors,
         "features": {source: features[source] for source in static.sources},
     }
-    found = _convolution(static, args, index.astype(jnp.int32))
+    if table is not None:
+        args["table"] = table
+    found = (_reference if name is None else _convolution)(static, args, index.astype(jnp.int32))
     return [found.get(mid) for mid in range(len(layer.irreps_mid))]
 
 
-def _matrices(static: _Static, radial: dict[str, Array]) -> Array:
-    """All matrices of the radial network and their transposed ones, scaled and filled up as the code reads them."""
+def _radial(static: _Static, args: dict[str, Any]) -> Array:
+    """What the code makes radial weights of: a table, or frequencies and matrices.
+
+    All matrices of the radial network and their transposed ones are scaled and filled up as the code reads them.
+    """
+    if "table" in args:
+        return args["table"]
+    radial, config = args["radial"], static.config
     layers = [radial[f"layer{n}"] for n in range(len(radial))]
-    layers[-1] = jnp.concatenate([layers[-1][:, p.start : p.start + p.mul] for p in static.layer.active_paths], axis=1)
+    layers[-1] = active_columns(static.layer, layers[-1])
     scales = [matrix.shape[0] ** -0.5 for matrix in layers]
-    scales[-1] *= static.avg_num_neighbors**-0.5
+    scales[-1] *= (config.avg_num_neighbors or 1.0) ** -0.5
     step = _room_step([matrix.shape[0] for matrix in layers])
     pairs = [(matrix * scale, matrix.T * scale) for matrix, scale in zip(layers, scales, strict=True)]
-    filled = [jnp.pad(one, ((0, 0), (0, -one.shape[1] % step))) for pair in pairs for one in pair]
-    return jnp.concatenate([one.ravel() for one in filled])
+    rows = [args["frequencies"][None], *(one for pair in pairs for one in pair)]
+    return jnp.concatenate([jnp.pad(one, ((0, 0), (0, -one.shape[1] % step))).ravel() for one in rows])
 
 
 def _room_step(sizes: Sequence[int]) -> int:
@@ -117,43 +137,41 @@ def _room_step(sizes: Sequence[int]) -> int:
 
 
 def _forward(static: _Static, args: dict[str, Any], index: Array) -> dict[int, Array]:
-    embedded, irreps = args["embedded"], static.layer.irreps_mid
+    vectors, irreps = args["vectors"], static.layer.irreps_mid
     shapes = [
-        jax.ShapeDtypeStruct((len(embedded), irreps[mid].dim, width), embedded.dtype)
+        jax.ShapeDtypeStruct((len(vectors), irreps[mid].dim, width), vectors.dtype)
         for mid, width in _mid_channels(static.layer).items()
     ]
     call = jax.ffi.ffi_call(f"{static.name}_forward", shapes, vmap_method="sequential")
-    found = call(embedded, _matrices(static, args["radial"]), index, *_arrays(static, args))
+    found = call(vectors, index, _radial(static, args), *(args["features"][n] for n in static.sources))
     return dict(zip(static.mids, found, strict=True))
 
 
 def _backward(static: _Static, args: dict[str, Any], index: Array, gradient: dict[int, Array]) -> dict[str, Any]:
-    embedded, arrays = args["embedded"], _arrays(static, args)
-    shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (embedded, *arrays)]
+    features = [args["features"][n] for n in static.sources]
+    shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (args["vectors"], *features)]
     call = jax.ffi.ffi_call(f"{static.name}_backward", shapes, vmap_method="sequential")
     messages = [gradient[mid] for mid in static.mids]
-    of_embedded, *more = call(embedded, _matrices(static, args["radial"]), index, *arrays, *messages)
+    of_vectors, *of_features = call(args["vectors"], index, _radial(static, args), *features, *messages)
     # By the parameters it is that of the reference, which XLA drops where nobody asks for it.
-    _, pull = jax.vjp(lambda radial: _reference(static, args | {"radial": radial}, index), args["radial"])
-    split = len(static.degrees)
-    return {
-        "radial": pull(gradient)[0],
-        "embedded": of_embedded,
-        "harmonics": dict(zip(static.degrees, more[:split], strict=True)),
-        "features": dict(zip(static.sources, more[split:], strict=True)),
-    }
-
-
-def _arrays(static: _Static, args: dict[str, Any]) -> list[Array]:
-    """Harmonics and features in order."""
-    return [args["harmonics"][degree] for degree in static.degrees] + [args["features"][n] for n in static.sources]
+    given = {name: args[name] for name in ("radial", "frequencies")}
+    _, pull = jax.vjp(lambda given: _reference(static, args | given, index), given)
+    of_args = pull(gradient)[0] | {"vectors": of_vectors}
+    of_args["features"] = dict(zip(static.sources, of_features, strict=True))
+    return of_args | ({"table": jnp.zeros_like(args["table"])} if "table" in args else {})
 
 
 @jax.default_matmul_precision("highest")
 def _reference(static: _Static, args: dict[str, Any], index: Array) -> dict[int, Array]:
-    features = [args["features"].get(n) for n in range(len(static.layer.linear_1.irreps_out))]
-    edges = (args["radial"], args["embedded"], args["harmonics"], features, index)
-    found = convolve(static.layer, static.act, *edges, static.avg_num_neighbors)
+    """The same in plain JAX."""
+    config, layer = static.config, static.layer
+    rows = next(iter(args["features"].values())).shape[0]
+    degree = max(path.l2 for path in layer.active_paths)
+    geometry = edge_geometry(args["vectors"], (index >= 0) & (index < rows), config.r_max, degree)
+    embedded = radial_embedding(config, args["frequencies"], geometry)
+    features = [args["features"].get(n) for n in range(len(layer.linear_1.irreps_out))]
+    edges = (args["radial"], embedded, geometry.harmonics, features, index)
+    found = convolve(layer, config.plan.radial, *edges, config.avg_num_neighbors or 1.0)
     return {mid: x for mid, x in enumerate(found) if x is not None}
 
 
@@ -166,16 +184,17 @@ def _mid_channels(layer: Layer) -> dict[int, int]:
     return {mid: sum(path.mul for path in layer.active_paths if path.mid == mid) for mid in mids}
 
 
-def source_code(layer: Layer, act: Activation, sizes: tuple[int, ...], dtype: str) -> str:
+def source_code(config: NequIP, layer: Layer, sizes: tuple[int, ...], dtype: str, table: bool) -> str:
     """The C code of a layer: its numbers, then `native.c`.
 
     Args:
+        config: the network.
         layer: whose active paths count.
-        act: function of the radial network.
-        sizes: inputs of each of its matrices.
+        sizes: inputs of each matrix of its radial network.
         dtype: float32 or float64.
+        table: whether radial weights are interpolated.
     """
-    step = _room_step(sizes)
+    step, act = VECTOR if table else _room_step(sizes), config.plan.radial
 
     def room(count: int) -> int:
         return count + -count % step
@@ -191,8 +210,10 @@ def source_code(layer: Layer, act: Activation, sizes: tuple[int, ...], dtype: st
         first[path] = next_of[path.mid]
         next_of[path.mid] += path.mul
     for n, path in enumerate(paths):
-        table = path_table(path)
-        terms = [(a, b, c, repr(float(table[a, b, c]))) for a, b, c in np.argwhere(np.abs(table) > 1e-12).tolist()]
+        couplings = path_table(path)
+        terms = [
+            (a, b, c, repr(float(couplings[a, b, c]))) for a, b, c in np.argwhere(np.abs(couplings) > 1e-12).tolist()
+        ]
         body = ", ".join(f"{{{a}, {b}, {c}, {value}}}" for a, b, c, value in terms)
         tables.append(f"static const term terms_{n}[] = {{{body}}};")
         d1, d2, d3 = 2 * path.l1 + 1, 2 * path.l2 + 1, 2 * path.l3 + 1
@@ -201,18 +222,23 @@ def source_code(layer: Layer, act: Activation, sizes: tuple[int, ...], dtype: st
         rows.append((degrees.index(path.l2), _entry(given)))
         column += path.mul
         moment += d1 * d2 * path.mul
-    hidden, at = [], 0
+    hidden, at = [], room(sizes[0])
     for n, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
         transposed = at + inputs * room(outputs)
         hidden.append(_entry([n, inputs, room(inputs), outputs, room(outputs), at, transposed]))
         at = transposed + outputs * room(inputs)
     harmonics = [2 * degree + 1 for degree in degrees]
-    operations = sum(map(math.prod, itertools.pairwise((*sizes, column))))
+    operations = 12 * column if table else sum(map(math.prod, itertools.pairwise((*sizes, column))))
     operations += sum((2 * path.l1 + 1) * (2 * path.l2 + 2) * path.mul for path in paths)
     numbers = {
         "REAL": real,
         "REAL_BYTES": size,
+        "R_MAX": f"(({real}){config.r_max!r})",
+        "POWER": f"(({real}){config.polynomial_cutoff_p!r})",
+        "WHOLE_POWER": int(config.polynomial_cutoff_p) if config.polynomial_cutoff_p.is_integer() else 0,
+        "TABLE": int(table),
         "BASIS": sizes[0],
+        "BASIS_ROOM": room(sizes[0]),
         "HIDDEN": len(hidden),
         "SHIFTED_SOFTPLUS": int(act == ACTIVATIONS["ssp"]),
         "ACT_SCALE": f"(({real}){act.constant!r})",
@@ -235,6 +261,8 @@ def source_code(layer: Layer, act: Activation, sizes: tuple[int, ...], dtype: st
         "DEGREE_MAX": max(harmonics),
         "MOMENTS": moment,
         "PRIVATE_BYTES": PRIVATE_BYTES,
+        "POWERS": _powers(max(path.l2 for path in paths), real),
+        "HARMONICS(X)": _harmonics([path.l2 for path in paths], real),
         "PATHS(X)": " ".join(row for _, row in rows),
         "EACH_DEGREE(X)": " ".join(f"X({n}, {d2})" for n, d2 in enumerate(harmonics)),
     }
@@ -245,7 +273,6 @@ def source_code(layer: Layer, act: Activation, sizes: tuple[int, ...], dtype: st
     lists = {
         "SOURCE_WIDTH": [widths[source] for source in sources],
         "MID_WIDTH": [layer.irreps_mid[mid].dim * mids[mid] for mid in mids],
-        "DEGREE_SIZE": harmonics,
     }
     head += [f"static const int {name}[] = {{{', '.join(map(str, row))}}};" for name, row in lists.items()]
     before, mark, after = SOURCE.read_text().partition("/* out[e] = in[e]")
@@ -256,22 +283,54 @@ def _entry(numbers: list[Any]) -> str:
     return f"X({', '.join(map(str, numbers))})"
 
 
+def _powers(l_max: int, real: str) -> str:
+    """Definitions of the powers of the components of a direction."""
+    first = [f"const {real} {x}1 = r->unit[{n}][e];" for n, x in enumerate("xyz")]
+    more = [f"const {real} {x}{n} = {x}{n - 1} * {x}1;" for n in range(2, l_max + 1) for x in "xyz"]
+    return " ".join(first + more)
+
+
+def _harmonics(degrees: list[int], real: str) -> str:
+    """Harmonics of some degrees and their derivatives as sums of products of those powers."""
+
+    def written(terms: dict[tuple[int, ...], float]) -> str:
+        factors = [
+            " * ".join([f"({real}){c!r}", *(f"{x}{n}" for x, n in zip("xyz", powers, strict=True) if n)])
+            for powers, c in terms.items()
+        ]
+        return " + ".join(factors) or "0"
+
+    def derivative(terms: dict[tuple[int, ...], float], axis: int) -> dict[tuple[int, ...], float]:
+        step = np.eye(3, dtype=int)[axis]
+        return {
+            tuple((np.array(powers) - step).tolist()): c * powers[axis] for powers, c in terms.items() if powers[axis]
+        }
+
+    polynomials = harmonic_polynomials(max(degrees))
+    return " ".join(
+        _entry([n, b, written(terms), *(written(derivative(terms, axis)) for axis in range(3))])
+        for n, degree in enumerate(sorted(set(degrees)))
+        for b, terms in enumerate(polynomials[degree])
+    )
+
+
 def _power_of_two(numbers: list[int]) -> int:
     """The largest that divides all of them."""
     common = math.gcd(*numbers)
     return common & -common
 
 
+def available(config: NequIP, layer: Layer, sizes: tuple[int, ...], dtype: str, table: bool) -> bool:
+    """Whether the layer's code is there, or can be built."""
+    return _library(config, layer, sizes, dtype, table) is not None
+
+
 @cache
-def _library(layer: Layer, act: Activation, sizes: tuple[int, ...], dtype: str) -> str | None:
+def _library(config: NequIP, layer: Layer, sizes: tuple[int, ...], dtype: str, table: bool) -> str | None:
     """The name under which XLA knows the layer's code, built if it has to be; None where that fails."""
-    if (
-        dtype not in ("float32", "float64")
-        or not layer.active_paths
-        or act not in map(ACTIVATIONS.get, RADIAL_ACTIVATIONS)
-    ):
+    if dtype not in ("float32", "float64") or not layer.active_paths:
         return None
-    code = source_code(layer, act, sizes, dtype)
+    code = source_code(config, layer, sizes, dtype, table)
     given = [code, *FLAGS, *_compiler(), jax.__version__, _processor()]
     key = hashlib.sha256("\n".join(given).encode()).hexdigest()[:24]
     try:
@@ -304,7 +363,7 @@ def _built(code: str, key: str) -> Path:
     with tempfile.TemporaryDirectory(dir=folder if writable else None) as scratch:
         source, made = Path(scratch) / "convolution.c", Path(scratch) / "convolution.so"
         source.write_text(code)
-        command = [*_compiler(), *FLAGS, "-I", jax.ffi.include_dir(), "-o", made, source]
+        command = [*_compiler(), *FLAGS, "-I", jax.ffi.include_dir(), "-o", made, source, "-lm"]
         subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - the user's own compiler
         if not writable:
             path = Path(tempfile.mkdtemp()) / path.name

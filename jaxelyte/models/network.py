@@ -35,6 +35,12 @@ Features = list[Any]
 Exchange = Callable[[Features], Features]
 """From features of the atoms of one device to the same with rows for the neighbours that other devices own."""
 
+Convolution = Callable[[int, Any, Features], Features]
+"""From number of the layer, matrices of its radial network and features of the neighbours to messages."""
+
+Tables = tuple[Array, ...]
+"""Radial weights of each layer, see `jaxelyte.models.table`."""
+
 NORM_FLOOR = 1e-8
 """Smallest norm that the "norm" nonlinearity divides by, part of the published definition."""
 
@@ -51,6 +57,7 @@ def atomic_energies(
     *,
     exchange: Exchange | None = None,
     kernel: Kernel | None = None,
+    tables: Tables | None = None,
 ) -> Float[Array, " atoms"]:
     """Energy of each atom in eV without shifts: scale · scales[type] · network.
 
@@ -63,52 +70,78 @@ def atomic_energies(
         mask: True where an entry is a pair. Pairs beyond the cut-off contribute nothing.
         exchange: appends rows of other devices to the features that neighbours are gathered from.
         kernel: how to convolve, None for plain JAX; kernels for GPUs are used where the dtype is float32.
+        tables: radial weights by layer for the kernel of CPUs, used where the dtype is float32.
     """
     plan = config.plan
-    geometry = edge_geometry(vectors, mask, config.r_max, max(b.l for b in plan.harmonics))
-    embedded = radial_embedding(config, params["radial_basis"]["bessel_weights"], geometry)
+    edges = (config, params["radial_basis"]["bessel_weights"], vectors, index, mask)
+    if isinstance(kernel, Native):
+        convolution = _in_c(*edges, tables if vectors.dtype == jnp.float32 else None)
+    else:
+        convolution = _in_jax(*edges, kernel, mirrored=exchange is None)
     one_hot = jnp.eye(len(config.type_names), dtype=vectors.dtype)
     table = linear(plan.embedding, params["chemical_embedding"], [one_hot[:, None, :]])
     features: Features = [jnp.take(block, types, axis=0) for block in table]
     kinds = jnp.take(one_hot, types, axis=0)
     for i, layer in enumerate(plan.layers):
         weights = params[f"layer{i}"]
-        edges = (embedded, geometry.harmonics, index)
-        features = _apply_layer(config, layer, weights, features, kinds, *edges, exchange, kernel)
+        mixed = linear(layer.linear_1, weights["linear_1"], features)
+        messages = convolution(i, weights["radial"], mixed if exchange is None else exchange(mixed))
+        features = _finish_layer(layer, weights, features, kinds, messages)
     hidden = linear(plan.output_hidden, params["conv_to_output_hidden"], features)
     energy = linear(plan.output, params["output_hidden_to_scalar"], hidden)[0][:, 0, 0]
     return params["scale"] * jnp.take(params["scales"], types) * energy
 
 
-def _apply_layer(
+def _in_jax(
     config: NequIP,
-    layer: Layer,
-    weights: Any,
-    features: Features,
-    kinds: Float[Array, "atoms species"],
-    embedded: Float[Array, "atoms neighbors basis"],
-    harmonics: dict[int, Float[Array, "atoms m neighbors"]],
+    frequencies: Float[Array, " basis"],
+    vectors: Float[Array, "atoms neighbors 3"],
     index: Int[Array, "atoms neighbors"],
-    exchange: Exchange | None = None,
-    kernel: Kernel | None = None,
-) -> Features:
-    """One convolution layer: linear, convolution, linear, self-connection, nonlinearity, residual."""
-    mixed = linear(layer.linear_1, weights["linear_1"], features)
-    if exchange is not None:
-        mixed = exchange(mixed)
+    mask: Bool[Array, "atoms neighbors"],
+    kernel: Kernel | None,
+    mirrored: bool,
+) -> Convolution:
+    """Convolutions of these edges in JAX or by kernels for GPUs."""
+    geometry = edge_geometry(vectors, mask, config.r_max, max(b.l for b in config.plan.harmonics))
+    embedded = radial_embedding(config, frequencies, geometry)
     act, neighbors = config.plan.radial, config.avg_num_neighbors or 1.0
-    edges = (layer, act, weights["radial"], embedded, harmonics, mixed, index, neighbors)
-    if isinstance(kernel, Native):
-        from jaxelyte.models.native import convolve_native
 
-        gathered = convolve_native(*edges)
-    elif isinstance(kernel, Tiling) and embedded.dtype == jnp.float32:
-        from jaxelyte.models.fused import convolve_fused
+    def convolution(number: int, radial: Any, mixed: Features) -> Features:
+        edges = (config.plan.layers[number], act, radial, embedded, geometry.harmonics, mixed, index, neighbors)
+        if isinstance(kernel, Tiling) and embedded.dtype == jnp.float32:
+            from jaxelyte.models.fused import convolve_fused
 
-        gathered = convolve_fused(*edges, kernel, mirrored=exchange is None)
-    else:
-        gathered = convolve(*edges)
-    out = linear(layer.linear_2, weights["linear_2"], gathered)
+            return convolve_fused(*edges, kernel, mirrored=mirrored)
+        return convolve(*edges)
+
+    return convolution
+
+
+def _in_c(
+    config: NequIP,
+    frequencies: Float[Array, " basis"],
+    vectors: Float[Array, "atoms neighbors 3"],
+    index: Int[Array, "atoms neighbors"],
+    mask: Bool[Array, "atoms neighbors"],
+    tables: Tables | None,
+) -> Convolution:
+    """Convolutions of these edges in C."""
+    from jaxelyte.models.native import convolve_native
+
+    rows = jnp.where(mask, index, -jnp.ones_like(index))
+
+    def convolution(number: int, radial: Any, mixed: Features) -> Features:
+        given = (config, config.plan.layers[number], radial, frequencies, vectors, mixed, rows)
+        return convolve_native(*given, None if tables is None else tables[number])
+
+    return convolution
+
+
+def _finish_layer(
+    layer: Layer, weights: Any, features: Features, kinds: Float[Array, "atoms species"], messages: Features
+) -> Features:
+    """The rest of a layer after its convolution: linear map, self-connection, nonlinearity, residual."""
+    out = linear(layer.linear_2, weights["linear_2"], messages)
     if layer.self_connection is not None:
         own = linear(layer.self_connection, weights["self_connection"], features, kinds)
         out = [a if b is None else a + b for a, b in zip(out, own, strict=True)]
