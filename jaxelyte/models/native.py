@@ -1,7 +1,8 @@
 """The convolution on CPUs as compiled C (`native.c`), called by XLA: how it is built, and its derivatives.
 
 XLA makes of a convolution many small loops and products with few rows, on one core; here an atom's neighbours stay in
-the cache, from their vectors to the message, and atoms are divided among XLA's threads. The code is written for the paths of a layer, compiled by the
+the cache, from their vectors to the message, and atoms are divided among XLA's threads. The code is written for the
+paths of a layer, compiled by the
 system's C compiler (``CC``, else ``cc``) at the first use, a second or two, and kept in ``JAXELYTE_CACHE`` (by default
 ``~/.cache/jaxelyte``). Without a compiler the convolution is that of `jaxelyte.models.convolution`, with a warning.
 """

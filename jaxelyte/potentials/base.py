@@ -103,15 +103,20 @@ class Potential:
         """
         return self
 
-    def compiled(self) -> Potential:
-        """The form that dynamics and calculators evaluate: the same energies and forces to rounding, faster.
+    def compiled(self, tables: bool = True) -> Potential:
+        """The form that dynamics and calculators evaluate: the same energies and forces, faster.
 
         Convolutions of networks are kernels on GPUs (`jaxelyte.models.kernels`) and C on CPUs
         (`jaxelyte.models.native`, which needs a C compiler; ``JAXELYTE_NATIVE=0`` leaves it out). They allow
         gradients of any order in reverse mode, but no forward mode (``jax.jvp``).
+
+        Args:
+            tables: on CPUs and in float32, interpolate radial weights (`jaxelyte.models.table`) instead of evaluating
+                the radial networks. Weights are right to 1e-6 of their root mean square, forces of the published models
+                to 1e-5 eV/Å. False, to be called before a potential is given to `simulate`, is without.
         """
         fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
-        parts = {f.name: _compiled(getattr(self, f.name)) for f in fields}
+        parts = {f.name: _compiled(getattr(self, f.name), tables) for f in fields}
         changed = {name: part for name, part in parts.items() if part is not None}
         return dataclasses.replace(self, **changed) if changed else self  # pyright: ignore[reportArgumentType]
 
@@ -160,12 +165,12 @@ class Potential:
         return self + (-other)
 
 
-def _compiled(value: Any) -> Any:
+def _compiled(value: Any, tables: bool) -> Any:
     """The compiled form of a potential or of a tuple of potentials, None for anything else."""
     if isinstance(value, Potential):
-        return value.compiled()
+        return value.compiled(tables)
     if isinstance(value, tuple) and value and all(isinstance(one, Potential) for one in value):
-        return tuple(one.compiled() for one in value)
+        return tuple(one.compiled(tables) for one in value)
     return None
 
 

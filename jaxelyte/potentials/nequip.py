@@ -16,7 +16,8 @@ from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError
 from jaxelyte.models.config import NequIP
 from jaxelyte.models.network import Exchange, atomic_energies
-from jaxelyte.models.tiling import Kernel, default_kernel
+from jaxelyte.models.table import radial_tables
+from jaxelyte.models.tiling import Kernel, Native, default_kernel
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
 from jaxelyte.potentials.base import Potential, Scalar
 from jaxelyte.potentials.part import Part
@@ -58,6 +59,8 @@ class NequIPPotential(Potential):
         requires: identities of the terms of its baseline, where it was trained on labels less a baseline: it can then
             only be used in a sum that holds them, each once.
         kernel: how convolutions are computed, None for plain JAX; set by `compiled`.
+        tables: radial weights of each layer at some distances (`jaxelyte.models.table`), set by `compiled`. They are
+            those of ``params`` at that time: who changes parameters does so before `compiled`.
     """
 
     params: Any
@@ -65,6 +68,7 @@ class NequIPPotential(Potential):
     source: NequIPSource | None = struct.field(pytree_node=False, default=None)
     requires: tuple[str, ...] = struct.field(pytree_node=False, default=())
     kernel: Kernel | None = struct.field(pytree_node=False, default=None)
+    tables: Any = None
 
     def __repr__(self) -> str:
         c = self.config
@@ -82,8 +86,13 @@ class NequIPPotential(Potential):
         """The network alone, which is then a correction and no force field; for tests and comparisons."""
         return replace(self, requires=())
 
-    def compiled(self) -> NequIPPotential:
-        return replace(self, kernel=default_kernel())
+    def compiled(self, tables: bool = True) -> NequIPPotential:
+        """The form for dynamics, see `Potential.compiled`; one that is compiled stays as it is."""
+        if self.kernel is not None:
+            return self
+        kernel = default_kernel()
+        made = radial_tables(self.config, self.params) if tables and isinstance(kernel, Native) else None
+        return replace(self, kernel=kernel, tables=made if made is None else tuple(map(jnp.float32, made)))
 
     def requirements(self) -> tuple[NeighborSpec, ...]:
         return (NeighborSpec(self.config.r_max, exact=True),)
@@ -156,7 +165,7 @@ class NequIPPotential(Potential):
         return jnp.where(system.mask, energies, jnp.zeros_like(energies))
 
     def _network(self, *arrays: Any, exchange: Exchange | None = None) -> Float[Array, " atoms"]:
-        return atomic_energies(self.config, *arrays, exchange=exchange, kernel=self.kernel)
+        return atomic_energies(self.config, *arrays, exchange=exchange, kernel=self.kernel, tables=self.tables)
 
     def _shifts(self, system: System) -> Float[Array, " atoms"]:
         params = self._params(system)
