@@ -2,9 +2,9 @@
 
 XLA makes of a convolution many small loops and products with few rows, on one core; here an atom's neighbours stay in
 the cache, from their vectors to the message, and atoms are divided among XLA's threads. The code is written for the
-paths of a layer, compiled by the
-system's C compiler (``CC``, else ``cc``) at the first use, a second or two, and kept in ``JAXELYTE_CACHE`` (by default
-``~/.cache/jaxelyte``). Without a compiler the convolution is that of `jaxelyte.models.convolution`, with a warning.
+paths of a layer, compiled by the system's C compiler (``CC``, else ``cc``) at the first use, a second or two, and kept
+in ``JAXELYTE_CACHE`` (by default ``~/.cache/jaxelyte``). Without a compiler the convolution is that of
+`jaxelyte.models.convolution`, with a warning.
 """
 
 from __future__ import annotations
@@ -319,11 +319,6 @@ def _power_of_two(numbers: list[int]) -> int:
     """The largest that divides all of them."""
     common = math.gcd(*numbers)
     return common & -common
-
-
-def available(config: NequIP, layer: Layer, sizes: tuple[int, ...], dtype: str, table: bool) -> bool:
-    """Whether the layer's code is there, or can be built."""
-    return _library(config, layer, sizes, dtype, table) is not None
 
 
 @cache

@@ -12,11 +12,9 @@ import jax
 import numpy as np
 
 from jaxelyte.models.activations import ACTIVATIONS
-from jaxelyte.models.convolution import active_columns
 
 if TYPE_CHECKING:
     from jaxelyte.models.config import NequIP
-    from jaxelyte.models.structure import Layer
 
 KNOTS = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Numbers of knots to choose from."""
@@ -47,7 +45,7 @@ def radial_tables(config: NequIP, params: Any) -> tuple[np.ndarray, ...] | None:
         if not layer.active_paths:
             return None
         for knots in KNOTS:
-            table = _table(config, params, number, layer, knots)
+            table = _table(config, params, number, knots)
             errors = table_errors(config, params, number, table)
             if all(error <= limit for error, limit in zip(errors, TOLERANCE, strict=True)):
                 break
@@ -99,7 +97,7 @@ def _combined(factors: tuple[np.ndarray, ...], rows: list[np.ndarray]) -> np.nda
     return np.sum([factor * row for factor, row in zip(factors, rows, strict=True)], axis=0)
 
 
-def _table(config: NequIP, params: Any, number: int, layer: Layer, knots: int) -> np.ndarray:
+def _table(config: NequIP, params: Any, number: int, knots: int) -> np.ndarray:
     step = config.r_max / knots
     found = radial_derivatives(config, params, number, step * np.arange(1, knots + 1))
     return np.stack([one * step**order for order, one in enumerate(found)], axis=1)
@@ -116,8 +114,8 @@ def radial_derivatives(config: NequIP, params: Any, number: int, distance: np.nd
         found = [value, slope * first, curvature * first**2 + slope * second]
     last = radial[f"layer{len(radial) - 1}"]
     scale = (last.shape[0] * (config.avg_num_neighbors or 1.0)) ** -0.5
-    matrix = np.asarray(active_columns(layer, last)) * scale
-    return [one @ matrix for one in found]
+    columns = np.concatenate([np.arange(path.start, path.start + path.mul) for path in layer.active_paths])
+    return [one @ (last[:, columns] * scale) for one in found]
 
 
 def _basis(config: NequIP, frequencies: np.ndarray, distance: np.ndarray) -> list[np.ndarray]:

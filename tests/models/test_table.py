@@ -14,6 +14,7 @@ from jaxelyte.models.convolution import radial_weights
 from jaxelyte.models.radial import EdgeGeometry, radial_embedding
 from jaxelyte.models.table import TOLERANCE, interpolate, radial_derivatives, radial_tables
 from jaxelyte.models.tiling import Native
+from jaxelyte.neighbors import neighbor_lists
 from small_networks import assert_close, gradients, network, six_atoms
 
 NETWORKS = {
@@ -24,7 +25,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("case", NETWORKS)
 def test_weights_and_slopes_at_random_distances(case: str) -> None:
-    """The network in JAX, differentiated by JAX, is the reference; 2 x for distances between those that were checked."""
+    """Against the network in JAX, differentiated by JAX; 2 x the tolerance between the distances that were checked."""
     potential = network(**NETWORKS[case])
     config, params = potential.config, jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), potential.params)
     distances = np.append(np.random.default_rng(0).uniform(0.5, config.r_max, 400), config.r_max)
@@ -86,6 +87,6 @@ def test_compiled_makes_them_unless_told_not_to_and_keeps_a_choice() -> None:
 def test_what_is_no_number_stays_so() -> None:
     plain = network().compiled()
     system = six_atoms(np.float32)
-    lists = jxl.neighbor_lists(system, plain)
+    lists = neighbor_lists(system, plain)
     spoilt = system.replace(positions=system.positions.at[2, 1].set(jnp.nan))
     assert not np.isfinite(plain.interaction(spoilt, lists))
