@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxelyte as jxl
 from jaxelyte.models.convolution import radial_weights
 from jaxelyte.models.radial import EdgeGeometry, radial_embedding
 from jaxelyte.models.table import TOLERANCE, interpolate, radial_derivatives, radial_tables
@@ -31,7 +30,7 @@ def test_weights_and_slopes_at_random_distances(case: str) -> None:
     distances = np.append(np.random.default_rng(0).uniform(0.5, config.r_max, 400), config.r_max)
 
     def weights(number: int, r: jax.Array) -> jax.Array:
-        layer, radial = config.plan.layers[number], params[f"layer{number}"]["radial"]
+        layer, radial = config.plan.layers[number], jax.tree.map(jnp.asarray, params[f"layer{number}"]["radial"])
         embedded = radial_embedding(config, jnp.asarray(params["radial_basis"]["bessel_weights"]), EdgeGeometry(r, {}))
         return radial_weights(layer, config.plan.radial, radial, config.avg_num_neighbors or 1.0, embedded)
 
@@ -60,11 +59,11 @@ def test_forces_in_c_by_tables() -> None:
     by_table = replace(exact, tables=tuple(map(jnp.float32, made)))
     found, expected = gradients(by_table, system), gradients(exact, system)
     assert len(jax.tree.leaves(by_table)) == len(jax.tree.leaves(exact)) + 2
-    assert float(found["energy"]) != float(expected["energy"]), "the tables are not used"
     names = ("energy", "positions")
     assert_close({n: found[n] for n in names}, {n: expected[n] for n in names}, 1e-5)
     doubled = replace(by_table, tables=tuple(2 * one for one in by_table.tables))
-    assert abs(float(gradients(doubled, system)["energy"]) / float(expected["energy"]) - 1) > 0.01
+    other = float(gradients(doubled, system)["energy"])
+    assert abs(other / float(expected["energy"]) - 1) > 0.01, "the tables are not used"
 
 
 def test_compiled_makes_them_unless_told_not_to_and_keeps_a_choice() -> None:
