@@ -70,12 +70,12 @@ def atomic_energies(
         mask: True where an entry is a pair. Pairs beyond the cut-off contribute nothing.
         exchange: appends rows of other devices to the features that neighbours are gathered from.
         kernel: how to convolve, None for plain JAX; kernels for GPUs are used where the dtype is float32.
-        tables: radial weights by layer for the kernel of CPUs, used where the dtype is float32.
+        tables: radial weights by layer in place of the radial networks, for `Native`, of the dtype of ``vectors``.
     """
     plan = config.plan
     edges = (config, params["radial_basis"]["bessel_weights"], vectors, index, mask)
     if isinstance(kernel, Native):
-        convolution = _in_c(*edges, tables if vectors.dtype == jnp.float32 else None)
+        convolution = _in_c(*edges, tables)
     else:
         convolution = _in_jax(*edges, kernel, mirrored=exchange is None)
     one_hot = jnp.eye(len(config.type_names), dtype=vectors.dtype)

@@ -164,8 +164,12 @@ class NequIPPotential(Potential):
             energies = energies + zbl_atomic_energies(system, found, self.config.r_max, self.config.polynomial_cutoff_p)
         return jnp.where(system.mask, energies, jnp.zeros_like(energies))
 
-    def _network(self, *arrays: Any, exchange: Exchange | None = None) -> Float[Array, " atoms"]:
-        return atomic_energies(self.config, *arrays, exchange=exchange, kernel=self.kernel, tables=self.tables)
+    def _network(
+        self, params: Any, types: Array, vectors: Array, *lists: Array, exchange: Exchange | None = None
+    ) -> Float[Array, " atoms"]:
+        tables = self.tables if vectors.dtype == jnp.float32 else None  # float64 is for who wants more digits
+        given = (self.config, params, types, vectors, *lists)
+        return atomic_energies(*given, exchange=exchange, kernel=self.kernel, tables=tables)
 
     def _shifts(self, system: System) -> Float[Array, " atoms"]:
         params = self._params(system)
