@@ -92,12 +92,9 @@ def summary(number: int, ours: list[dict[str, Any]], theirs: list[dict[str, Any]
     """One system: medians over the rounds."""
     found = [one["systems"][number] for one in ours]
     row: dict[str, Any] = {"system": found[0]["system"], "atoms": found[0]["atoms"]}
-    for name, key in (
-        ("force_call_ms", "force_call_ms"),
-        ("network_call_ms", "network_call_ms"),
-        ("md_step_ms", "md_step_ms"),
-    ):
-        row[name] = float(np.median([one[key] for one in found]))
+    for name in ("force_call_ms", "network_call_ms", "md_step_ms"):
+        times = [one[name] for one in found]
+        row[name] = None if None in times else float(np.median(times))
     row["step_over_call"] = float(np.median([one["md_step_over_force_call"] for one in found]))
     if theirs and row["system"] in SAME:
         times = [
@@ -105,7 +102,6 @@ def summary(number: int, ours: list[dict[str, Any]], theirs: list[dict[str, Any]
             for one in theirs
         ]
         ratios = [b / a["network_call_ms"] for a, b in zip(found, times, strict=True)]
-        row["network_call_ms"] = float(np.median([one["network_call_ms"] for one in found]))
         row |= {"original_ms": float(np.median(times)), "ratio": float(np.median(ratios)), "ratios": ratios}
     return row
 
