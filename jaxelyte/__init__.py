@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     from jaxelyte.potentials.coulomb import ScreenedCoulomb
     from jaxelyte.potentials.derivatives import energy_and_forces, energy_forces_stress
     from jaxelyte.potentials.distance import DistanceRestraint, Metadynamics
+    from jaxelyte.potentials.form_error import FormError, form_error
     from jaxelyte.potentials.lennard_jones import LennardJones
     from jaxelyte.potentials.nequip import NequIPPotential
     from jaxelyte.potentials.restraints import HarmonicRestraint
@@ -114,6 +115,7 @@ _HOMES = {
     "DistanceRestraint": "potentials.distance",
     "Evaluation": "training",
     "Fit": "training",
+    "FormError": "potentials.form_error",
     "FreeEnergyGradient": "gradients",
     "FreeEnergyResult": "free_energy",
     "GaussianBarrier": "potentials.barrier",
@@ -176,6 +178,7 @@ _HOMES = {
     "evaluate": "training",
     "fit_observables": "gradients",
     "InsertionFactor": "gradients",
+    "form_error": "potentials.form_error",
     "frame_rdf": "gradients",
     "insertion_factor": "gradients",
     "free_energy": "free_energy",
@@ -230,6 +233,7 @@ __all__ = [
     "DistanceRestraint",
     "Evaluation",
     "Fit",
+    "FormError",
     "FreeEnergyGradient",
     "FreeEnergyResult",
     "GaussianBarrier",
@@ -291,6 +295,7 @@ __all__ = [
     "energy_forces_stress",
     "evaluate",
     "fit_observables",
+    "form_error",
     "frame_rdf",
     "free_energy",
     "free_energy_gradient",

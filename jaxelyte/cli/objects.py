@@ -203,12 +203,20 @@ def run_config(config: RunFile, *, progress: bool = True, resume: bool = False, 
     import jax
 
     from jaxelyte.dynamics import simulate
+    from jaxelyte.potentials.form_error import reduced_precision
 
     wide = jax.dtypes.canonicalize_dtype("float64") == "float64"
     with jax.enable_x64(config.run.float64 or wide):
         atoms = build_system(config)
+        potential = build_potential(config, atoms)
+        if config.run.precision != "float32":
+            potential = potential.compiled(precision=config.run.precision)
+            if not reduced_precision(potential):
+                raise InputError(
+                    f'precision = "{config.run.precision}" is for networks, and there is none; leave it out'
+                )
         return simulate(
-            build_potential(config, atoms),
+            potential,
             atoms,
             build_ensemble(config),
             observables=build_observables(config),
@@ -216,7 +224,7 @@ def run_config(config: RunFile, *, progress: bool = True, resume: bool = False, 
             resume=resume,
             overwrite=overwrite,
             config=config.model_dump(mode="json"),
-            **config.run.model_dump(exclude={"float64"}),
+            **config.run.model_dump(exclude={"float64", "precision"}),
         )
 
 

@@ -149,7 +149,10 @@ class NVTSection(Section):
 
 
 class RunSection(Section):
-    """See `jaxelyte.simulate`; timestep in fs, skin in Å, velocities in K or "atoms"."""
+    """See `jaxelyte.simulate`; timestep in fs, skin in Å, velocities in K or "atoms".
+
+    ``precision`` is that of the products in networks, see `jaxelyte.Potential.compiled`.
+    """
 
     steps: PositiveInt
     timestep: PositiveFloat = 0.5
@@ -165,6 +168,13 @@ class RunSection(Section):
     save_velocities: bool = False
     extxyz: bool = False
     float64: bool = False
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+
+    @model_validator(mode="after")
+    def _one_precision(self) -> RunSection:
+        if self.float64 and self.precision != "float32":
+            raise ValueError(f'precision = "{self.precision}" is for float32; leave out float64 = true, or precision')
+        return self
 
 
 class RDFSection(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,12 +30,16 @@ from jaxelyte.parallel import distribute
 from jaxelyte.parallel.layout import chosen_devices
 from jaxelyte.parallel.replicas import check_replicas
 from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.form_error import form_error, reduced_precision
 from jaxelyte.system import System
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 FRAMES_PER_CHUNK = 64
+
+JUDGED_ATOMS = 20_000
+"""The largest system whose forces are made in float64 to compare with."""
 
 
 def simulate(
@@ -183,7 +188,10 @@ def simulate(
     else:
         if minimize:
             systems = _relax(prepared.of_one(), atoms, systems, skin, overlap)
-        runner.start(systems, start, keys[:, 1], skin, _description(ensemble, runner, seed, skin, config), overwrite)
+        description = _description(ensemble, runner, seed, skin, config)
+        if reduced_precision(prepared):
+            description["form_error"] = _say_form_error(prepared, atoms, progress)
+        runner.start(systems, start, keys[:, 1], skin, description, overwrite)
     return runner.run(progress)
 
 
@@ -268,6 +276,20 @@ def _relax(potential: Potential, atoms: Atoms | list[Atoms], systems: System, sk
     order = several if isinstance(atoms, list) else several * systems.positions.shape[0]
     positions = jnp.stack([jnp.asarray(relaxed[id(one)].get_positions(), systems.positions.dtype) for one in order])
     return systems.replace(positions=positions)
+
+
+def _say_form_error(potential: Potential, atoms: Atoms | list[Atoms], show: bool) -> dict[str, Any]:
+    """What products of few bits do to the forces of the start structure."""
+    first = atoms[0] if isinstance(atoms, list) else atoms
+    if len(first) > JUDGED_ATOMS:
+        text = f"not judged beyond {JUDGED_ATOMS:,} atoms; jaxelyte.form_error of a smaller cell says it"
+        found: dict[str, Any] = {"form": text}
+    else:
+        error = form_error(potential.of_one(), first)
+        text, found = str(error), error.to_dict()
+    if show:
+        print(f"simulate: {text}", file=sys.stderr, flush=True)
+    return found
 
 
 def _identity(*parts: Any) -> str:

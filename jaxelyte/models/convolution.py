@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxelyte.models.activations import Activation
 from jaxelyte.models.constants import wigner_3j
+from jaxelyte.models.products import product
 from jaxelyte.models.radial import radial_hidden
 from jaxelyte.models.structure import Layer, TensorPath
 
@@ -135,7 +136,7 @@ def radial_weights(
     hidden, last = radial_hidden(act, radial, embedded), radial[f"layer{len(radial) - 1}"]
     scale = (avg_num_neighbors * last.shape[0]) ** -0.5
     # One product for all paths: one for each makes the gradient of `hidden` a sum over paths of arrays of its size.
-    return hidden @ (active_columns(layer, last) * scale)
+    return product(hidden, active_columns(layer, last) * scale)
 
 
 def active_columns(layer: Layer, last: Float[Array, "neurons weights"]) -> Float[Array, "neurons columns"]:
@@ -162,7 +163,7 @@ def sum_messages(
         sums = neighbor_sums([products[n] for n in those], harmonics[degree])
         for n, moments in zip(those, sums, strict=True):
             table = jnp.asarray(path_table(paths[n]), moments.dtype)
-            messages[n] = jnp.einsum("nbac,abm->nmc", moments, table)
+            messages[n] = jnp.einsum("nbac,abm->nmc", moments, table, precision="highest")
     return by_irrep(paths, [messages[n] for n in range(len(paths))])
 
 
@@ -188,7 +189,7 @@ def neighbor_sums(
     and sums of such products in the gradient, compile to flat loops, a broadcast over a does not.
     """
     flat = [array for arrays in columns for array in arrays]
-    moments = jnp.einsum("nbk,nkq->nbq", harmonics, jnp.concatenate(flat, axis=-1))
+    moments = jnp.einsum("nbk,nkq->nbq", harmonics, jnp.concatenate(flat, axis=-1), precision="highest")
     shape = harmonics.shape[:2]
     parts = jax.lax.split(moments, [sum(x.shape[-1] for x in arrays) for arrays in columns], axis=2)
     return [part.reshape(*shape, len(arrays), -1) for part, arrays in zip(parts, columns, strict=True)]

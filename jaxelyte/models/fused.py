@@ -34,6 +34,7 @@ from jaxelyte.models.kernels import (
     run_programs,
     scatter_program,
 )
+from jaxelyte.models.products import products_in
 from jaxelyte.models.structure import Layer
 from jaxelyte.models.tiling import Tiling
 
@@ -160,7 +161,6 @@ def _shapes(weights: Array, rows: list[tuple[int, int]]) -> list[jax.ShapeDtypeS
 _at_once = with_second_derivatives(_run_forward, _run_backward, _reference_at_once)
 
 
-@jax.default_matmul_precision("highest")
 def _run_blocks(key: tuple[Static, int], args: dict[str, Any], whole: dict[str, Any]) -> dict[int, Array]:
     static, _ = key
 
@@ -168,10 +168,10 @@ def _run_blocks(key: tuple[Static, int], args: dict[str, Any], whole: dict[str, 
         weights = static.weights(args["radial"], part["embedded"])
         return _run_forward(static, part | {"weights": weights, "features": args["features"]}, {})
 
-    return _map_blocks(messages, key, args, whole)[0]
+    with products_in(static.tiling.precision):
+        return _map_blocks(messages, key, args, whole)[0]
 
 
-@jax.default_matmul_precision("highest")
 def _run_blocks_backward(
     key: tuple[Static, int], args: dict[str, Any], whole: dict[str, Any], gradient: dict[int, Array]
 ) -> dict[str, Any]:
@@ -187,7 +187,8 @@ def _run_blocks_backward(
         rows, sums = (of_features, {}) if static.mirrored else ({}, of_features)
         return of_edges | {"embedded": of_embedded, "features": rows}, (of_radial, sums)
 
-    rows, (of_radial, sums) = _map_blocks(gradients, key, args, whole | {"own": every}, totals=True)
+    with products_in(static.tiling.precision):
+        rows, (of_radial, sums) = _map_blocks(gradients, key, args, whole | {"own": every}, totals=True)
     return rows | {"radial": of_radial, "features": rows["features"] or sums}
 
 

@@ -12,25 +12,21 @@ C follows at the atom, where it costs nothing. (The textbook order contracts on 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxelyte.models.constants import sum_terms
 from jaxelyte.models.convolution import convolve
+from jaxelyte.models.linear import Features, Maps, known_maps, linear, make_maps, multiply
+from jaxelyte.models.products import products_in
 from jaxelyte.models.radial import edge_geometry, radial_embedding
-from jaxelyte.models.structure import Layer, Linear
-from jaxelyte.models.tiling import Kernel, Native, Tiling
+from jaxelyte.models.structure import Layer, Plan
+from jaxelyte.models.tiling import Kernel, Native, Tiling, precision_of
 
 if TYPE_CHECKING:
     from jaxelyte.models.config import NequIP
-
-Features = list[Any]
-"""One array (atoms, 2l + 1, channels) per block of irreps, or None where it is not needed."""
 
 Exchange = Callable[[Features], Features]
 """From features of the atoms of one device to the same with rows for the neighbours that other devices own."""
@@ -45,8 +41,6 @@ NORM_FLOOR = 1e-8
 """Smallest norm that the "norm" nonlinearity divides by, part of the published definition."""
 
 
-# On GPUs the default for float32 is TF32, with 10 bits of mantissa: forces wrong in the third digit.
-@jax.default_matmul_precision("highest")
 def atomic_energies(
     config: NequIP,
     params: Any,
@@ -58,6 +52,7 @@ def atomic_energies(
     exchange: Exchange | None = None,
     kernel: Kernel | None = None,
     tables: Tables | None = None,
+    maps: Maps | None = None,
 ) -> Float[Array, " atoms"]:
     """Energy of each atom in eV without shifts: scale · scales[type] · network.
 
@@ -71,25 +66,41 @@ def atomic_energies(
         exchange: appends rows of other devices to the features that neighbours are gathered from.
         kernel: how to convolve, None for plain JAX; kernels for GPUs are used where the dtype is float32.
         tables: radial weights by layer in place of the radial networks, for `Native`, of the dtype of ``vectors``.
+        maps: the linear maps, where they were made of ``params`` before, of the dtype of ``vectors``.
     """
-    plan = config.plan
-    edges = (config, params["radial_basis"]["bessel_weights"], vectors, index, mask)
-    if isinstance(kernel, Native):
-        convolution = _in_c(*edges, tables)
-    else:
-        convolution = _in_jax(*edges, kernel, mirrored=exchange is None)
-    one_hot = jnp.eye(len(config.type_names), dtype=vectors.dtype)
-    table = linear(plan.embedding, params["chemical_embedding"], [one_hot[:, None, :]])
-    features: Features = [jnp.take(block, types, axis=0) for block in table]
-    kinds = jnp.take(one_hot, types, axis=0)
-    for i, layer in enumerate(plan.layers):
-        weights = params[f"layer{i}"]
-        mixed = linear(layer.linear_1, weights["linear_1"], features)
-        messages = convolution(i, weights["radial"], mixed if exchange is None else exchange(mixed))
-        features = _finish_layer(layer, weights, features, kinds, messages)
-    hidden = linear(plan.output_hidden, params["conv_to_output_hidden"], features)
-    energy = linear(plan.output, params["output_hidden_to_scalar"], hidden)[0][:, 0, 0]
-    return params["scale"] * jnp.take(params["scales"], types) * energy
+    # On GPUs the default for float32 is TF32, with 10 bits of mantissa: forces wrong in the third digit.
+    with products_in(precision_of(kernel)):
+        edges = (config, params["radial_basis"]["bessel_weights"], vectors, index, mask)
+        if isinstance(kernel, Native):
+            convolution = _in_c(*edges, tables)
+        else:
+            convolution = _in_jax(*edges, kernel, mirrored=exchange is None)
+        plan = config.plan
+        made: Any = make_maps(plan, params) if maps is None else known_maps(plan, params, maps)
+        return _atomic_energies(plan, params, types, convolution, exchange, made)
+
+
+def _atomic_energies(
+    plan: Plan,
+    params: Any,
+    types: Int[Array, " atoms"],
+    convolution: Convolution,
+    exchange: Exchange | None,
+    maps: Maps,
+) -> Float[Array, " atoms"]:
+    def of_species(table: Features) -> Features:
+        return [None if block is None else jnp.take(block, types, axis=0) for block in table]
+
+    features, own = of_species(maps.features), of_species(maps.own)
+    kinds = jnp.take(jnp.eye(len(maps.scales), dtype=maps.scales.dtype), types, axis=0)
+    for i, (layer, matrices) in enumerate(zip(plan.layers, maps.layers, strict=True)):
+        mixed = linear(layer.linear_1, matrices.linear_1, features) if i else of_species(maps.mixed)
+        messages = convolution(i, params[f"layer{i}"]["radial"], mixed if exchange is None else exchange(mixed))
+        if layer.self_connection is not None and i:
+            own = linear(layer.self_connection, matrices.self_connection, features, kinds)
+        out = linear(layer.linear_2, matrices.linear_2, messages)
+        features = _finish_layer(layer, features, out if layer.self_connection is None else _add(out, own))
+    return jnp.take(maps.scales, types) * multiply(features, maps.output)[:, 0, 0]
 
 
 def _in_jax(
@@ -137,58 +148,16 @@ def _in_c(
     return convolution
 
 
-def _finish_layer(
-    layer: Layer, weights: Any, features: Features, kinds: Float[Array, "atoms species"], messages: Features
-) -> Features:
-    """The rest of a layer after its convolution: linear map, self-connection, nonlinearity, residual."""
-    out = linear(layer.linear_2, weights["linear_2"], messages)
-    if layer.self_connection is not None:
-        own = linear(layer.self_connection, weights["self_connection"], features, kinds)
-        out = [a if b is None else a + b for a, b in zip(out, own, strict=True)]
+def _add(out: Features, own: Features) -> Features:
+    return [a if b is None else a + b for a, b in zip(out, own, strict=True)]
+
+
+def _finish_layer(layer: Layer, features: Features, out: Features) -> Features:
+    """The rest of a layer after its linear maps: nonlinearity, residual."""
     new = apply_gate(layer, out) if layer.gate.norm is None else apply_norm(layer, out)
     if layer.resnet:
         new = [None if n is None else n + old for n, old in zip(new, features, strict=True)]
     return new
-
-
-def linear(
-    plan: Linear,
-    weight: Float[Array, " weights"],
-    features: Features,
-    kinds: Float[Array, "atoms species"] | None = None,
-) -> Features:
-    """The equivariant linear map on the channels in use; None for blocks that are not.
-
-    Args:
-        plan: the map. If its weights are those of species, ``kinds`` has to be given.
-        weight: its weights, one matrix after the other.
-        features: by block.
-        kinds: species of the atoms, one-hot.
-    """
-    out: Features = []
-    for target, (low, high) in enumerate(plan.used):
-        paths = [path for path in plan.paths if path.target == target]
-        if low == high:
-            out.append(None)
-            continue
-        if not paths:
-            atoms = next(x for x in features if x is not None).shape[0]
-            out.append(jnp.zeros((atoms, plan.irreps_out[target].dim, high - low), weight.dtype))
-            continue
-        scaled = weight * plan.scale(target)
-        rows = [_matrix(scaled, path.start, path.shape)[..., low:high] for path in paths]
-        products = [features[p.source] @ row.reshape(len(row), -1) for p, row in zip(paths, rows, strict=True)]
-        total = sum_terms(products)
-        if kinds is not None:
-            # Not channels times one-hot species before the product: its gradient sums rows, slow on CPUs.
-            total = total.reshape(*total.shape[:2], -1, high - low)
-            total = jnp.sum(total * kinds[:, None, :, None], axis=2)
-        out.append(total)
-    return out
-
-
-def _matrix(weight: Float[Array, " weights"], start: int, shape: tuple[int, ...]) -> Float[Array, "rows *columns"]:
-    return weight[start : start + math.prod(shape)].reshape(shape)
 
 
 def apply_gate(layer: Layer, features: Features) -> Features:

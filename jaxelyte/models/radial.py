@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxelyte.models.activations import Activation
 from jaxelyte.models.constants import spherical_harmonics
+from jaxelyte.models.products import product
 
 if TYPE_CHECKING:
     from jaxelyte.models.config import NequIP
@@ -102,5 +103,5 @@ def radial_hidden(
     hidden = embedded
     for i in range(len(weights) - 1):
         matrix = weights[f"layer{i}"]
-        hidden = act.normalized(hidden @ (matrix * matrix.shape[0] ** -0.5))
+        hidden = act.normalized(product(hidden, matrix * matrix.shape[0] ** -0.5))
     return hidden

@@ -12,6 +12,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from jaxelyte.errors import InputError, UnsupportedError
+from jaxelyte.models.tiling import Precision
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
 from jaxelyte.potentials.part import Part
 from jaxelyte.system import System
@@ -103,7 +104,7 @@ class Potential:
         """
         return self
 
-    def compiled(self, tables: bool = True) -> Potential:
+    def compiled(self, tables: bool = True, precision: Precision = "float32") -> Potential:
         """The form that dynamics and calculators evaluate: the same energies and forces, faster.
 
         Convolutions of networks are kernels on GPUs (`jaxelyte.models.kernels`) and C on CPUs
@@ -114,9 +115,15 @@ class Potential:
             tables: on CPUs and in float32, interpolate radial weights (`jaxelyte.models.table`) instead of evaluating
                 the radial networks. Weights are right to 1e-6 of their root mean square, forces of the published models
                 to 1e-5 eV/Å. False, to be called before a potential is given to `simulate`, is without.
+            precision: of the inputs of products of matrices in networks: "tf32" (10 bits of mantissa) and "bf16"
+                (7 bits) are faster on NVIDIA GPUs; sums are float32. `form_error` says what it does to the forces,
+                also where there is no GPU: networks then run in plain JAX, rounding what a GPU would.
+
+        Raises:
+            InputError: a precision that is not known.
         """
         fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
-        parts = {f.name: _compiled(getattr(self, f.name), tables) for f in fields}
+        parts = {f.name: _compiled(getattr(self, f.name), tables, precision) for f in fields}
         changed = {name: part for name, part in parts.items() if part is not None}
         return dataclasses.replace(self, **changed) if changed else self  # pyright: ignore[reportArgumentType]
 
@@ -165,12 +172,12 @@ class Potential:
         return self + (-other)
 
 
-def _compiled(value: Any, tables: bool) -> Any:
+def _compiled(value: Any, tables: bool, precision: Precision) -> Any:
     """The compiled form of a potential or of a tuple of potentials, None for anything else."""
     if isinstance(value, Potential):
-        return value.compiled(tables)
+        return value.compiled(tables, precision)
     if isinstance(value, tuple) and value and all(isinstance(one, Potential) for one in value):
-        return tuple(one.compiled(tables) for one in value)
+        return tuple(one.compiled(tables, precision) for one in value)
     return None
 
 

@@ -16,7 +16,7 @@ from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.models.config import NequIP
 from jaxelyte.potentials.base import Potential
 
-DERIVED = frozenset({"plan", "prepared", "rows", "source", "requires", "kernel", "tables"})
+DERIVED = frozenset({"plan", "prepared", "rows", "source", "requires", "kernel", "tables", "maps"})
 """Fields that `prepare` fills in, or that say where a model came from; they are not stored."""
 
 

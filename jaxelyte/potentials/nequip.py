@@ -15,9 +15,10 @@ from jaxtyping import Array, Float, Int
 from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError
 from jaxelyte.models.config import NequIP
+from jaxelyte.models.linear import make_maps
 from jaxelyte.models.network import Exchange, atomic_energies
 from jaxelyte.models.table import radial_tables
-from jaxelyte.models.tiling import Kernel, Native, default_kernel
+from jaxelyte.models.tiling import Kernel, Native, Precision, default_kernel
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
 from jaxelyte.potentials.base import Potential, Scalar
 from jaxelyte.potentials.part import Part
@@ -61,6 +62,7 @@ class NequIPPotential(Potential):
         kernel: how convolutions are computed, None for plain JAX; set by `compiled`.
         tables: radial weights of each layer at some distances (`jaxelyte.models.table`), set by `compiled`. They are
             those of ``params`` at that time: who changes parameters does so before `compiled`.
+        maps: the linear maps (`jaxelyte.models.linear`), likewise.
     """
 
     params: Any
@@ -69,6 +71,7 @@ class NequIPPotential(Potential):
     requires: tuple[str, ...] = struct.field(pytree_node=False, default=())
     kernel: Kernel | None = struct.field(pytree_node=False, default=None)
     tables: Any = None
+    maps: Any = None
 
     def __repr__(self) -> str:
         c = self.config
@@ -86,13 +89,17 @@ class NequIPPotential(Potential):
         """The network alone, which is then a correction and no force field; for tests and comparisons."""
         return replace(self, requires=())
 
-    def compiled(self, tables: bool = True) -> NequIPPotential:
+    def compiled(self, tables: bool = True, precision: Precision = "float32") -> NequIPPotential:
         """The form for dynamics, see `Potential.compiled`; one that is compiled stays as it is."""
         if self.kernel is not None:
             return self
-        kernel = default_kernel()
-        made = radial_tables(self.config, self.params) if tables and isinstance(kernel, Native) else None
-        return replace(self, kernel=kernel, tables=made if made is None else tuple(map(jnp.float32, made)))
+        kernel = default_kernel(precision)
+        if kernel is None:
+            return self
+        tabulated = radial_tables(self.config, self.params) if tables and isinstance(kernel, Native) else None
+        widest = jnp.result_type(float)
+        maps = make_maps(self.config.plan, jax.tree.map(lambda leaf: jnp.asarray(leaf, widest), self.params))
+        return replace(self, kernel=kernel, tables=tabulated and tuple(map(jnp.float32, tabulated)), maps=maps)
 
     def requirements(self) -> tuple[NeighborSpec, ...]:
         return (NeighborSpec(self.config.r_max, exact=True),)
@@ -168,8 +175,9 @@ class NequIPPotential(Potential):
         self, params: Any, types: Array, vectors: Array, *lists: Array, exchange: Exchange | None = None
     ) -> Float[Array, " atoms"]:
         tables = self.tables if vectors.dtype == jnp.float32 else None  # float64 is for who wants more digits
+        maps = self.maps and jax.tree.map(lambda leaf: jnp.asarray(leaf, vectors.dtype), self.maps)
         given = (self.config, params, types, vectors, *lists)
-        return atomic_energies(*given, exchange=exchange, kernel=self.kernel, tables=tables)
+        return atomic_energies(*given, exchange=exchange, kernel=self.kernel, tables=tables, maps=maps)
 
     def _shifts(self, system: System) -> Float[Array, " atoms"]:
         params = self._params(system)

@@ -187,6 +187,9 @@ WRONG = [
     ('type = "rdf"\npairs = ["Ar-Ar"]', 'type = "distance"\npairs = [[0, 0]]', "indices of two different atoms"),
     ('type = "rdf"\npairs = ["Ar-Ar"]', 'type = "distance"\npairs = [[0, 200]]', "beyond the 108 of the system"),
     ('type = "rdf"\npairs', 'type = "pressure"\npairs', "unknown key 'pairs' in [observables.rdf]"),
+    ("extxyz = true", 'precision = "tf32"', 'precision = "tf32" is for networks, and there is none'),
+    ("extxyz = true", 'precision = "fp16"', "'run.precision' = 'fp16'"),
+    ("extxyz = true", 'precision = "bf16"\nfloat64 = true', "leave out float64 = true, or precision"),
     ("every = 10", "every = 10\nsample_every = 3", "sample_every=3 must divide every=10"),
 ]
 

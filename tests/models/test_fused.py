@@ -83,7 +83,7 @@ def test_the_compiled_form_reaches_every_network(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("JAXELYTE_NATIVE")
     for kernel in (Native(), TILING):
         if kernel == TILING:
-            monkeypatch.setattr("jaxelyte.potentials.nequip.default_kernel", lambda: TILING)
+            monkeypatch.setattr("jaxelyte.potentials.nequip.default_kernel", lambda *_: TILING)
         made = whole.compiled()
         assert made.terms[0].initial.potential.kernel == kernel
         assert made.terms[0].final.terms[0].kernel == kernel

@@ -1,0 +1,124 @@
+"""What the form of a potential that is evaluated changes: fewer bits, tables, other programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxelyte.models.tiling import precision_of
+from jaxelyte.neighbors import neighbor_lists
+from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.derivatives import energy_and_forces
+from jaxelyte.potentials.nequip import NequIPPotential
+from jaxelyte.system import System
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+@dataclass(frozen=True)
+class FormError:
+    """Deviation of a form of a potential from its plain form in float64, for one structure.
+
+    Attributes:
+        form: which one.
+        atoms: of the structure.
+        forces_rms: root mean square of the deviation of all components of the forces, eV/Å.
+        forces_max: the largest, eV/Å.
+        energy: deviation of the energy, eV/atom.
+        forces_scale: root mean square of the forces themselves, eV/Å.
+    """
+
+    form: str
+    atoms: int
+    forces_rms: float
+    forces_max: float
+    energy: float
+    forces_scale: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.form}, {self.atoms} atoms, against float64: forces of {self.forces_scale:.3g} eV/Å off by "
+            f"{self.forces_rms:.1e} eV/Å (root mean square; largest {self.forces_max:.1e}), energy by "
+            f"{self.energy:.1e} eV/atom"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; units are in the names."""
+        names = {"forces_rms": "forces_rms_eV_A", "forces_max": "forces_max_eV_A", "energy": "energy_eV_atom"}
+        names |= {"forces_scale": "forces_scale_eV_A"}
+        return {names.get(name, name): value for name, value in asdict(self).items()}
+
+
+def form_error(potential: Potential, atoms: Atoms, dtype: Any = np.float32) -> FormError:
+    """What is lost by evaluating a potential in its compiled form, for this structure.
+
+    >>> print(form_error(potential.compiled(precision="tf32"), atoms))  # doctest: +SKIP
+
+    Args:
+        potential: plain, or `compiled` with any options; of a plain one the default compiled form is judged.
+        atoms: a structure as the simulation will meet it.
+        dtype: of the form that is judged.
+
+    Raises:
+        InputError: a structure that the potential cannot describe.
+    """
+    form = potential.compiled()
+    found = _evaluate(form, System.from_atoms(atoms, dtype=dtype))
+    with jax.enable_x64(True):
+        exact = _evaluate(_plain(potential), System.from_atoms(atoms, dtype=np.float64))
+    off = np.asarray(found.forces, np.float64) - np.asarray(exact.forces)
+    return FormError(
+        _described(form, dtype),
+        len(atoms),
+        float(np.sqrt(np.mean(off**2))),
+        float(np.abs(off).max()),
+        float(np.float64(found.energy) - np.float64(exact.energy)) / len(atoms),
+        float(np.sqrt(np.mean(np.asarray(exact.forces) ** 2))),
+    )
+
+
+def reduced_precision(potential: Potential) -> bool:
+    """Whether a network in it makes products of fewer bits than float32."""
+    return any(precision_of(one.kernel) != "float32" for one in _networks(potential))
+
+
+def _evaluate(potential: Potential, system: System) -> Any:
+    potential.validate(system)
+    prepared = potential.prepare(system)
+    return jax.jit(energy_and_forces)(prepared, system, neighbor_lists(system, prepared))
+
+
+def _plain(potential: Potential) -> Any:
+    """The same in plain JAX with all arrays in float64."""
+    bare = jax.tree.map(
+        lambda leaf: replace(leaf, kernel=None, tables=None, maps=None) if _is_network(leaf) else leaf,
+        potential,
+        is_leaf=_is_network,
+    )
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, np.float64) if _is_floating(leaf) else leaf, bare)
+
+
+def _is_floating(leaf: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+
+
+def _is_network(value: Any) -> bool:
+    return isinstance(value, NequIPPotential)
+
+
+def _networks(potential: Potential) -> list[NequIPPotential]:
+    return [one for one in jax.tree.leaves(potential, is_leaf=_is_network) if _is_network(one)]
+
+
+def _described(potential: Potential, dtype: Any) -> str:
+    networks = _networks(potential)
+    parts = [np.dtype(dtype).name]
+    parts += sorted({f"{precision_of(one.kernel)} products" for one in networks} - {"float32 products"})
+    if dtype == np.float32 and any(one.tables is not None for one in networks):
+        parts.append("tables")
+    return ", ".join(parts)
