@@ -36,8 +36,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 import jaxelyte as jxl
 from jaxelyte.dynamics.summary import versions
 from jaxelyte.models import network
+from jaxelyte.models.linear import linear, matrices_of
 from jaxelyte.models.radial import EdgeGeometry, radial_embedding, radial_hidden
-from jaxelyte.models.structure import Layer
+from jaxelyte.models.structure import Layer, Linear
 from jaxelyte.neighbors import neighbor_lists
 from jaxelyte.training.step import Batch
 from training import trainer_of
@@ -110,6 +111,11 @@ def convolve(layer: Layer, act: Any, radial: Any, edges: Any, features: list[Any
     return [merged.get(mid) for mid in range(len(layer.irreps_mid))]
 
 
+def mapped(plan: Linear, weight: Any, features: list[Any], kinds: Any = None) -> list[Any]:
+    """A linear map with its flat weight."""
+    return linear(plan, matrices_of(plan, weight), features, kinds)
+
+
 @jax.default_matmul_precision("highest")
 def energy(scalars_only: bool, config: Any, params: Any, types: Any, vectors: Any, ends: Any) -> Any:
     """Total energy in eV from r_ij of the edges and their ends (senders, receivers)."""
@@ -121,20 +127,20 @@ def energy(scalars_only: bool, config: Any, params: Any, types: Any, vectors: An
     harmonics = e3nn.spherical_harmonics(edge, vectors, normalize=True, normalization="component")
     one_hot = jnp.eye(len(config.type_names), dtype=vectors.dtype)
     kinds = one_hot[types]
-    features = network.linear(plan.embedding, params["chemical_embedding"], [kinds[:, None]])
+    features = mapped(plan.embedding, params["chemical_embedding"], [kinds[:, None]])
     layers = [whole(layer) for layer in plan.layers[:-1]]
     layers.append(plan.layers[-1] if scalars_only else whole(plan.layers[-1]))
     for i, layer in enumerate(layers):
         weights = params[f"layer{i}"]
-        mixed = network.linear(layer.linear_1, weights["linear_1"], features)
+        mixed = mapped(layer.linear_1, weights["linear_1"], features)
         edges = (*ends, embedded, harmonics)
         sums = convolve(layer, plan.radial, weights["radial"], edges, mixed, config.avg_num_neighbors)
-        out = network.linear(layer.linear_2, weights["linear_2"], sums)
+        out = mapped(layer.linear_2, weights["linear_2"], sums)
         assert layer.self_connection is not None
-        own = network.linear(layer.self_connection, weights["self_connection"], features, kinds)
+        own = mapped(layer.self_connection, weights["self_connection"], features, kinds)
         features = network.apply_gate(layer, [None if a is None else a + b for a, b in zip(out, own, strict=True)])
-    hidden = network.linear(plan.output_hidden, params["conv_to_output_hidden"], features)
-    each = network.linear(plan.output, params["output_hidden_to_scalar"], hidden)[0][:, 0, 0]
+    hidden = mapped(plan.output_hidden, params["conv_to_output_hidden"], features)
+    each = mapped(plan.output, params["output_hidden_to_scalar"], hidden)[0][:, 0, 0]
     scaled = params["scale"] * (params["scales"][types] * each + params["shifts"][types])
     return jnp.sum(scaled) + params["shift"]
 

@@ -63,14 +63,16 @@ def make_maps(plan: Plan, params: Any) -> Maps:
     """The maps of a network with these parameters."""
     first, embedding = plan.layers[0], jnp.asarray(params["chemical_embedding"])
     kinds = jnp.eye(plan.embedding.irreps_in[0].mul, dtype=embedding.dtype)
-    features = linear(plan.embedding, _matrices(plan.embedding, embedding), [kinds[:, None]])
+    features = linear(plan.embedding, matrices_of(plan.embedding, embedding), [kinds[:, None]])
     layers = []
     for number, layer in enumerate(plan.layers):
         given = params[f"layer{number}"]
-        own = layer.self_connection and _matrices(layer.self_connection, given["self_connection"])
+        own = layer.self_connection and matrices_of(layer.self_connection, given["self_connection"])
         layers.append(
             LayerMaps(
-                _matrices(layer.linear_1, given["linear_1"]), own or (), _matrices(layer.linear_2, given["linear_2"])
+                matrices_of(layer.linear_1, given["linear_1"]),
+                own or (),
+                matrices_of(layer.linear_2, given["linear_2"]),
             )
         )
     mixed, own = linear(first.linear_1, layers[0].linear_1, features), []
@@ -96,8 +98,8 @@ known_maps.defvjp(lambda plan, params, maps: (known_maps(plan, params, maps), (p
 
 def _output(plan: Plan, params: Any) -> list[Any]:
     """The last two maps as one."""
-    hidden = _matrices(plan.output_hidden, params["conv_to_output_hidden"])
-    last = _matrices(plan.output, params["output_hidden_to_scalar"])
+    hidden = matrices_of(plan.output_hidden, params["conv_to_output_hidden"])
+    last = matrices_of(plan.output, params["output_hidden_to_scalar"])
     found: list[Any] = [None] * len(plan.output_hidden.irreps_in)
     for path, matrix in zip(plan.output_hidden.paths, hidden, strict=True):
         for after, vector in zip(plan.output.paths, last, strict=True):
@@ -108,7 +110,7 @@ def _output(plan: Plan, params: Any) -> list[Any]:
     return found
 
 
-def _matrices(plan: Linear, weight: Float[Array, " weights"]) -> Matrices:
+def matrices_of(plan: Linear, weight: Float[Array, " weights"]) -> Matrices:
     """The flat weight by path, scaled, and cut to the channels in use."""
     found = []
     for path in plan.paths:
