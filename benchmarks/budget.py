@@ -3,7 +3,8 @@
     python benchmarks/budget.py --output benchmarks/results/budget-<machine>.json
 
 Counts floating-point operations and bytes of the published all-atom LiCl model, by layer, forwards and backwards, from
-its tables (a multiplication and an addition are two operations). The least time on a machine is the larger of
+its tables of paths (a multiplication and an addition are two operations), with its radial networks and with the tables
+that take their place on CPUs (`jaxelyte.models.table`). The least time on a machine is the larger of
 operations over its peak and bytes over its bandwidth. Peak and bandwidth of this machine are measured: a matrix
 product, and a copy of an array larger than the cache; those of a GPU are data-sheet values. The force call is timed in
 CPU time, which other programs on the machine do not change much.
@@ -34,6 +35,9 @@ GPUS = {"H100": (67e12, 3.35e12), "H200": (60e12, 4.3e12)}
 EDGE_WORK = 4.0
 """Forwards, forwards again instead of storing, and two products backwards (to weights or features, to harmonics)."""
 
+TABLE_WORK = 12.0 + 12.0 + 14.0
+"""Of a column of a table: six factors times six rows forwards, backwards again, and then the slope and its product."""
+
 NODE_WORK = 2.0
 """Forwards, and backwards to the features alone: forces need no derivatives by parameters."""
 
@@ -51,6 +55,7 @@ def layer_counts(layer: Any, radial: dict[str, Any]) -> dict[str, float]:
     return {
         "paths": len(paths),
         "radial_network_per_edge": network,
+        "table_columns_per_edge": columns,
         "products_per_edge": products,
         "sums_per_edge": sums,
         "couplings_per_atom": couplings,
@@ -122,12 +127,19 @@ def main() -> None:
 
     per_edge = EDGE_WORK * total("radial_network_per_edge", "products_per_edge", "sums_per_edge")
     per_atom = NODE_WORK * total("couplings_per_atom", "linear_maps_per_atom")
+    products = EDGE_WORK * total("products_per_edge", "sums_per_edge")
+    tables = (products + TABLE_WORK * total("table_columns_per_edge")) * edges + per_atom * len(atoms)
     # Features of neighbours are read forwards and again backwards, and their gradients are added up (read and written).
     moved = FLOAT * (4.0 * total("numbers_read_per_edge") + 4.0 * len(layers)) * edges
     work = per_edge * edges + per_atom * len(atoms)
     here = machine()
     measured = cpu_seconds(force_call(potential, atoms), 3)
+    networks = cpu_seconds(force_call(potential.compiled(tables=False), atoms), 3)
+    prepared = potential.prepare(system).compiled()
+    lists, energy = neighbor_lists(system, prepared), jax.jit(lambda p, s, n: p.energy(s, n))
+    energies = cpu_seconds(lambda: jax.block_until_ready(energy(prepared, system, lists)), 3)
     least = {"this core": max(work / here["flops"], moved / here["bytes"])}
+    least["this core, tables"] = max(tables / here["flops"], moved / here["bytes"])
     least |= {name: max(work / flops, moved / rate) for name, (flops, rate) in GPUS.items()}
     result = {
         "system": arguments.system,
@@ -137,12 +149,16 @@ def main() -> None:
         "layers": layers,
         "flops_of_a_force_call": work,
         "share_of_the_radial_networks": EDGE_WORK * total("radial_network_per_edge") * edges / work,
+        "flops_with_tables": tables,
         "bytes_of_a_force_call": moved,
         "gflops_of_this_core": here["flops"] / 1e9,
         "gbytes_of_this_core": here["bytes"] / 1e9,
         "least_ms": {name: 1e3 * seconds for name, seconds in least.items()},
         "force_call_cpu_ms": 1e3 * measured,
-        "fraction_of_the_roofline": least["this core"] / measured,
+        "force_call_without_tables_cpu_ms": 1e3 * networks,
+        "energy_cpu_ms": 1e3 * energies,
+        "fraction_of_the_roofline": least["this core, tables"] / measured,
+        "fraction_without_tables": least["this core"] / networks,
         "cpu": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "jax": jax.__version__,

@@ -114,7 +114,9 @@ class Shared(Potential):
         def local(potential: Potential, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
             return potential.batch_interaction(systems, neighbors)
 
-        divided = jax.shard_map(local, mesh=mesh_of(self.devices), in_specs=(WHOLE, CUT, CUT), out_specs=CUT)
+        divided = jax.shard_map(
+            local, mesh=mesh_of(self.devices), in_specs=(WHOLE, CUT, CUT), out_specs=CUT, check_vma=False
+        )
         return divided(self.potential, systems, neighbors)
 
 

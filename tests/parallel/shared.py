@@ -14,9 +14,11 @@ from typing import Any
 
 import jax
 import numpy as np
+from ase import Atoms
 from ase.build import bulk
 
 import jaxelyte as jxl
+from small_networks import network, six_atoms
 
 LANGEVIN = jxl.NVT(120.0, tau=200.0, thermostat="langevin")
 
@@ -47,6 +49,14 @@ def run(windows: int, steps: int, **options: Any) -> Any:
     )
 
 
+def of_a_network(devices: int) -> Any:
+    """Replicas of a few ions in their compiled form, which is C on CPUs."""
+    options = {"steps": 20, "every": 20, "timestep": 2.0, "velocities": 300.0, "progress": False, "overlap": 0.5}
+    atoms = Atoms("NaClNaClNaCl", positions=six_atoms(np.float64).positions, cell=six_atoms(np.float64).cell, pbc=True)
+    made = jxl.simulate(network(), atoms, jxl.NVE(), replicas=4, devices=devices, **options)
+    return np.asarray(made.trajectory.positions[:])
+
+
 def main() -> None:
     """One device, four, and four with a resume on one."""
     jax.config.update("jax_enable_x64", True)
@@ -58,6 +68,7 @@ def main() -> None:
         resumed_positions = np.array(resumed.run.trajectory.positions[:])
     energies = [r.run.observables["energies"].values for r in (one, four, resumed)]
     places = [np.asarray(r.run.trajectory.positions[:]) for r in (one, four)]
+    networks = [of_a_network(1), of_a_network(4)]
     try:
         run(6, 100, devices=4)
         refusal = "none"
@@ -74,6 +85,8 @@ def main() -> None:
         "compilations": four.run.summary["performance"]["compilations"],
         "repeats": four.run.summary["performance"]["repeated_chunks"],
         "refusal": refusal,
+        "network": float(np.abs(networks[0] - networks[1]).max()),
+        "network_moved": float(np.abs(networks[0][-1] - networks[0][0]).max()),
     }
     print(json.dumps(found))
 

@@ -22,7 +22,8 @@ FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_lev
 @pytest.mark.more
 def test_windows_on_four_devices_are_those_of_one() -> None:
     """Eight windows that exchange structures; sums in another order grow from 1e-15 to at most 1e-10 in 200 steps."""
-    environment = os.environ | {"XLA_FLAGS": FLAGS, "JAX_PLATFORMS": "cpu"}
+    own = {"XLA_FLAGS": FLAGS, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = os.environ | own
     command = [sys.executable, str(Path(__file__).with_name("shared.py"))]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -34,6 +35,8 @@ def test_windows_on_four_devices_are_those_of_one() -> None:
     assert found["energies"] < 1e-10
     assert found["positions"] < 1e-10
     assert found["resumed"] < 1e-10
+    assert found["network"] < 1e-12
+    assert found["network_moved"] > 0.01
     assert found["compilations"] == 1 + found["repeats"]
     assert "6 replicas cannot be divided evenly among 4 devices; take 8 replicas" in found["refusal"]
 
