@@ -3,10 +3,11 @@
     python -m benchmarks                                  # ours: 48, 248, 992, 3,968 atoms
     python -m benchmarks --peer ~/nequip/bin/python       # and the original, from the environment it is installed in
     python -m benchmarks --systems "48 ions,248" --rounds 3
+    python -m benchmarks --scaling 1,2                    # replicas and domains on one device and on two
 
 Each round runs `md.py` and, where nequip and torch are found, `original.py`, one after the other, so that a machine
 that drifts does so for both; the ratio is the median of the ratios of the rounds, of the network alone, which the
-original is. Both check their forces first.
+original is. Both check their forces first. `scaling.py` follows: steps against replicas and devices.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--systems", default="48 ions,248,992,3968")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", default="10", help="measuring time of a system in a round")
+    parser.add_argument("--scaling", default="1", help="numbers of devices for scaling.py, such as 1,2; '' for none")
     parser.add_argument("--output", type=Path, default=HERE / "output" / "all.json")
     options = parser.parse_args()
     options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +88,11 @@ def main() -> None:
         times = f"{row['force_call_ms']:9.2f} ms {row['md_step_ms']:7.2f} ms {row['step_over_call']:10.2f}"
         print(f"{row['system']:10} {times} {beside}")
     draw(rows, options.output.with_suffix(".png"))
+    if options.scaling:
+        print("steps against replicas and devices", file=sys.stderr, flush=True)
+        script = [sys.executable, str(HERE / "scaling.py"), "--devices", options.scaling]
+        output = options.output.with_stem(f"{options.output.stem}-scaling")
+        subprocess.run([*script, "--output", str(output)], check=True)
 
 
 def summary(number: int, ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -72,20 +72,20 @@ def force_call(potential: Any, atoms: Any) -> Any:
     return lambda: jax.block_until_ready(compiled(prepared, system, lists))
 
 
-def make_engine(potential: Any, atoms: Any, timestep: float) -> Any:
-    """An engine at step 0, equilibrated velocities at 300 K."""
+def make_engine(potential: Any, atoms: Any, timestep: float, replicas: int = 1, devices: Any = None) -> Any:
+    """An engine at step 0, equilibrated velocities at 300 K; replicas are divided among ``devices``."""
     import jaxelyte as jxl
     from jaxelyte.dynamics.chunk import Settings
     from jaxelyte.dynamics.engine import Engine
     from jaxelyte.dynamics.integrators import make_integrator
     from jaxelyte.dynamics.start import batch_systems, prepare_potential, start_velocities
 
-    systems = batch_systems(atoms, 1)
+    systems = batch_systems(atoms, replicas)
     prepared = prepare_potential(potential, systems)
     integrator = make_integrator(jxl.NVT(300.0), len(atoms), momentum_conserved=True)
     settings = Settings(integrator, 1_000_000, 1_000_000, 1, (), (), False)
-    keys = jax.random.split(jax.random.key(0), (1, 2))
-    engine = Engine.create(prepared, systems, settings, timestep=timestep, skin=1.0)
+    keys = jax.random.split(jax.random.key(0), (replicas, 2))
+    engine = Engine.create(prepared, systems, settings, timestep=timestep, skin=1.0, devices=devices)
     velocities = start_velocities(
         atoms, systems, keys[:, 0], request=300.0, temperature=300.0, zero_momentum=True, keeps_momentum=True
     )
@@ -93,7 +93,9 @@ def make_engine(potential: Any, atoms: Any, timestep: float) -> Any:
     return engine
 
 
-def measure(name: str, timestep: float, seconds: float, x64: bool, steps_too: bool = True) -> dict[str, Any]:
+def measure(
+    name: str, timestep: float, seconds: float, x64: bool, steps_too: bool = True, precision: Any = "float32"
+) -> dict[str, Any]:
     """All figures of one system, or those of force calls alone; raises where the result is not right."""
     jax.config.update("jax_enable_x64", x64)
     potential, atoms, deviation = load(name)
@@ -101,6 +103,14 @@ def measure(name: str, timestep: float, seconds: float, x64: bool, steps_too: bo
     tolerance = 1e-5 if x64 else 2e-3 if name in LARGE else 5e-4
     if not deviation < tolerance:
         raise SystemExit(f"{name}: forces deviate by {deviation:.2e} eV/Å from the published ones; no figures")
+    form = None
+    if precision != "float32":
+        import jaxelyte as jxl
+
+        potential = potential.compiled(precision=precision)
+        form = jxl.form_error(potential, atoms)
+        if not form.forces_rms < 0.05 * form.forces_scale:
+            raise SystemExit(f"{name}: {form}; no figures")
     began = time.perf_counter()
     call = force_call(potential, atoms)
     call()
@@ -112,6 +122,8 @@ def measure(name: str, timestep: float, seconds: float, x64: bool, steps_too: bo
         "force_compile_s": force_compile,
         "device": jax.devices()[0].device_kind,
     }
+    if form:
+        figures["form_error"] = form.to_dict()
     if not steps_too:
         times = [timed(call, max(1, int(seconds / 10 / timed(call)))) for _ in range(5)]
         return figures | {"force_call_ms": float(np.median(times)) * 1e3, "peak_memory_MiB": peak_memory_mib()}
@@ -185,6 +197,7 @@ def main() -> None:
     parser.add_argument("--timestep", type=float, default=0.5, help="fs")
     parser.add_argument("--seconds", type=float, default=10.0, help="measuring time per system")
     parser.add_argument("--x64", action="store_true", help="float64")
+    parser.add_argument("--precision", default="float32", help="of products in networks: float32, tf32 or bf16")
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args()
     if not REFERENCE.exists():
@@ -193,7 +206,7 @@ def main() -> None:
 
     report: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
-        "precision": "float64" if options.x64 else "float32",
+        "precision": "float64" if options.x64 else options.precision,
         "cpu": cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
         "versions": versions(),
@@ -202,7 +215,7 @@ def main() -> None:
     spawn = multiprocessing.get_context("spawn")
     only = [name for name in options.calls_only.split(",") if name]
     for name in [*filter(None, options.systems.split(",")), *only]:
-        arguments = (name, options.timestep, options.seconds, options.x64, name not in only)
+        arguments = (name, options.timestep, options.seconds, options.x64, name not in only, options.precision)
         if options.one_process:
             figures = measure(*arguments)
         else:
