@@ -70,6 +70,7 @@ def invoke(*arguments: object) -> tuple[int, str]:
 
 
 @pytest.mark.filterwarnings("ignore:free energy")
+@pytest.mark.more
 def test_a_free_energy_and_its_files(file: Path) -> None:
     code, text = invoke("free-energy", file, "--quiet")
     assert code == 0, text

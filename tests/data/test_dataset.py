@@ -38,6 +38,7 @@ def test_sizes_are_shared_out_at_the_least_cost() -> None:
     assert cost(share_out(sizes, 2)) == min(5 * 52 + 100, 2 * 11 + 4 * 100, 3 * 50 + 3 * 100, 10 + 5 * 100)
 
 
+@pytest.mark.more
 def test_buckets_give_the_energies_of_single_frames(rng: np.random.Generator) -> None:
     """Padding atoms, padding neighbours and mixed sizes change nothing: energy, forces and stress to rounding."""
     frames = ionic_frames(rng, [4, 6, 12])

@@ -97,12 +97,7 @@ def test_canonical_widths_of_a_harmonic_well(ensemble: NVT) -> None:
 
 @pytest.mark.parametrize(
     "ensemble",
-    [
-        pytest.param(
-            e, id=e.thermostat, marks=[pytest.mark.slow] if e.thermostat in ("svr", "nose-hoover-massive") else []
-        )
-        for e in ALL[1:]
-    ],
+    [pytest.param(e, id=e.thermostat, marks=[pytest.mark.slow] if e.thermostat != "langevin" else []) for e in ALL[1:]],
 )
 @pytest.mark.more
 def test_kinetic_energy_distribution_passes_physical_validation(ensemble: NVT) -> None:

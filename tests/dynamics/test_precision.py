@@ -41,7 +41,9 @@ def careless(program: Any, *arguments: Any) -> tuple[int, list[str]]:
     return len(found), [str(e.source_info.traceback) for e in found if e.params["precision"] != exact]
 
 
-@pytest.mark.parametrize("method", [pytest.param("ewald", marks=pytest.mark.slow), "p3m"])
+@pytest.mark.parametrize(
+    "method", [pytest.param("ewald", marks=pytest.mark.slow), pytest.param("p3m", marks=pytest.mark.more)]
+)
 def test_no_product_of_a_step_is_left_to_the_default(method: str) -> None:
     """Network, Coulomb sum, thermostat, pressure."""
     with np.load(FIXTURE / "reference.npz") as data:

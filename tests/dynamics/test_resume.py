@@ -43,7 +43,10 @@ def step_of(folder: Path) -> int:
         return -1
 
 
-@pytest.mark.parametrize("thermostat", ["langevin", pytest.param("nose-hoover", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "thermostat",
+    [pytest.param("langevin", marks=pytest.mark.more), pytest.param("nose-hoover", marks=pytest.mark.slow)],
+)
 def test_a_killed_run_resumes_bitwise(tmp_path: Path, thermostat: str) -> None:
     """kill -9 in the middle, resume: every file has the bytes of an uninterrupted run."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"

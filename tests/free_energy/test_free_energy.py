@@ -57,8 +57,8 @@ def closed_form(lam: np.ndarray) -> np.ndarray:
     [
         pytest.param({}, id="gauss-legendre"),
         pytest.param({"exchange": 100}, id="exchange", marks=pytest.mark.more),
-        pytest.param({"nodes": "clenshaw-curtis"}, id="clenshaw-curtis", marks=pytest.mark.more),
-        pytest.param({"adapt": True}, id="adapt", marks=pytest.mark.more),
+        pytest.param({"nodes": "clenshaw-curtis"}, id="clenshaw-curtis", marks=pytest.mark.slow),
+        pytest.param({"adapt": True}, id="adapt", marks=pytest.mark.slow),
     ],
 )
 def test_harmonic_wells(options: dict) -> None:
@@ -270,6 +270,7 @@ def test_exchange_keeps_detailed_balance() -> None:
         assert abs(swaps / 300 - chance) < 3.0 * math.sqrt(max(chance * (1 - chance), 1e-6) / 300) + 1e-9
 
 
+@pytest.mark.more
 def test_windows_start_from_a_relaxed_structure() -> None:
     """Between the wells of both ends, whose anchors are 1 Å apart; alone or beside a common term."""
     ends = [HarmonicRestraint(ANCHORS + shift, 2.0) for shift in (0.0, 1.0)]
@@ -357,6 +358,7 @@ def test_reference_energies_count() -> None:
     assert with_reference.value - plain.value == pytest.approx(2.0 * COUNT, abs=1e-9)
 
 
+@pytest.mark.more
 def test_legs_add_up() -> None:
     result = free_energy_path(
         [well(0.5), well(1.0), well(2.0)],
@@ -375,7 +377,7 @@ def test_legs_add_up() -> None:
         assert abs(leg.value - EXACT / 2.0) < 3.0 * leg.error
 
 
-@pytest.mark.more
+@pytest.mark.slow
 def test_a_ghost_is_refused_with_advice() -> None:
     atoms = bulk("Ar", "fcc", a=5.4, cubic=True).repeat(2)
     atoms.symbols[0] = "Kr"

@@ -68,6 +68,7 @@ def test_one_atom_is_met_as_its_virial_coefficient_says(rng: np.random.Generator
     assert abs(exact) > 5.0 * found.error
 
 
+@pytest.mark.more
 def test_hopeless_insertions_are_said(rng: np.random.Generator, tmp_path: Path) -> None:
     huge = LennardJones({"Ar": 3.0, "Xe": 12.0}, {"Ar": 0.01, "Xe": 0.01}, cutoff=9.0)
     crowd = gas(rng, 5, 60, 18.5 * np.eye(3))

@@ -55,6 +55,7 @@ def test_the_formula() -> None:
     assert energy(half, others) == pytest.approx(energy(hard, others), rel=1e-12)
 
 
+@pytest.mark.more
 def test_the_coupling_is_a_leaf() -> None:
     """dU/dλ by differentiation is that of differences."""
     system = System.from_atoms(Atoms("ArKr", [[0, 0, 0], [3.0, 0, 0]], cell=[20.0] * 3, pbc=True))

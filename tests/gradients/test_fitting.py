@@ -47,7 +47,7 @@ SETTINGS = dict(
 )
 
 
-@pytest.mark.more
+@pytest.mark.slow
 def test_a_spring_is_found_from_the_spread_of_its_atoms() -> None:
     """k = 1.3 becomes 2.0: far enough that frames have to be made anew, near enough that most steps need none."""
     start = HarmonicRestraint(ANCHORS, 1.3)
@@ -67,6 +67,7 @@ def test_a_spring_is_found_from_the_spread_of_its_atoms() -> None:
     assert len(fit.plot().lines) == 2
 
 
+@pytest.mark.more
 def test_a_fit_resumes(tmp_path: Path) -> None:
     start = HarmonicRestraint(ANCHORS, 1.3)
     fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=3, output=tmp_path, **SETTINGS)

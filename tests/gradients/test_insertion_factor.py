@@ -38,7 +38,7 @@ def run() -> Any:
     return simulate(fluid(), gas(), LANGEVIN, steps=6000, timestep=5.0, every=100, seed=1, replicas=2, progress=False)
 
 
-@pytest.mark.more
+@pytest.mark.slow
 def test_it_is_what_widom_finds(run: Any) -> None:
     """Other places in the same frames."""
     factor = insertion_factor(run, fluid(), "Ne", places=64)
@@ -50,6 +50,7 @@ def test_it_is_what_widom_finds(run: Any) -> None:
     assert abs(expected.value) > 0.005
 
 
+@pytest.mark.more
 def test_derivatives_are_finite_differences_on_the_same_frames(run: Any) -> None:
     """By the solvent's parameter, which moves the ensemble too, and the solute's, which does not."""
     factor = insertion_factor(run, fluid(), "Ne", places=16)

@@ -69,8 +69,8 @@ LJ = LennardJones({"Ar": 3.4}, {"Ar": 0.0104}, cutoff=5.9, switch=5.0, tail_corr
     "ensemble",
     [
         pytest.param(NVE(), marks=pytest.mark.slow),
-        pytest.param(NVT(120.0, "langevin"), marks=pytest.mark.more),
-        NVT(120.0, "nose-hoover"),
+        pytest.param(NVT(120.0, "langevin"), marks=pytest.mark.slow),
+        pytest.param(NVT(120.0, "nose-hoover"), marks=pytest.mark.more),
         pytest.param(NVT(120.0, "svr"), marks=pytest.mark.slow),
     ],
     ids=str,
@@ -109,7 +109,7 @@ def test_the_path_is_that_of_simulate() -> None:
     np.testing.assert_allclose(found.running, expected, rtol=1e-12)
 
 
-@pytest.mark.more
+@pytest.mark.slow
 def test_memory_grows_as_the_square_root_of_the_steps() -> None:
     """Bytes that the compiled backward pass needs: 16 times the steps take less than 6 times the room."""
     from jaxelyte.dynamics.integrators import make_integrator

@@ -66,7 +66,7 @@ def test_an_exact_derivative_has_no_error(rng: np.random.Generator) -> None:
     assert float(found.gradient_error.k) < 1e-9
 
 
-@pytest.mark.more
+@pytest.mark.slow
 def test_frames_that_become_denser_somewhere_lose_no_pair() -> None:
     """Cells are planned for the first frame; the last holds the same atoms in 0.6 of its volume."""
     lattice = (np.mgrid[0:10, 0:10, 0:10].reshape(3, -1).T + 0.5) * 4.0
@@ -225,6 +225,7 @@ def test_a_liquid_with_neighbour_lists(liquid: tuple) -> None:
         assert float(getattr(pressure.gradient, name)[0]) == pytest.approx(slope, rel=1e-4)
 
 
+@pytest.mark.more
 def test_memory_is_bounded_and_compilations_counted(liquid: tuple) -> None:
     """However many frames: programs for one batch size only, and the batch size does not change the result."""
     from jaxelyte.gradients import frames as module
@@ -239,6 +240,7 @@ def test_memory_is_bounded_and_compilations_counted(liquid: tuple) -> None:
     assert float(results[0].gradient.sigma[0]) == pytest.approx(float(results[1].gradient.sigma[0]), rel=1e-9)
 
 
+@pytest.mark.more
 def test_free_energies_have_derivatives() -> None:
     """∂ΔF/∂k1 = 3N k_B T/(2 k1), ∂ΔF/∂k0 = -3N k_B T/(2 k0), for mixtures and within sums and factors."""
     atoms = Atoms(f"Ar{COUNT}", ANCHORS, cell=[30.0] * 3, pbc=True)
@@ -289,7 +291,7 @@ def test_free_energies_have_derivatives() -> None:
         free_energy_gradient(inner, method="ti")
 
 
-@pytest.mark.more
+@pytest.mark.slow
 def test_integrals_have_derivatives_in_every_window() -> None:
     """k_λ = (1 - λ) k0 + λ k1: <ΔU>_λ = 3N k_B T (k1 - k0)/(2 k_λ), its derivatives, and those by a common constant.
 

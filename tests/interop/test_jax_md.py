@@ -28,7 +28,9 @@ def argon(shear: float = 0.0) -> Atoms:
     return atoms
 
 
-@pytest.mark.parametrize("shear", [pytest.param(0.0, marks=pytest.mark.more), 3.0])
+@pytest.mark.parametrize(
+    "shear", [pytest.param(0.0, marks=pytest.mark.slow), pytest.param(3.0, marks=pytest.mark.more)]
+)
 def test_energy_and_forces_are_ours(shear: float) -> None:
     atoms = argon(shear)
     neighbor_fn, energy_fn = jxl.to_jax_md(Argon(exact=True), atoms, skin=0.5)

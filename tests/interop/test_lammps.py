@@ -125,7 +125,7 @@ def test_barostat() -> None:
     lmp.close()
 
 
-@pytest.mark.more
+@pytest.mark.slow
 def test_ewald_in_a_cell_that_changes() -> None:
     """Prepared once for all cells near by, within its tolerance; a cell further away is prepared for anew."""
     atoms, potential = salt(), ions()

@@ -54,7 +54,9 @@ def test_blocks_of_atoms_change_nothing(monkeypatch: pytest.MonkeyPatch, system:
     assert_close(gradients(replace(plain, kernel=TILING), system), gradients(plain, system))
 
 
-@pytest.mark.parametrize("room", [pytest.param(10**6, marks=pytest.mark.more), 150])
+@pytest.mark.parametrize(
+    "room", [pytest.param(10**6, marks=pytest.mark.slow), pytest.param(150, marks=pytest.mark.more)]
+)
 def test_neighbours_without_lists_get_their_gradients(
     room: int, monkeypatch: pytest.MonkeyPatch, system: jxl.System
 ) -> None:
@@ -94,7 +96,8 @@ def test_float64_is_left_to_the_reference(system: jxl.System) -> None:
     double = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, system)
     plain = network()
     lists = neighbor_lists(double, plain)
-    energies = [float(p.interaction(double, lists)) for p in (plain, replace(plain, kernel=TILING))]
+    energy = jax.jit(lambda p: p.interaction(double, lists))
+    energies = [float(energy(p)) for p in (plain, replace(plain, kernel=TILING))]
     assert energies[0] == energies[1]
 
 

@@ -42,7 +42,9 @@ def in_c(potential: jxl.NequIPPotential) -> jxl.NequIPPotential:
 
 
 @pytest.mark.parametrize(
-    ("case", "dtype"), [(case, np.float64) for case in CASES | MORE] + [(case, np.float32) for case in list(MORE)[::2]]
+    ("case", "dtype"),
+    [(case, np.float64) for case in CASES | MORE]
+    + [pytest.param(case, np.float32, marks=pytest.mark.more) for case in list(MORE)[::2]],
 )
 def test_energy_forces_and_derivatives_by_parameters(case: str, dtype: Any) -> None:
     plain, system = network(**(CASES | MORE)[case]), six_atoms(dtype)

@@ -44,7 +44,7 @@ def lengths(found: NeighborList, system: System) -> np.ndarray:
     "growth",
     [
         pytest.param(1.0, id="fixed", marks=pytest.mark.more),
-        pytest.param(0.985, id="shrinking"),
+        pytest.param(0.985, id="shrinking", marks=pytest.mark.more),
         pytest.param(1.01, id="growing", marks=pytest.mark.more),
     ],
 )

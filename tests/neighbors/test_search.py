@@ -37,6 +37,9 @@ CELLS = {
     "molecule": (np.zeros((3, 3)), False, 12, 5.0),
 }
 
+MARKS = {("large, cell list", False): [pytest.mark.more], ("large, cell list", True): [pytest.mark.slow]}
+"""Some ten seconds each."""
+
 
 def make(name: str, rotate: bool = False) -> tuple[System, float]:
     from scipy.spatial.transform import Rotation
@@ -98,11 +101,7 @@ def in_loop(system: System, spec: NeighborSpec) -> NeighborList:
 
 @pytest.mark.parametrize(
     ("name", "rotate"),
-    [
-        pytest.param(name, rotate, marks=[pytest.mark.slow] if rotate and name == "large, cell list" else [])
-        for name in CELLS
-        for rotate in (False, True)
-    ],
+    [pytest.param(name, rotate, marks=MARKS.get((name, rotate), [])) for name in CELLS for rotate in (False, True)],
 )
 def test_host_and_loop_find_every_pair(name: str, rotate: bool) -> None:
     system, cutoff = make(name, rotate)

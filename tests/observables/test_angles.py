@@ -84,7 +84,9 @@ def test_counts_are_those_of_brute_force(cell: np.ndarray, triplet: Any, r_max: 
     np.testing.assert_allclose(found.value * expected.sum() * 6.0, expected, atol=1e-9)
 
 
-@pytest.mark.parametrize("tile", [pytest.param(1, marks=pytest.mark.more), 600, 1 << 20])
+@pytest.mark.parametrize(
+    "tile", [pytest.param(1, marks=pytest.mark.more), pytest.param(600, marks=pytest.mark.more), 1 << 20]
+)
 def test_tiles_make_no_difference(monkeypatch: pytest.MonkeyPatch, tile: int) -> None:
     """One centre at a time, tiles that are not filled, all at once; the padding stands for the last atom, an O."""
     trajectory = gas(["Na"] * 5 + ["O"] * 8, SLANTED, 2)
@@ -187,6 +189,7 @@ def crowd() -> Trajectory:
     return Trajectory.from_atoms(frames)
 
 
+@pytest.mark.more
 def test_room_that_is_too_small_is_never_silent() -> None:
     trajectory = crowd()
     tight = Angles(("O", "Na", "O"), 3.0, room=16).prepare(first_systems(trajectory))

@@ -61,7 +61,7 @@ def test_counts_are_those_of_brute_force(cell: np.ndarray, r_max: float | None) 
     np.testing.assert_array_equal(acc.samples, 1)
 
 
-@pytest.mark.parametrize("tile", [1, 40, 1 << 20])
+@pytest.mark.parametrize("tile", [pytest.param(1, marks=pytest.mark.more), 40, 1 << 20])
 def test_counts_do_not_depend_on_tiles(monkeypatch: pytest.MonkeyPatch, tile: int) -> None:
     from jaxelyte.observables import histogram
 

@@ -34,6 +34,7 @@ def same(found: dict[str, float]) -> None:
     assert found["energy"] < 1000.0 * limit
 
 
+@pytest.mark.more
 def test_a_network_is_divided_in_all_directions_and_refusals_are_said() -> None:
     """In a slanted cell, atoms some cells away."""
     found = report("network", "refusals")

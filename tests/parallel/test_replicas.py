@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,15 +20,19 @@ from jaxelyte.parallel.replicas import over_devices
 FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
 
 
-@pytest.mark.more
+def shared(*arguments: str) -> Any:
+    """What `shared.py` prints."""
+    own = {"XLA_FLAGS": FLAGS, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, str(Path(__file__).with_name("shared.py")), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | own)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
 def test_windows_on_four_devices_are_those_of_one() -> None:
     """Eight windows that exchange structures; sums in another order grow from 1e-15 to at most 1e-10 in 200 steps."""
-    own = {"XLA_FLAGS": FLAGS, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parents[1])}
-    environment = os.environ | own
-    command = [sys.executable, str(Path(__file__).with_name("shared.py"))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = shared()
     assert found["devices"] == 4
     assert found["exchanged"]
     assert found["windows"]
@@ -35,10 +40,16 @@ def test_windows_on_four_devices_are_those_of_one() -> None:
     assert found["energies"] < 1e-10
     assert found["positions"] < 1e-10
     assert found["resumed"] < 1e-10
-    assert found["network"] < 1e-12
-    assert found["network_moved"] > 0.01
     assert found["compilations"] == 1 + found["repeats"]
     assert "6 replicas cannot be divided evenly among 4 devices; take 8 replicas" in found["refusal"]
+
+
+@pytest.mark.more
+def test_networks_on_four_devices_are_those_of_one() -> None:
+    """In their compiled form, whose derivatives have to know that they are divided."""
+    found = shared("networks")
+    assert found["apart"] < 1e-12
+    assert found["moved"] > 0.01
 
 
 def test_what_is_cut_along_the_replicas() -> None:

@@ -60,6 +60,7 @@ def test_it_is_the_error_that_was_measured_on_a_gpu(reference: Path) -> None:
     assert 1e-3 < error.forces_max < 4e-3
 
 
+@pytest.mark.more
 def test_a_run_says_it(atoms: Atoms, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     potential = network(num_layers=1).compiled(precision="bf16")
     given = {"steps": 2, "every": 1, "timestep": 0.1}

@@ -142,7 +142,7 @@ def test_labels_are_part_of_what_a_run_is_known_by() -> None:
     assert len(known) == 5
 
 
-@pytest.mark.more
+@pytest.mark.slow
 def test_many_frames_of_several_compositions_get_their_own_energies() -> None:
     """Reference energies and forces of each frame, over several batches, against the calculator."""
     config, params = MODEL.init(jax.random.key(0), ("Na", "Cl"))
@@ -206,6 +206,7 @@ def test_a_spread_that_sorts_the_errors_says_so(power: int, correlation: float, 
     assert found["error_over_spread"] == pytest.approx(np.sqrt(np.sum(spread ** (2 * power)) / np.sum(spread**2)))
 
 
+@pytest.mark.more
 def test_fine_tuning_does_not_lose_what_was_learnt(tmp_path: Path) -> None:
     """By default the rate is small, and steps are those of the weights at hand."""
     frames = salt(12)
@@ -221,7 +222,7 @@ def test_fine_tuning_does_not_lose_what_was_learnt(tmp_path: Path) -> None:
     assert sizes.params["scales"] == pytest.approx(float(np.sqrt(np.mean(np.asarray(small.params["scales"]) ** 2))))
 
 
-@pytest.mark.more
+@pytest.mark.slow
 def test_fine_tuning_that_makes_it_worse_keeps_the_start(tmp_path: Path) -> None:
     """The weights at hand are measured first, as epoch 0, and have to be beaten."""
     frames = salt(12)

@@ -24,6 +24,7 @@ def bonds(k: float) -> jxl.HarmonicBonds:
     return jxl.HarmonicBonds([[0, 1], [2, 3]], k=k, length=1.1)
 
 
+@pytest.mark.more
 def test_molecules_that_hold_together_have_no_event() -> None:
     card = jxl.stability(bonds(100.0), [nitrogen()] * 2, temperatures=(100.0, 300.0), length=0.1, **QUICK)
     assert card.stable, card.trials

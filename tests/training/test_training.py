@@ -182,10 +182,13 @@ def test_moving_average_and_its_warm_up() -> None:
     assert all(np.allclose(a, b, rtol=1e-12, atol=1e-14) for a, b in zip(found, wanted, strict=True))
 
 
-@pytest.mark.parametrize("members", [None, pytest.param(2, marks=pytest.mark.more)])
+@pytest.mark.parametrize("members", [None, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "loss",
-    [jxl.Loss(energy=1.5, forces=0.7, stress=30.0), jxl.Loss(energy=2.0, per_species=False, huber=0.05)],
+    [
+        jxl.Loss(energy=1.5, forces=0.7, stress=30.0),
+        pytest.param(jxl.Loss(energy=2.0, per_species=False, huber=0.05), marks=pytest.mark.more),
+    ],
     ids=["stress", "huber"],
 )
 def test_step_follows_the_gradient_of_the_loss(loss: jxl.Loss, members: int | None) -> None:
