@@ -56,7 +56,7 @@ def test_every_product_with_weights_of_the_network_in_what_a_gpu_is_given() -> N
     """Forwards and backwards, and with blocks of atoms likewise; products with tables stay what they are."""
     system = six_atoms(np.float32)
     for precision, word in (("float32", None), ("tf32", "tf32"), ("bf16", "bf16")):
-        kernel = replace(network(), kernel=Tiling(precision=precision))  # pyright: ignore[reportArgumentType]
+        kernel = replace(network(), kernel=Tiling(precision=precision))
         lists = neighbor_lists(system, kernel)
         traced = jax.jit(jxl.energy_and_forces).trace(kernel, system, lists)
         text = traced.lower(lowering_platforms=("cuda",)).as_text()
@@ -78,8 +78,8 @@ def test_every_product_with_weights_of_the_network_in_what_a_gpu_is_given() -> N
 
 def test_the_compiled_form_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = 2.0 * network()
-    assert plain.compiled(precision="tf32").potential.kernel == Rounded("tf32")  # pyright: ignore[reportAttributeAccessIssue]
+    assert plain.compiled(precision="tf32").potential.kernel == Rounded("tf32")
     with pytest.raises(jxl.InputError, match=r"'fp16'.*float32, tf32, bf16"):
-        plain.compiled(precision="fp16")  # pyright: ignore[reportArgumentType]
+        plain.compiled(precision="fp16")
     monkeypatch.setattr("jaxelyte.models.tiling.jax.default_backend", lambda: "gpu")
-    assert plain.compiled(precision="bf16").potential.kernel == Tiling(precision="bf16")  # pyright: ignore[reportAttributeAccessIssue]
+    assert plain.compiled(precision="bf16").potential.kernel == Tiling(precision="bf16")

@@ -40,7 +40,7 @@ def test_a_known_error_is_found(atoms: Atoms) -> None:
 def test_fewer_bits_are_worse_in_proportion(atoms: Atoms) -> None:
     """Each bit of the mantissa halves the error: 10 of TF32 against 7 of bfloat16, 23 of float32."""
     potential = network(num_layers=2, num_features=8)
-    errors = {p: jxl.form_error(potential.compiled(precision=p), atoms) for p in ("float32", "tf32", "bf16")}  # pyright: ignore[reportArgumentType]
+    errors = {p: jxl.form_error(potential.compiled(precision=p), atoms) for p in ("float32", "tf32", "bf16")}
     rms = {p: error.forces_rms / error.forces_scale for p, error in errors.items()}
     assert rms["float32"] < 1e-5
     assert 1e-5 < rms["tf32"] < 3e-3
