@@ -75,7 +75,8 @@ def simulate(
     chunk whose neighbour list overflowed is thrown away and repeated with more room.
 
     Args:
-        potential: any `Potential`, sums and mixtures included.
+        potential: any `Potential`, sums and mixtures included. Of one that is compiled with fewer bits than float32
+            (`Potential.compiled`) the force error of the start is printed and kept in ``config.json``.
         atoms: start structure (momenta are used if it has any), or a list of systems of one shape to run side by side.
         ensemble: `NVE` or `NVT`.
         steps: number of steps of the whole run, those before a resume included.
@@ -143,6 +144,11 @@ def simulate(
     elif shared is not None:
         potential, shared = distribute(potential, shared), None
     prepared = prepare_potential(potential, systems)
+    if reduced_precision(prepared) and systems.positions.dtype != jnp.float32:
+        raise InputError(
+            "products of fewer bits are for float32, and the run is in float64; leave precision out of "
+            "potential.compiled(), or jax_enable_x64 off"
+        )
     named = {name: observable.prepare(systems) for name, observable in named.items()}
     for one in series.values():
         one.validate(jax.tree.map(lambda x: x[0], systems))
@@ -190,7 +196,7 @@ def simulate(
             systems = _relax(prepared.of_one(), atoms, systems, skin, overlap)
         description = _description(ensemble, runner, seed, skin, config)
         if reduced_precision(prepared):
-            description["form_error"] = _say_form_error(prepared, atoms, progress)
+            description["form_error"] = _say_form_error(prepared.of_one(), atoms, systems, progress)
         runner.start(systems, start, keys[:, 1], skin, description, overwrite)
     return runner.run(progress)
 
@@ -278,14 +284,15 @@ def _relax(potential: Potential, atoms: Atoms | list[Atoms], systems: System, sk
     return systems.replace(positions=positions)
 
 
-def _say_form_error(potential: Potential, atoms: Atoms | list[Atoms], show: bool) -> dict[str, Any]:
-    """What products of few bits do to the forces of the start structure."""
-    first = atoms[0] if isinstance(atoms, list) else atoms
+def _say_form_error(potential: Potential, atoms: Atoms | list[Atoms], systems: System, show: bool) -> dict[str, Any]:
+    """What products of few bits do to the forces of the (first) structure that the run starts from."""
+    first = (atoms[0] if isinstance(atoms, list) else atoms).copy()
     if len(first) > JUDGED_ATOMS:
         text = f"not judged beyond {JUDGED_ATOMS:,} atoms; jaxelyte.form_error of a smaller cell says it"
         found: dict[str, Any] = {"form": text}
     else:
-        error = form_error(potential.of_one(), first)
+        first.set_positions(np.asarray(systems.positions[0], np.float64))
+        error = form_error(potential, first)
         text, found = str(error), error.to_dict()
     if show:
         print(f"simulate: {text}", file=sys.stderr, flush=True)

@@ -19,6 +19,7 @@ from jaxelyte.gradients.fit_folder import Progress, begin, keep
 from jaxelyte.gradients.reweighting import LEAST, Reweighting
 from jaxelyte.gradients.targets import Target
 from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.form_error import check_plain
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -129,6 +130,7 @@ def fit_observables(
         {"iterations": iterations, "steps": steps, "every": every},
         {"effective": effective, "least": least},
     )
+    check_plain(potential)
     mask = _mask(potential, trainable)
     rule = optax.adam(learning_rate) if optimizer is None else optimizer
     start = potential

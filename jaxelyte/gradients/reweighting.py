@@ -21,6 +21,7 @@ from jaxelyte.gradients.frames import Frames, Quantity, energy
 from jaxelyte.observables.sampling import as_trajectory
 from jaxelyte.observables.series import temperature_of
 from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.form_error import check_plain
 from jaxelyte.units import BOLTZMANN
 
 LEAST = 0.1
@@ -119,6 +120,7 @@ class Reweighting:
         return made
 
     def _fill(self, frames: Frames, potential: Potential, temperature: float, least: float) -> None:
+        check_plain(potential)
         self.frames, self.given, self.temperature, self.least = frames, potential, temperature, least
         self.potential, self.plan = self.frames.prepared(potential)
         self.energies = self.frames.energies(self.potential, self.plan)

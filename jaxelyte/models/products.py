@@ -23,8 +23,8 @@ def products_in(precision: Precision) -> Any:
 def product(x: Float[Array, "*some rows"], matrix: Float[Array, "rows columns"]) -> Float[Array, "*some columns"]:
     """``x @ matrix`` in the precision in force, derivatives likewise.
 
-    Where there are no units for TF32 or bfloat16 the inputs are rounded to it, with the same result to the order of
-    sums: GPUs may cut off instead of rounding.
+    Where there are no units for TF32 or bfloat16 the inputs are rounded to the nearest of their numbers. A GPU that
+    cuts off instead errs up to twice as much.
     """
     config: Any = jax.config
     bits = MANTISSA.get(config.jax_default_matmul_precision)

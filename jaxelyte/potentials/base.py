@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -116,16 +116,21 @@ class Potential:
                 the radial networks. Weights are right to 1e-6 of their root mean square, forces of the published models
                 to 1e-5 eV/Å. False, to be called before a potential is given to `simulate`, is without.
             precision: of the inputs of products of matrices in networks: "tf32" (10 bits of mantissa) and "bf16"
-                (7 bits) are faster on NVIDIA GPUs; sums are float32. `form_error` says what it does to the forces,
-                also where there is no GPU: networks then run in plain JAX, rounding what a GPU would.
+                (7 bits) are for NVIDIA GPUs, whose units for them are faster; sums are float32. `form_error` says what
+                it does to the forces, also where there is no GPU: networks then run in plain JAX, rounding what a GPU
+                would.
+
+        Parameters are changed before: the compiled form evaluates those that it was made with. What fits parameters
+        or reweights refuses it; `plain` takes it back.
 
         Raises:
-            InputError: a precision that is not known.
+            InputError: a precision that is not known, or another one than that of a form that is compiled already.
         """
-        fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
-        parts = {f.name: _compiled(getattr(self, f.name), tables, precision) for f in fields}
-        changed = {name: part for name, part in parts.items() if part is not None}
-        return dataclasses.replace(self, **changed) if changed else self  # pyright: ignore[reportArgumentType]
+        return _in_form(self, lambda part: part.compiled(tables, precision))
+
+    def plain(self) -> Potential:
+        """The form that `compiled` was made of: only this one changes when its parameters do."""
+        return _in_form(self, lambda part: part.plain())
 
     def of_one(self) -> Potential:
         """What relaxes the start structure of any replica: the potential itself unless replicas differ in it."""
@@ -172,13 +177,20 @@ class Potential:
         return self + (-other)
 
 
-def _compiled(value: Any, tables: bool, precision: Precision) -> Any:
-    """The compiled form of a potential or of a tuple of potentials, None for anything else."""
-    if isinstance(value, Potential):
-        return value.compiled(tables, precision)
-    if isinstance(value, tuple) and value and all(isinstance(one, Potential) for one in value):
-        return tuple(one.compiled(tables, precision) for one in value)
-    return None
+def _in_form(potential: Potential, form: Callable[[Potential], Potential]) -> Potential:
+    """The same with the potentials that it consists of in another form."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, Potential):
+            return form(value)
+        if isinstance(value, tuple) and value and all(isinstance(one, Potential) for one in value):
+            return tuple(form(one) for one in value)
+        return None
+
+    fields = dataclasses.fields(potential) if dataclasses.is_dataclass(potential) else ()
+    parts = {f.name: changed(getattr(potential, f.name)) for f in fields}
+    parts = {name: part for name, part in parts.items() if part is not None}
+    return dataclasses.replace(potential, **parts) if parts else potential  # pyright: ignore[reportArgumentType]
 
 
 def _terms(potential: Potential) -> tuple[Potential, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxelyte.errors import InputError
 from jaxelyte.models.tiling import precision_of
 from jaxelyte.neighbors import neighbor_lists
 from jaxelyte.potentials.base import Potential
@@ -60,15 +61,17 @@ def form_error(potential: Potential, atoms: Atoms, dtype: Any = np.float32) -> F
     >>> print(form_error(potential.compiled(precision="tf32"), atoms))  # doctest: +SKIP
 
     Args:
-        potential: plain, or `compiled` with any options; of a plain one the default compiled form is judged.
+        potential: plain, or compiled with any options; of a plain one the default compiled form is judged.
         atoms: a structure as the simulation will meet it.
         dtype: of the form that is judged.
 
     Raises:
         InputError: a structure that the potential cannot describe.
     """
-    form = potential.compiled()
-    found = _evaluate(form, System.from_atoms(atoms, dtype=dtype))
+    dtype = np.dtype(dtype)
+    with jax.enable_x64(dtype == np.float64):
+        form = potential.compiled()
+        found = _evaluate(form, System.from_atoms(atoms, dtype=dtype))
     with jax.enable_x64(True):
         exact = _evaluate(_plain(potential), System.from_atoms(atoms, dtype=np.float64))
     off = np.asarray(found.forces, np.float64) - np.asarray(exact.forces)
@@ -87,6 +90,15 @@ def reduced_precision(potential: Potential) -> bool:
     return any(precision_of(one.kernel) != "float32" for one in _networks(potential))
 
 
+def check_plain(potential: Potential) -> None:
+    """Raise `InputError` for a compiled form, where parameters are to change."""
+    if any(one.maps is not None or one.tables is not None for one in _networks(potential)):
+        raise InputError(
+            "this potential is compiled, and would not change with its parameters; give the plain one, which "
+            "potential.plain() is"
+        )
+
+
 def _evaluate(potential: Potential, system: System) -> Any:
     potential.validate(system)
     prepared = potential.prepare(system)
@@ -95,12 +107,7 @@ def _evaluate(potential: Potential, system: System) -> Any:
 
 def _plain(potential: Potential) -> Any:
     """The same in plain JAX with all arrays in float64."""
-    bare = jax.tree.map(
-        lambda leaf: replace(leaf, kernel=None, tables=None, maps=None) if _is_network(leaf) else leaf,
-        potential,
-        is_leaf=_is_network,
-    )
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, np.float64) if _is_floating(leaf) else leaf, bare)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, np.float64) if _is_floating(leaf) else leaf, potential.plain())
 
 
 def _is_floating(leaf: Any) -> bool:
@@ -115,9 +122,9 @@ def _networks(potential: Potential) -> list[NequIPPotential]:
     return [one for one in jax.tree.leaves(potential, is_leaf=_is_network) if _is_network(one)]
 
 
-def _described(potential: Potential, dtype: Any) -> str:
+def _described(potential: Potential, dtype: np.dtype) -> str:
     networks = _networks(potential)
-    parts = [np.dtype(dtype).name]
+    parts = [dtype.name]
     parts += sorted({f"{precision_of(one.kernel)} products" for one in networks} - {"float32 products"})
     if dtype == np.float32 and any(one.tables is not None for one in networks):
         parts.append("tables")

@@ -18,7 +18,7 @@ from jaxelyte.models.config import NequIP
 from jaxelyte.models.linear import make_maps
 from jaxelyte.models.network import Exchange, atomic_energies
 from jaxelyte.models.table import radial_tables
-from jaxelyte.models.tiling import Kernel, Native, Precision, default_kernel
+from jaxelyte.models.tiling import Kernel, Native, Precision, default_kernel, precision_of
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
 from jaxelyte.potentials.base import Potential, Scalar
 from jaxelyte.potentials.part import Part
@@ -91,15 +91,24 @@ class NequIPPotential(Potential):
 
     def compiled(self, tables: bool = True, precision: Precision = "float32") -> NequIPPotential:
         """The form for dynamics, see `Potential.compiled`; one that is compiled stays as it is."""
-        if self.kernel is not None:
-            return self
         kernel = default_kernel(precision)
+        if self.kernel is not None:
+            if precision not in ("float32", precision_of(self.kernel)):
+                raise InputError(
+                    f"precision = {precision!r} is too late: this potential is compiled with that of "
+                    f"{precision_of(self.kernel)} already; call potential.plain().compiled(precision={precision!r})"
+                )
+            return self
         if kernel is None:
             return self
         tabulated = radial_tables(self.config, self.params) if tables and isinstance(kernel, Native) else None
         widest = jnp.result_type(float)
         maps = make_maps(self.config.plan, jax.tree.map(lambda leaf: jnp.asarray(leaf, widest), self.params))
         return replace(self, kernel=kernel, tables=tabulated and tuple(map(jnp.float32, tabulated)), maps=maps)
+
+    def plain(self) -> NequIPPotential:
+        """See `Potential.plain`."""
+        return replace(self, kernel=None, tables=None, maps=None)
 
     def requirements(self) -> tuple[NeighborSpec, ...]:
         return (NeighborSpec(self.config.r_max, exact=True),)

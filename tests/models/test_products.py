@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +11,8 @@ import numpy as np
 import pytest
 
 import jaxelyte as jxl
+from jaxelyte.models import fused
+from jaxelyte.models.linear import make_maps
 from jaxelyte.models.products import product, products_in
 from jaxelyte.models.tiling import Rounded, Tiling
 from jaxelyte.neighbors import neighbor_lists
@@ -52,28 +53,26 @@ def test_float64_is_never_rounded(rng: np.random.Generator) -> None:
         np.testing.assert_allclose(product(jnp.asarray(x), jnp.asarray(matrix)), x @ matrix, rtol=1e-14)
 
 
-def test_every_product_with_weights_of_the_network_in_what_a_gpu_is_given() -> None:
-    """Forwards and backwards, and with blocks of atoms likewise; products with tables stay what they are."""
+@pytest.mark.parametrize("blocks", [False, True])
+def test_every_product_in_what_a_gpu_is_given(blocks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forwards and backwards, with all atoms at once and in blocks."""
     system = six_atoms(np.float32)
+    plain = network()
+    maps = make_maps(plain.config.plan, jax.tree.map(lambda leaf: leaf.astype(np.float32), plain.params))
+    if blocks:
+        monkeypatch.setattr(fused, "numbers_at_once", lambda: 150)  # room for an atom or two
     for precision, word in (("float32", None), ("tf32", "tf32"), ("bf16", "bf16")):
-        kernel = replace(network(), kernel=Tiling(precision=precision))
+        kernel = replace(plain, kernel=Tiling(precision=precision), maps=maps)
         lists = neighbor_lists(system, kernel)
         traced = jax.jit(jxl.energy_and_forces).trace(kernel, system, lists)
         text = traced.lower(lowering_platforms=("cuda",)).as_text()
         lines = [line for line in text.splitlines() if "dot_general" in line]
-        with_weights = [line for line in lines if re.search(r"lhs_precision_type = (\w+),", line)]
         assert len(lines) > 10
         if word is None:
-            assert not with_weights
             assert all("HIGHEST" in line for line in lines)
         else:
-            assert all(
-                f"lhs_precision_type = {word}, rhs_precision_type = {word}, accumulation_type = f32" in line
-                for line in with_weights
-            )
-            # Weights of weights, which a plain form makes on the way, and rotations of vectors are exact.
-            assert len(with_weights) > 0.6 * len(lines)
-            assert all("HIGHEST" in line for line in set(lines) - set(with_weights))
+            asked = f"lhs_precision_type = {word}, rhs_precision_type = {word}, accumulation_type = f32"
+            assert all(asked in line for line in lines)
 
 
 def test_the_compiled_form_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,5 +80,11 @@ def test_the_compiled_form_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plain.compiled(precision="tf32").potential.kernel == Rounded("tf32")
     with pytest.raises(jxl.InputError, match=r"'fp16'.*float32, tf32, bf16"):
         plain.compiled(precision="fp16")
+    made = plain.compiled(precision="tf32")
+    assert made.compiled() is not plain
+    assert made.compiled().potential.kernel == Rounded("tf32")
+    assert made.plain().potential.kernel is None
+    with pytest.raises(jxl.InputError, match=r"too late.*plain\(\).compiled"):
+        made.compiled(precision="bf16")
     monkeypatch.setattr("jaxelyte.models.tiling.jax.default_backend", lambda: "gpu")
     assert plain.compiled(precision="bf16").potential.kernel == Tiling(precision="bf16")

@@ -17,12 +17,13 @@ from jax.sharding import PartitionSpec
 from jaxelyte.neighbors.loop import ListPlan
 from jaxelyte.parallel.replicas import over_devices
 
+PLACES = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
 FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
 
 
 def shared(*arguments: str) -> Any:
     """What `shared.py` prints."""
-    own = {"XLA_FLAGS": FLAGS, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parents[1])}
+    own = {"XLA_FLAGS": FLAGS, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(PLACES)}
     command = [sys.executable, str(Path(__file__).with_name("shared.py")), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | own)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -37,6 +37,29 @@ def test_a_known_error_is_found(atoms: Atoms) -> None:
     assert exact.forces_max < 1e-13 * exact.forces_scale
 
 
+def test_the_reference_is_float64_whatever_jax_is_set_to(atoms: Atoms) -> None:
+    plain = network()
+    wide = jxl.form_error(plain.compiled(), atoms)
+    with jax.enable_x64(False):
+        narrow = jxl.form_error(plain.compiled(), atoms)
+        exact = jxl.form_error(plain, atoms, dtype="float64")
+    assert narrow.forces_scale == wide.forces_scale == exact.forces_scale
+    assert exact.forces_max < 1e-13 * exact.forces_scale < 1e-2 * narrow.forces_rms
+
+
+def test_what_changes_parameters_refuses_a_compiled_form(atoms: Atoms) -> None:
+    """It would evaluate the parameters that it was made with."""
+    made = 2.0 * network().compiled(precision="tf32")
+    frames = jxl.Trajectory.from_atoms([atoms] * 3)
+    with pytest.raises(jxl.InputError, match=r"potential.plain\(\)"):
+        jxl.Reweighting(frames, made, temperature=300.0)
+    target = jxl.Target(lambda *_: 1.0, 1.0)
+    with pytest.raises(jxl.InputError, match=r"potential.plain\(\)"):
+        jxl.fit_observables(made, [target], atoms, jxl.NVT(300.0), iterations=1, steps=100, every=10)
+    jxl.Reweighting(frames, made.plain(), temperature=300.0)
+    assert jax.tree.structure(made.plain()) == jax.tree.structure(2.0 * network())
+
+
 def test_fewer_bits_are_worse_in_proportion(atoms: Atoms) -> None:
     """Each bit of the mantissa halves the error: 10 of TF32 against 7 of bfloat16, 23 of float32."""
     potential = network(num_layers=2, num_features=8)
@@ -62,13 +85,21 @@ def test_it_is_the_error_that_was_measured_on_a_gpu(reference: Path) -> None:
 
 @pytest.mark.more
 def test_a_run_says_it(atoms: Atoms, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    potential = network(num_layers=1).compiled(precision="bf16")
+    potential = (100.0 * network(num_layers=1)).compiled(precision="bf16")  # forces that are worth relaxing
     given = {"steps": 2, "every": 1, "timestep": 0.1}
+    with pytest.raises(jxl.InputError, match="the run is in float64"):
+        jxl.simulate(potential, atoms, jxl.NVE(), velocities=100.0, **given)
     with jax.enable_x64(False):
-        jxl.simulate(potential, atoms, jxl.NVE(), velocities=100.0, output=tmp_path / "run", **given)
+        run = jxl.simulate(
+            potential, atoms, jxl.NVE(), velocities=100.0, minimize=True, output=tmp_path / "run", **given
+        )
+        relaxed = jxl.form_error(potential, run.trajectory.frame(0))
     said = capsys.readouterr().err
     assert "bf16 products, 27 atoms, against float64: forces of" in said
     kept = json.loads((tmp_path / "run" / "config.json").read_text())["form_error"]
     assert f"{kept['forces_rms_eV_A']:.1e}" in said
+    # What the run starts from, not what it was given; the file has it in float32, wrapped.
+    assert kept["forces_rms_eV_A"] == pytest.approx(relaxed.forces_rms, rel=1e-3)
+    assert kept["forces_rms_eV_A"] != pytest.approx(jxl.form_error(potential, atoms).forces_rms, rel=1e-2)
     jxl.simulate(network(num_layers=1), atoms, jxl.NVE(), velocities=100.0, output=tmp_path / "plain", **given)
     assert "form_error" not in json.loads((tmp_path / "plain" / "config.json").read_text())
