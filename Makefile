@@ -22,10 +22,10 @@ demo: $(READY)  ## main job: simulate a small electrolyte, write pictures and a 
 	$(BIN)/jaxelyte demo --output demo_output
 
 # Most of their time is compilation, which takes half as long without optimisation; test-slow runs with it.
-test: $(READY)  ## the tests (some 9 minutes on 2 cores)
+test: $(READY)  ## the tests (some 8 minutes on 2 cores)
 	XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS" $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-test-more: $(READY)  ## further variants and statistics, which continuous integration runs too (some 6 minutes)
+test-more: $(READY)  ## further variants and statistics, which continuous integration runs too (some 5 minutes)
 	XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS" $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "more and not slow"
 
 test-slow: $(READY)  ## the tests left out of both for their time

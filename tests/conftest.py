@@ -10,6 +10,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # Before jax is imported: nothing in the tests may depend on a display or on preallocated GPU memory.
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+# Compiled programs are kept between runs of the tests, also those of processes that tests start; small ones are faster
+# to compile than to read.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 import jax
 import numpy as np
@@ -19,9 +23,6 @@ import typecheck
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-# Compiled programs are kept between runs of the tests; small ones are faster to compile than to read.
-jax.config.update("jax_compilation_cache_dir", str(ROOT / ".pytest_cache" / "jax"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 if os.environ.get("JAXELYTE_TYPECHECK", "1") != "0":
     typecheck.install()

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from jaxelyte.cache import programs_folder
 from jaxelyte.cli.spelling import spelled
 from jaxelyte.errors import InputError, JaxelyteError, RunInterruptedError
 
@@ -71,6 +72,10 @@ def main(
 ) -> None:
     """Simulation of electrolyte solutions with neural network potentials."""
     os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files; a terminal may have no display
+    with contextlib.suppress(
+        RuntimeError
+    ):  # programs that took a second to compile are kept; jax reads it when imported
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(programs_folder()))
 
 
 @app.command()

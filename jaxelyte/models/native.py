@@ -15,7 +15,6 @@ import hashlib
 import itertools
 import math
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
@@ -30,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxelyte.cache import cache_folder, processor
 from jaxelyte.models.activations import ACTIVATIONS
 from jaxelyte.models.constants import harmonic_polynomials
 from jaxelyte.models.convolution import active_columns, convolve, path_table
@@ -327,7 +327,7 @@ def _library(config: NequIP, layer: Layer, sizes: tuple[int, ...], dtype: str, t
     if dtype not in ("float32", "float64") or not layer.active_paths:
         return None
     code = source_code(config, layer, sizes, dtype, table)
-    given = [code, *FLAGS, *_compiler(), jax.__version__, _processor()]
+    given = [code, *FLAGS, *_compiler(), jax.__version__, processor()]
     key = hashlib.sha256("\n".join(given).encode()).hexdigest()[:24]
     try:
         library = ctypes.CDLL(str(_built(code, key)))
@@ -347,7 +347,7 @@ def _library(config: NequIP, layer: Layer, sizes: tuple[int, ...], dtype: str, t
 
 def _built(code: str, key: str) -> Path:
     """The library of the code, from the cache or compiled; complete or not there at all."""
-    folder = Path(os.environ.get("JAXELYTE_CACHE") or Path.home() / ".cache" / "jaxelyte")
+    folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         writable = os.access(folder, os.W_OK)
@@ -366,12 +366,3 @@ def _built(code: str, key: str) -> Path:
             atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
         made.replace(path)
     return path
-
-
-@cache
-def _processor() -> str:
-    """What the code is compiled for: a folder may be shared by machines."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    told = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-    return f"{platform.machine()} {platform.system()} {told}"
