@@ -201,7 +201,16 @@ def _with_capacities(plan: DomainPlan, numbers: np.ndarray) -> DomainPlan:
 
 @place.register(DomainPlan)
 def _place(plan: DomainPlan, tree: Any) -> Any:
-    return jax.device_put(tree, NamedSharding(plan.layout.mesh, WHOLE))
+    whole = NamedSharding(plan.layout.mesh, WHOLE)
+
+    def put(leaf: Any) -> Any:
+        if jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):  # not put on devices of other processes as it is
+            return jax.random.wrap_key_data(
+                jax.device_put(jax.random.key_data(leaf), whole), impl=jax.random.key_impl(leaf)
+            )
+        return jax.device_put(leaf, whole)
+
+    return jax.tree.map(put, tree)
 
 
 @grow.register(DomainPlan)  # pyright: ignore[reportArgumentType] - a plan of its own kind
