@@ -72,10 +72,10 @@ def main(
 ) -> None:
     """Simulation of electrolyte solutions with neural network potentials."""
     os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files; a terminal may have no display
-    with contextlib.suppress(
-        RuntimeError
-    ):  # programs that took a second to compile are kept; jax reads it when imported
+    with contextlib.suppress(RuntimeError):
+        # Compiled programs are kept; jax reads both when it is imported.
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(programs_folder()))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 @app.command()
