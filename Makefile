@@ -22,7 +22,7 @@ demo: $(READY)  ## main job: simulate a small electrolyte, write pictures and a 
 	$(BIN)/jaxelyte demo --output demo_output
 
 # Most of their time is compilation, which takes half as long without optimisation; test-slow runs with it.
-test: $(READY)  ## the tests (some 8 minutes on 2 cores)
+test: $(READY)  ## the tests (some 7 minutes on 2 cores)
 	XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS" $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-more: $(READY)  ## further variants and statistics, which continuous integration runs too (some 5 minutes)
