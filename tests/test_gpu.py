@@ -65,6 +65,15 @@ def test_published_models_in_single_precision(reference: Path, name: str, kernel
         np.testing.assert_allclose(found, data["0_forces"], atol=5e-4)
 
 
+@pytest.mark.parametrize(("precision", "expected"), [("tf32", 4.3e-4), ("bf16", 4.2e-3)])
+def test_products_of_few_bits(reference: Path, precision: Any, expected: float) -> None:
+    """The error that a CPU says, up to a factor of two for inputs that are cut off instead of rounded; eV/Å."""
+    with np.load(reference / "licl" / "reference.npz") as data:
+        atoms = Atoms(data["0_numbers"], data["0_positions"], cell=data["0_cell"], pbc=True)
+    error = jxl.form_error(jxl.load_nequip(reference / "licl").compiled(precision=precision), atoms)
+    assert 0.5 * expected < error.forces_rms < 2.5 * expected
+
+
 @pytest.mark.parametrize("method", ["ewald", "p3m"])
 def test_coulomb_sums(devices: tuple[Any, Any], method: str, rng: np.random.Generator) -> None:
     cell = np.array([[14.0, 0.0, 0.0], [2.0, 13.0, 0.0], [-1.0, 3.0, 15.0]])
