@@ -98,6 +98,18 @@ def machine() -> dict[str, float]:
     }
 
 
+def measured_seconds(potential: Any, atoms: Any) -> tuple[float, float, float]:
+    """CPU time of a force call, of one with radial networks instead of tables, and of the energy alone."""
+    from jaxelyte.neighbors import neighbor_lists
+    from jaxelyte.system import System
+
+    forces = [cpu_seconds(force_call(form, atoms), 3) for form in (potential, potential.compiled(tables=False))]
+    system = System.from_atoms(atoms)
+    prepared = potential.prepare(system).compiled()
+    lists, energy = neighbor_lists(system, prepared), jax.jit(lambda p, s, n: p.energy(s, n))
+    return forces[0], forces[1], cpu_seconds(lambda: jax.block_until_ready(energy(prepared, system, lists)), 3)
+
+
 def main() -> None:
     """Count, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -133,11 +145,7 @@ def main() -> None:
     moved = FLOAT * (4.0 * total("numbers_read_per_edge") + 4.0 * len(layers)) * edges
     work = per_edge * edges + per_atom * len(atoms)
     here = machine()
-    measured = cpu_seconds(force_call(potential, atoms), 3)
-    networks = cpu_seconds(force_call(potential.compiled(tables=False), atoms), 3)
-    prepared = potential.prepare(system).compiled()
-    lists, energy = neighbor_lists(system, prepared), jax.jit(lambda p, s, n: p.energy(s, n))
-    energies = cpu_seconds(lambda: jax.block_until_ready(energy(prepared, system, lists)), 3)
+    measured, networks, energies = measured_seconds(potential, atoms)
     least = {"this core": max(work / here["flops"], moved / here["bytes"])}
     least["this core, tables"] = max(tables / here["flops"], moved / here["bytes"])
     least |= {name: max(work / flops, moved / rate) for name, (flops, rate) in GPUS.items()}

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxelyte.data.dataset import Residuals, pad_system, share_out, stack, stack_lists
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.derivatives import batch_energy_and_forces, batch_energy_forces_stress
-from jaxelyte.potentials.reference import reference_energies
+from jaxelyte.potentials.reference import in_float64, reference_energies
 from jaxelyte.system import System
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def evaluate_frames(potential: Potential, frames: Sequence[Atoms], *, batch: int
     energies, stresses = np.zeros(len(frames)), np.full((len(frames), 3, 3), np.nan)
     forces: list[np.ndarray] = [np.zeros((len(frame), 3)) for frame in frames]
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        wide = jax.tree.map(_widen, potential)
+        wide = in_float64(potential)
         for group in _groups(frames):
             systems = [System.from_atoms(frames[n]) for n in group]
             for system in systems:
@@ -82,7 +81,3 @@ def _groups(frames: Sequence[Atoms]) -> list[np.ndarray]:
 
 def _take(tree: Any, rows: np.ndarray) -> Any:
     return jax.tree.map(lambda x: x[rows], tree)
-
-
-def _widen(leaf: jax.Array) -> jax.Array:
-    return jnp.asarray(np.asarray(leaf), jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf

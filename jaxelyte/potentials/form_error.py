@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxelyte.errors import InputError
@@ -15,6 +14,7 @@ from jaxelyte.neighbors import neighbor_lists
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.derivatives import energy_and_forces
 from jaxelyte.potentials.nequip import NequIPPotential
+from jaxelyte.potentials.reference import in_float64
 from jaxelyte.system import System
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def form_error(potential: Potential, atoms: Atoms, dtype: Any = np.float32) -> F
         form = potential.compiled()
         found = _evaluate(form, System.from_atoms(atoms, dtype=dtype))
     with jax.enable_x64(True):
-        exact = _evaluate(_plain(potential), System.from_atoms(atoms, dtype=np.float64))
+        exact = _evaluate(in_float64(potential.plain()), System.from_atoms(atoms, dtype=np.float64))
     off = np.asarray(found.forces, np.float64) - np.asarray(exact.forces)
     return FormError(
         _described(form, dtype),
@@ -103,15 +103,6 @@ def _evaluate(potential: Potential, system: System) -> Any:
     potential.validate(system)
     prepared = potential.prepare(system)
     return jax.jit(energy_and_forces)(prepared, system, neighbor_lists(system, prepared))
-
-
-def _plain(potential: Potential) -> Any:
-    """The same in plain JAX with all arrays in float64."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, np.float64) if _is_floating(leaf) else leaf, potential.plain())
-
-
-def _is_floating(leaf: Any) -> bool:
-    return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
 
 
 def _is_network(value: Any) -> bool:

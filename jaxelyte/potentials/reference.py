@@ -17,10 +17,14 @@ def reference_energies(potential: Potential, systems: System) -> np.ndarray:
 
     They reach 1e5 eV, of which float32 would keep 0.01 eV.
     """
+    with jax.enable_x64(True):
+        return np.asarray(in_float64(potential).batch_reference(in_float64(systems)), np.float64)
 
-    def widen(leaf: Any) -> Any:
+
+def in_float64(tree: Any) -> Any:
+    """A potential or systems with all floating leaves in float64; to be called within ``jax.enable_x64(True)``."""
+
+    def widen(leaf: jax.Array) -> jax.Array:
         return jnp.asarray(np.asarray(leaf), np.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
-    with jax.enable_x64(True):
-        wide = [jax.tree.map(widen, jax.tree.map(jnp.asarray, tree)) for tree in (potential, systems)]
-        return np.asarray(wide[0].batch_reference(wide[1]), np.float64)
+    return jax.tree.map(widen, jax.tree.map(jnp.asarray, tree))

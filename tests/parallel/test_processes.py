@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -11,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-FLAGS = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
-PLACES = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+import apart
 
 
 def free_port() -> int:
@@ -25,12 +23,11 @@ def positions(folder: Path, count: int) -> np.ndarray:
     """Of the frames that the first of ``count`` processes keeps."""
     folder.mkdir()
     address = f"localhost:{free_port()}"
-    own = {"XLA_FLAGS": FLAGS, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(PLACES)}
     script = str(Path(__file__).with_name("processes.py"))
     started = [
         subprocess.Popen(
             [sys.executable, script, address, str(count), str(number), str(folder)],
-            env=os.environ | own,
+            env=apart.environment(2),
             stderr=subprocess.PIPE,
             text=True,
         )

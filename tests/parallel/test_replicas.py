@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
-
 import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
+import apart
 from jaxelyte.neighbors.loop import ListPlan
 from jaxelyte.parallel.replicas import over_devices
-
-PLACES = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
-
-
-def shared(*arguments: str) -> Any:
-    """What `shared.py` prints."""
-    own = {"XLA_FLAGS": FLAGS, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(PLACES)}
-    command = [sys.executable, str(Path(__file__).with_name("shared.py")), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | own)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.slow
 def test_windows_on_four_devices_are_those_of_one() -> None:
     """Eight windows that exchange structures; sums in another order grow from 1e-15 to at most 1e-10 in 200 steps."""
-    found = shared()
+    found = apart.report("shared.py", devices=4)
     assert found["devices"] == 4
     assert found["exchanged"]
     assert found["windows"]
@@ -48,7 +30,7 @@ def test_windows_on_four_devices_are_those_of_one() -> None:
 @pytest.mark.more
 def test_networks_on_four_devices_are_those_of_one() -> None:
     """In their compiled form, whose derivatives have to know that they are divided."""
-    found = shared("networks")
+    found = apart.report("shared.py", "networks", devices=4)
     assert found["apart"] < 1e-12
     assert found["moved"] > 0.01
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +82,19 @@ def test_it_is_the_error_that_was_measured_on_a_gpu(reference: Path) -> None:
     error = jxl.form_error(potential.compiled(precision="tf32"), atoms)
     assert 3e-4 < error.forces_rms < 7e-4
     assert 1e-3 < error.forces_max < 4e-3
+
+
+@pytest.mark.more
+def test_a_large_system_is_not_judged_and_that_is_said(
+    atoms: Atoms, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["jaxelyte.dynamics.simulate"], "JUDGED_ATOMS", 26)  # the name is a function, too
+    potential = network(num_layers=1).compiled(precision="bf16")
+    given = {"steps": 2, "every": 1, "timestep": 0.1, "velocities": 100.0}
+    with jax.enable_x64(False):
+        jxl.simulate(potential, atoms, jxl.NVE(), output=tmp_path / "run", **given)
+    assert "not judged beyond 26 atoms" in capsys.readouterr().err
+    assert "not judged" in json.loads((tmp_path / "run" / "config.json").read_text())["form_error"]["form"]
 
 
 @pytest.mark.more
