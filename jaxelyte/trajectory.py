@@ -33,6 +33,8 @@ class Trajectory:
         steps: (frames,), number of the MD step.
         times: (frames,), fs; NaN where unknown.
         velocities: like the positions, Å/fs, or None.
+        unwrapped: the positions are known to follow each atom across the faces of the cell, as those that jaxelyte
+            writes do. False where that is not known: analyses of motion then look for jumps by lattice vectors.
     """
 
     positions: Any
@@ -43,6 +45,7 @@ class Trajectory:
     steps: np.ndarray
     times: np.ndarray
     velocities: Any = None
+    unwrapped: bool = False
 
     def __post_init__(self) -> None:
         shape = tuple(self.positions.shape)

@@ -145,6 +145,7 @@ class MemoryRecord:
             steps=steps,
             times=steps * self.layout.timestep,
             velocities=np.concatenate(self._velocities) if self._velocities else None,
+            unwrapped=True,
         )
 
     def log(self) -> dict[str, np.ndarray]:

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
-from jaxelyte.interop.h5md_reader import Node
+from jaxelyte.interop.h5md_reader import CREATOR, Node
 
-CREATOR = "jaxelyte"
 LAYOUT_VERSION = "1"
 """Version of this layout, not of the package: an update of the package must not change the bytes of a resumed run."""
 

@@ -11,6 +11,9 @@ import numpy as np
 from jaxelyte.errors import InputError
 from jaxelyte.trajectory import ReplicaStack, Trajectory
 
+CREATOR = "jaxelyte"
+"""What files that jaxelyte writes give as their creator; their positions are unwrapped."""
+
 LENGTH_UNITS = {"Angstrom": 1.0, "angstrom": 1.0, "A": 1.0}
 TIME_UNITS = {"fs": 1.0, "ps": 1e3, "ns": 1e6}
 VELOCITY_UNITS = {"Angstrom fs-1": 1.0}
@@ -63,6 +66,7 @@ def read_h5md(path: str | Path) -> Trajectory:
             steps=steps,
             times=np.full(len(steps), np.nan) if time is None else np.asarray(time, np.float64) * femtoseconds,
             velocities=lazy(velocity) if moving else None,
+            unwrapped=_creator(file) == CREATOR,
         )
         return trajectory.first(written)
     finally:
@@ -84,6 +88,12 @@ def open_for_reading(path: Path) -> Node:
             return h5py.File(path, "r")
         except OSError as error:
             raise InputError(f"{path} is not a readable HDF5 file: {error}") from error
+
+
+def _creator(file: Node) -> str:
+    """Name of the program that wrote the file; empty where it gives none."""
+    name = file["h5md/creator"].attrs.get("name", "") if "h5md/creator" in file else ""
+    return name.decode() if isinstance(name, bytes) else str(name)
 
 
 def _memory_map(path: Path, data: Node) -> np.ndarray:
