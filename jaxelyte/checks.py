@@ -1,0 +1,362 @@
+"""Checks of single arguments: each returns the value in one type, or raises an `InputError` that names it.
+
+A number is anything with one real, finite value: Python and numpy numbers, arrays without dimensions. Booleans and
+strings are not. A count is a number without a fractional part: ``1e5`` is one, ``1.5`` is not.
+
+`RANGES` lists what each physical quantity can be (anything else is refused) and what it ordinarily is (anything else is
+warned about, since most such values are in another unit). `quantity` applies it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxelyte.errors import InputError
+from jaxelyte.units import BOHR, HARTREE, KCAL_PER_MOL, KJ_PER_MOL
+
+ELECTRONVOLT_IN_KELVIN = 11604.518
+PACKAGE = str(Path(__file__).parent) + os.sep
+
+
+class Range(NamedTuple):
+    """What a quantity can be.
+
+    Attributes:
+        what: its name with an article, for messages.
+        unit: of the values and limits; empty for a pure number.
+        least: values below are refused.
+        low: values below, but not zero, get a warning.
+        high: values above get a warning.
+        most: values above are refused.
+        units: other units in which the value may have been meant, with the factor to ours.
+    """
+
+    what: str
+    unit: str
+    least: float
+    low: float
+    high: float
+    most: float
+    units: Mapping[str, float] = {}
+
+
+_ENERGIES = {"kJ/mol": KJ_PER_MOL, "kcal/mol": KCAL_PER_MOL, "Hartree": HARTREE, "K": 1.0 / ELECTRONVOLT_IN_KELVIN}
+_TIMES = {"ps": 1e3, "ns": 1e6, "s": 1e15}
+_LENGTHS = {"nm": 10.0, "pm": 0.01, "m": 1e10}
+_STIFFNESSES = {
+    "kcal/mol/Å²": KCAL_PER_MOL,
+    "kJ/mol/nm²": 0.01 * KJ_PER_MOL,
+    "N/m": 1.0 / 16.02176634,
+    "Hartree/Bohr²": HARTREE / BOHR**2,
+}
+
+RANGES: dict[str, Range] = {
+    "time step": Range("a time step", "fs", 1e-6, 0.01, 20.0, 60.0, _TIMES),
+    "temperature": Range("a temperature", "K", 1e-3, 50.0, 2e4, 1e7, {"eV": ELECTRONVOLT_IN_KELVIN}),
+    "relaxation time": Range("a relaxation time", "fs", 1e-3, 1.0, 1e6, 1e9, _TIMES),
+    "friction": Range("a friction coefficient", "1/fs", 1e-12, 1e-6, 0.5, 1e3, {"1/ps": 1e-3, "1/s": 1e-15}),
+    "diameter": Range("a diameter of an atom", "Å", 1e-3, 0.8, 12.0, 100.0, _LENGTHS),
+    "well depth": Range("a Lennard-Jones well depth", "eV", 1e-12, 1e-7, 0.12, 1e3, {**_ENERGIES, "J": 6.241509e18}),
+    "charge": Range("a charge", "e", 1e-9, 1e-4, 9.0, 1e3, {"C": 6.241509e18, "e x 18.2223": 1.0 / 18.2223}),
+    "cut-off": Range("a cut-off", "Å", 0.7, 1.5, 30.0, 200.0, _LENGTHS),
+    "distance": Range("a distance", "Å", 1e-3, 0.6, 100.0, 1e5, _LENGTHS),
+    "bond length": Range("a bond length", "Å", 0.3, 0.6, 5.0, 50.0, _LENGTHS),
+    "skin": Range("a skin", "Å", 1e-4, 0.02, 6.0, 50.0, _LENGTHS),
+    "overlap": Range("a distance of overlapping atoms", "Å", 1e-6, 1e-6, 1.6, 5.0, _LENGTHS),
+    "angle": Range("an angle", "rad", 0.1, 0.5, math.pi, math.pi, {"degrees": math.pi / 180.0}),
+    "bond stiffness": Range("a force constant", "eV/Å²", 1e-9, 1e-6, 400.0, 1e6, _STIFFNESSES),
+    "angle stiffness": Range(
+        "a force constant of an angle",
+        "eV/rad²",
+        1e-9,
+        1e-6,
+        40.0,
+        1e5,
+        {k: _ENERGIES[k] for k in _ENERGIES if k != "K"},
+    ),
+    "bias": Range("an energy of a bias", "eV", 1e-9, 1e-7, 20.0, 1e4, _ENERGIES),
+    "density": Range("a density", "g/cm³", 1e-5, 0.05, 6.0, 25.0, {"kg/m³": 1e-3, "kg/cm³": 1e3}),
+    "concentration": Range("a concentration", "mol/L", 1e-6, 1e-4, 30.0, 120.0, {"mol/m³": 1e-3, "mol/cm³": 1e3}),
+    "molality": Range("a molality", "mol/kg", 0.0, 0.0, 40.0, 1e3, {"mmol/kg": 1e-3}),
+    "permittivity": Range("a relative permittivity", "", 1.0, 1.0, 300.0, 1e9, {"F/m": 1.0 / 8.8541878e-12}),
+    "viscosity": Range("a viscosity", "Pa s", 1e-7, 1e-5, 0.2, 1e6, {"mPa s": 1e-3, "cP": 1e-3}),
+    "mass": Range(
+        "a mass of an atom", "g/mol", 1e-4, 0.1, 500.0, 1e9, {"kg": 6.02214e26, "electron masses": 5.4858e-4}
+    ),
+    "force": Range(
+        "a force", "eV/Å", 1e-12, 1e-7, 20.0, 1e4, {"kcal/mol/Å": KCAL_PER_MOL, "kJ/mol/nm": KJ_PER_MOL / 10}
+    ),
+    "pressure": Range("a pressure", "GPa", -1e3, -1.0, 20.0, 1e6, {"bar": 1e-4, "atm": 1.01325e-4, "Pa": 1e-9}),
+}
+"""By kind of quantity. Signed quantities (charges, energies of a bias) are judged by their size."""
+
+
+def number(
+    name: str,
+    value: Any,
+    unit: str = "",
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+    infinite: bool = False,
+) -> float:
+    """A finite number as ``float``.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        unit: of the value, for the message.
+        above: the value has to be larger than this.
+        least: the value has to be this or larger.
+        below: the value has to be smaller than this.
+        most: the value has to be this or smaller.
+        infinite: infinity is allowed as well (within the limits).
+
+    Raises:
+        InputError: no number, NaN, or out of these limits.
+    """
+    found = _real(value)
+    lower = "" if above is None and least is None else f"above {above:g}" if above is not None else f"{least:g} or more"
+    upper = "" if below is None and most is None else f"below {below:g}" if below is not None else f"{most:g} or less"
+    limits = " and ".join(part for part in (lower, upper) if part)
+    in_unit = f" in {unit}" if unit else ""
+    need = f"{name} must be a {'' if infinite else 'finite '}number{in_unit}{', ' + limits if limits else ''}"
+    if found is None or math.isnan(found) or (math.isinf(found) and not infinite):
+        raise InputError(f"{need}, not {shown(value)}{_as_number(value)}")
+    inside = (above is None or found > above) and (least is None or found >= least)
+    if not (inside and (below is None or found < below) and (most is None or found <= most)):
+        raise InputError(f"{need}, not {shown(value)}")
+    return found
+
+
+def positive(name: str, value: Any, unit: str = "") -> float:
+    """A finite number above 0; see `number`."""
+    return number(name, value, unit, above=0.0)
+
+
+def not_negative(name: str, value: Any, unit: str = "") -> float:
+    """A finite number, 0 or more; see `number`."""
+    return number(name, value, unit, least=0.0)
+
+
+def fraction(name: str, value: Any) -> float:
+    """A number from 0 to 1; see `number`."""
+    return number(name, value, least=0.0, most=1.0)
+
+
+def quantity(name: str, value: Any, kind: str, *, zero: bool = False, signed: bool = False, warn: bool = True) -> float:
+    """A physical quantity within its row of `RANGES`.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        kind: key of `RANGES`.
+        zero: 0 is allowed, too.
+        signed: the value may be negative; its size is judged.
+        warn: warn of values that are possible but not ordinary.
+
+    Raises:
+        InputError: no finite number, a sign or a size that the quantity cannot have; the message names the unit that
+            was probably meant.
+
+    Warns:
+        UserWarning: a value that is not ordinary.
+    """
+    limits = RANGES[kind]
+    found = number(name, value, limits.unit)
+    size = abs(found) if signed else found
+    if size == 0.0 and zero:
+        return found
+    text = f"{name} = {found:g}{' ' + limits.unit if limits.unit else ''}"
+    if not limits.least <= size <= limits.most:
+        span = f"{'0, or ' if zero else ''}from {limits.least:g} to {limits.most:g}"
+        unit = f" {limits.unit}" if limits.unit else ""
+        raise InputError(f"{text} cannot be {limits.what}: it must be {span}{unit}{_meant(size, limits)}")
+    if warn and not limits.low <= size <= limits.high:
+        caution(
+            f"{text} is unusual for {limits.what}, which is ordinarily from {limits.low:g} to {limits.high:g}"
+            f"{' ' + limits.unit if limits.unit else ''}{_meant(size, limits)}"
+        )
+    return found
+
+
+def count(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
+    """A number without a fractional part as ``int``: ``5``, ``numpy.int64(5)``, ``1e5``.
+
+    Raises:
+        InputError: anything else, or out of the limits.
+    """
+    found = _real(value)
+    need = f"{name} must be a whole number of at least {least}{f' and at most {most}' if most is not None else ''}"
+    if found is None or not math.isfinite(found) or found != math.floor(found):
+        raise InputError(f"{need}, not {shown(value)}{_as_number(value)}")
+    whole = int(value) if isinstance(value, int) else int(found)
+    if whole < least or (most is not None and whole > most):
+        raise InputError(f"{need}, not {shown(value)}")
+    return whole
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False; nothing else, since ``"no"`` and ``"none"`` would count as true.
+
+    Raises:
+        InputError: anything else.
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise InputError(f"{name} must be True or False, not {shown(value)}")
+
+
+def choice(name: str, value: Any, known: Iterable[str]) -> str:
+    """One of several names.
+
+    Raises:
+        InputError: another name; the message lists those that are known and the nearest.
+    """
+    names = list(known)
+    if isinstance(value, str) and value in names:
+        return value
+    near = difflib.get_close_matches(value.lower(), names, n=1) if isinstance(value, str) else []
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise InputError(f"{name} must be one of {', '.join(repr(one) for one in names)}, not {shown(value)}{hint}")
+
+
+def instance(name: str, value: Any, kinds: type | tuple[type, ...], described: str) -> Any:
+    """An object of one of the given classes; ``described`` says in the message what is needed.
+
+    Raises:
+        InputError: anything else.
+    """
+    if isinstance(value, kinds):
+        return value
+    raise InputError(f"{name} must be {described}, not {shown(value)}")
+
+
+def mapping(name: str, value: Any, example: str) -> dict[Any, Any]:
+    """A dictionary; ``example`` shows one in the message.
+
+    Raises:
+        InputError: anything else.
+    """
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise InputError(f"{name} must be a dictionary such as {example}, not {shown(value)}")
+
+
+def sequence(name: str, value: Any, of: str) -> list[Any]:
+    """A list, tuple or array as list; ``of`` names what it holds. A string is no sequence, nor is a dictionary.
+
+    Raises:
+        InputError: anything else.
+    """
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return list(value)
+    if isinstance(value, np.ndarray) and value.ndim:
+        return list(value)
+    raise InputError(f"{name} must be a list of {of}, not {shown(value)}")
+
+
+def file_path(name: str, value: Any) -> Path:
+    """A path as ``Path``; whether anything is there is for the caller to find out.
+
+    Raises:
+        InputError: neither a string nor a path, or an empty one.
+    """
+    if isinstance(value, str | Path) and str(value).strip():
+        return Path(value).expanduser()
+    raise InputError(f"{name} must be a path, not {shown(value)}")
+
+
+def array(name: str, value: Any, shape: tuple[int | None, ...], unit: str = "") -> NDArray[np.float64]:
+    """A float64 array of finite numbers of a given shape, in which None stands for any length.
+
+    Raises:
+        InputError: another shape, or entries that are not finite numbers.
+    """
+    wanted = f"({', '.join('any' if n is None else str(n) for n in shape)}{',' if len(shape) == 1 else ''})"
+    need = f"{name} must be an array of finite numbers{' in ' + unit if unit else ''} of shape {wanted}"
+    try:
+        found = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{need}, not {shown(value)}") from error
+    if found.dtype.kind not in "iuf":
+        raise InputError(f"{need}, not {shown(value)}")
+    if found.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, found.shape, strict=False)):
+        raise InputError(f"{need}, not of shape {found.shape}")
+    found = found.astype(np.float64)
+    if not np.all(np.isfinite(found)):
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(found))[0])
+        raise InputError(f"{need}; entry {where} is {found[where]}")
+    return found
+
+
+def caution(message: str) -> None:
+    """One `UserWarning` that points at the line of the user's program that called the library."""
+    frame, depth, level = sys._getframe(1), 1, 2
+    while frame is not None:
+        depth += 1
+        # Callbacks and tracing put frames of other packages in between: the outermost of ours counts.
+        if frame.f_code.co_filename.startswith(PACKAGE):
+            level = depth + 1
+        frame = frame.f_back
+    warnings.warn(message, UserWarning, stacklevel=level)
+
+
+def shown(value: Any) -> str:
+    """A value for a message, on one line and not too long: its type where its text would be."""
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"an array of shape {value.shape}"
+    text = " ".join(repr(value).split())
+    if value is None or isinstance(value, str | bytes | bool | Real):
+        return text if len(text) <= 80 else f"{text[:77]}..."
+    name = type(value).__name__
+    return f"{text} ({name})" if len(text) <= 60 and not text.startswith("<") else f"an object of type {name}"
+
+
+def _real(value: Any) -> float | None:
+    """The value as float, None for what is no real number."""
+    if isinstance(value, bool | np.bool_ | str | bytes):
+        return None
+    if isinstance(value, Real):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf
+    if not hasattr(value, "__array__") or getattr(value, "ndim", None) != 0:
+        return None
+    try:
+        found = np.asarray(value)
+    except TypeError:  # a value inside jax.jit or jax.grad
+        return None
+    return float(found) if found.dtype.kind in "iuf" else None
+
+
+def _as_number(value: Any) -> str:
+    """A remark for numbers that were given as text."""
+    try:
+        return f"; write {value.strip()} without quotes" if isinstance(value, str) and float(value) else ""
+    except ValueError:
+        return ""
+
+
+def _meant(size: float, limits: Range) -> str:
+    """The other units in which the value would be an ordinary one."""
+    found = [
+        f"{size * factor:.4g}, if it is in {unit}"
+        for unit, factor in limits.units.items()
+        if 0.99 * limits.low <= size * factor <= limits.high
+    ]
+    return f" (write {'; '.join(found[:2])})" if found else ""
