@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxelyte.dynamics.integrators.base import Integrator, Particles, kinetic_energy
+from jaxelyte.dynamics.integrators.base import Integrator, Particles, kinetic_energy, missing_center
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.neighbors.loop import ListPlan, ListState, current_lists, keep_place, overflowed, update_lists
 from jaxelyte.observables.base import Observable
@@ -250,10 +250,11 @@ def _observe(
 def _sample(settings: Settings, plan: ListPlan, potential: Potential, now: System, state: RunState) -> Sample:
     """What the series read. The lists are those of the step itself, so they cannot overflow here."""
     neighbors, _ = current_lists(plan, state.lists, now)
-    stress = None
+    stress = center = None
     if any(one.needs_stress for one in settings.series):
         stress = batch_energy_forces_stress(potential, now, neighbors).stress
-    return Sample(now, state.particles.velocities, potential, neighbors, stress)
+        center = jax.vmap(partial(missing_center, settings.integrator))(state.particles)
+    return Sample(now, state.particles.velocities, potential, neighbors, stress, center)
 
 
 def energies(integrator: Integrator, particles: Particles) -> Float[Array, "replicas 3"]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxelyte import units
 from jaxelyte.dynamics.record import read_log
 from jaxelyte.errors import InputError
 from jaxelyte.potentials.base import Potential
@@ -16,6 +18,8 @@ from jaxelyte.trajectory import Trajectory, open_trajectory
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+    from jaxelyte.observables import SeriesResult
 
 
 @dataclass(frozen=True)
@@ -93,17 +97,52 @@ def load_run(folder: str | Path) -> Run:
         trajectory=trajectory,
         log=log,
         atoms=atoms,
-        observables=_load_observables(folder / "observables"),
+        observables=_load_observables(folder / "observables", log, trajectory, summary),
         summary=summary,
         completed=bool(summary.get("completed", False)),
         folder=folder,
     )
 
 
-def _load_observables(folder: Path) -> dict[str, Any]:
-    from jaxelyte.observables import load_result
+def _load_observables(
+    folder: Path, log: dict[str, np.ndarray], trajectory: Trajectory, summary: dict[str, Any]
+) -> dict[str, Any]:
+    from jaxelyte.observables import SeriesResult, load_result
 
-    return {path.stem: load_result(path) for path in sorted(folder.glob("*.json"))} if folder.exists() else {}
+    found = {}
+    for path in sorted(folder.glob("*.json")) if folder.exists() else ():
+        found[path.stem] = result = load_result(path, of_run=True)
+        if isinstance(result, SeriesResult) and not result.center_counted:
+            found[path.stem] = _count_center(result, path, log, trajectory, summary)
+    return found
+
+
+def _count_center(
+    series: SeriesResult, path: Path, log: dict[str, np.ndarray], trajectory: Trajectory, summary: dict[str, Any]
+) -> SeriesResult:
+    """A pressure tensor of version 0.1 with k_B T / V added where the run kept the total momentum at zero.
+
+    The log says whether it did: its temperatures and kinetic energies give the degrees of freedom.
+    """
+    rows = log["temperature"] > 0
+    if not np.any(rows):
+        return series
+    degrees = round(2.0 * float(np.median(log["kinetic"][rows] / log["temperature"][rows])) / units.BOLTZMANN)
+    if degrees == 3 * trajectory.positions.shape[2]:
+        return replace(series, center_counted=True)
+    begin = min(int(summary.get("discarded_frames", 0)), len(log["step"]) - 1)
+    target = summary.get("temperature", {}).get("thermostat")
+    kelvin = log["temperature"][begin:].mean(axis=0) if target is None else np.full(rows.shape[1], float(target))
+    volumes = np.abs(np.linalg.det(np.asarray(trajectory.cells, np.float64).reshape(-1, 3, 3)))
+    added = units.BOLTZMANN * kelvin / volumes * units.EV_PER_A3_IN_GPA
+    warnings.warn(
+        f"{path} was recorded by jaxelyte 0.1 without k_B T / V of the fixed centre of mass; {added.mean():.4g} GPa "
+        "are added to the diagonal of the pressure tensor on reading",
+        stacklevel=4,
+    )
+    values = series.values.copy()
+    values[..., :3] += added[:, None]
+    return replace(series, values=values, center_counted=True)
 
 
 def final_atoms(trajectory: Trajectory, positions: np.ndarray, velocities: np.ndarray) -> Atoms | list[Atoms]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxelyte.errors import InputError
 from jaxelyte.observables.blocks import jackknife
-from jaxelyte.observables.recorded import read_series
+from jaxelyte.observables.recorded import read_series, series_as_stored
 
 Pair = tuple[str, str]
 
@@ -272,8 +272,12 @@ class RDFResult:
         return Feature(float(position), float(error[0]), float(height), float(error[1]))
 
 
-def load_result(path: str | Path) -> Any:
+def load_result(path: str | Path, *, of_run: bool = False) -> Any:
     """Read a result that ``to_json`` wrote.
+
+    Args:
+        path: the JSON file.
+        of_run: the caller knows the run and completes series of older versions itself.
 
     Raises:
         InputError: the file cannot be read or holds no result.
@@ -285,7 +289,7 @@ def load_result(path: str | Path) -> Any:
         raise InputError(f"{path} holds no result of jaxelyte: {error}") from error
     if kind not in RESULTS:
         raise InputError(f"{path} holds a result of kind {kind!r}; this version reads {sorted(RESULTS)}")
-    return RESULTS[kind](content, Path(path))
+    return (series_as_stored if of_run and kind == "series" else RESULTS[kind])(content, Path(path))
 
 
 RESULTS: dict[str, Any] = {"rdf": lambda content, _: RDFResult.from_dict(content), "series": read_series}

@@ -7,7 +7,8 @@ the pressure tensor, a distance, energies. It is far denser in time than frames 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+import warnings
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,7 +25,7 @@ from jaxelyte.observables.blocks import standard_error
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.geometry import shortest_vectors
 from jaxelyte.system import System
-from jaxelyte.units import ACCELERATION
+from jaxelyte.units import ACCELERATION, EV_PER_A3_IN_GPA
 
 SUFFIX = ".f64"
 """Of the file with the values, little-endian float64 in the order (samples, replicas, columns)."""
@@ -39,6 +40,8 @@ class Sample(struct.PyTreeNode):
         potential: the potential of the run.
         neighbors: its neighbour lists.
         stress: (replicas, 3, 3), eV/Å³, of the interactions, tension positive; None unless a series needs it.
+        center: (replicas,), eV, k_B T where the total momentum is fixed at zero, 0 where it fluctuates: by how much
+            Σ m v² / 3 falls short of N k_B T on average. None unless a series needs the stress.
     """
 
     systems: System
@@ -46,6 +49,7 @@ class Sample(struct.PyTreeNode):
     potential: Potential
     neighbors: Neighbors
     stress: Float[Array, "replicas 3 3"] | None = None
+    center: Float[Array, " replicas"] | None = None
 
 
 class Series:
@@ -76,10 +80,19 @@ class Series:
 class PressureTensor(Series):
     """P = (Σ m v v + virial) / V in GPa: components xx, yy, zz, yz, xz, xy; what `viscosity` reads.
 
-    The kinetic part is that of the atoms, relative to the centre of mass of the cell at rest.
+    The kinetic part averages to N k_B T / V, which is k_B T ∂ln Z/∂V of N ideal atoms. Where the dynamics keeps the
+    total momentum at zero, Σ m v v averages to (N - 1) k_B T only, and k_B T / V is added to the diagonal: T is that of
+    the thermostat, or the instantaneous kinetic temperature at constant energy. Nothing is added where the total
+    momentum fluctuates (Langevin, massive chains, external forces). The traceless part, and with it the viscosity, is
+    not affected.
+
+    Attributes:
+        center_counted: always True. Series of version 0.1 lack k_B T / V of a fixed centre of mass; this mark in their
+            description keeps the two apart.
     """
 
     needs_stress: ClassVar[bool] = True
+    center_counted: bool = field(default=True, init=False)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -95,16 +108,14 @@ class PressureTensor(Series):
 
     def values(self, sample: Sample) -> Float[Array, "replicas columns"]:
         assert sample.stress is not None
+        assert sample.center is not None
         masses, volume = sample.systems.masses, jnp.abs(jnp.linalg.det(sample.systems.cell))
         weighted = sample.velocities * (masses[..., None] / ACCELERATION)
         kinetic = jnp.einsum("rai,raj->rij", weighted, sample.velocities, precision="highest")
-        tensor = (kinetic / volume[:, None, None] - sample.stress) * GIGAPASCAL
+        kinetic = kinetic + sample.center[:, None, None] * jnp.eye(3, dtype=kinetic.dtype)
+        tensor = (kinetic / volume[:, None, None] - sample.stress) * EV_PER_A3_IN_GPA
         rows, columns = np.array([0, 1, 2, 1, 0, 0]), np.array([0, 1, 2, 2, 2, 1])
         return tensor[:, rows, columns]
-
-
-GIGAPASCAL = 160.2176634
-"""GPa in one eV/Å³."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +172,7 @@ class SeriesResult:
         interval: fs between samples.
         start: fs, time of the first sample.
         values: (samples, replicas, columns).
+        center_counted: False for a pressure tensor of version 0.1; see `PressureTensor`.
     """
 
     columns: tuple[str, ...]
@@ -168,6 +180,7 @@ class SeriesResult:
     interval: float
     start: float
     values: np.ndarray
+    center_counted: bool = True
 
     @property
     def times(self) -> np.ndarray:
@@ -223,12 +236,33 @@ class SeriesResult:
 def describe(series: Series, interval: float, skipped: int, replicas: int) -> dict[str, Any]:
     """What stands in the file beside the values."""
     columns = list(series.columns)
-    shape = {"columns": columns, "unit": series.unit, "replicas": replicas}
+    shape: dict[str, Any] = {"columns": columns, "unit": series.unit, "replicas": replicas}
+    if isinstance(series, PressureTensor):
+        shape["center_counted"] = series.center_counted
     return {"kind": "series", **shape, "interval_fs": interval, "skipped": skipped}
 
 
 def read_series(content: dict[str, Any], path: Path) -> SeriesResult:
     """The series whose description stands in ``path``; equilibration is left out.
+
+    Raises:
+        InputError: the file with the values is missing or does not fit.
+
+    Warns:
+        UserWarning: a pressure tensor of version 0.1, see `PressureTensor`.
+    """
+    result = series_as_stored(content, path)
+    if not result.center_counted:
+        warnings.warn(
+            f"{path} is a pressure tensor of jaxelyte 0.1: if its run kept the total momentum at zero (NVE, "
+            "nose-hoover, svr), the diagonal lacks k_B T / V; jaxelyte.load_run of the run folder adds it",
+            stacklevel=3,
+        )
+    return result
+
+
+def series_as_stored(content: dict[str, Any], path: Path) -> SeriesResult:
+    """As `read_series`, without a warning; ``center_counted`` says whether a pressure tensor is complete.
 
     Raises:
         InputError: the file with the values is missing or does not fit.
@@ -244,4 +278,5 @@ def series_result(content: dict[str, Any], values: np.ndarray) -> SeriesResult:
     """A result from its description and all recorded values in the order (samples, replicas, columns)."""
     columns, skipped, interval = tuple(content["columns"]), content["skipped"], content["interval_fs"]
     rows = values.reshape(-1, content["replicas"], len(columns))[skipped:]
-    return SeriesResult(columns, content["unit"], interval, interval * (1 + skipped), rows)
+    complete = content.get("center_counted", columns != PressureTensor().columns)
+    return SeriesResult(columns, content["unit"], interval, interval * (1 + skipped), rows, complete)

@@ -7,6 +7,8 @@ import math
 import warnings
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -14,11 +16,14 @@ from ase.build import bulk
 from scipy.signal import lfilter
 
 from jaxelyte.dynamics import NVE, NVT, load_run, simulate
+from jaxelyte.dynamics.integrators import make_integrator
+from jaxelyte.dynamics.integrators.base import Particles, missing_center
 from jaxelyte.errors import InputError
 from jaxelyte.interop.ase_calculator import Calculator
-from jaxelyte.observables import RDF, Distance, PressureTensor, SeriesResult, viscosity
+from jaxelyte.observables import RDF, Distance, PressureTensor, Sample, SeriesResult, load_result, viscosity
 from jaxelyte.observables.viscosity import _limit
-from jaxelyte.units import BOLTZMANN
+from jaxelyte.system import System
+from jaxelyte.units import ACCELERATION, BOLTZMANN
 from toys import Argon
 
 
@@ -220,8 +225,8 @@ def test_a_range_of_a_series_keeps_its_times(rng: np.random.Generator) -> None:
         np.testing.assert_array_equal(series[chosen].values, series.values[chosen])
 
 
-def test_pressure_of_replicas_in_cells_of_their_own(rng: np.random.Generator) -> None:
-    """An ideal gas in a slanted cell and a larger one: P = Σ m v v / V of each, in GPa."""
+def test_pressure_of_replicas_in_cells_of_their_own(rng: np.random.Generator, tmp_path: Path) -> None:
+    """An ideal gas in a slanted cell and a larger one: P = (Σ m v v + k_B T) / V of each in GPa, N k_B T / V in sum."""
     cells = [np.array([[11.0, 0.0, 0.0], [4.0, 10.0, 0.0], [-3.0, 5.0, 12.0]]), np.eye(3) * 20.0]
     gases = []
     for cell in cells:
@@ -231,11 +236,56 @@ def test_pressure_of_replicas_in_cells_of_their_own(rng: np.random.Generator) ->
         gases.append(atoms)
     run = simulate(
         Argon(epsilon=0.0), gases, NVE(), steps=4, timestep=1.0, every=1, velocities="atoms", progress=False,
-        equilibration=0, observables={"pressure": PressureTensor()},
+        equilibration=0, observables={"pressure": PressureTensor()}, output=tmp_path,
     )  # fmt: skip
+    lost = [2.0 * atoms.get_kinetic_energy() / 21 / atoms.get_volume() / units.GPa for atoms in gases]
     for replica, atoms in enumerate(gases):
         momenta, velocities = atoms.get_momenta(), atoms.get_velocities()
-        tensor = momenta.T @ velocities / atoms.get_volume() / units.GPa
+        tensor = momenta.T @ velocities / atoms.get_volume() / units.GPa + lost[replica] * np.eye(3)
         expected = tensor[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
         found = run.observables["pressure"].values[:, replica]
         np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), rtol=1e-6)
+        ideal = 8 * BOLTZMANN * run.log["temperature"][0, replica] / atoms.get_volume() / units.GPa
+        np.testing.assert_allclose(found[:, :3].mean(axis=1), ideal, rtol=1e-6)
+    whole = load_run(tmp_path).observables["pressure"]
+    np.testing.assert_array_equal(whole.values, run.observables["pressure"].values)
+    # A description of version 0.1 has no mark: k_B T / V is missing from its values, and added once.
+    path = tmp_path / "observables" / "pressure.json"
+    content = json.loads(path.read_text())
+    del content["center_counted"]
+    path.write_text(json.dumps(content))
+    with pytest.warns(UserWarning, match="recorded by jaxelyte 0.1"):
+        old = load_run(tmp_path).observables["pressure"]
+    expected = whole.values + np.array(lost)[:, None] * np.array([1.0] * 3 + [0.0] * 3)
+    np.testing.assert_allclose(old.values, expected, rtol=1e-6, atol=1e-12)
+    with pytest.warns(UserWarning, match="load_run"):
+        assert not load_result(path).center_counted
+
+
+ENSEMBLES = [(NVE(), 1), (NVT(300.0), 1), (NVT(300.0, "svr"), 1), (NVT(300.0, "langevin"), 0)]
+
+
+@pytest.mark.parametrize(("ensemble", "missing"), [*ENSEMBLES, (NVT(300.0, "nose-hoover-massive"), 0)], ids=str)
+def test_the_kinetic_part_averages_to_n_kt(ensemble: NVE | NVT, missing: int, rng: np.random.Generator) -> None:
+    """Canonical momenta of eight atoms, at rest in sum where the dynamics keeps them so: <tr P> V / 3 = 8 k_B T."""
+    draws, kt = 20_000, BOLTZMANN * 300.0
+    masses = jnp.asarray(np.repeat([1.0, 30.0], 4))
+    velocities = rng.normal(size=(draws, 8, 3)) * np.sqrt(kt * ACCELERATION / np.asarray(masses))[:, None]
+    if missing:
+        velocities -= np.average(velocities, axis=1, weights=np.asarray(masses))[:, None]
+    atoms = System.from_atoms(Atoms("Ar8", cell=[10.0] * 3, pbc=True))
+    systems = jax.tree.map(lambda x: jnp.broadcast_to(x, (draws, *x.shape)), atoms.replace(masses=masses))
+    zero = jnp.zeros(draws)
+    particles = Particles(
+        systems.positions, jnp.asarray(velocities), systems.positions, zero, systems.masses, zero, None, zero
+    )
+    for conserved in (True, False):
+        integrator = make_integrator(ensemble, 8, momentum_conserved=conserved)
+        center = jax.vmap(lambda p, i=integrator: missing_center(i, p))(particles)
+        if not conserved:
+            np.testing.assert_array_equal(center, 0.0)
+            continue
+        sample = Sample(systems, particles.velocities, Argon(), None, jnp.zeros((draws, 3, 3)), center)  # type: ignore[arg-type]
+        found = np.asarray(PressureTensor().values(sample))[:, :3].mean(axis=1) * 1000.0 * units.GPa / (8 * kt)
+        # The relative spread of the kinetic energy is √(2 / 24).
+        assert found.mean() == pytest.approx(1.0, abs=4.0 * math.sqrt(2.0 / 24 / draws))

@@ -24,16 +24,18 @@ def make_integrator(ensemble: Ensemble, atoms: int, *, momentum_conserved: bool)
         InputError: no degree of freedom is left.
     """
     degrees = 3 * atoms - 3 if momentum_conserved else 3 * atoms
-    if isinstance(ensemble, NVE):
-        return VelocityVerlet(max(degrees, 1))
-    if ensemble.thermostat == "langevin":
-        return Langevin(3 * atoms, float(ensemble.temperature), float(ensemble.friction))
-    massive = ensemble.thermostat == "nose-hoover-massive"
-    if degrees == 0 and not massive:
+    massive = isinstance(ensemble, NVT) and ensemble.thermostat == "nose-hoover-massive"
+    langevin = isinstance(ensemble, NVT) and ensemble.thermostat == "langevin"
+    if degrees == 0 and not (massive or langevin):
+        name = "NVE()" if isinstance(ensemble, NVE) else f"the thermostat {ensemble.thermostat!r}"
         raise InputError(
-            f"one free atom with its momentum removed has no degree of freedom for the thermostat "
-            f"{ensemble.thermostat!r}; use 'langevin' or 'nose-hoover-massive'"
+            f"one free atom whose momentum is removed has no motion left under {name}; use NVT with the thermostat "
+            "'langevin' or 'nose-hoover-massive', or tie the atom with a HarmonicRestraint"
         )
+    if isinstance(ensemble, NVE):
+        return VelocityVerlet(degrees)
+    if langevin:
+        return Langevin(3 * atoms, float(ensemble.temperature), float(ensemble.friction))
     if ensemble.thermostat == "svr":
         return StochasticRescaling(degrees, float(ensemble.temperature), float(ensemble.tau))
     return NoseHooverChain(

@@ -86,6 +86,20 @@ def temperature(particles: Particles, degrees: int) -> Scalar:
     return kinetic_energy(particles) * (2.0 / (degrees * BOLTZMANN))
 
 
+def missing_center(integrator: Integrator, particles: Particles) -> Scalar:
+    """k_B T in eV where the dynamics keeps the total momentum at zero, and 0 where it fluctuates.
+
+    By this Σ m v² / 3 averages to less than N k_B T. T is that of the thermostat, without one the kinetic temperature
+    now, 2 K / (N_f k_B).
+    """
+    if integrator.degrees == particles.velocities.size:
+        return jnp.zeros_like(particles.energy)
+    target = getattr(integrator, "temperature", None)
+    if target is None:
+        return kinetic_energy(particles) * (2.0 / integrator.degrees)
+    return jnp.full_like(particles.energy, BOLTZMANN * target)
+
+
 def kick(particles: Particles, dt: Scalar) -> Particles:
     """V += a dt."""
     acceleration = particles.forces * (ACCELERATION / particles.masses[:, None])
