@@ -4,10 +4,48 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
+import zipfile
+import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from jaxelyte.errors import InputError
+
+DAMAGED = (
+    *(OSError, ValueError, EOFError, KeyError, TypeError, MemoryError, OverflowError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
+"""What numpy and zipfile raise for an archive that is damaged, packed by an unknown method, encrypted, or none."""
+
+
+def read_arrays(path: Path, what: str = "arrays") -> dict[str, NDArray[Any]]:
+    """All arrays of an ``.npz`` file; never unpickles.
+
+    Args:
+        path: the file.
+        what: it should hold, for the message.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds something else than arrays of numbers and texts.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if isinstance(file, np.ndarray):
+                raise InputError(f"{path} holds one array without a name (.npy); {what} (.npz) are needed")
+            return {name: file[name] for name in file.files}
+    except InputError:
+        raise
+    except DAMAGED as error:
+        if "allow_pickle" in str(error):
+            raise InputError(
+                f"{path} is not an archive of plain arrays: it holds Python objects, which could run code when they "
+                "are loaded; nothing of it is read"
+            ) from error
+        raise InputError(f"{path} is not an archive of plain arrays ({what}), or it is damaged: {error}") from error
 
 
 class HashableArray:

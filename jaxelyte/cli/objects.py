@@ -237,7 +237,7 @@ def training_frames(config: TrainFile) -> list[Atoms]:
     frames = [frame for file in data.files for frame in read(file, data.index)]
     for one in data.cp2k:
         cell = np.asarray(one.cell) if isinstance(one.cell, list) else one.cell
-        frames += read_cp2k(one.positions, one.forces, cell=cell, index=data.index)
+        frames += read_cp2k(one.positions, one.forces, cell=cell, kinds=one.kinds, index=data.index)
     return frames
 
 

@@ -20,10 +20,14 @@ from jaxelyte.data import LabelKeys
 
 
 class CP2KFiles(Section):
-    """CP2K's separate files; see `jaxelyte.read_cp2k`: cell is a file, or 3 lengths or 3 x 3 in Å."""
+    """CP2K's separate files; see `jaxelyte.read_cp2k`: cell is a file, or 3 lengths or 3 x 3 in Å.
+
+    Elements of kinds: ``kinds = {Ow = "O"}``.
+    """
 
     positions: Path
     forces: Path | None = None
+    kinds: dict[str, str] | None = None
     cell: str | list[float | list[float]] | None = None
 
     @field_validator("cell")

@@ -2,62 +2,83 @@
 
 from __future__ import annotations
 
-import zipfile
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxelyte.arrays import read_arrays
+from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
+from jaxelyte.interop.cp2k import read_blocks, read_cells, tell, to_atoms
+from jaxelyte.interop.cp2k_steps import Match, keep_last, match_steps
+from jaxelyte.units import BOHR, HARTREE, KCAL_PER_MOL, KJ_PER_MOL
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from numpy.typing import ArrayLike
 
-HARTREE, BOHR = 27.211386245988, 0.529177210903
-"""eV and Å; CODATA 2018."""
+DENSE, MOLECULES = 0.055, 8
+"""Atoms per Å³ in the box around them, and separate molecules: frames of more look like a liquid whose cell is missing.
+
+Water has 0.1 atoms per Å³, and the box around a droplet of it about half as many."""
 
 NAMES = {
     "positions": ("R", "pos", "positions", "coords"),
-    "numbers": ("z", "Z", "atomic_numbers", "numbers"),
-    "energy": ("E", "energy", "total_energy"),
-    "forces": ("F", "forces"),
+    "numbers": ("z", "Z", "atomic_numbers", "numbers", "nuclear_charges"),
+    "energy": ("E", "energy", "energies", "total_energy"),
+    "forces": ("F", "forces", "force"),
     "cell": ("cell", "lattice", "cells"),
     "pbc": ("pbc",),
     "stress": ("stress",),
 }
-"""Keys of npz files, as nequip and the sets it reads use them."""
+"""Keys of npz files, as nequip, sGDML and the sets that they read use them."""
+
+FIXED = ("numbers", "cell", "pbc")
+"""What may be given once for all frames."""
+
+ENERGY_UNITS = {"ev": 1.0, "kcal/mol": KCAL_PER_MOL, "kj/mol": KJ_PER_MOL, "hartree": HARTREE, "ha": HARTREE}
+LENGTH_UNITS = {"ang": 1.0, "angstrom": 1.0, "a": 1.0, "å": 1.0, "bohr": BOHR, "nm": 10.0}
 
 
 def read_npz(path: str | Path) -> list[Atoms]:
     """Frames of one composition from the arrays of an npz file; never unpickles.
 
     R (frames, atoms, 3) in Å, z (atoms,) or by frame, E (frames,) in eV, F in eV/Å, cell (3, 3) or by frame, also
-    in Å, and pbc; all but R and z may be missing.
+    in Å, and pbc; all but R and z may be missing. Units are those of sGDML's ``e_unit`` and ``r_unit`` where the file
+    has them, and cannot be known otherwise: many published files hold kcal/mol.
 
     Raises:
-        InputError: arrays that are missing or do not fit each other.
+        InputError: arrays that are missing, are no numbers or do not fit each other; a unit that is not known.
     """
     from ase import Atoms
     from ase.calculators.singlepoint import SinglePointCalculator
 
     path = Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            stored = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"cannot read {path} as arrays: {error}") from error
-    found = {kind: next((stored[n] for n in names if n in stored), None) for kind, names in NAMES.items()}
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    stored = read_arrays(path)
+    found = {kind: _one_of(stored, kind, names, path) for kind, names in NAMES.items()}
     positions, numbers = found["positions"], found["numbers"]
-    if positions is None or numbers is None or positions.ndim != 3:
-        raise InputError(f"{path} needs R (frames, atoms, 3) and z; it holds {', '.join(sorted(stored)) or 'nothing'}")
+    if positions is None or numbers is None or positions.ndim != 3 or positions.shape[2] != 3:
+        raise InputError(
+            f"{path} needs R (frames, atoms, 3) and z; it holds {', '.join(sorted(stored)) or 'nothing'}"
+            + ("" if positions is None else f", and its positions have the shape {positions.shape}")
+        )
+    _convert(found, stored, path)
     frames, atoms = positions.shape[:2]
-    shapes = {"numbers": (atoms,), "energy": (), "forces": (atoms, 3), "cell": (3, 3), "pbc": (3,), "stress": (3, 3)}
-    every = {kind: _per_frame(found[kind], frames, shape, f"{kind} of {path}") for kind, shape in shapes.items()}
+    if 0 in (frames, atoms):
+        raise InputError(f"{path} holds {frames} frames of {atoms} atoms")
+    shapes = {"positions": (atoms, 3), "numbers": (atoms,), "energy": (), "forces": (atoms, 3)}
+    shapes |= {"cell": (3, 3), "pbc": (3,), "stress": (3, 3)}
+    every = {kind: _per_frame(found[kind], frames, shape, kind, path) for kind, shape in shapes.items()}
     out = []
     for n in range(frames):
         one = {kind: None if values is None else values[n] for kind, values in every.items()}
         pbc = one["cell"] is not None if one["pbc"] is None else one["pbc"].astype(bool)
-        frame = Atoms(numbers=one["numbers"], positions=positions[n], cell=one["cell"], pbc=pbc)
+        frame = Atoms(numbers=one["numbers"], positions=one["positions"], cell=one["cell"], pbc=pbc)
         results = {kind: one[kind] for kind in ("energy", "forces", "stress") if one[kind] is not None}
         if one["energy"] is not None:
             results["energy"] = float(one["energy"])
@@ -66,108 +87,184 @@ def read_npz(path: str | Path) -> list[Atoms]:
     return out
 
 
-def _per_frame(values: np.ndarray | None, frames: int, shape: tuple[int, ...], what: str) -> np.ndarray | None:
+def _one_of(stored: dict[str, np.ndarray], kind: str, names: tuple[str, ...], path: Path) -> np.ndarray | None:
+    """The array of a kind, as numbers; an error where several names hold different ones."""
+    there = [name for name in names if name in stored]
+    if not there:
+        similar = [name for name in stored if kind in ("energy", "forces") and kind[:5] in name.lower()]
+        if similar:
+            caution(f"{path}: {', '.join(similar)} not read; the names of {kind} are {', '.join(names)}")
+        return None
+    values = stored[there[0]]
+    if any(not np.array_equal(values, stored[other]) for other in there[1:]):
+        raise InputError(f"{path} holds {' and '.join(there)}, which differ; keep one of them")
+    if values.dtype.kind not in "iufb":
+        raise InputError(f"{there[0]} of {path} holds {values.dtype}, not numbers")
+    if kind == "numbers" and (np.any(values != np.round(values)) or np.any(values < 1) or np.any(values > 118)):
+        raise InputError(f"{there[0]} of {path} must hold atomic numbers from 1 to 118, one for each atom")
+    return values.astype(np.int64) if kind == "numbers" else values
+
+
+def _convert(found: dict[str, np.ndarray | None], stored: dict[str, np.ndarray], path: Path) -> None:
+    """To eV and Å, where the file names its units as sGDML does."""
+    factors = []
+    for key, units in (("e_unit", ENERGY_UNITS), ("r_unit", LENGTH_UNITS)):
+        unit = str(stored[key]).strip() if key in stored else ""
+        if unit and unit.lower() not in units:
+            raise InputError(f"{path}: {key} = {unit!r} is not known (one of {', '.join(units)}); convert to eV and Å")
+        factors.append(units.get(unit.lower(), 1.0))
+    energy, length = factors
+    scales = {"positions": length, "cell": length, "energy": energy, "forces": energy / length}
+    for kind, scale in scales.items():
+        values = found[kind]
+        found[kind] = values if values is None or scale == 1.0 else values * scale
+
+
+def _per_frame(
+    values: np.ndarray | None, frames: int, shape: tuple[int, ...], kind: str, path: Path
+) -> np.ndarray | None:
     if values is None:
         return None
     if values.shape == (frames, 1) and shape == ():
         values = values[:, 0]
+    if kind in ("positions", "cell") and not np.all(np.isfinite(values)):
+        raise InputError(f"{kind} of {path} hold values that are not finite")
     if values.shape == (frames, *shape):
         return values
-    if values.shape == shape:
+    if values.shape == shape and (kind in FIXED or frames == 1):
         return np.broadcast_to(values, (frames, *shape))
-    raise InputError(f"{what} has shape {values.shape}; {shape} or {(frames, *shape)} is needed")
+    allowed = f"{shape} or {(frames, *shape)}" if kind in FIXED else f"{(frames, *shape)}"
+    raise InputError(f"{kind} of {path} has shape {values.shape}; {allowed} is needed")
 
 
 def read_cp2k(
     positions: str | Path,
     forces: str | Path | None = None,
     *,
-    cell: str | Path | np.ndarray | None = None,
-    index: str = ":",
+    cell: str | Path | ArrayLike | None = None,
+    kinds: Mapping[str, str] | None = None,
+    index: str | int = ":",
 ) -> list[Atoms]:
     """Frames from CP2K's separate trajectory files, converted to eV and eV/Å.
 
     ``*-pos-1.xyz`` holds positions in Å and energies in Hartree in its comment lines, ``*-frc-1.xyz`` forces in
-    Hartree/Bohr, ``*-1.cell`` cells in Å.
+    Hartree/Bohr, ``*-1.cell`` cells in Å. These are CP2K's default units; the files do not name them.
+
+    Each step is read once, as a restart wrote it last, and only steps that all files hold. Positions and forces of a
+    step belong together if their comments give the same time and energy. A warning names what is left out.
 
     Args:
         positions: the xyz file of positions.
-        forces: the xyz file of forces, in the same steps.
+        forces: the xyz file of forces.
         cell: the cell file, or a fixed cell in Å (3 numbers or 3 x 3); no periodicity without.
+        kinds: elements of kinds whose names are no chemical symbols, such as ``{"Ow": "O"}``; names like Ow, H2 and
+            Na1 are understood without.
         index: which frames, in ASE's notation.
 
+    Returns:
+        Frames with the number of the step and the time in fs in ``info``.
+
     Raises:
-        InputError: files that are missing, or of different steps or atoms.
+        InputError: files that are missing, hold no common step or different atoms; a kind of unknown element.
     """
-    from ase.calculators.singlepoint import SinglePointCalculator
-    from ase.io.formats import string2index  # pyright: ignore[reportPrivateImportUsage]
-
-    where = _read_xyz(Path(positions))
-    pulls = None if forces is None else _read_xyz(Path(forces))
-    if pulls is not None and [f.info.get("i") for f in pulls] != [f.info.get("i") for f in where]:
-        raise InputError(f"{positions} ({len(where)} frames) and {forces} ({len(pulls)}) hold other steps")
-    cells = _cells(cell, [frame.info.get("i") for frame in where])
-    for n, frame in enumerate(where):
-        results = {}
-        if "E" in frame.info:
-            results["energy"] = float(frame.info["E"]) * HARTREE
-        if pulls is not None:
-            if np.any(pulls[n].numbers != frame.numbers):
-                raise InputError(f"frame {n}: {positions} and {forces} hold other atoms")
-            results["forces"] = pulls[n].positions * (HARTREE / BOHR)
-        if cells is not None:
-            frame.set_cell(cells[n])
-            frame.pbc = True
-        frame.calc = SinglePointCalculator(frame, **results)
-    chosen = string2index(index)
-    return where[chosen] if isinstance(chosen, slice) else [where[int(chosen)]]
-
-
-def _read_xyz(path: Path) -> list[Atoms]:
-    """Plain xyz with CP2K's comments: ``i = 10, time = 5.000, E = -17.2``."""
-    from ase import Atoms
-
-    if not path.is_file():
-        raise InputError(f"there is no file {path}")
-    lines = path.read_text("utf-8").splitlines()
-    frames, start = [], 0
-    while start < len(lines) and lines[start].strip():
-        try:
-            atoms = int(lines[start])
-            rows = [line.split() for line in lines[start + 2 : start + 2 + atoms]]
-            if len(rows) != atoms:
-                break  # a run that was killed while it wrote
-            values = np.array([[float(x) for x in row[1:4]] for row in rows])
-            info = dict(part.split("=") for part in lines[start + 1].split(",") if part.count("=") == 1)
-        except (ValueError, IndexError) as error:
-            raise InputError(f"{path} is no xyz file near line {start + 1}: {error}") from error
-        frame = Atoms([row[0] for row in rows], values)
-        frame.info = {key.strip(): value.strip() for key, value in info.items()}
-        frames.append(frame)
-        start += atoms + 2
-    if not frames:
-        raise InputError(f"{path} holds no complete frame")
-    return frames
-
-
-def _cells(cell: str | Path | np.ndarray | None, steps: list[str | None]) -> np.ndarray | None:
-    """Cells of the frames, those of the same steps where a file has them."""
-    if cell is None:
-        return None
+    path = Path(positions)
+    _check_name(path, "positions", "pos")
+    fixed = None if cell is None or isinstance(cell, str | Path) else _fixed_cell(cell)
+    blocks, damage = read_blocks(path)
+    kept, repeats = keep_last(blocks)
+    tell(path, damage + repeats)
+    pulls = cells = None
+    if forces is not None:
+        _check_name(Path(forces), "forces", "frc")
+        pulls, damage = read_blocks(Path(forces))
+        tell(forces, damage)
     if isinstance(cell, str | Path):
-        if not Path(cell).is_file():
-            raise InputError(f"there is no file {cell}")
-        # Columns: step, time, the nine components, volume.
-        table = np.loadtxt(cell, ndmin=2)
-        if table.shape[1] < 11:
-            raise InputError(f"{cell} has {table.shape[1]} columns; step, time and nine components are needed")
-        known = {round(row[0]): row[2:11].reshape(3, 3) for row in table}
-        missing = [step for step in steps if step is None or int(step) not in known]
-        if missing:
-            raise InputError(f"{cell} has no cell of step {missing[0]}, one of {len(missing)} that the positions have")
-        return np.array([known[int(step)] for step in steps if step is not None])
-    fixed = np.asarray(cell, np.float64)
+        cells, damage = read_cells(Path(cell))
+        tell(cell, damage)
+    matches, left = match_steps(kept, blocks, pulls, cells)
+    names = (positions, forces, None if cells is None else cell)
+    tell(" and ".join(str(name) for name in names if name is not None), left)
+    frames = [_labelled(match, kinds, fixed) for match in matches]
+    if cell is None:
+        _warn_if_dense(frames[0], path)
+    return select(frames, index, path)
+
+
+def _check_name(path: Path, what: str, expected: str) -> None:
+    """CP2K's names say what a file holds: ``PROJECT-pos-1.xyz``."""
+    found = re.search(r"-(pos|frc|vel)-\d+\.xyz", path.name)
+    if found is not None and found[1] != expected:
+        kind = {"pos": "positions", "frc": "forces", "vel": "velocities"}[found[1]]
+        raise InputError(f"{path} is given as the file of {what}, but by its name it holds {kind}")
+
+
+def _labelled(match: Match, kinds: Mapping[str, str] | None, fixed: np.ndarray | None) -> Atoms:
+    """A frame with its cell, and the energy and forces that it has."""
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    frame = to_atoms(match.positions, kinds)
+    cell = fixed if match.cell is None else match.cell
+    if cell is not None:
+        frame.set_cell(cell)
+        frame.pbc = True
+    results = {} if frame.calc is None else dict(frame.calc.results)
+    if match.forces is not None:
+        results["forces"] = match.forces.values * (HARTREE / BOHR)
+    frame.calc = SinglePointCalculator(frame, **results)
+    return frame
+
+
+def _fixed_cell(cell: ArrayLike) -> np.ndarray:
+    try:
+        fixed = np.asarray(cell, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"cell = {cell!r} must be 3 lengths or 3 x 3 numbers in Å") from error
     fixed = np.diag(fixed) if fixed.shape == (3,) else fixed
     if fixed.shape != (3, 3):
         raise InputError(f"cell has shape {fixed.shape}; give 3 lengths or 3 x 3 in Å")
-    return np.broadcast_to(fixed, (len(steps), 3, 3))
+    if not np.all(np.isfinite(fixed)) or abs(np.linalg.det(fixed)) < 1e-6:
+        raise InputError(f"cell = {fixed.tolist()} has no volume; give 3 lengths or 3 x 3 in Å")
+    return fixed
+
+
+def _warn_if_dense(frame: Atoms, path: Path) -> None:
+    """A warning where molecules fill a box about as liquids do, whose cell CP2K keeps in another file."""
+    from scipy.sparse.csgraph import connected_components
+
+    extent = np.ptp(frame.positions, axis=0)
+    density = len(frame) / float(np.prod(extent + 1.0))
+    if density < DENSE or len(frame) < MOLECULES:
+        return
+    bonded = _bonded(frame) if len(frame) <= 3000 else np.eye(len(frame), dtype=bool)
+    if connected_components(bonded, directed=False)[0] >= MOLECULES:
+        caution(
+            f"{path}: without a cell its {len(frame)} atoms are not periodic, yet they fill {extent[0]:.1f} x "
+            f"{extent[1]:.1f} x {extent[2]:.1f} Å as densely as a liquid; give cell= (lengths in Å or the .cell file)"
+        )
+
+
+def _bonded(frame: Atoms) -> np.ndarray:
+    """Pairs of atoms that are about as close as their covalent radii say."""
+    from ase.data import covalent_radii
+    from scipy.spatial.distance import cdist
+
+    radii = covalent_radii[frame.numbers]
+    return cdist(frame.positions, frame.positions) < 1.15 * (radii[:, None] + radii)
+
+
+def select(frames: list[Atoms], index: str | int, path: Path) -> list[Atoms]:
+    """Frames by ASE's notation: ":" all, -1 the last, "::10" every tenth.
+
+    Raises:
+        InputError: the index is malformed, or the file has no such frame.
+    """
+    from ase.io.formats import string2index  # pyright: ignore[reportPrivateImportUsage]
+
+    try:
+        chosen = string2index(index) if isinstance(index, str) else index
+        out = frames[chosen] if isinstance(chosen, slice) else [frames[int(chosen)]]
+    except (ValueError, TypeError, IndexError) as error:
+        raise InputError(f"index = {index!r} fits none of the {len(frames)} frames of {path}") from error
+    if not out:
+        raise InputError(f"{path} holds {len(frames)} frames and none at {index!r}")
+    return out
