@@ -26,7 +26,7 @@ from jaxelyte.errors import InputError
 from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, grow, overflowed, plan_lists
 from jaxelyte.observables.blocks import jackknife
 from jaxelyte.observables.diffusion import lattice_potential
-from jaxelyte.observables.sampling import as_trajectory, complete_cells
+from jaxelyte.observables.sampling import analysed, complete_cells
 from jaxelyte.observables.series import temperature_of
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.reference import reference_energies
@@ -115,7 +115,7 @@ def widom(
     number, mass = particle(symbol)
     if isinstance(per_frame, bool) or not isinstance(per_frame, int) or per_frame < 1 or at_once < 1:
         raise InputError(f"per_frame = {per_frame!r} and at_once = {at_once!r} must be whole numbers from 1 on")
-    trajectory = as_trajectory(source)[discard:]
+    trajectory = analysed(source, discard)
     temperature = temperature_of(source) if temperature is None else temperature
     if temperature is None or not temperature > 0:
         raise InputError("insertion needs the temperature of the run: pass temperature= in K")

@@ -18,7 +18,7 @@ from jaxelyte.lattice import combine
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, overflowed, plan_lists
 from jaxelyte.observables import RDF
-from jaxelyte.observables.sampling import as_trajectory, first_systems
+from jaxelyte.observables.sampling import analysed, first_systems
 from jaxelyte.observables.series import temperature_of
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.derivatives import energy_forces_stress
@@ -58,7 +58,7 @@ class FrameRDF:
 
 def frame_rdf(source: Any, pairs: Any, *, r_max: float | None = None, bins: int | None = None) -> FrameRDF:
     """`FrameRDF` for the frames of a run; see `rdf` for the arguments."""
-    trajectory = as_trajectory(source)
+    trajectory = analysed(source)
     return FrameRDF(RDF(pairs, r_max=r_max, bins=bins).prepare(first_systems(trajectory), trajectory.cells))
 
 
@@ -129,7 +129,7 @@ def insertion_factor(
     from scipy.stats import qmc
 
     number, mass = particle(symbol)
-    trajectory = as_trajectory(source)
+    trajectory = analysed(source)
     found = temperature_of(source) if temperature is None else temperature
     if found is None or not found > 0:
         raise InputError("insertion needs the temperature of the run: pass temperature= in K")

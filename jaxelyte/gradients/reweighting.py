@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxelyte.errors import InputError, JaxelyteError
 from jaxelyte.gradients.frames import Frames, Quantity, energy
-from jaxelyte.observables.sampling import as_trajectory
+from jaxelyte.observables.sampling import analysed
 from jaxelyte.observables.series import temperature_of
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.form_error import check_plain
@@ -102,13 +102,11 @@ class Reweighting:
         at_once: int = 8,
         least: float = LEAST,
     ) -> None:
-        trajectory = as_trajectory(source)
-        if not 0 <= discard < len(trajectory):
-            raise InputError(f"cannot discard {discard} of {len(trajectory)} frames; at least one has to remain")
+        trajectory = analysed(source, discard)
         found = temperature_of(source) if temperature is None else temperature
         if found is None or not (math.isfinite(found) and found > 0):
             raise InputError("reweighting needs the temperature of the run: pass temperature= in K")
-        self._fill(Frames.from_trajectory(trajectory[discard:], at_once=at_once), potential, float(found), least)
+        self._fill(Frames.from_trajectory(trajectory, at_once=at_once), potential, float(found), least)
 
     @classmethod
     def of_frames(

@@ -21,9 +21,10 @@ from jaxelyte.observables.base import Observable
 from jaxelyte.observables.blocks import warn_if_short
 from jaxelyte.observables.distribution import AnglesResult, Triplet
 from jaxelyte.observables.ratio import ratio_of_sums, ratio_series, series_error
-from jaxelyte.observables.sampling import accumulate, as_trajectory, complete_cells, first_systems
+from jaxelyte.observables.sampling import accumulate, analysed, complete_cells, first_systems
 from jaxelyte.observables.species import check_present, check_symbols, shared_numbers
 from jaxelyte.observables.triplets import angle_histogram
+from jaxelyte.observables.unwrapping import check_continuous
 from jaxelyte.system import System
 
 ROOM = 16
@@ -224,10 +225,8 @@ def angles(
         InputError: a source, species or size that cannot be used.
     """
     observable = Angles(tuple(triplet), r_max, bins, blocks=blocks)  # pyright: ignore[reportArgumentType]
-    trajectory = as_trajectory(source)
-    if not 0 <= discard < len(trajectory):
-        raise InputError(f"cannot discard {discard} of {len(trajectory)} frames; at least one has to remain")
-    trajectory = trajectory[discard:]
+    trajectory = analysed(source, discard)
+    check_continuous(trajectory)
     systems, cells = first_systems(trajectory), complete_cells(trajectory.cells, trajectory.pbc)
     while True:
         prepared = observable.prepare(systems, cells)

@@ -22,7 +22,7 @@ from jaxelyte import units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.diffusion import WINDOW, MSDResult
-from jaxelyte.observables.sampling import as_trajectory
+from jaxelyte.observables.sampling import analysed
 from jaxelyte.observables.series import (
     Stretches,
     exponent,
@@ -32,9 +32,9 @@ from jaxelyte.observables.series import (
     spread,
     stretches_of,
     temperature_of,
-    unwrapped,
     within,
 )
+from jaxelyte.observables.unwrapping import unwrapped
 from jaxelyte.trajectory import Trajectory
 
 SIEMENS_PER_METRE = 1.602176634e6
@@ -143,7 +143,7 @@ def conductivity(
     Raises:
         InputError: see `msd`; no temperature, no periodic cell, or charges that do not add up to zero.
     """
-    trajectory = as_trajectory(source)[discard:]
+    trajectory = analysed(source, discard)
     temperature = temperature_of(source) if temperature is None else temperature
     if temperature is None or not temperature > 0:
         raise InputError("a conductivity needs a temperature: pass temperature= in K")

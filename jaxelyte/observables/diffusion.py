@@ -19,7 +19,7 @@ import numpy as np
 from jaxelyte import units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
-from jaxelyte.observables.sampling import as_trajectory
+from jaxelyte.observables.sampling import analysed
 from jaxelyte.observables.series import (
     exponent,
     line,
@@ -28,9 +28,9 @@ from jaxelyte.observables.series import (
     spread,
     stretches_of,
     temperature_of,
-    unwrapped,
     within,
 )
+from jaxelyte.observables.unwrapping import unwrapped
 from jaxelyte.system import perpendicular_widths
 
 SI = 1e-5
@@ -118,10 +118,11 @@ class MSDResult:
         error = float(spread(slopes[:, None])[0])
         power = exponent(self.lags[inside], self.value[inside])
         if abs(power - 1.0) > 0.15:
+            still = "; it hardly grows: the atoms are confined, or wrapped into a box" if power < 0.3 else ""
             warnings.warn(
                 f"MSD of {self.species} grows as t^{power:.2f} between {window[0] / 1e3:g} and {window[1] / 1e3:g} "
                 "ps: not diffusive there, so that D means nothing yet; run longer, pass fewer stretches= for longer "
-                "lags, or choose the window by fit=(from, to) in fs",
+                f"lags, or choose the window by fit=(from, to) in fs{still}",
                 stacklevel=3,
             )
         correction = 0.0
@@ -238,7 +239,7 @@ def msd(
     Raises:
         InputError: too few frames, a species that is not there, or frames that are not equally spaced.
     """
-    trajectory = as_trajectory(source)[discard:]
+    trajectory = analysed(source, discard)
     chosen = members_of(trajectory, species)
     slices, lags = stretches_of(trajectory, stretches, "a mean squared displacement")
     rows = []

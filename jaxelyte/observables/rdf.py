@@ -21,7 +21,7 @@ from jaxelyte.observables.base import CompensatedSum, Observable
 from jaxelyte.observables.blocks import BlockError, block_error, group_blocks, naive_error, warn_if_short
 from jaxelyte.observables.curve import Pair, RDFResult
 from jaxelyte.observables.histogram import fractional_coordinates, pair_histogram
-from jaxelyte.observables.sampling import accumulate, as_trajectory, first_systems
+from jaxelyte.observables.sampling import accumulate, analysed, first_systems
 from jaxelyte.system import System, perpendicular_widths
 
 DEFAULT_WIDTH = 0.05
@@ -277,10 +277,7 @@ def rdf(
         raise InputError("name the species, rdf(run, 'Na', 'O'), or give pairs=[('Na', 'O'), …]; one of the two")
     wanted = [(center, neighbor)] if pairs is None else pairs
     observable = RDF(wanted, r_max=r_max, bins=bins, width=width, blocks=blocks)  # pyright: ignore[reportArgumentType]
-    trajectory = as_trajectory(source)
-    if not 0 <= discard < len(trajectory):
-        raise InputError(f"cannot discard {discard} of {len(trajectory)} frames; at least one has to remain")
-    trajectory = trajectory[discard:]
+    trajectory = analysed(source, discard)
     # A cell that shrinks later on needs more images, and a smaller default r_max, than the first one.
     prepared = observable.prepare(first_systems(trajectory), trajectory.cells)
     return prepared.result(*accumulate(prepared, trajectory))

@@ -21,9 +21,10 @@ import numpy as np
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.blocks import jackknife
-from jaxelyte.observables.sampling import as_trajectory
+from jaxelyte.observables.sampling import analysed
 from jaxelyte.observables.series import line, members_of, spread, stretches_of, within
 from jaxelyte.observables.survival import check_reach, find_presence, survivors
+from jaxelyte.observables.unwrapping import check_continuous
 from jaxelyte.trajectory import Trajectory
 
 TOLERANCE = 2000.0
@@ -177,9 +178,10 @@ def residence_time(
         raise InputError(f"r_max must be a positive distance in Å, not {r_max}")
     if not tolerance >= 0:
         raise InputError(f"tolerance must be a time in fs, 0 or more, not {tolerance}")
-    trajectory = as_trajectory(source)[discard:]
+    trajectory = analysed(source, discard)
     centers, neighbors = members_of(trajectory, center), members_of(trajectory, neighbor)
     check_reach(trajectory, r_max)
+    check_continuous(trajectory)
     slices, lags = stretches_of(trajectory, stretches, "a residence time")
     interval = float(lags[1])
     absent = None if tolerance == math.inf else math.floor(tolerance / interval * (1.0 + 1e-9))
@@ -239,7 +241,7 @@ def _survival(
     tolerated, intermittent = [], []
     for replica in range(trajectory.replicas):
         for part in slices:
-            presence = find_presence(trajectory[part], replica, centers, neighbors, r_max)
+            presence = find_presence(trajectory, replica, centers, neighbors, r_max, part)
             origins = len(centers) * (presence.frames - np.arange(lags))
             everyone = survivors(presence, lags, None) / origins
             intermittent.append(everyone)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError
 from jaxelyte.observables.base import Observable
 from jaxelyte.system import System
@@ -17,6 +18,8 @@ from jaxelyte.trajectory import Trajectory, open_trajectory
 
 MOST_BLOCKS = 256
 BYTES_AT_ONCE = 64_000_000
+LEAST_VOLUME = 1e-6
+"""Å³ (Å² or Å where fewer directions are periodic), below which a cell is none."""
 
 
 def as_trajectory(source: Any) -> Trajectory:
@@ -43,10 +46,101 @@ def as_trajectory(source: Any) -> Trajectory:
     )
 
 
-def first_systems(trajectory: Trajectory) -> System:
-    """The replicas of the first frame as a batch of systems, in the floating type of the trajectory."""
+def analysed(source: Any, discard: int = 0) -> Trajectory:
+    """The frames that an analysis looks at, checked as far as this needs no reading of positions.
+
+    Args:
+        source: see `as_trajectory`.
+        discard: frames left out at the start, as equilibration.
+
+    Raises:
+        InputError: see `as_trajectory`; no frame, a ``discard`` that is no whole number from 0 to below the number of
+            frames, or a cell that is not finite or has no volume.
+    """
+    trajectory = as_trajectory(source)
     if len(trajectory) == 0:
         raise InputError("the trajectory holds no frame")
+    left_out = frames_left_out(discard, len(trajectory))
+    check_cells(trajectory)
+    return trajectory[left_out:]
+
+
+def frames_left_out(discard: Any, frames: int) -> int:
+    """Number of frames to leave out at the start, as ``int``.
+
+    Raises:
+        InputError: no whole number from 0 to below the number of frames.
+    """
+    if isinstance(discard, (float, np.floating)) and 0.0 < discard < 1.0:
+        raise InputError(
+            f"discard = {discard:g} must be a whole number of frames; that share of {frames:,} frames is discard = "
+            f"{int(discard * frames)}"
+        )
+    left_out = checks.count("discard", discard, least=0)
+    if left_out >= frames:
+        raise InputError(f"cannot discard {left_out} of {frames} frames; at least one has to remain")
+    return left_out
+
+
+def check_cells(trajectory: Trajectory) -> None:
+    """Raise `InputError` where the cell of a frame is not finite, or has no volume though it is periodic."""
+    several = trajectory.cells.reshape(-1, trajectory.replicas, 3, 3)
+    varying = trajectory.cells.ndim == 4
+    finite = np.isfinite(several).all(axis=(-2, -1))
+    if not np.all(finite):
+        frame, replica = np.argwhere(~finite)[0]
+        raise InputError(
+            f"the cell of {_where(trajectory, frame, replica, varying)} is not finite: "
+            f"{several[frame, replica].tolist()}"
+        )
+    if not any(trajectory.pbc):
+        return
+    rows = np.where(np.asarray(trajectory.pbc)[:, None], several, np.eye(3))
+    # Rows along which nothing repeats do not count: the area, or the length, of the others does.
+    gram = np.einsum("fria,frja->frij", several, several)
+    keep = np.outer(trajectory.pbc, trajectory.pbc)
+    volume = np.sqrt(np.abs(np.linalg.det(np.where(keep, gram, np.eye(3)))))
+    if np.any(volume < LEAST_VOLUME):
+        frame, replica = np.argwhere(volume < LEAST_VOLUME)[0]
+        raise InputError(
+            f"the cell of {_where(trajectory, frame, replica, varying)} has no volume: "
+            f"{rows[frame, replica].tolist()} Å with pbc {trajectory.pbc}; give the lattice vectors, or set pbc "
+            "to False"
+        )
+
+
+def check_finite(values: np.ndarray, trajectory: Trajectory, first: int, replica: int | None, what: str) -> None:
+    """Raise `InputError` where numbers of atoms are NaN or infinite, with the first frame and atom.
+
+    Args:
+        values: (frames, atoms, 3), or (frames, replicas, atoms, 3) where ``replica`` is None.
+        trajectory: the frames that they are of.
+        first: number of the first of these frames within the trajectory.
+        replica: whose values they are.
+        what: the values are, such as "position".
+    """
+    if np.isfinite(np.sum(values)) or np.all(np.isfinite(values)):
+        return
+    broken = np.argwhere(~np.isfinite(values))
+    frame, atom = int(broken[0][0]) + first, int(broken[0][-2])
+    replica = int(broken[0][1]) if replica is None else replica
+    others = len({tuple(entry[:-1]) for entry in broken}) - 1
+    raise InputError(
+        f"the {what} of atom {atom} in {_where(trajectory, frame, replica, True)} is not finite"
+        f"{f', like {others:,} others' if others else ''}: the simulation broke down, or the file is damaged; analyse "
+        "the frames before it"
+    )
+
+
+def _where(trajectory: Trajectory, frame: int, replica: int, varying: bool) -> str:
+    """A frame as users find it: by its number among those analysed, and the step of the simulation."""
+    step = trajectory.steps[frame]
+    named = f"frame {frame}{f' (MD step {step})' if step != frame else ''}" if varying else "all frames"
+    return named + (f" of replica {replica}" if trajectory.replicas > 1 else "")
+
+
+def first_systems(trajectory: Trajectory) -> System:
+    """The replicas of the first frame as a batch of systems, in the floating type of the trajectory."""
     first = trajectory[:1]
     return _batch(first, np.asarray(first.positions), np.asarray(first.cells_of(slice(0, 1))), frame=0)
 
@@ -61,6 +155,9 @@ def accumulate(observable: Observable, trajectory: Trajectory, *, blocks: int = 
 
     Returns:
         Accumulators with leading axes (blocks, replicas) in numpy, int64 and float64; and the first system.
+
+    Raises:
+        InputError: a position that is not finite.
     """
     systems = first_systems(trajectory)
     length = -(-len(trajectory) // blocks)
@@ -69,8 +166,10 @@ def accumulate(observable: Observable, trajectory: Trajectory, *, blocks: int = 
     program = _program(observable)
     done = []
     for begin in range(0, len(trajectory), length):
-        stretch, total = trajectory[begin : begin + length], None
+        stretch, total, at = trajectory[begin : begin + length], None, begin
         for part in stretch.blocks(room):
+            check_finite(part.positions, trajectory, at, None, "position")
+            at += len(part)
             positions, cells = _padded(part.positions, room), _padded(part.cells_of(slice(None)), room)
             acc = program(systems, *_device(positions, cells, systems), jnp.asarray(len(part), jnp.int32))
             wide = jax.tree.map(_widen, acc)

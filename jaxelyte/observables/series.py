@@ -86,28 +86,6 @@ def exponent(lags: np.ndarray, values: np.ndarray) -> float:
     return line(np.log(lags), np.log(np.maximum(values, 1e-300)))[0]
 
 
-def unwrapped(trajectory: Trajectory, replica: int, *, drift: bool) -> np.ndarray:
-    """Unwrapped positions (frames, atoms, 3) in float64, relative to the centre of mass if asked for."""
-    positions = np.asarray(trajectory.positions[:, replica], np.float64)
-    if any(trajectory.pbc):
-        from ase.geometry import complete_cell
-
-        cells = np.array([complete_cell(cell) for cell in trajectory.cells_of(slice(None))[:, replica]])
-        fractional = np.einsum("fad,fde->fae", positions, np.linalg.inv(cells))
-        steps = np.diff(fractional, axis=0)
-        # Wrapped positions fill one cell and jump across it; those of a free walk do not keep to one cell.
-        extent = fractional.max(axis=(0, 1)) - fractional.min(axis=(0, 1))
-        wrapped = np.asarray(trajectory.pbc) & (extent < 1.5) & np.any(np.abs(steps) > 0.5, axis=(0, 1))
-        if np.any(wrapped):
-            steps -= np.where(wrapped, np.round(steps), 0.0)
-            fractional = np.concatenate([fractional[:1], fractional[:1] + np.cumsum(steps, axis=0)])
-            positions = np.einsum("fad,fde->fae", fractional, cells)
-    if drift:
-        masses = trajectory.masses[replica] / trajectory.masses[replica].sum()
-        positions = positions - np.einsum("fad,a->fd", positions, masses)[:, None]
-    return positions
-
-
 def mean_squared_displacement(positions: np.ndarray) -> np.ndarray:
     """MSD at every lag of positions (frames, atoms, 3), averaged over origins and atoms."""
     frames = len(positions)
@@ -163,7 +141,9 @@ def spread(rows: np.ndarray) -> np.ndarray:
 
 def _interval(trajectory: Trajectory) -> float:
     times = np.asarray(trajectory.times, np.float64)
-    if len(times) < 2 or not np.all(np.isfinite(times)):
+    if len(times) < 2:
+        raise InputError(f"{len(times)} frame is left, and motion needs several; discard fewer, or run longer")
+    if not np.all(np.isfinite(times)):
         raise InputError(
             "the frames have no times; give the fs between them, such as Trajectory.from_atoms(frames, interval=…)"
         )

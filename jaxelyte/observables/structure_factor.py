@@ -21,7 +21,7 @@ from jaxelyte.observables.histogram import fractional_coordinates
 from jaxelyte.observables.partials import StructureFactorResult
 from jaxelyte.observables.ratio import ratio_of_sums, ratio_series, series_error
 from jaxelyte.observables.reciprocal import WaveGrid, add_waves, largest_integers, species_pairs, wave_grid
-from jaxelyte.observables.sampling import accumulate, as_trajectory, first_systems
+from jaxelyte.observables.sampling import accumulate, analysed, first_systems
 from jaxelyte.observables.scattering import LARGEST_K, Weighting, check_weighting, scattering_factors, total_weights
 from jaxelyte.observables.species import shared_numbers
 from jaxelyte.system import System
@@ -264,10 +264,7 @@ def structure_factor(
         InputError: a source, cell or size that cannot be used.
     """
     observable = StructureFactor(k_max, width, weighting, scatterers or {}, blocks)
-    trajectory = as_trajectory(source)
-    if not 0 <= discard < len(trajectory):
-        raise InputError(f"cannot discard {discard} of {len(trajectory)} frames; at least one has to remain")
-    trajectory = trajectory[discard:]
+    trajectory = analysed(source, discard)
     prepared = observable.prepare(first_systems(trajectory), trajectory.cells)
     return prepared.result(*accumulate(prepared, trajectory))
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxelyte.errors import InputError
-from jaxelyte.observables.sampling import complete_cells
+from jaxelyte.observables.sampling import check_finite, complete_cells
 from jaxelyte.system import perpendicular_widths
 from jaxelyte.trajectory import Trajectory
 
@@ -44,9 +44,14 @@ def check_reach(trajectory: Trajectory, r_max: float) -> None:
 
 
 def find_presence(
-    trajectory: Trajectory, replica: int, centers: np.ndarray, neighbors: np.ndarray, r_max: float
+    trajectory: Trajectory,
+    replica: int,
+    centers: np.ndarray,
+    neighbors: np.ndarray,
+    r_max: float,
+    frames: slice = slice(None),
 ) -> Presence:
-    """Look for pairs within r_max Å, nearest image, in all frames of one replica.
+    """Look for pairs within r_max Å, nearest image, in frames of one replica.
 
     Args:
         trajectory: the frames; cells wider than twice r_max.
@@ -54,14 +59,20 @@ def find_presence(
         centers: indices of the centres.
         neighbors: indices of the neighbours; an atom is no neighbour of itself.
         r_max: Å.
+        frames: consecutive ones; all by default.
+
+    Raises:
+        InputError: a position that is not finite.
     """
     periodic = np.asarray(trajectory.pbc)
     room = max(1, NUMBERS_AT_ONCE // (3 * len(centers) * len(neighbors)))
     other = centers[:, None] != neighbors[None, :]
-    pairs, frames = [], []
-    for begin in range(0, len(trajectory), room):
-        part = slice(begin, min(begin + room, len(trajectory)))
+    start, stop, _ = frames.indices(len(trajectory))
+    pairs, present = [], []
+    for begin in range(start, stop, room):
+        part = slice(begin, min(begin + room, stop))
         positions = np.asarray(trajectory.positions[part, replica], np.float64)
+        check_finite(positions, trajectory, begin, replica, "position")
         away = positions[:, None, neighbors] - positions[:, centers, None]
         if np.any(periodic):
             cells = complete_cells(trajectory.cells_of(part)[:, replica], trajectory.pbc)[:, None]
@@ -69,10 +80,10 @@ def find_presence(
             away -= steps @ cells
         frame, center, neighbor = np.nonzero((np.sum(away**2, axis=-1) < r_max**2) & other)
         pairs.append(center * len(neighbors) + neighbor)
-        frames.append(frame + begin)
-    pair, frame = np.concatenate(pairs), np.concatenate(frames)
+        present.append(frame + begin - start)
+    pair, frame = np.concatenate(pairs), np.concatenate(present)
     order = np.lexsort((frame, pair))
-    return Presence(pair[order], frame[order], len(trajectory))
+    return Presence(pair[order], frame[order], stop - start)
 
 
 def survivors(presence: Presence, lags: int, tolerated: int | None) -> np.ndarray:

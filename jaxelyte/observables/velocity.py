@@ -17,7 +17,7 @@ import numpy as np
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.diffusion import SI
-from jaxelyte.observables.sampling import as_trajectory
+from jaxelyte.observables.sampling import analysed, check_finite
 from jaxelyte.observables.series import autocorrelation, members_of, spread, stretches_of
 
 WAVENUMBER = 33356.40951981521
@@ -120,7 +120,7 @@ def vacf(
     Raises:
         InputError: no velocities, no such species, too few frames, or frames that are not equally spaced.
     """
-    trajectory = as_trajectory(source)[discard:]
+    trajectory = analysed(source, discard)
     if trajectory.velocities is None:
         raise InputError("the frames hold no velocities; a run of jaxelyte keeps them, other files may not")
     chosen = np.arange(trajectory.num_atoms) if species is None else members_of(trajectory, species)
@@ -129,7 +129,9 @@ def vacf(
     factor = np.sqrt(masses / masses.mean()) if weighted else np.ones(len(chosen))
     rows = []
     for replica in range(trajectory.replicas):
-        velocities = np.asarray(trajectory.velocities[:, replica], np.float64)[:, chosen] * factor[:, None]
+        velocities = np.asarray(trajectory.velocities[:, replica], np.float64)
+        check_finite(velocities, trajectory, 0, replica, "velocity")
+        velocities = velocities[:, chosen] * factor[:, None]
         rows += [autocorrelation(velocities[part])[: len(lags)] for part in slices]
     table = np.array(rows)
     return VACFResult(species or "all", lags, table.mean(axis=0), spread(table), table)
