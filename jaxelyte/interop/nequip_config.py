@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from jaxelyte.errors import InputError, UnsupportedError
+from jaxelyte.interop.nequip_keys import check_keys
 from jaxelyte.models.config import NequIP, Nonlinearity
 from jaxelyte.models.irreps import format_irreps, parse_irreps
 from jaxelyte.models.parameters import check_symbols
@@ -43,8 +43,6 @@ FIXED = {
 }
 """Options of nequip whose one supported value is its default (None: the key must be absent)."""
 
-_FOREIGN = re.compile(r"^(layer\d+_|convolution_|InteractionBlock_|ConvNetLayer_|basis_kwargs|cutoff_kwargs)")
-
 
 def read_config(options: Mapping[str, Any]) -> NequIP:
     """The hyperparameters in a nequip configuration; keys about training and data are ignored.
@@ -56,9 +54,7 @@ def read_config(options: Mapping[str, Any]) -> NequIP:
         UnsupportedError: an option that is not implemented, by name.
     """
     zbl = _check_builders(options)
-    for key in options:
-        if _FOREIGN.match(key):
-            raise UnsupportedError(f"nequip option {key!r} overrides one layer; that is not supported")
+    check_keys(options)
     for key, allowed in FIXED.items():
         if key in options and options[key] != allowed:
             raise UnsupportedError(f"nequip option {key} = {options[key]!r} is not supported (only {allowed!r})")

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxelyte.arrays import HashableArray
+from jaxelyte.arrays import HashableArray, read_arrays
 from jaxelyte.errors import InputError, UnsupportedError
+from jaxelyte.interop.foreign_models import describe
 from jaxelyte.interop.nequip_config import read_config, write_config
 from jaxelyte.interop.nequip_names import NETWORK_MARK, fresh_buffers, parameter_names, zbl_prefactor
 from jaxelyte.interop.potential_files import read_potential
@@ -56,37 +56,35 @@ def load_nequip(path: str | os.PathLike[str], *, torchscript: bool = False) -> N
         config, arrays = _read_folder(path)
     elif not path.exists():
         raise InputError(f"there is no NequIP model at {path}")
-    elif torchscript:
-        from jaxelyte.interop.torchscript import read_torchscript
-
-        config, arrays = read_torchscript(path)
     else:
-        raise InputError(
-            f"{path} is a file, not a folder with {CONFIG} and {STATE}; if it is a deployed nequip model whose origin "
-            "you trust, call load_nequip(path, torchscript=True)"
-        )
+        config, arrays = _read_file(path, torchscript=torchscript)
     potential = build_potential(config, arrays)
     if path.is_dir() and (path / f"{BASELINE}.json").is_file():
         return replace(potential, requires=identities(read_potential(path, BASELINE)))
     return potential
 
 
+def _read_file(path: Path, *, torchscript: bool) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    found = describe(path)
+    if not (torchscript and found.deployed):
+        raise InputError(f"{path} is {found.what}; {found.remedy}")
+    from jaxelyte.interop.torchscript import read_torchscript
+
+    return read_torchscript(path)
+
+
 def _read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     for name in (CONFIG, STATE):
         if not (folder / name).is_file():
-            raise InputError(f"{folder} holds no {name}; a NequIP folder has {CONFIG} and {STATE}")
+            found = describe(folder)
+            raise InputError(f"{folder} holds no {name}: it is {found.what}; {found.remedy}")
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder / CONFIG} is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise InputError(f"{folder / CONFIG} must hold a JSON object")
-    try:
-        with np.load(folder / STATE, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{folder / STATE} is not an archive of plain arrays: {error}") from error
-    return config, arrays
+    return config, read_arrays(folder / STATE, "the arrays of a NequIP model")
 
 
 def build_potential(options: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> NequIPPotential:

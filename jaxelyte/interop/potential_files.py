@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from jaxelyte.arrays import read_arrays
 from jaxelyte.errors import InputError
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.codec import decode, encode
@@ -33,8 +33,6 @@ def read_potential(folder: Path, name: str) -> Potential:
     """
     try:
         content = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read the potential {folder / name}: {error}") from error
-    return decode(content, arrays)
+    return decode(content, read_arrays(folder / f"{name}.npz", "the arrays of a potential"))

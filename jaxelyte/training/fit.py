@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxelyte.errors import InputError
+from jaxelyte.interop.foreign_models import describe
 from jaxelyte.interop.nequip_files import BASELINE, load_nequip, save_nequip
 from jaxelyte.interop.potential_files import read_potential, write_potential
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.codec import identities
 from jaxelyte.potentials.nequip import NequIPPotential
-from jaxelyte.training.folder import CONFIG, METRICS, MODEL
+from jaxelyte.training.folder import CONFIG, METRICS, MODEL, read_rows, read_settings
 
 
 @dataclass(frozen=True)
@@ -132,16 +133,24 @@ def load_fit(folder: str | Path) -> Fit:
         InputError: the folder holds no trained model.
     """
     folder = Path(folder)
+    if not folder.exists():
+        raise InputError(f"there is no folder {folder}")
     if not (folder / MODEL).is_dir() or not (folder / CONFIG).is_file():
-        raise InputError(f"{folder} holds no trained model ({MODEL}/ and {CONFIG}); it is the output folder of train")
-    homes = sorted((p for p in (folder / MODEL).iterdir() if p.is_dir()), key=lambda p: int(p.name))
+        raise InputError(f"{folder} holds no trained model ({MODEL}/ and {CONFIG}): {_instead(folder)}")
+    homes = sorted((p for p in (folder / MODEL).iterdir() if p.name.isdecimal()), key=lambda p: int(p.name))
     homes = homes or [folder / MODEL]
     members = tuple(load_nequip(home) for home in homes)
     stored = (homes[0] / f"{BASELINE}.json").is_file()
     baseline = read_potential(homes[0], BASELINE) if stored else None
-    lines = (folder / METRICS).read_text().splitlines() if (folder / METRICS).is_file() else []
-    config = json.loads((folder / CONFIG).read_text())
-    return Fit(members, baseline, [json.loads(line) for line in lines], config, folder)
+    return Fit(members, baseline, read_rows(folder / METRICS), read_settings(folder / CONFIG), folder)
+
+
+def _instead(folder: Path) -> str:
+    """What a path holds that is no training, and what reads it."""
+    if (folder / "config.json").is_file() and (folder / "state_dict.npz").is_file():
+        return "it is a NequIP model without its training; load_nequip reads it"
+    found = describe(folder)
+    return f"it is {found.what}; {found.remedy}"
 
 
 def with_references(potential: NequIPPotential, energies: np.ndarray) -> NequIPPotential:

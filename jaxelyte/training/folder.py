@@ -56,7 +56,7 @@ class TrainFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         stored = self.path / CONFIG
         if resume and stored.is_file():
-            _same_settings(json.loads(stored.read_text()), config, self.path)
+            _same_settings(read_settings(stored), config, self.path)
         write_json(stored, config)
         self._manager: Any = None
 
@@ -115,15 +115,48 @@ class TrainFolder:
 
     def read_metrics(self, epochs: int) -> list[dict[str, Any]]:
         """The rows up to that epoch."""
-        path = self.path / METRICS
-        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-        return [row for row in rows if row["epoch"] <= epochs]
+        return [row for row in read_rows(self.path / METRICS) if row["epoch"] <= epochs]
 
     def close(self) -> None:
         """Wait for orbax and let go of the folder."""
         if self._manager is not None:
             self._manager.close()
             self._manager = None
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings of a training.
+
+    Raises:
+        InputError: the file is missing, damaged or something else.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a JSON object")
+    return content
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The metrics of each epoch; none where there is no file.
+
+    Raises:
+        InputError: a line that is damaged, by its number.
+    """
+    if not path.is_file():
+        return []
+    rows = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"line {number} of {path} is damaged: {error}") from error
+        if not isinstance(row, dict) or not {"epoch", "best", "validation"} <= set(row):
+            raise InputError(f"line {number} of {path} is no row of metrics (epoch, best, validation, …)")
+        rows.append(row)
+    return rows
 
 
 def _same_settings(stored: dict[str, Any], config: dict[str, Any], path: Path) -> None:

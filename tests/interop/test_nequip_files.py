@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -212,8 +213,9 @@ def test_saving_never_clobbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_torchscript_only_on_request(tmp_path: Path) -> None:
     path = tmp_path / "model.pth"
-    path.write_bytes(b"anything")
-    with pytest.raises(InputError, match=r"torchscript=True"):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model/code/__torch__/nequip/nn.py", "")
+    with pytest.raises(InputError, match=r"is a TorchScript program; if you trust its origin.*torchscript=True"):
         load_nequip(path)
     if importlib.util.find_spec("torch") is None:
         with pytest.raises(ImportError, match=r"jaxelyte\[torch\]"):
