@@ -34,6 +34,10 @@ class SimulationError(JaxelyteError, RuntimeError):
         self.frames: Any = None
 
 
+class StorageError(JaxelyteError, OSError):
+    """A file that cannot be written (disk full, no permission, folder gone); everything written before is kept."""
+
+
 class RunInterruptedError(JaxelyteError, RuntimeError):
     """A run was stopped by the user before there was anything to evaluate; what was done is kept, and can go on."""
 

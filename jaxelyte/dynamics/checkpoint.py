@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
+import io
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxelyte.errors import InputError
-
-
-def atomic_write(path: Path, data: bytes) -> None:
-    """Replace a file so that readers, and a kill at any moment, see the old or the new content, never half of it."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+from jaxelyte.storage import write_bytes
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an ``.npz`` atomically."""
-    import io
-
+    """Write an ``.npz`` as a whole; see `jaxelyte.storage.saving`."""
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # pyright: ignore[reportArgumentType]
-    atomic_write(path, buffer.getvalue())
+    np.savez(buffer, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
+    write_bytes(path, buffer.getvalue())
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -43,8 +33,8 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"cannot read the checkpoint {path}: {error}") from error
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"cannot read the checkpoint {path} ({error}); it is damaged, or not a checkpoint") from error
 
 
 def pack(prefix: str, tree: Any) -> dict[str, np.ndarray]:
@@ -87,8 +77,3 @@ def fingerprint(tree: Any) -> str:
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()[:16]
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically, readable by people."""
-    atomic_write(path, (json.dumps(content, indent=1, sort_keys=False) + "\n").encode())

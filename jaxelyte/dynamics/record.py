@@ -1,13 +1,12 @@
 """Where a run keeps its frames and its log: in memory, or in a run folder that survives a kill at any moment.
 
-Order within a chunk: frames and log rows are written and flushed first, the checkpoint that counts them last. Whatever
-lies beyond the counts of the checkpoint is overwritten on resume, so a resumed run leaves the bytes of an
-uninterrupted one.
+Order within a chunk: frames and log rows reach the disk first, the checkpoint that counts them last. Whatever lies
+beyond the counts of the checkpoint is overwritten on resume, so a resumed run leaves the bytes of an uninterrupted one.
 """
 
 from __future__ import annotations
 
-import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +15,20 @@ from typing import Protocol
 
 import numpy as np
 
-from jaxelyte.errors import InputError
+from jaxelyte.errors import InputError, StorageError
 from jaxelyte.interop.extxyz import ExtXYZAppender
-from jaxelyte.interop.h5md import H5MDWriter
+from jaxelyte.interop.h5md import H5MDWriter, written_frames
 from jaxelyte.observables.recorded import SUFFIX
+from jaxelyte.storage import AppendFile, writing
 from jaxelyte.trajectory import Trajectory, open_trajectory
 
 LOG_COLUMNS = ("step", "time", "temperature", "potential", "kinetic", "conserved")
 LOG_UNITS = {"time": "fs", "temperature": "K", "potential": "eV", "kinetic": "eV", "conserved": "eV"}
+LOG, XYZ = "log.csv", "trajectory.extxyz"
 RUN_FILES = (
     "trajectory.h5",
-    "trajectory.extxyz",
-    "log.csv",
+    XYZ,
+    LOG,
     "checkpoint.npz",
     "config.json",
     "summary.json",
@@ -86,6 +87,14 @@ class Record(Protocol):
         """What a checkpoint must know to cut the record back to now."""
         ...
 
+    def sync(self) -> None:
+        """Wait until everything is where a kill, or a full disk, cannot take it away."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the files as they are; a second time does nothing."""
+        ...
+
     def finish(self) -> None:
         """Close; leave nothing but valid frames."""
         ...
@@ -129,6 +138,12 @@ class MemoryRecord:
 
     def counts(self) -> dict[str, np.ndarray]:
         return {}
+
+    def sync(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
     def finish(self) -> None:
         pass
@@ -189,20 +204,18 @@ class FolderRecord:
                 dtype=layout.dtype,
             )
         else:
-            if not self._h5.exists():
-                raise InputError(f"{self._h5} is missing; the run cannot be resumed without its trajectory")
-            H5MDWriter.extend(self._h5, frames)
+            H5MDWriter.extend(self._h5, frames, valid=self._frames)
             self._writer = H5MDWriter.open(self._h5)
-        self._log = _open_at(folder / "log.csv", None if counts is None else int(counts["log_bytes"]))
+        self._log = AppendFile(folder / LOG, offset=None if counts is None else int(counts["log_bytes"]))
         if counts is None:
             names = [f"{c}_{LOG_UNITS[c]}" if c in LOG_UNITS else c for c in LOG_COLUMNS]
             self._log.write((",".join(["replica", *names]) + "\n").encode())
         self._xyz = None
         if layout.extxyz:
             offset = None if counts is None else int(counts["xyz_bytes"])
-            self._xyz = ExtXYZAppender(folder / "trajectory.extxyz", offset=offset)
-        sizes = {} if counts is None else {n[len(SERIES) :]: int(c) for n, c in counts.items() if n.startswith(SERIES)}
-        self._series = {name: _open_at(self._series_path(name), size) for name, size in sizes.items()}
+            self._xyz = ExtXYZAppender(folder / XYZ, offset=offset)
+        sizes = {} if counts is None else series_sizes(counts)
+        self._series = {name: AppendFile(self._series_path(name), offset=size) for name, size in sizes.items()}
 
     def append(
         self,
@@ -213,23 +226,21 @@ class FolderRecord:
     ) -> None:
         for name, values in series.items():
             if name not in self._series:
-                self._series_path(name).parent.mkdir(exist_ok=True)
-                self._series[name] = _open_at(self._series_path(name), None)
+                with writing(self._series_path(name)):
+                    self._series_path(name).parent.mkdir(exist_ok=True)
+                self._series[name] = AppendFile(self._series_path(name))
             self._series[name].write(np.ascontiguousarray(values, "<f8").tobytes())
-            self._series[name].flush()
         if len(positions):
             self._writer.write(self._frames, positions, velocities)
             if self._xyz is not None:
                 self._xyz.append(self.layout, positions, rows)
         self._frames += len(positions)
+        lines = []
         for frame in rows:
             for replica, row in enumerate(frame):
                 step, values = int(row[0]), ",".join(repr(float(x)) for x in row[1:])
-                self._log.write(f"{replica},{step},{values}\n".encode())
-        self._writer.flush()
-        self._log.flush()
-        if self._xyz is not None:
-            self._xyz.flush()
+                lines.append(f"{replica},{step},{values}\n")
+        self._log.write("".join(lines).encode())
 
     def counts(self) -> dict[str, np.ndarray]:
         xyz = 0 if self._xyz is None else self._xyz.tell()
@@ -239,21 +250,32 @@ class FolderRecord:
             "xyz_bytes": np.array(xyz),
         } | {f"{SERIES}{name}": np.array(file.tell()) for name, file in self._series.items()}
 
-    def finish(self) -> None:
-        self._writer.close()
-        self._log.close()
-        for file in self._series.values():
+    def _files(self) -> list[H5MDWriter | AppendFile | ExtXYZAppender]:
+        xyz = [] if self._xyz is None else [self._xyz]
+        return [self._writer, self._log, *self._series.values(), *xyz]
+
+    def sync(self) -> None:
+        for file in self._files():
+            file.sync()
+
+    def close(self) -> None:
+        for file in self._files():
             file.close()
-        if self._xyz is not None:
-            self._xyz.close()
+
+    def finish(self) -> None:
+        self.close()
         if self._frames < self._planned:
-            H5MDWriter.compact(self._h5, self._frames)
+            try:
+                H5MDWriter.compact(self._h5, self._frames)
+            except StorageError as error:
+                # The file is valid as it is: its steps tell which frames are written.
+                warnings.warn(f"{self._h5} keeps its room for frames that were not run: {error}", stacklevel=5)
 
     def trajectory(self) -> Trajectory:
         return open_trajectory(self._h5).first(self._frames)
 
     def log(self) -> dict[str, np.ndarray]:
-        return read_log(self.folder / "log.csv")
+        return read_log(self.folder / LOG)
 
     def series(self, name: str) -> np.ndarray:
         return np.fromfile(self._series_path(name), "<f8")
@@ -262,16 +284,33 @@ class FolderRecord:
         return self.folder / "observables" / f"{name}{SUFFIX}"
 
 
-def _open_at(path: Path, offset: int | None):
-    """Open for appending at a byte offset, cutting off what lies behind it; None starts anew."""
-    if offset is None:
-        return path.open("wb")
-    if not path.exists() or path.stat().st_size < offset:
-        raise InputError(f"{path} is missing or shorter than the checkpoint says ({offset} bytes)")
-    os.truncate(path, offset)
-    file = path.open("r+b")
-    file.seek(offset)
-    return file
+def series_sizes(counts: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Bytes of each recorded series, by name, from the counts of a checkpoint."""
+    return {name[len(SERIES) :]: int(count) for name, count in counts.items() if name.startswith(SERIES)}
+
+
+def check_record(folder: Path, counts: Mapping[str, np.ndarray]) -> None:
+    """Refuse to go on with files that are missing, or shorter than a checkpoint says; changes nothing.
+
+    Raises:
+        InputError: which file, and what is missing.
+    """
+    sizes = {LOG: int(counts["log_bytes"]), XYZ: int(counts["xyz_bytes"])}
+    sizes |= {f"observables/{name}{SUFFIX}": length for name, length in series_sizes(counts).items()}
+    for name, least in sizes.items():
+        path = folder / name
+        if least and (not path.is_file() or path.stat().st_size < least):
+            state = f"has {path.stat().st_size} bytes" if path.is_file() else "is missing"
+            raise InputError(
+                f"{path} {state}, but the checkpoint counts {least} bytes; restore the file, or start a new run in "
+                "another folder from the last state (load_run)"
+            )
+    path, frames = folder / "trajectory.h5", int(counts["frames"])
+    if not path.is_file():
+        raise InputError(f"{path} is missing; the run cannot be resumed without its trajectory")
+    written = written_frames(path)
+    if written < frames:
+        raise InputError(f"{path} holds {written} frames, but the checkpoint counts {frames}; it is damaged")
 
 
 def log_columns(rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -283,14 +322,17 @@ def log_columns(rows: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def read_log(path: Path) -> dict[str, np.ndarray]:
-    """Read ``log.csv``; see `log_columns`.
+    """Read ``log.csv``; see `log_columns`. A last row that is being written, or of a frame not yet whole, is left out.
 
     Raises:
         InputError: the file is missing or not a log.
     """
     try:
-        table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
+        text = path.read_bytes()
+        lines = text[: text.rfind(b"\n") + 1].decode().splitlines()[1:]
+        table = np.array([line.split(",") for line in lines], np.float64).reshape(len(lines), -1)
+        replicas = int(table[:, 0].max()) + 1
+        whole = len(table) // replicas * replicas
+        return log_columns(table[:whole, 1:].reshape(-1, replicas, len(LOG_COLUMNS)))
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the log {path}: {error}") from error
-    replicas = int(table[:, 0].max()) + 1
-    return log_columns(table[:, 1:].reshape(-1, replicas, len(LOG_COLUMNS)))

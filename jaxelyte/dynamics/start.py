@@ -105,6 +105,47 @@ def maxwell_velocities(
     return velocities
 
 
+def resolved_velocities(
+    atoms: Atoms | list[Atoms], replicas: int, *, request: Velocities, temperature: float | None
+) -> float | Literal["atoms"]:
+    """Where the initial velocities come from: the atoms, or a temperature in K to draw them at.
+
+    By default atoms that carry momenta keep them, unless replicas of one structure would then be copies of each other;
+    otherwise they are drawn at the temperature of the ensemble.
+
+    Args:
+        atoms: the structures.
+        replicas: how many run side by side.
+        request: "atoms", a temperature in K, or None.
+        temperature: of the ensemble in K, None for NVE.
+
+    Raises:
+        InputError: no velocities and no temperature to draw them at, or an invalid request.
+    """
+    if request is None:
+        several = atoms if isinstance(atoms, list) else [atoms]
+        distinct = isinstance(atoms, list) or replicas == 1
+        request = "atoms" if distinct and any(np.any(one.get_velocities()) for one in several) else temperature
+    if request is None:
+        raise InputError(
+            "the atoms have no velocities and NVE has no temperature; pass velocities=300.0 (K), or "
+            "velocities='atoms' to start from rest"
+        )
+    if request == "atoms":
+        return "atoms"
+    if isinstance(request, str) or not np.isfinite(request) or request < 0:
+        raise InputError(f"velocities must be 'atoms' or a temperature in K, not {request!r}")
+    return float(request)
+
+
+def given_velocities(atoms: Atoms | list[Atoms], replicas: int) -> np.ndarray:
+    """Those of the atoms in Å/fs, (replicas, atoms, 3)."""
+    from ase.units import fs
+
+    several = atoms if isinstance(atoms, list) else [atoms] * replicas
+    return np.stack([one.get_velocities() for one in several]) * fs
+
+
 def start_velocities(
     atoms: Atoms | list[Atoms],
     systems: System,
@@ -115,10 +156,7 @@ def start_velocities(
     zero_momentum: bool,
     keeps_momentum: bool,
 ) -> Float[Array, "replicas atoms 3"]:
-    """Initial velocities in Å/fs: those of the atoms, or drawn at a temperature.
-
-    By default atoms that carry momenta keep them, unless replicas of one structure would then be copies of each other;
-    otherwise they are drawn at the temperature of the ensemble.
+    """Initial velocities in Å/fs: those of the atoms, or drawn at a temperature; see `resolved_velocities`.
 
     Args:
         atoms: the structures.
@@ -136,23 +174,12 @@ def start_velocities(
     Raises:
         InputError: no velocities and no temperature to draw them at, or an invalid request.
     """
-    from ase.units import fs
-
-    several = atoms if isinstance(atoms, list) else [atoms] * systems.positions.shape[0]
-    given = np.stack([one.get_velocities() for one in several]) * fs
-    if request is None:
-        distinct = isinstance(atoms, list) or len(several) == 1
-        request = "atoms" if distinct and np.any(given) else temperature
-    if request is None:
-        raise InputError(
-            "the atoms have no velocities and NVE has no temperature; pass velocities=300.0 (K), or "
-            "velocities='atoms' to start from rest"
-        )
-    if request == "atoms":
+    replicas = systems.positions.shape[0]
+    origin = resolved_velocities(atoms, replicas, request=request, temperature=temperature)
+    if origin == "atoms":
+        given = given_velocities(atoms, replicas)
         return jnp.asarray(_at_rest(given, systems) if keeps_momentum else given, systems.positions.dtype)
-    if isinstance(request, str) or not np.isfinite(request) or request < 0:
-        raise InputError(f"velocities must be 'atoms' or a temperature in K, not {request!r}")
-    draw = jax.vmap(lambda k, m: maxwell_velocities(k, m, float(request), zero_momentum=zero_momentum))
+    draw = jax.vmap(lambda k, m: maxwell_velocities(k, m, origin, zero_momentum=zero_momentum))
     return draw(keys, systems.masses)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from jaxelyte.errors import InputError
+from jaxelyte.storage import AppendFile
 
 
 class FrameLayout(Protocol):
@@ -31,17 +30,11 @@ class ExtXYZAppender:
 
     Raises:
         InputError: the file is missing or shorter than the offset.
+        StorageError: it cannot be written.
     """
 
     def __init__(self, path: str | Path, *, offset: int | None = None) -> None:
-        path = Path(path)
-        if offset is None:
-            self._file = path.open("wb")
-            return
-        if not path.is_file() or path.stat().st_size < offset:
-            raise InputError(f"{path} is missing or shorter than the {offset} bytes that were written; cannot go on")
-        os.truncate(path, offset)
-        self._file = path.open("ab")
+        self._file = AppendFile(Path(path), offset=offset)
 
     def append(self, layout: FrameLayout, positions: np.ndarray, rows: np.ndarray) -> None:
         """Write frames, one configuration per replica.
@@ -53,7 +46,7 @@ class ExtXYZAppender:
         """
         from ase.data import chemical_symbols
 
-        replicas = len(layout.numbers)
+        replicas, text = len(layout.numbers), []
         symbols = [[chemical_symbols[z] for z in numbers] for numbers in np.asarray(layout.numbers)]
         for frame, row in zip(np.asarray(positions), np.asarray(rows), strict=True):
             for r in range(replicas):
@@ -62,15 +55,16 @@ class ExtXYZAppender:
                     f"{symbol:<2s} {_number(x)} {_number(y)} {_number(z)}"
                     for symbol, (x, y, z) in zip(symbols[r], frame[r], strict=True)
                 )
-                self._file.write(f"{len(symbols[r])}\n{comment}\n{body}\n".encode())
+                text.append(f"{len(symbols[r])}\n{comment}\n{body}\n")
+        self._file.write("".join(text).encode())
 
     def tell(self) -> int:
         """Bytes written so far."""
         return self._file.tell()
 
-    def flush(self) -> None:
-        """Hand everything to the operating system."""
-        self._file.flush()
+    def sync(self) -> None:
+        """Wait until everything is on the disk."""
+        self._file.sync()
 
     def close(self) -> None:
         """Close the file."""

@@ -1,9 +1,10 @@
 """H5MD 1.1 trajectories (de Buyl, Colberg, Höfling, Comput. Phys. Commun. 185, 1546 (2014)) that survive a kill.
 
 All datasets are contiguous and allocated at their final length when the file is created, so writing frames never
-touches the file's structure: a process may die at any moment and leave a file that opens. Nothing in the file depends
-on when or in how many pieces it was written, so an interrupted and resumed run leaves the bytes of an uninterrupted
-one.
+touches the file's structure: a process may die at any moment and leave a file that opens. Frames are written by the
+system's own calls at the offsets of these datasets, without the HDF5 library, which ends the process when it meets a
+full disk. Nothing in the file depends on when or in how many pieces it was written, so an interrupted and resumed run
+leaves the bytes of an uninterrupted one.
 
 Layout: ``particles/all`` for one replica, ``particles/replica_000``, … for several. Each group holds ``position``
 (``value`` Å, ``step``, ``time`` fs), optionally ``velocity`` (Å/fs), ``box`` with ``edges`` (rows are the lattice
@@ -12,26 +13,28 @@ vectors), ``species`` (atomic numbers with their symbols) and ``mass``. ``step``
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Any, Self
 
-import h5py
 import numpy as np
 
 from jaxelyte.errors import InputError
-from jaxelyte.interop.h5md_layout import Header, group_names, series_names, write_structure
+from jaxelyte.interop.h5md_layout import Header, Places, group_names, places_of, series_names, write_empty
 from jaxelyte.interop.h5md_reader import Node, open_for_reading, read_cells, read_h5md
+from jaxelyte.storage import saving, write_all, writing
 
 __all__ = ["H5MDWriter", "Header", "read_h5md"]
 
 
 class H5MDWriter:
-    """Writes frames into a preallocated H5MD file."""
+    """Writes frames into an H5MD file that has room for them; `create` and `open` make one."""
 
-    def __init__(self, file: Node) -> None:
-        self._file = file
-        self.header = _read_header(file)
-        self._groups = [file["particles"][name] for name in sorted(file["particles"])]
+    def __init__(self, path: Path, header: Header, places: list[Places]) -> None:
+        self.path, self.header, self._places = path, header, places
+        with writing(path):
+            self._descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
 
     @classmethod
     def create(
@@ -65,7 +68,8 @@ class H5MDWriter:
             dtype: of positions and velocities.
 
         Raises:
-            InputError: shapes that do not fit, no frames, or a folder that cannot be written.
+            InputError: shapes that do not fit, or no frames.
+            StorageError: a folder that cannot be written.
         """
         path = Path(path)
         if frames < 1 or every < 1:
@@ -88,7 +92,7 @@ class H5MDWriter:
                 f"{replicas} replicas do not fit numbers {np.shape(numbers)}, masses {np.shape(masses)} and cells "
                 f"{np.shape(cells)}: {error}"
             ) from error
-        _write_atomically(path, header, None)
+        _write(path, header, None, 0)
         return cls.open(path)
 
     @classmethod
@@ -97,23 +101,17 @@ class H5MDWriter:
 
         Raises:
             InputError: no such file, or not a trajectory of jaxelyte.
+            StorageError: no right to write to it.
         """
         path = Path(path)
         if not path.is_file():
             raise InputError(f"there is no trajectory {path} to go on with")
-        try:
-            # Readers of a running simulation must not lock it out, nor it them.
-            file = h5py.File(path, "r+", locking=False)
-        except OSError as error:
-            raise InputError(
-                f"{path} is not an HDF5 file that can be written ({error}); if another program or package has it open, "
-                "close it there"
-            ) from error
-        try:
-            return cls(file)
-        except InputError:
-            file.close()
-            raise
+        with contextlib.closing(open_for_reading(path)) as file:
+            header = _read_header(file)
+            places = places_of(file, header)
+        if any(offset is None for place in places for series in place.series.values() for offset in series):
+            raise InputError(f"{path} was not laid out by jaxelyte (its data are in chunks); it cannot be continued")
+        return cls(path, header, places)
 
     @property
     def frames(self) -> int:
@@ -130,6 +128,7 @@ class H5MDWriter:
 
         Raises:
             InputError: shapes or frame numbers that do not fit the file.
+            StorageError: no room on the disk; the frames before are kept.
         """
         positions = np.asarray(positions)
         count = len(positions)
@@ -151,27 +150,44 @@ class H5MDWriter:
             )
         if count == 0:
             return
-        where = slice(first_frame, first_frame + count)
-        for r, group in enumerate(self._groups):
-            group["position/value"][where] = positions[:, r]
-            if velocities is not None:
-                group["velocity/value"][where] = np.asarray(velocities)[:, r]
-        # Steps mark frames as written, so they must not reach the disk before the frames.
-        self._file.flush()
-        steps = np.arange(first_frame, first_frame + count, dtype=np.int64) * self.header.every
-        for group in self._groups:
-            for name in series_names(self.header):
-                group[name]["time"][where] = steps * self.header.timestep
-                group[name]["step"][where] = steps
+        data = {"position": positions}
+        if velocities is not None:
+            data["velocity"] = np.asarray(velocities)
+        with writing(self.path):
+            for r, place in enumerate(self._places):
+                for name, values in data.items():
+                    self._put(place.series[name][0], first_frame, values[:, r].astype(_stored(self.header.dtype)))
+            # Steps mark frames as written, so they come last.
+            steps = np.arange(first_frame, first_frame + count, dtype="<i8") * self.header.every
+            for place in self._places:
+                for _, time, step in place.series.values():
+                    self._put(time, first_frame, steps * np.array(self.header.timestep, "<f8"))
+                    self._put(step, first_frame, steps)
 
-    def flush(self) -> None:
-        """Hand everything to the operating system; a process killed later loses nothing of it."""
-        self._file.flush()
+    def _put(self, offset: int, first: int, rows: np.ndarray) -> None:
+        """Write rows of a dataset from row ``first`` on."""
+        rows = np.ascontiguousarray(rows)
+        write_all(self._descriptor, rows.tobytes(), offset + first * (rows.nbytes // len(rows)))
+
+    def sync(self) -> None:
+        """Wait until everything is on the disk, which is where some file systems find that it is full.
+
+        Raises:
+            StorageError: it is.
+        """
+        with writing(self.path):
+            os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""
-        if self._file:
-            self._file.close()
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            with writing(self.path):
+                os.close(descriptor)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            self.close()
 
     def __enter__(self) -> Self:
         return self
@@ -185,31 +201,64 @@ class H5MDWriter:
 
         Raises:
             InputError: not a trajectory of jaxelyte, or it has fewer frames.
+            StorageError: no room for the copy; the file is as it was.
         """
-        _resize(Path(path), frames, cut=True)
+        _resize(Path(path), frames, None)
 
     @staticmethod
-    def extend(path: str | Path, frames: int) -> None:
+    def extend(path: str | Path, frames: int, *, valid: int | None = None) -> None:
         """Make room for ``frames`` frames in all, for a run that goes on. Atomic; nothing is done where they fit.
 
+        Args:
+            path: the file.
+            frames: length in frames.
+            valid: the frames to keep, from the first one on; all that are written by default.
+
         Raises:
-            InputError: not a trajectory of jaxelyte, or it holds more frames than that.
+            InputError: not a trajectory of jaxelyte, or it holds more frames than that, or fewer than ``valid``.
+            StorageError: no room for the copy; the file is as it was.
         """
-        _resize(Path(path), frames, cut=False)
+        written = written_frames(Path(path))
+        valid = written if valid is None else valid
+        if written < valid:
+            raise InputError(f"{path} holds {written} frames, but {valid} were written; it is damaged")
+        if frames < valid:
+            raise InputError(
+                f"{path} holds {valid} frames, more than the {frames} asked for; ask for at least as many steps as "
+                "are done"
+            )
+        _resize(Path(path), frames, valid)
 
 
-def _write_atomically(path: Path, header: Header, source: Node | None) -> None:
-    """Make a file beside ``path``, copy the frames of ``source`` into it, and put it in the place of ``path``."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with h5py.File(temporary, "w", libver=("earliest", "v108"), locking=False) as file:
-            write_structure(file, header)
-            if source is not None:
-                _copy_frames(source, file, header)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}: {error}; check the folder and the free space") from error
+def written_frames(path: Path) -> int:
+    """Frames at the start of a file that are written.
+
+    Raises:
+        InputError: not a trajectory of jaxelyte.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no trajectory {path}")
+    with contextlib.closing(open_for_reading(path)) as file:
+        steps = _steps(file, _read_header(file))
+    return int(np.argmin(steps >= 0)) if np.any(steps < 0) else len(steps)
+
+
+def _steps(file: Node, header: Header) -> np.ndarray:
+    """Of each frame; the last group is written last."""
+    return np.asarray(file["particles"][group_names(len(header.numbers))[-1]][series_names(header)[-1]]["step"])
+
+
+def _write(path: Path, header: Header, source: Node | None, valid: int) -> None:
+    """Make a file with the first ``valid`` frames of ``source``, and put it in the place of ``path``."""
+    with saving(path) as temporary:
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o666)
+        try:
+            write_empty(descriptor, header)
+        finally:
+            os.close(descriptor)
+        if source is not None:
+            with H5MDWriter.open(temporary) as target:
+                _copy_frames(source, target, valid)
 
 
 def _read_header(file: Node) -> Header:
@@ -232,38 +281,35 @@ def _read_header(file: Node) -> Header:
     )
 
 
-def _resize(path: Path, frames: int, *, cut: bool) -> None:
+def _stored(dtype: np.dtype) -> np.dtype:
+    """The same type in the byte order of the file."""
+    return dtype.newbyteorder("<")
+
+
+def _resize(path: Path, frames: int, valid: int | None) -> None:
+    """Copy into a file of another length; of the frames, the first ``valid``, or as many as fit."""
     if not path.is_file():
         raise InputError(f"there is no trajectory {path}")
-    with open_for_reading(path) as file:
+    with contextlib.closing(open_for_reading(path)) as file:
         header = _read_header(file)
         if frames == header.frames:
             return
-        written = int(np.sum(np.asarray(file["particles"][group_names(len(header.numbers))[0]]["position/step"]) >= 0))
-        if not cut and frames < written:
-            raise InputError(
-                f"{path} holds {written} frames, more than the {frames} asked for; "
-                "ask for at least as many steps as are done"
-            )
-        if cut and frames > header.frames:
+        if valid is None and frames > header.frames:
             raise InputError(f"{path} has room for {header.frames} frames only, cannot be cut to {frames}")
         if frames < 1:
             raise InputError(f"a trajectory keeps at least one frame, not {frames}")
-        _write_atomically(path, header._replace(frames=frames), file)
+        kept = frames if valid is None else valid
+        _write(path, header._replace(frames=frames), file, min(kept, frames, header.frames))
 
 
-def _copy_frames(source: Node, target: Node, header: Header) -> None:
-    """Copy the frames that both files have room for, as many at a time as 64 MB hold."""
-    for name in target["particles"]:
-        for series in series_names(header):
-            old, new = source["particles"][name][series], target["particles"][name][series]
-            common = min(old["step"].shape[0], header.frames)
-            # Beyond the last frame written there is nothing to copy, and the new file stays sparse there.
-            steps = np.asarray(old["step"][:common])
-            written = int(np.flatnonzero(steps >= 0)[-1]) + 1 if np.any(steps >= 0) else 0
-            bunch = max(1, 64_000_000 // max(1, old["value"].dtype.itemsize * 3 * old["value"].shape[1]))
-            for begin in range(0, written, bunch):
-                where = slice(begin, min(begin + bunch, written))
-                new["value"][where] = old["value"][where]
-            new["time"][:written] = old["time"][:written]
-            new["step"][:written] = steps[:written]
+def _copy_frames(source: Node, target: H5MDWriter, count: int) -> None:
+    """Copy the first ``count`` frames that are written, as many at a time as 64 MB hold."""
+    header = target.header
+    groups = [source["particles"][name] for name in group_names(len(header.numbers))]
+    steps = _steps(source, header)[:count]
+    count = int(np.argmin(steps >= 0)) if np.any(steps < 0) else len(steps)
+    bunch = max(1, 64_000_000 // max(1, header.dtype.itemsize * 3 * header.numbers.size))
+    for begin in range(0, count, bunch):
+        where = slice(begin, min(begin + bunch, count))
+        parts = [np.stack([group[name]["value"][where] for group in groups], axis=1) for name in series_names(header)]
+        target.write(begin, *parts)
