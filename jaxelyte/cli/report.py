@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,12 @@ def run_table(run: Run) -> Table:
     table = Table(
         "quantity", "value", title=f"{'run' if run.completed else 'interrupted run'}: {summary['steps']:,} steps"
     )
-    temperature, drift, speed = summary["temperature"], summary["drift"], summary["performance"]
+    temperature, drift, speed = summary["temperature"], summary["drift"], summary.get("performance")
     table.add_row("simulated time", f"{summary['time_ps']:.4g} ps, {run.trajectory.replicas} replica(s)")
     table.add_row("temperature", f"{temperature['value']:.1f} ± {temperature['error']:.1f} K")
     table.add_row("drift of the conserved quantity", f"({drift['value']:.1e} ± {drift['error']:.1e}) {drift['unit']}")
-    table.add_row("speed", f"{speed['ns_per_day']:.3g} ns/day, {speed['ms_per_step']:.3g} ms/step")
+    if speed is not None and math.isfinite(speed["ns_per_day"]):
+        table.add_row("speed", f"{speed['ns_per_day']:.3g} ns/day, {speed['ms_per_step']:.3g} ms/step")
     return table
 
 

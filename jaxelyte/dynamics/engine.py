@@ -136,6 +136,10 @@ class Engine:
         at_build, parts, start = place(self.plan, (at_build, parts, jnp.asarray(step, jnp.int32)))
         self.state = RunState(lists=_build(self.plan, at_build), step=start, **parts)
 
+    def warm(self) -> None:
+        """Compile before the first chunk, so that its time can be measured: a chunk of no steps."""
+        self._run(0, self.timestep)
+
     def _memory(self, keys: jax.Array) -> Any:
         replicas, dtype = self.systems.positions.shape[0], self.systems.positions.dtype
         return jax.tree.map(

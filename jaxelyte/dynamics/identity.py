@@ -56,35 +56,61 @@ def describe_systems(systems: System, velocities: np.ndarray | None) -> dict[str
 
 
 def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if value is None or isinstance(value, bool | int | float | str):
-        yield path, value
-    elif isinstance(value, HashableArray):
-        yield path, _array(value.array)
-    elif jnp.issubdtype(getattr(value, "dtype", None), jax.dtypes.prng_key):
-        yield path, _array(np.asarray(jax.random.key_data(value)))
-    elif isinstance(value, np.ndarray | np.generic | jax.Array):
-        yield path, _array(np.asarray(value))
-    elif isinstance(value, Mapping):
-        for key in sorted(value, key=str):
-            yield from _walk(value[key], f"{path}.{key}".lstrip("."))
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        yield f"{path}.type".lstrip("."), type(value).__name__
+    """Paths and plain values of everything below ``value``."""
+    parts = _parts(value)
+    if parts is None:
+        yield path, _leaf(value)
+        return
+    for name, part in parts:
+        yield from _walk(part, f"{path}{name}" if name.startswith("[") or not path else f"{path}.{name}")
+
+
+def _parts(value: Any) -> list[tuple[str, Any]] | None:
+    """What a value is made of, by name; None for one that is kept as it is."""
+    if isinstance(value, Mapping):
+        return [(str(key), value[key]) for key in sorted(value, key=str)]
+    if isinstance(value, tuple | list):
+        return [(f"[{number}]", one) for number, one in enumerate(value)]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         # Of our own potentials some fields follow from the others.
-        own = type(value).__module__.startswith("jaxelyte.")
-        for field in dataclasses.fields(value):
-            if not (own and field.name in DERIVED):
-                yield from _walk(getattr(value, field.name), f"{path}.{field.name}".lstrip("."))
-    elif isinstance(value, tuple | list):
-        for number, one in enumerate(value):
-            yield from _walk(one, f"{path}[{number}]")
-    else:
-        leaves = jax.tree_util.tree_flatten_with_path(value)[0]
-        if len(leaves) == 1 and leaves[0][1] is value:
-            # Functions and objects of users: by name, without the address that differs in every process.
-            yield path, getattr(value, "__qualname__", None) or re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-        else:
-            for keys, leaf in leaves:
-                yield from _walk(leaf, f"{path}{jax.tree_util.keystr(keys)}")
+        hidden = DERIVED if type(value).__module__.startswith("jaxelyte.") else ()
+        fields = [field.name for field in dataclasses.fields(value) if field.name not in hidden]
+        species = _species(value)
+        known = {name: _by_species(getattr(value, name), species) for name in fields}
+        return [("type", type(value).__name__), *known.items()]
+    leaves = jax.tree_util.tree_flatten_with_path(value)[0]
+    if not leaves or leaves[0][1] is value:
+        return None
+    return [(jax.tree_util.keystr(keys).lstrip("."), leaf) for keys, leaf in leaves]
+
+
+def _species(owner: Any) -> list[str]:
+    """Symbols of the species that the arrays of a potential are ordered by; empty where there are none."""
+    from ase.data import chemical_symbols
+
+    numbers = getattr(owner, "numbers", None)
+    if not isinstance(numbers, tuple) or not all(isinstance(z, int) and 0 < z < 119 for z in numbers):
+        return []
+    return [chemical_symbols[z] for z in numbers]
+
+
+def _by_species(value: Any, species: list[str]) -> Any:
+    if not isinstance(value, np.ndarray | jax.Array) or not species or value.shape != (len(set(species)),):
+        return value
+    return dict(zip(species, np.asarray(value).tolist(), strict=True))
+
+
+def _leaf(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, HashableArray):
+        return _array(value.array)
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return _array(np.asarray(jax.random.key_data(value)))
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return _array(np.asarray(value))
+    # Functions and objects of users: by name, without the address that differs in every process.
+    return getattr(value, "__qualname__", None) or re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 def _array(array: np.ndarray) -> Any:
@@ -117,15 +143,11 @@ def check_same_run(folder: Path, stored: Mapping[str, Any], now: Mapping[str, An
     """
     if stored.get("format") != FORMAT:
         raise InputError(
-            f"{folder} was written by another version of jaxelyte, which kept no list of its arguments to compare with; "
-            "it can be read (load_run) and analysed, but not resumed. Start a new run from its last state in another "
-            "folder"
+            f"{folder} was written by another version of jaxelyte, which kept no list of its arguments to compare "
+            "with; it can be read (load_run) and analysed, but not resumed. Start a new run from its last state in "
+            "another folder"
         )
-    moved = [
-        f"{name} {value} → {now['versions'][name]}"
-        for name, value in stored.get("versions", {}).items()
-        if now["versions"].get(name, value) != value
-    ]
+    moved = moved_to(stored.get("versions", {}), now["versions"])
     changes: list[str] = []
     for name in [key for key in now if key not in FREE]:
         changes += _changes(name, stored.get(name), now[name], rounding=bool(moved))
@@ -143,10 +165,12 @@ def check_same_run(folder: Path, stored: Mapping[str, Any], now: Mapping[str, An
 def _changes(name: str, old: Any, new: Any, *, rounding: bool) -> list[str]:
     if name in ("potential", "observables", "ensemble") and isinstance(old, dict):
         found = []
-        for key in sorted({*old, *new}):
+        # Where the kind differs, so do all its settings.
+        kinds = [key for key in sorted({*old, *new}) if key.endswith("type") and old.get(key) != new.get(key)]
+        for key in sorted(kinds, key=len)[:1] or sorted({*old, *new}):
             if not _alike(old.get(key), new.get(key), rounding=rounding):
-                label = "parameter " if name == "potential" else f"{name} "
-                found.append(f"{label}{key} {_shown(old, key)} → {_shown(new, key)}")
+                label = f"parameter {key} of the potential" if name == "potential" else f"{name} {key}"
+                found.append(f"{label} {_shown(old, key, new)} → {_shown(new, key, old)}")
         return found
     if name == "structure" and isinstance(old, dict):
         return [f"{key} of the structure changed" for key in new if old.get(key) != new[key]]
@@ -159,12 +183,16 @@ def _changes(name: str, old: Any, new: Any, *, rounding: bool) -> list[str]:
     return [f"{label} {old}{unit} → {new}{unit}"]
 
 
-def _shown(values: Mapping[str, Any], key: str) -> str:
-    value = values.get(key)
+def _shown(values: Mapping[str, Any], key: str, others: Mapping[str, Any]) -> str:
+    """A value for a message; of two lists of one length, the first entry that differs."""
+    value, other = values.get(key), others.get(key)
     if key not in values:
         return "(absent)"
     if isinstance(value, dict):
-        return f"(array {value['shape']}, root mean square {value.get('root_mean_square', 'unknown')})"
+        return f"(array of shape {value['shape']}, root mean square {value.get('root_mean_square', 'unknown')})"
+    if isinstance(value, list) and isinstance(other, list) and len(value) == len(other) > 1:
+        at = next(n for n, (a, b) in enumerate(zip(value, other, strict=True)) if a != b)
+        return f"[{at}] {value[at]}"
     return str(value)
 
 
@@ -224,6 +252,11 @@ def run_versions() -> dict[str, str]:
     found = versions()
     del found["machine"]
     return found | {"processor": hashlib.sha256(processor().encode()).hexdigest()[:12]}
+
+
+def moved_to(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """Each entry of `run_versions` that differs, with both values."""
+    return [f"{name} {value} → {new[name]}" for name, value in old.items() if new.get(name, value) != value]
 
 
 def not_bitwise(folder: Path, moved: Iterable[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxelyte import units
-from jaxelyte.dynamics.record import read_log
+from jaxelyte.dynamics.record import LOG, read_log
+from jaxelyte.dynamics.summary import averages
 from jaxelyte.errors import InputError
 from jaxelyte.potentials.base import Potential
+from jaxelyte.storage import read_json
 from jaxelyte.trajectory import Trajectory, open_trajectory
 
 if TYPE_CHECKING:
@@ -87,11 +88,18 @@ def load_run(folder: str | Path) -> Run:
     if not checkpoint.exists():
         raise InputError(f"{folder} holds no run (no checkpoint.npz); give the output folder of a simulation")
     arrays = load_arrays(checkpoint)
-    summary = json.loads((folder / "summary.json").read_text()) if (folder / "summary.json").exists() else {}
+    for name in ("step", "record/frames", "state.positions", "state.velocities"):
+        if name not in arrays:
+            raise InputError(f"{checkpoint} is no checkpoint of a simulation: it holds no {name!r}")
+    summary = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
     # A run that blew up keeps frames beyond its last checkpoint; its summary counts them.
     frames = int(summary.get("frames", arrays["record/frames"]))
     trajectory = open_trajectory(folder / "trajectory.h5").first(frames)
-    log = {name: column[:frames] for name, column in read_log(folder / "log.csv").items()}
+    log = {name: column[:frames] for name, column in read_log(folder / LOG).items()}
+    for name, found in (("trajectory.h5", len(trajectory)), (LOG, len(log["step"]))):
+        if found < frames:
+            raise InputError(f"{folder / name} holds {found} frames, but {frames} were written; it is damaged")
+    summary = summary or _so_far(folder, int(arrays["step"]), log, trajectory)
     atoms = final_atoms(trajectory, arrays["state.positions"], arrays["state.velocities"])
     return Run(
         trajectory=trajectory,
@@ -102,6 +110,22 @@ def load_run(folder: str | Path) -> Run:
         completed=bool(summary.get("completed", False)),
         folder=folder,
     )
+
+
+def _so_far(folder: Path, step: int, log: dict[str, np.ndarray], trajectory: Trajectory) -> dict[str, Any]:
+    """The summary of a run that goes on, or was killed: what its log and its settings say."""
+    settings = read_json(folder / "config.json")
+    timestep, every = float(settings["timestep_fs"]), int(settings["every"])
+    discard = step // every // 5
+    if settings.get("equilibration") is not None:
+        discard = -(-int(settings["equilibration"]) // every)
+    thermostat = settings["ensemble"].get("temperature")
+    return {
+        "completed": False,
+        "steps": step,
+        "time_ps": step * timestep / 1000.0,
+        **averages(log, trajectory.num_atoms, thermostat=thermostat, discard=discard),
+    }
 
 
 def _load_observables(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import warnings
 from pathlib import Path
@@ -10,19 +11,22 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxelyte.checks import caution
 from jaxelyte.dynamics.blocks import BlockStore
-from jaxelyte.dynamics.checkpoint import load_arrays, pack, save_arrays, unpack, write_json
+from jaxelyte.dynamics.checkpoint import load_arrays, pack, save_arrays, unpack
 from jaxelyte.dynamics.chunk import Frames, Settings
 from jaxelyte.dynamics.engine import Engine, aim
+from jaxelyte.dynamics.identity import check_same_run, not_bitwise
 from jaxelyte.dynamics.progress import Progress, interruptible
-from jaxelyte.dynamics.record import RUN_FILES, FolderRecord, Layout, MemoryRecord, Record
+from jaxelyte.dynamics.record import RUN_FILES, FolderRecord, Layout, MemoryRecord, Record, check_record
 from jaxelyte.dynamics.run import Run, final_atoms
 from jaxelyte.dynamics.summary import ns_per_day, summarize
-from jaxelyte.errors import InputError, SimulationError
+from jaxelyte.errors import InputError, SimulationError, StorageError
 from jaxelyte.observables.base import Observable
 from jaxelyte.observables.recorded import describe, series_result
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.reference import reference_energies
+from jaxelyte.storage import free_bytes, read_json, size, write_json, writing
 from jaxelyte.system import System
 from jaxelyte.units import BOLTZMANN
 
@@ -40,7 +44,6 @@ class Runner:
         series: tuple[str, ...],
         steps: int,
         timestep: float,
-        identity: str,
         chunk: int | None,
         extxyz: bool,
         equilibration: int | None,
@@ -48,12 +51,13 @@ class Runner:
     ) -> None:
         self.potential, self.systems, self.settings = potential, systems, settings
         self.folder, self.observables, self.series, self.steps = folder, observables, series, steps
-        self.timestep, self.identity, self.chunk = timestep, identity, chunk
+        self.timestep, self.chunk = timestep, chunk
         self.blocks = [BlockStore() for _ in observables]
         self.extxyz, self.equilibration, self.devices = extxyz, equilibration, devices
         self.engine: Engine
         self.record: Record
-        self.step = 0
+        self.step, self.saved = 0, 0
+        self.earlier: dict[str, Any] = {}
         self.reference = reference_energies(potential, systems)
 
     def start(
@@ -69,67 +73,132 @@ class Runner:
         self.systems = systems
         self.engine = self._engine(systems, skin)
         self.engine.start(velocities, keys)
-        if self.folder is not None:
-            if overwrite:
+        if self.folder is not None and overwrite:
+            with writing(self.folder):
                 _remove_run(self.folder)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(self.folder / "config.json", description)
-        self._open_record(None)
-        particles = self.engine.state.particles  # pyright: ignore[reportOptionalMemberAccess]
-        first = np.asarray(particles.velocities)[None] if self.settings.velocities else None
-        nothing = self._recorded([np.asarray(b)[None, :0] for b in self.engine.state.series])  # pyright: ignore[reportOptionalMemberAccess]
-        rows = self._rows(self.engine.energies()[None], 0)
-        self.record.append(np.asarray(particles.positions)[None], first, rows, nothing)
-        self.checkpoint()
+        try:
+            if self.folder is not None:
+                write_json(self.folder / "config.json", description)
+            self._open_record(None)
+            particles = self.engine.state.particles  # pyright: ignore[reportOptionalMemberAccess]
+            first = np.asarray(particles.velocities)[None] if self.settings.velocities else None
+            nothing = self._recorded([np.asarray(b)[None, :0] for b in self.engine.state.series])  # pyright: ignore[reportOptionalMemberAccess]
+            rows = self._rows(self.engine.energies()[None], 0)
+            self.record.append(np.asarray(particles.positions)[None], first, rows, nothing)
+            self.checkpoint()
+        except StorageError as error:
+            self._abandon()
+            raise _extended(error, "the run was not started") from error
+
+    def _abandon(self) -> None:
+        """Take away what a run that could not be started has written."""
+        with contextlib.suppress(OSError, AttributeError):
+            self.record.close()
+        if self.folder is not None:
+            with contextlib.suppress(OSError):
+                _remove_run(self.folder)
 
     def _engine(self, systems: System, skin: float) -> Engine:
         return Engine.create(
             self.potential, systems, self.settings, timestep=self.timestep, skin=skin, devices=self.devices
         )
 
-    def resume(self, keys: jax.Array, skin: float) -> None:
-        """Go on from the checkpoint of the folder."""
+    def resume(self, keys: jax.Array, skin: float, description: dict[str, Any]) -> None:
+        """Go on from the checkpoint of the folder; nothing on disk changes before every check has passed."""
         assert self.folder is not None
+        stored = read_json(self.folder / "config.json")
+        moved = check_same_run(self.folder, stored, description, self.systems)
         arrays = load_arrays(self.folder / "checkpoint.npz")
-        found = str(arrays["identity"])
-        if found != self.identity:
+        counts = {k[7:]: v for k, v in arrays.items() if k.startswith("record/")}
+        self.step = self.saved = int(arrays["step"])
+        if self.step > self.steps:
             raise InputError(
-                f"{self.folder} holds another run: potential, structure or settings differ from those of this call "
-                f"({found} against {self.identity}; config.json there lists its settings). Resume with the same "
-                "arguments, or choose another output folder"
+                f"{self.folder} holds a run of {self.step} steps, more than steps={self.steps}; ask for at least "
+                f"{self.step} (they count from the start), or read it with load_run"
             )
+        check_record(self.folder, counts)
         self.engine = self._engine(self.systems, skin)
         parts = {name: unpack(PARTS[name], arrays, like) for name, like in self.engine.template(keys).items()}
-        self.step = int(arrays["step"])
         lists = {name: arrays[f"lists/{name}"] for name in ("reference", "capacities")}
         self.engine.restore(parts, self.step, lists)
         for number, (store, accumulator) in enumerate(zip(self.blocks, parts["samples"], strict=True)):
             prefix = f"blocks{number}/"
             own = {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
             store.load(own, accumulator)
-        (self.folder / "summary.json").unlink(missing_ok=True)
-        self._open_record({k[7:]: v for k, v in arrays.items() if k.startswith("record/")})
+        if moved and self.step < self.steps:
+            caution(not_bitwise(self.folder, moved))
+        if self.step < self.steps:
+            self.engine.warm()
+        self._reopen(counts, {**description, "versions": stored["versions"], "form_error": stored.get("form_error")})
+
+    def _reopen(self, counts: dict[str, np.ndarray], description: dict[str, Any]) -> None:
+        """Make the files ready for the steps that are left, and take away results of the shorter run."""
+        assert self.folder is not None
+        summary = self.folder / "summary.json"
+        if summary.is_file():
+            self.earlier = read_json(summary)
+        try:
+            self._open_record(counts)
+            write_json(self.folder / "config.json", description)
+            if self.step < self.steps:
+                with writing(summary):
+                    summary.unlink(missing_ok=True)
+                    for name in (*self.observables, *self.series):
+                        (self.folder / "observables" / f"{name}.json").unlink(missing_ok=True)
+        except StorageError as error:
+            with contextlib.suppress(OSError, AttributeError):
+                self.record.close()
+            raise self._kept(error) from error
 
     def run(self, show: bool) -> Run:
-        """All remaining steps."""
-        interrupted = False
+        """All remaining steps.
+
+        Raises:
+            SimulationError: the run blew up.
+            StorageError: its files cannot be written; the checkpoint before is kept.
+        """
+        try:
+            interrupted = self._steps(show)
+            if interrupted and self.step < self.steps:
+                how = "call again with resume=True to go on" if self.folder else "it was kept in memory only"
+                warnings.warn(f"interrupted at step {self.step} of {self.steps}; {how}", stacklevel=3)
+            return self._finish(completed=self.step >= self.steps)
+        except SimulationError as error:
+            self._blown_up(error)
+            raise
+        except StorageError as error:
+            raise self._kept(error) from error
+        finally:
+            with contextlib.suppress(StorageError):
+                self.record.close()
+
+    def _steps(self, show: bool) -> bool:
+        """Chunk after chunk; True if the user asked to stop."""
         bar = Progress(self.steps, done=self.step, show=show)
         try:
             with interruptible() as asked:
-                while self.step < self.steps and not interrupted:
+                while self.step < self.steps and not asked[0]:
                     self._one_chunk(bar)
-                    interrupted = asked[0]
-        except SimulationError as error:
-            # The frames of the failing chunk that came before its last step are good.
-            self._keep(error.frames)
-            error.run = self._finish(completed=False)
-            raise
+                return asked[0]
         finally:
             bar.close()
-        if interrupted and self.step < self.steps:
-            how = "call again with resume=True to go on" if self.folder else "it was kept in memory only"
-            warnings.warn(f"interrupted at step {self.step} of {self.steps}; {how}", stacklevel=3)
-        return self._finish(completed=self.step >= self.steps)
+
+    def _blown_up(self, error: SimulationError) -> None:
+        """Keep what is good of a run that blew up: the frames of the failing chunk before its last step."""
+        try:
+            if error.frames is not None:
+                self._keep(error.frames)
+            error.run = self._finish(completed=False)
+        except StorageError as full:
+            error.add_note(str(self._kept(full)))
+
+    def _kept(self, error: StorageError) -> StorageError:
+        """The same error, with what is left of the run and how to go on."""
+        if self.folder is None:
+            return error
+        return _extended(
+            error, f"the run is kept up to step {self.saved} in {self.folder} and goes on from there with resume=True"
+        )
 
     def _one_chunk(self, bar: Progress) -> None:
         most = min(self.steps - self.step, self.engine.most_steps(self.step))
@@ -187,8 +256,23 @@ class Runner:
         )
         if self.folder is None:
             self.record = MemoryRecord(layout)
-        else:
-            self.record = FolderRecord(self.folder, layout, self.steps // self.settings.every + 1, counts)
+            return
+        frames = self.steps // self.settings.every + 1
+        if counts is None or int(counts["frames"]) < frames:
+            self._check_room(layout, frames - (0 if counts is None else int(counts["frames"])))
+        self.record = FolderRecord(self.folder, layout, frames, counts)
+
+    def _check_room(self, layout: Layout, frames: int) -> None:
+        """Warn where the trajectory is longer than the disk has room for."""
+        assert self.folder is not None
+        each = layout.numbers.size * 3 * layout.dtype.itemsize * (2 if layout.velocities else 1)
+        free = free_bytes(self.folder)
+        if free is not None and frames * each > free:
+            caution(
+                f"the {frames:,} frames to come take {size(frames * each)}, but {size(free)} are free for "
+                f"{self.folder}; the run will stop when the disk is full, and can then be resumed. Write fewer frames "
+                "(every), or choose another disk"
+            )
 
     def checkpoint(self) -> None:
         """Write the checkpoint of the present step, if there is a folder."""
@@ -196,7 +280,8 @@ class Runner:
             return
         state = self.engine.state
         assert state is not None
-        arrays = {"identity": np.array(self.identity), "step": np.array(self.step)}
+        self.record.sync()
+        arrays = {"step": np.array(self.step)}
         for name, prefix in PARTS.items():
             arrays |= pack(prefix, getattr(state, name))
         arrays |= {f"lists/{name}": a for name, a in self.engine.list_arrays().items()}
@@ -204,6 +289,7 @@ class Runner:
         for number, store in enumerate(self.blocks):
             arrays |= {f"blocks{number}/{name}": a for name, a in store.save().items()}
         save_arrays(self.folder / "checkpoint.npz", arrays)
+        self.saved = self.step
 
     def _finish(self, *, completed: bool) -> Run:
         self.record.finish()
@@ -221,14 +307,17 @@ class Runner:
         for name, content in self._descriptions(skip).items():
             results[name] = series_result(content, self.record.series(name))
         summary = summarize(self.engine, log, self.timestep, completed=completed, discard=skip)
+        if not self.engine.timing.steps and "performance" in self.earlier:
+            summary["performance"] = self.earlier["performance"]  # no step was left to measure
         if self.folder is not None:
-            write_json(self.folder / "summary.json", summary)
-            (self.folder / "observables").mkdir(exist_ok=True)
+            with writing(self.folder / "observables"):
+                (self.folder / "observables").mkdir(exist_ok=True)
             for name in self.observables:
                 if name in results:
                     results[name].to_json(self.folder / "observables" / f"{name}.json")
             for name, content in self._descriptions(skip).items():
                 write_json(self.folder / "observables" / f"{name}.json", content)
+            write_json(self.folder / "summary.json", summary)
         particles = self.engine.state.particles  # pyright: ignore[reportOptionalMemberAccess]
         last = final_atoms(trajectory, np.asarray(particles.positions), np.asarray(particles.velocities))
         potential = self.potential.with_memory(self.engine.state.memory)  # pyright: ignore[reportOptionalMemberAccess]
@@ -247,9 +336,16 @@ PARTS = {"particles": "state", "samples": "samples", "series": "series", "memory
 
 
 def _remove_run(folder: Path) -> None:
+    """Remove the files of a run, finished or cut off."""
     for name in RUN_FILES:
-        path = folder / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.exists():
-            path.unlink()
+        for path in (folder / name, folder / f".tmp-{name}"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _extended(error: StorageError, more: str) -> StorageError:
+    found = StorageError(f"{error}. {more[0].upper()}{more[1:]}")
+    found.errno = error.errno
+    return found

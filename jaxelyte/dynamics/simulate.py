@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxelyte.dynamics.checkpoint import fingerprint
+from jaxelyte.checks import caution
 from jaxelyte.dynamics.chunk import Settings
 from jaxelyte.dynamics.ensembles import NVE, NVT, Ensemble
+from jaxelyte.dynamics.folder import check_folder
+from jaxelyte.dynamics.identity import FORMAT, describe_potential, describe_systems, run_versions
 from jaxelyte.dynamics.integrators import make_integrator
 from jaxelyte.dynamics.minimize import minimize as fire
-from jaxelyte.dynamics.record import RUN_FILES
 from jaxelyte.dynamics.run import Run
 from jaxelyte.dynamics.runner import Runner
-from jaxelyte.dynamics.start import OVERLAP, Velocities, batch_systems, prepare_potential, start_velocities
+from jaxelyte.dynamics.start import (
+    OVERLAP,
+    Velocities,
+    batch_systems,
+    given_velocities,
+    prepare_potential,
+    resolved_velocities,
+    start_velocities,
+)
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.observables.base import Observable
 from jaxelyte.observables.recorded import Series
@@ -31,6 +40,7 @@ from jaxelyte.parallel.layout import chosen_devices
 from jaxelyte.parallel.replicas import check_replicas
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.form_error import form_error, reduced_precision
+from jaxelyte.storage import claimed, output_folder
 from jaxelyte.system import System
 
 if TYPE_CHECKING:
@@ -101,7 +111,8 @@ def simulate(
         progress: show a progress bar with ns/day and the remaining time.
         overwrite: replace an earlier run in ``output``.
         resume: go on with the run in ``output`` (start it if there is none). The result is bitwise that of an
-            uninterrupted run; the arguments must be those of the first start, only ``steps`` may be larger.
+            uninterrupted run; the arguments must be those of the first start, only ``steps`` may be larger, and
+            ``equilibration`` and ``chunk`` may differ.
         config: anything that can be written as JSON, kept in ``config.json`` beside the settings of the run.
         devices: "all", the first n, or a sequence of ``jax.Device``. Replicas are divided evenly among them; one system
             is cut into domains, see `jaxelyte.distribute`. The trajectory is that of one device up to the order of
@@ -120,6 +131,12 @@ def simulate(
         UnsupportedError: systems that cannot run side by side.
         SimulationError: the run blew up; the message names step, atom, distance and force, frames up to there are kept
             (``error.run`` holds them).
+        StorageError: the run folder can no longer be written (disk full, folder removed); the last checkpoint and all
+            before it are kept, and ``resume=True`` goes on from there.
+
+    Warns:
+        UserWarning: ``every`` does not divide ``steps``; the trajectory is longer than the disk has room for; the run
+            was started on another machine or with other versions, and is no longer bitwise that of one in a piece.
     """
     sample_every = every if sample_every is None else sample_every
     if equilibration is not None and not (isinstance(equilibration, int) and 0 <= equilibration < steps):
@@ -131,13 +148,14 @@ def simulate(
         raise InputError(f"the first argument must be a potential, not {type(potential).__name__}")
     if not isinstance(ensemble, (NVE, NVT)):
         raise InputError(f"the ensemble must be NVE() or NVT(temperature), not {ensemble!r}")
-    folder = Path(output) if output is not None else None
+    folder = None if output is None else output_folder(output)
     if jax.process_count() > 1:
         folder = _check_processes(folder, chunk=chunk, resume=resume)
-    going_on = _check_folder(folder, overwrite=overwrite, resume=resume)
+    check_folder(folder, overwrite=overwrite, resume=resume)
     named, series = _split(observables or {})
 
     systems = batch_systems(atoms, replicas, overlap=overlap)
+    given = describe_potential(potential)
     shared = None if devices is None else chosen_devices(devices)
     if shared is not None and len(systems.positions) > 1:
         check_replicas(len(systems.positions), shared)
@@ -173,7 +191,7 @@ def simulate(
         zero_momentum=momentum_conserved,
         keeps_momentum=momentum_conserved and settings.integrator.degrees == 3 * systems.positions.shape[1] - 3,
     )
-    identity = _identity(prepared, systems, settings, start, timestep, seed, skin, minimize, (*named, *series))
+    _check_frames(steps, every)
     runner = Runner(
         prepared,
         systems,
@@ -183,22 +201,52 @@ def simulate(
         tuple(series),
         steps,
         timestep,
-        identity,
         chunk,
         extxyz,
         equilibration,
         shared,
     )
-    if going_on:
-        runner.resume(keys[:, 1], skin)
-    else:
-        if minimize:
-            systems = _relax(prepared.of_one(), atoms, systems, skin, overlap)
-        description = _description(ensemble, runner, seed, skin, config)
-        if reduced_precision(prepared):
-            description["form_error"] = _say_form_error(prepared.of_one(), atoms, systems, progress)
-        runner.start(systems, start, keys[:, 1], skin, description, overwrite)
-    return runner.run(progress)
+    origin = resolved_velocities(atoms, len(systems.positions), request=velocities, temperature=temperature)
+    description = _description(
+        ensemble,
+        runner,
+        seed=seed,
+        skin_A=skin,
+        minimize=minimize,
+        velocities=origin,
+        devices=1 if devices is None or shared is not None else len(chosen_devices(devices)),
+        potential=given,
+        structure=describe_systems(
+            systems, given_velocities(atoms, len(systems.positions)) if origin == "atoms" else None
+        ),
+        config=config,
+    )
+    with claimed(folder):
+        if check_folder(folder, overwrite=overwrite, resume=resume):
+            runner.resume(keys[:, 1], skin, description)
+        else:
+            if minimize:
+                systems = _relax(prepared.of_one(), atoms, systems, skin, overlap)
+            if reduced_precision(prepared):
+                description["form_error"] = _say_form_error(prepared.of_one(), atoms, systems, progress)
+            runner.start(systems, start, keys[:, 1], skin, description, overwrite)
+        return runner.run(progress)
+
+
+def _check_frames(steps: int, every: int) -> None:
+    """Steps that no frame would show."""
+    if every > steps:
+        raise InputError(
+            f"every={every} is more than steps={steps}: the run would record nothing but its start; give every={steps} "
+            "or less, or more steps"
+        )
+    rest = steps % every
+    if rest:
+        caution(
+            f"every={every} does not divide steps={steps}: the last {rest} steps are run, and the last state is kept, "
+            f"but the last frame is that of step {steps - rest}; steps={steps - rest} or {steps - rest + every} would "
+            "end with a frame"
+        )
 
 
 def _split(
@@ -252,30 +300,6 @@ def _check_processes(folder: Path | None, *, chunk: int | None, resume: bool) ->
     return folder if jax.process_index() == 0 else None
 
 
-def _check_folder(folder: Path | None, *, overwrite: bool, resume: bool) -> bool:
-    """True if there is a run to go on with.
-
-    Raises:
-        InputError: the folder is occupied, or the flags contradict each other.
-    """
-    if resume and overwrite:
-        raise InputError("resume=True and overwrite=True exclude each other; choose one")
-    if resume and folder is None:
-        raise InputError("resume=True needs the run folder as output=…")
-    if folder is None:
-        return False
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"output {folder} is a file; give a folder")
-    has_run = (folder / "checkpoint.npz").exists()
-    occupied = [name for name in RUN_FILES if (folder / name).exists()]
-    if occupied and not overwrite and not (resume and has_run) and not (resume and occupied == ["config.json"]):
-        hint = "resume=True goes on with it, " if has_run else ""
-        raise InputError(
-            f"{folder} already holds {', '.join(occupied)}; {hint}overwrite=True replaces it, or choose another folder"
-        )
-    return resume and has_run
-
-
 def _relax(potential: Potential, atoms: Atoms | list[Atoms], systems: System, skin: float, overlap: float) -> System:
     several = atoms if isinstance(atoms, list) else [atoms]
     relaxed = {id(one): fire(potential, one, fmax=0.5, steps=500, skin=skin, overlap=overlap) for one in several}
@@ -299,32 +323,33 @@ def _say_form_error(potential: Potential, atoms: Atoms | list[Atoms], systems: S
     return found
 
 
-def _identity(*parts: Any) -> str:
-    """What a run must share with the one it resumes."""
-    potential, systems, settings, velocities, *rest = parts
-    tree = (potential, systems, velocities)
-    return fingerprint(tree) + f"-{_text_hash(repr((settings, *rest)))}"
-
-
-def _text_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
 def _description(
-    ensemble: Ensemble, runner: Runner, seed: int, skin: float, config: Mapping[str, Any] | None
+    ensemble: Ensemble, runner: Runner, *, config: Mapping[str, Any] | None, **arguments: Any
 ) -> dict[str, Any]:
-    return {
+    """The content of ``config.json``: all that decides the trajectory, by name, as plain JSON."""
+    content = {
+        "format": FORMAT,
         "ensemble": {"type": type(ensemble).__name__, **asdict(ensemble)},
         "steps": runner.steps,
         "timestep_fs": runner.timestep,
         "every": runner.settings.every,
         "sample_every": runner.settings.sample_every,
-        "seed": seed,
-        "skin_A": skin,
         "replicas": int(runner.systems.positions.shape[0]),
         "atoms": int(runner.systems.positions.shape[1]),
+        "precision": str(runner.systems.positions.dtype),
+        "save_velocities": runner.settings.velocities,
+        "extxyz": runner.extxyz,
+        "equilibration": runner.equilibration,
         "observables": {name: repr(o) for name, o in runner.observables.items()}
         | {name: repr(s) for name, s in zip(runner.series, runner.settings.series, strict=True)},
-        "identity": runner.identity,
+        **arguments,
+        "versions": run_versions(),
         "config": dict(config) if config else None,
     }
+    return json.loads(json.dumps(content, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return str(value) if isinstance(value, Path) else repr(value)

@@ -30,20 +30,36 @@ def summarize(
         completed: all steps were done.
         discard: rows that the averages leave out as equilibration, unless no other is there.
     """
-    begin = min(discard, len(log["step"]) - 1)
-    slope, slope_error = conserved_drift(log, engine.systems.positions.shape[1])
+    steps = int(engine.state.step)  # pyright: ignore[reportOptionalMemberAccess]
     thermostat = getattr(engine.settings.integrator, "temperature", None)
+    found = averages(log, engine.systems.positions.shape[1], thermostat=thermostat, discard=discard)
     return {
         "completed": completed,
-        "steps": int(engine.state.step),  # pyright: ignore[reportOptionalMemberAccess]
+        "steps": steps,
+        "time_ps": steps * timestep / 1000.0,
+        **found,
+        "performance": performance(engine, timestep),
+        "versions": versions(),
+    }
+
+
+def averages(log: dict[str, np.ndarray], atoms: int, *, thermostat: float | None, discard: int) -> dict[str, Any]:
+    """Means over the rows of a log, with units and standard errors.
+
+    Args:
+        log: its columns.
+        atoms: of one replica.
+        thermostat: its temperature in K, None for NVE.
+        discard: rows that are left out as equilibration, unless no other is there.
+    """
+    begin = min(discard, len(log["step"]) - 1)
+    slope, slope_error = conserved_drift(log, atoms)
+    return {
         "frames": len(log["step"]),
-        "time_ps": float(log["time"][-1]) / 1000.0,
         "temperature": _estimate(log["temperature"][begin:], "K") | {"thermostat": thermostat},
         "potential": _estimate(log["potential"][begin:], "eV"),
         "drift": {"value": slope, "error": slope_error, "unit": "eV/atom/ns", "of": "conserved quantity"},
         "discarded_frames": begin,
-        "performance": performance(engine, timestep),
-        "versions": versions(),
     }
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxelyte.dynamics.checkpoint import fingerprint, load_arrays, pack, save_arrays, unpack
 from jaxelyte.errors import InputError
 from jaxelyte.potentials.base import Potential
+from jaxelyte.storage import write_text
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -61,10 +62,10 @@ def begin(folder: Path, fresh: Progress, resume: bool, iterations: int) -> Progr
     arrays = load_arrays(folder / STATE)
     if str(arrays["start"]) != fingerprint(fresh.potential):
         raise InputError(f"the fit in {folder} started from another potential; give that one, or another folder")
-    lines = (folder / HISTORY).read_text(encoding="utf-8").splitlines()[: int(arrays["steps"])]
+    lines = _history(folder / HISTORY, int(arrays["steps"]))
     if len(lines) <= iterations and json.loads(lines[-1])["length"] is None:
         lines.pop()  # the end of a shorter fit, from where this one goes on
-    (folder / HISTORY).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    write_text(folder / HISTORY, "".join(line + "\n" for line in lines))
     best = None
     if int(arrays["best/step"]) >= 0:
         best = (float(arrays["best/loss"]), int(arrays["best/step"]), unpack("best", arrays, fresh.potential))
@@ -79,8 +80,7 @@ def begin(folder: Path, fresh: Progress, resume: bool, iterations: int) -> Progr
 
 def keep(folder: Path, start: Potential, now: Progress) -> None:
     """History first, then the state that counts its lines."""
-    with (folder / HISTORY).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(now.history[-1]) + "\n")
+    write_text(folder / HISTORY, "".join(json.dumps(row) + "\n" for row in now.history))
     loss, step, best = now.best or (math.nan, -1, now.potential)
     arrays = {"steps": np.array(len(now.history)), "start": np.array(fingerprint(start))}
     arrays |= {"best/loss": np.array(loss), "best/step": np.array(step)}
@@ -90,6 +90,17 @@ def keep(folder: Path, start: Potential, now: Progress) -> None:
     arrays["atoms/momenta"] = np.array([a.get_momenta() for a in several])
     arrays["atoms/cells"] = np.array([a.cell.array for a in several])
     save_arrays(folder / STATE, arrays)
+
+
+def _history(path: Path, count: int) -> list[str]:
+    """The first lines of the history."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()[:count]
+        if len(lines) == count and all(isinstance(json.loads(line), dict) for line in lines):
+            return lines
+        raise ValueError(f"{count} rows were written, {len(lines)} are there")
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read the history of the fit {path}: {error}; restore the file") from error
 
 
 def _moved(atoms: Atoms | list[Atoms], arrays: dict[str, np.ndarray]) -> Atoms | list[Atoms]:

@@ -30,6 +30,7 @@ from jaxelyte.models.config import NequIP
 from jaxelyte.models.parameters import parameter_shapes
 from jaxelyte.potentials.codec import identities
 from jaxelyte.potentials.nequip import NequIPPotential, NequIPSource
+from jaxelyte.storage import saving, write_json, writing
 
 CONFIG, STATE = "config.json", "state_dict.npz"
 BASELINE = "baseline"
@@ -179,6 +180,7 @@ def save_nequip(potential: NequIPPotential, folder: str | os.PathLike[str], *, o
 
     Raises:
         InputError: the folder exists, or is something else than a NequIP model.
+        StorageError: the folder cannot be written; one that is there is kept.
         TypeError: ``potential`` is not a `NequIPPotential`.
     """
     if not isinstance(potential, NequIPPotential):
@@ -190,18 +192,17 @@ def save_nequip(potential: NequIPPotential, folder: str | os.PathLike[str], *, o
         if not folder.is_dir() or {entry.name for entry in folder.iterdir()} - {CONFIG, STATE}:
             raise InputError(f"{folder} holds more than a NequIP model and is not replaced; choose another folder")
     config, arrays = state_of(potential)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        work.chmod(0o755)
-        (work / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-        with (work / STATE).open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        _replace(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            work.chmod(0o755)
+            write_json(work / CONFIG, config)
+            with saving(work / STATE) as temporary, temporary.open("wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+            _replace(work, folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     return folder
 
 

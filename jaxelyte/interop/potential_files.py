@@ -11,6 +11,7 @@ from jaxelyte.arrays import read_arrays
 from jaxelyte.errors import InputError
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.codec import decode, encode
+from jaxelyte.storage import saving, write_json
 
 
 def write_potential(potential: Potential, folder: Path, name: str) -> None:
@@ -18,11 +19,12 @@ def write_potential(potential: Potential, folder: Path, name: str) -> None:
 
     Raises:
         UnsupportedError: a potential of a class that is not jaxelyte's.
+        StorageError: the files cannot be written.
     """
     content, arrays = encode(potential)
-    with (folder / f"{name}.npz").open("wb") as file:
+    with saving(folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
-    (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / f"{name}.json", content)
 
 
 def read_potential(folder: Path, name: str) -> Potential:

@@ -20,7 +20,8 @@ from jaxelyte.interop.potential_files import read_potential, write_potential
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.codec import identities
 from jaxelyte.potentials.nequip import NequIPPotential
-from jaxelyte.training.folder import CONFIG, METRICS, MODEL, read_rows, read_settings
+from jaxelyte.storage import claimed, output_folder, read_json, write_json, write_text, writing
+from jaxelyte.training.folder import CONFIG, METRICS, MODEL, read_rows
 
 
 @dataclass(frozen=True)
@@ -87,15 +88,16 @@ class Fit:
         """Write network, baseline, configuration and metrics to a new folder that `load_fit` reads.
 
         Raises:
-            InputError: the folder exists.
+            InputError: the folder exists, or cannot be made.
+            StorageError: it cannot be written.
         """
-        folder = Path(folder)
+        folder = output_folder(folder, argument="folder")
         if folder.exists():
             raise InputError(f"{folder} exists; choose another folder")
-        folder.mkdir(parents=True)
-        write_models(self.members, self.baseline, folder)
-        (folder / CONFIG).write_text(json.dumps(self.config, indent=1) + "\n", encoding="utf-8")
-        (folder / METRICS).write_text("".join(json.dumps(row) + "\n" for row in self.metrics), encoding="utf-8")
+        with claimed(folder):
+            write_models(self.members, self.baseline, folder)
+            write_json(folder / CONFIG, self.config)
+            write_text(folder / METRICS, "".join(json.dumps(row) + "\n" for row in self.metrics))
         return folder
 
 
@@ -108,19 +110,25 @@ def make_members(stacked: NequIPPotential, baseline: Potential | None, committee
 
 def write_models(members: tuple[NequIPPotential, ...], baseline: Potential | None, folder: Path) -> None:
     """Put the networks (``model``, or ``model/0`` and so on) into a folder, with the baseline in each, all at once."""
-    work = Path(tempfile.mkdtemp(prefix=".model.", dir=folder))
-    try:
-        for number, member in enumerate(members):
-            home = work / MODEL / (str(number) if len(members) > 1 else "")
-            save_nequip(replace(member, source=None), home)
-            if baseline is not None:
-                write_potential(baseline, home, BASELINE)
-        target = folder / MODEL
-        if target.exists():
-            target.rename(work / "old")
-        (work / MODEL).rename(target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    with writing(folder / MODEL):
+        work = Path(tempfile.mkdtemp(prefix=".model.", dir=folder))
+        try:
+            for number, member in enumerate(members):
+                home = work / MODEL / (str(number) if len(members) > 1 else "")
+                save_nequip(replace(member, source=None), home)
+                if baseline is not None:
+                    write_potential(baseline, home, BASELINE)
+            target = folder / MODEL
+            if target.exists():
+                target.rename(work / "old")
+            try:
+                (work / MODEL).rename(target)
+            except OSError:
+                if (work / "old").exists():
+                    (work / "old").rename(target)
+                raise
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def load_fit(folder: str | Path) -> Fit:
@@ -142,7 +150,7 @@ def load_fit(folder: str | Path) -> Fit:
     members = tuple(load_nequip(home) for home in homes)
     stored = (homes[0] / f"{BASELINE}.json").is_file()
     baseline = read_potential(homes[0], BASELINE) if stored else None
-    return Fit(members, baseline, read_rows(folder / METRICS), read_settings(folder / CONFIG), folder)
+    return Fit(members, baseline, read_rows(folder / METRICS), read_json(folder / CONFIG), folder)
 
 
 def _instead(folder: Path) -> str:

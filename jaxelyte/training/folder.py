@@ -1,29 +1,38 @@
-"""The folder of a training run: configuration, metrics, checkpoints (orbax), the best model."""
+"""The folder of a training run: configuration, metrics, a checkpoint of the last epoch, the best model."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxelyte.dynamics.checkpoint import atomic_write, write_json
-from jaxelyte.errors import InputError
+from jaxelyte.checks import caution
+from jaxelyte.dynamics.checkpoint import load_arrays, pack, save_arrays, unpack
+from jaxelyte.dynamics.identity import moved_to, not_bitwise
+from jaxelyte.errors import InputError, StorageError
+from jaxelyte.storage import LOCK, read_json, write_json, write_text, writing
 
-CONFIG, METRICS, CHECKPOINTS, MODEL = "config.json", "metrics.jsonl", "checkpoints", "model"
+CONFIG, METRICS, CHECKPOINT, MODEL = "config.json", "metrics.jsonl", "checkpoint.npz", "model"
+EARLIER = "checkpoints"
+"""Where version 0.1 kept its checkpoints."""
 EVALUATION = "evaluation"
 """What ``jaxelyte evaluate`` leaves in the folder."""
 PICTURES = ("training.png", "test_parity.png", "test_spread.png", "stability.png")
 REPORTS = frozenset({EVALUATION, "test.json", "stability.json", *PICTURES})
-KNOWN = frozenset({CONFIG, METRICS, CHECKPOINTS, MODEL}) | REPORTS
+KNOWN = frozenset({CONFIG, METRICS, CHECKPOINT, EARLIER, MODEL}) | REPORTS
+UNFINISHED = (".model.", ".tmp-")
+"""What a killed run leaves of a file or model that was being written."""
 
 
 class TrainFolder:
-    """Where a training run keeps what it knows.
+    """Where a training run is kept. Nothing on disk changes before `open`.
 
     Args:
         path: the folder.
@@ -35,108 +44,111 @@ class TrainFolder:
         InputError: the folder holds another run, or anything else.
     """
 
-    def __init__(self, path: str | Path, config: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
-        self.path = Path(path)
-        there = sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else []
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"{self.path} is a file; choose a folder")
-        strange = [name for name in there if name not in KNOWN and not name.startswith(".model.")]
+    def __init__(self, path: Path, config: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+        if resume and overwrite:
+            raise InputError("resume=True and overwrite=True exclude each other; choose one")
+        self.path, self.config, self.overwrite = path, json.loads(json.dumps(config)), overwrite
+        self.saved = 0
+        there = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+        there = [name for name in there if name != LOCK]
+        strange = [name for name in there if name not in KNOWN and not name.startswith(UNFINISHED)]
         if strange and resume and CONFIG not in there:
-            raise InputError(
-                f"{self.path} holds {', '.join(strange)} and no training run to resume; choose another folder"
-            )
+            raise InputError(f"{path} holds {', '.join(strange)} and no training run to resume; choose another folder")
         if there and not resume:
             if not overwrite:
-                raise InputError(f"{self.path} exists; pass resume=True to go on, overwrite=True, or another folder")
+                raise InputError(f"{path} exists; pass resume=True to go on, overwrite=True, or another folder")
             if strange:
+                raise InputError(f"{path} holds {', '.join(strange)}, which is no training run; nothing is removed")
+        self._resuming = resume and CONFIG in there
+        if self._resuming:
+            stored = read_json(path / CONFIG)
+            if "data_sha256" not in stored:
+                raise InputError(f"{path / CONFIG} is not of a training; choose another folder")
+            _same_settings(stored, self.config, path)
+            if CHECKPOINT not in there and EARLIER in there:
                 raise InputError(
-                    f"{self.path} holds {', '.join(strange)}, which is no training run; nothing is removed"
+                    f"{path} was written by version 0.1 of jaxelyte, whose checkpoints cannot be resumed; its best "
+                    "model can be read (load_fit) and trained further in another folder"
                 )
-            shutil.rmtree(self.path)
-        self.path.mkdir(parents=True, exist_ok=True)
-        stored = self.path / CONFIG
-        if resume and stored.is_file():
-            _same_settings(read_settings(stored), config, self.path)
-        write_json(stored, config)
-        self._manager: Any = None
+            moved = moved_to(stored.get("versions", {}), self.config.get("versions", {}))
+            if moved and CHECKPOINT in there:
+                caution(not_bitwise(path, moved))
+                self.config["versions"] = stored["versions"]
 
-    @property
-    def manager(self) -> Any:
-        """Orbax's checkpoint manager; the last two epochs are kept."""
-        if self._manager is None:
-            import orbax.checkpoint as ocp
-
-            options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
-            self._manager = ocp.CheckpointManager((self.path / CHECKPOINTS).absolute(), options=options)
-        return self._manager
-
-    def save(self, epoch: int, state: Any, host: dict[str, Any]) -> None:
-        """Keep the state after an epoch; atomic."""
-        import orbax.checkpoint as ocp
-
-        leaves = {f"{n:04d}": np.asarray(leaf) for n, leaf in enumerate(jax.tree.leaves(state))}
-        self.manager.save(
-            epoch, args=ocp.args.Composite(state=ocp.args.StandardSave(leaves), host=ocp.args.JsonSave(host))
-        )
-        self.manager.wait_until_finished()
-
-    def restore(self, like: Any) -> tuple[int, Any, dict[str, Any]] | None:
-        """Epoch, state and host values of the last checkpoint, or None where there is none.
+    def open(self) -> None:
+        """Make the folder ready for this run: remove what is to be replaced, write the configuration.
 
         Raises:
-            InputError: the checkpoint belongs to other settings.
+            StorageError: it cannot be written.
         """
-        import orbax.checkpoint as ocp
+        with writing(self.path):
+            left = [entry for entry in self.path.iterdir() if entry.name.startswith(UNFINISHED)]
+            for entry in left:
+                # Killed while a new model took the place of the old one, which is better than none.
+                if (entry / "old").is_dir() and not (self.path / MODEL).exists():
+                    (entry / "old").rename(self.path / MODEL)
+            for entry in left + ([self.path / name for name in sorted(KNOWN)] if not self._resuming else []):
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink(missing_ok=True)
+        write_json(self.path / CONFIG, self.config)
 
-        epoch = self.manager.latest_step()
-        if epoch is None:
-            return None
-        leaves, structure = jax.tree.flatten(like)
-        template = {f"{n:04d}": np.asarray(leaf) for n, leaf in enumerate(leaves)}
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Add to a `StorageError` met inside what is kept of the training, and how to go on."""
         try:
-            found = self.manager.restore(
-                epoch,
-                args=ocp.args.Composite(state=ocp.args.StandardRestore(template), host=ocp.args.JsonRestore()),
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"the checkpoint in {self.path} does not fit these settings: {error}") from error
-        restored = [found.state[name] for name in template]
-        wrong = [a.shape != np.shape(b) or a.dtype != b.dtype for a, b in zip(restored, leaves, strict=True)]
-        if any(wrong):
-            raise InputError(
-                f"the checkpoint in {self.path} is of another model or precision; resume with the first ones"
-            )
-        state = jax.tree.unflatten(structure, [jax.numpy.asarray(x) for x in restored])
-        return int(epoch), state, dict(found.host)
+            yield
+        except StorageError as error:
+            kept = f"is kept up to epoch {self.saved} in {self.path} and goes on from there" if self.saved else "starts"
+            found = StorageError(f"{error}. The training {kept} with resume=True")
+            found.errno = error.errno
+            raise found from error
+
+    def save(self, epoch: int, state: Any, host: dict[str, Any]) -> None:
+        """Keep the state after an epoch; the checkpoint before is replaced as a whole.
+
+        Raises:
+            StorageError: it cannot be written; the one before is kept.
+        """
+        arrays = {"epoch": np.array(epoch), "host": np.array(json.dumps(host))}
+        save_arrays(self.path / CHECKPOINT, arrays | pack("state", state))
+        self.saved = epoch
+
+    def restore(self, like: Any) -> tuple[int, Any, dict[str, Any]] | None:
+        """Epoch, state and host values of the last checkpoint, or None where there is none to go on from.
+
+        Raises:
+            InputError: the checkpoint is damaged, or of another model or precision.
+        """
+        path = self.path / CHECKPOINT
+        if not self._resuming or not path.exists():
+            return None
+        arrays = load_arrays(path)
+        if "epoch" not in arrays or "host" not in arrays:
+            raise InputError(f"{path} is no checkpoint of a training; choose another folder")
+        state = unpack("state", arrays, jax.tree.map(jax.numpy.asarray, like))
+        self.saved = int(arrays["epoch"])
+        return self.saved, state, json.loads(str(arrays["host"]))
 
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
-        """All epochs, one JSON object a line; replaced as a whole, so that it never says more than the checkpoint."""
-        atomic_write(self.path / METRICS, "".join(json.dumps(row) + "\n" for row in rows).encode())
+        """All epochs, one JSON object a line; replaced as a whole.
+
+        Raises:
+            StorageError: they cannot be written; those before are kept.
+        """
+        write_text(self.path / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
 
     def read_metrics(self, epochs: int) -> list[dict[str, Any]]:
-        """The rows up to that epoch."""
-        return [row for row in read_rows(self.path / METRICS) if row["epoch"] <= epochs]
+        """The rows up to that epoch.
 
-    def close(self) -> None:
-        """Wait for orbax and let go of the folder."""
-        if self._manager is not None:
-            self._manager.close()
-            self._manager = None
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """The settings of a training.
-
-    Raises:
-        InputError: the file is missing, damaged or something else.
-    """
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} must hold a JSON object")
-    return content
+        Raises:
+            InputError: the file is damaged, or rows are missing.
+        """
+        rows = [row for row in read_rows(self.path / METRICS) if row["epoch"] <= epochs]
+        if [row["epoch"] for row in rows if row["epoch"]] != list(range(1, epochs + 1)):
+            raise InputError(f"{self.path / METRICS} lacks rows of the {epochs} epochs of the checkpoint; restore it")
+        return rows
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -162,14 +174,40 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def _same_settings(stored: dict[str, Any], config: dict[str, Any], path: Path) -> None:
     # More epochs go on from fewer; versions are for people, and what was trained on follows from data and start.
     loose = {"epochs", "versions", "trained_on"}
-    plain = json.loads(json.dumps(config))
-    different = [key for key in sorted({*stored, *plain} - loose) if not _alike(stored.get(key), plain.get(key))]
-    if different:
-        key = different[0]
+    # References, scales and split follow from the frames, and are named only where these are the same.
+    derived = {"references_eV", "references_residual_eV_per_atom", "scales_eV_per_A", "split"}
+    keys = [key for key in sorted({*stored, *config} - loose) if not _alike(stored.get(key), config.get(key))]
+    first = [key for key in keys if key not in derived] or keys
+    lines = [line for key in first for line in _differences(key, stored.get(key), config.get(key))]
+    if lines:
+        more = f"; and {len(lines) - 5} more" if len(lines) > 5 else ""
         raise InputError(
-            f"{path} holds a run with other settings ({', '.join(different)}; {key} was {stored.get(key)!r} and is "
-            f"{plain.get(key)!r} now); resume with those of {CONFIG}, or choose another folder"
+            f"{path} holds a run with other settings: {'; '.join(lines[:5])}{more}. Resume with those of {CONFIG}, or "
+            "choose another folder"
         )
+
+
+NAMES = {"data_sha256": "frames or labels", "start_sha256": "weights to start from"}
+
+
+def _differences(name: str, old: Any, new: Any) -> list[str]:
+    """Each value below ``name`` that differs, with both."""
+    if name in NAMES:
+        return [f"the {NAMES[name]} changed"]
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted({*old, *new}, key=str)
+        return [
+            line
+            for key in keys
+            if not _alike(old.get(key), new.get(key))
+            for line in _differences(f"{name}.{key}", old.get(key), new.get(key))
+        ]
+    return [f"{name} {_short(old)} → {_short(new)}"]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _alike(one: Any, other: Any) -> bool:

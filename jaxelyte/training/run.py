@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,14 @@ import numpy as np
 from jaxelyte.data.charges import check_charges
 from jaxelyte.data.labels import LabelKeys
 from jaxelyte.data.split import Split, split_frames
+from jaxelyte.dynamics.identity import run_versions
 from jaxelyte.dynamics.progress import interruptible
-from jaxelyte.dynamics.summary import versions
 from jaxelyte.errors import InputError
 from jaxelyte.models.config import NequIP
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.codec import encode, identities
 from jaxelyte.potentials.nequip import NequIPPotential
+from jaxelyte.storage import claimed, output_folder
 from jaxelyte.training.digests import digest_of_weights, structure_digests
 from jaxelyte.training.fit import Fit, make_members, with_references, write_models
 from jaxelyte.training.folder import TrainFolder
@@ -100,11 +102,14 @@ def train(
     Raises:
         InputError: frames, labels or settings that cannot be used.
         TrainingError: a loss that is not finite.
+        StorageError: the folder can no longer be written (disk full, folder removed); the last epoch and all before it
+            are kept, and ``resume=True`` goes on from there.
 
     Warns:
         UserWarning: validation or test frames that the fit was trained on (a bare network does not know its frames),
             no epoch better than the start, charges of the baseline that no frame needs.
     """
+    place = None if output is None else output_folder(output)
     seen: frozenset[str] = frozenset()
     if isinstance(model, Fit):
         seen = frozenset(model.config.get("trained_on", ()))
@@ -144,27 +149,12 @@ def train(
     start = digest_of_weights(model) if isinstance(model, NequIPPotential) else None
     config = _config(problem, loss, optimization, baseline, settings, start)
     config["trained_on"] = sorted(seen.union(structure_digests(everything[n] for n in split.train)))
-    folder = None if output is None else TrainFolder(output, config, resume=resume, overwrite=overwrite)
-    bar = TrainProgress(epochs, show=False)
-    try:
+    with claimed(place):
+        folder = None if place is None else TrainFolder(place, config, resume=resume, overwrite=overwrite)
         trainer = Trainer(
             problem, loss, optimization, epochs, batch_size, seed, committee, shared, train_scales, folder
         )
-        bar = TrainProgress(epochs, done=trainer.epoch, show=progress)
-        if start is not None and trainer.epoch == 0:
-            bar.update(trainer.measure_start())
-            _write_best(trainer, baseline, folder)
-        with interruptible() as asked:
-            while not trainer.finished and not asked[0]:
-                row = trainer.run_epoch()
-                bar.update(row)
-                if row["best"]:
-                    _write_best(trainer, baseline, folder)
-    finally:
-        bar.close()
-        if folder is not None:
-            folder.close()
-    members = _write_best(trainer, baseline, folder)
+        members = _run(trainer, baseline, folder, measure=start is not None, show=progress)
     fit = Fit(members, baseline, trainer.metrics, config, None if folder is None else folder.path)
     if start is not None and fit.epochs and fit.best["epoch"] == 0:
         warnings.warn(
@@ -173,6 +163,28 @@ def train(
             stacklevel=2,
         )
     return fit
+
+
+def _run(
+    trainer: Trainer, baseline: Potential | None, folder: TrainFolder | None, *, measure: bool, show: bool
+) -> tuple[Any, ...]:
+    """Epoch after epoch; returns the best networks."""
+    bar = TrainProgress(trainer.epochs, done=trainer.epoch, show=show)
+    try:
+        with interruptible() as asked, nullcontext() if folder is None else folder.explained():
+            if folder is not None:
+                folder.open()
+            if measure and trainer.epoch == 0:
+                bar.update(trainer.measure_start())
+                _write_best(trainer, baseline, folder)
+            while not trainer.finished and not asked[0]:
+                row = trainer.run_epoch()
+                bar.update(row)
+                if row["best"]:
+                    _write_best(trainer, baseline, folder)
+            return _write_best(trainer, baseline, folder)
+    finally:
+        bar.close()
 
 
 def _warn_of_seen(frames: Sequence[Atoms], split: Split, seen: frozenset[str]) -> None:
@@ -253,5 +265,5 @@ def _config(
         "split": {name: part.tolist() for name, part in problem.split._asdict().items()},
         "data_sha256": problem.digest,
         "float64": jax.dtypes.canonicalize_dtype(np.float64) == np.float64,
-        "versions": versions(),
+        "versions": run_versions(),
     }

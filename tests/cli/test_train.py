@@ -212,7 +212,7 @@ def test_evaluate_writes_into_the_fit(folder: Path, monkeypatch: pytest.MonkeyPa
         assert done.exit_code == 0, done.output
         assert (place / "evaluation" / "evaluation.json").is_file()
     assert set(folder.iterdir()) == before
-    TrainFolder(folder / "fit", {}, resume=False, overwrite=True)
+    TrainFolder(folder / "fit", {}, resume=False, overwrite=True).open()
     assert not (folder / "fit" / "evaluation").exists()
 
 

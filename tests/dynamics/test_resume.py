@@ -15,8 +15,12 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from jaxelyte.dynamics import NVE, load_run, simulate
+from jaxelyte.dynamics import NVE, NVT, load_run, simulate
+from jaxelyte.dynamics.identity import describe_potential
 from jaxelyte.errors import InputError
+from jaxelyte.interop.nequip_files import load_nequip
+from jaxelyte.observables import RDF
+from jaxelyte.potentials.coulomb import ScreenedCoulomb
 from killed_run import run
 from toys import Argon
 
@@ -101,23 +105,96 @@ def test_run_folder_round_trip(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "summary.json").read_text())["temperature"]["unit"] == "K"
 
 
-def test_resume_refuses_another_run(tmp_path: Path) -> None:
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_resume_refuses_another_run_and_names_what_changed(tmp_path: Path) -> None:
     atoms = bulk("Ar", "fcc", a=5.6, cubic=True).repeat(3)
+    moved, heavier, started = atoms.copy(), atoms.copy(), atoms.copy()
+    moved.positions[5, 0] += 0.001
+    heavier.set_masses([40.0, *atoms.get_masses()[1:]])
+    started.set_velocities(np.full((108, 3), 1e-4))
     arguments = dict(steps=10, every=5, velocities=50.0, output=tmp_path, progress=False)
     simulate(Argon(), atoms, NVE(), **arguments)
-    before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
-    for changed in (
-        lambda: simulate(Argon(epsilon=0.02), atoms, NVE(), resume=True, **arguments),
-        lambda: simulate(Argon(), atoms, NVE(), resume=True, timestep=1.0, **arguments),
-        lambda: simulate(Argon(), atoms, NVE(), resume=True, **(arguments | {"velocities": 60.0})),
+    before = contents(tmp_path)
+    for potential, start, ensemble, change, message in (
+        (Argon(epsilon=0.02), atoms, NVE(), {}, r"parameter epsilon of the potential 0\.0103 → 0\.02"),
+        (Argon(cutoff_distance=6.0), atoms, NVE(), {}, r"cutoff_distance of the potential 6\.5 → 6\.0"),
+        (Argon() + Argon(), atoms, NVE(), {}, "parameter type of the potential Argon → Sum"),
+        (Argon(), atoms, NVE(), {"timestep": 1.0}, r"timestep 0\.5 fs → 1\.0 fs"),
+        (Argon(), atoms, NVE(), {"velocities": 60.0}, r"velocities 50\.0 → 60\.0"),
+        (Argon(), atoms, NVE(), {"every": 2}, r"every 5 → 2; sample_every 5 → 2"),
+        (Argon(), atoms, NVE(), {"seed": 1}, r"seed 0 → 1"),
+        (Argon(), atoms, NVE(), {"extxyz": True}, r"extxyz False → True"),
+        (Argon(), atoms, NVE(), {"replicas": 2}, r"replicas 1 → 2"),
+        (Argon(), atoms, NVT(50.0), {}, "ensemble type NVE → NVT"),
+        (Argon(), moved, NVE(), {}, "positions of atom 5 .* → "),
+        (Argon(), heavier, NVE(), {}, "masses of atom 0 39.948 → 40"),
+        (Argon(), started, NVE(), {"velocities": "atoms"}, r"velocities 50\.0 → atoms"),
+        (Argon(), atoms, NVE(), {"steps": 5}, "a run of 10 steps, more than steps=5; ask for at least 10"),
+        (Argon(), atoms, NVE(), {"observables": {"g": RDF([("Ar", "Ar")])}}, r"observables g \(absent\) → RDF"),
     ):
-        with pytest.raises(InputError, match="holds another run"):
-            changed()
+        with pytest.raises(InputError, match=message):
+            simulate(potential, start, ensemble, resume=True, **(arguments | change))
     with pytest.raises(InputError, match="overwrite=True replaces it"):
         simulate(Argon(), atoms, NVE(), **arguments)
-    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+    assert contents(tmp_path) == before
+    assert load_run(tmp_path).completed
     simulate(Argon(epsilon=0.02), atoms, NVE(), overwrite=True, **arguments)
     assert load_run(tmp_path).completed
+
+
+def test_parameters_are_named_by_term_and_species() -> None:
+    salt = ScreenedCoulomb({"Na": 1.0, "Cl": -1.0})
+    named = describe_potential(salt + 0.5 * Argon())
+    assert named["terms[0].charges.Na"] == 1.0
+    assert named["terms[1].potential.sigma"] == 3.4
+    big = describe_potential(load_nequip(ROOT / "tests" / "fixtures" / "nequip" / "parity"))
+    assert big["params.layer0.linear_2"]["shape"] == [80]
+    assert json.loads(json.dumps(big)) == big
+
+
+def test_files_after_a_real_resume(tmp_path: Path) -> None:
+    """The settings give the new length, the summary a speed, and a run that has nothing left to do keeps its own."""
+    atoms = bulk("Ar", "fcc", a=5.6, cubic=True).repeat(3)
+    arguments = dict(every=5, velocities=50.0, output=tmp_path, progress=False)
+    simulate(Argon(), atoms, NVE(), steps=10, **arguments)
+    simulate(Argon(), atoms, NVE(), steps=20, resume=True, **arguments)
+    assert json.loads((tmp_path / "config.json").read_text())["steps"] == 20
+    speed = load_run(tmp_path).performance["ns_per_day"]
+    assert speed > 0
+    again = simulate(Argon(), atoms, NVE(), steps=20, resume=True, **arguments)
+    assert again.completed
+    assert again.performance["ns_per_day"] == speed
+
+
+def test_steps_after_the_last_frame_are_run_and_reported(tmp_path: Path) -> None:
+    atoms = bulk("Ar", "fcc", a=5.6, cubic=True).repeat(3)
+    arguments = dict(velocities=50.0, progress=False, timestep=2.0)
+    with pytest.warns(UserWarning, match="the last frame is that of step 20; steps=20 or 40 would end with a frame"):
+        run = simulate(Argon(), atoms, NVE(), steps=25, every=20, output=tmp_path, **arguments)
+    whole = simulate(Argon(), atoms, NVE(), steps=25, every=5, **arguments)
+    np.testing.assert_array_equal(run.atoms.positions, whole.atoms.positions)
+    np.testing.assert_array_equal(load_run(tmp_path).atoms.positions, whole.atoms.positions)
+    assert run.summary["steps"] == 25
+    assert run.summary["time_ps"] == pytest.approx(0.05)
+
+
+def test_a_run_on_another_machine_goes_on_with_a_warning(tmp_path: Path) -> None:
+    atoms = bulk("Ar", "fcc", a=5.6, cubic=True).repeat(3)
+    arguments = dict(every=5, velocities=50.0, output=tmp_path, progress=False)
+    simulate(Argon(), atoms, NVE(), steps=10, **arguments)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    settings["versions"]["jaxlib"] = "0.9.0"
+    settings["potential"]["epsilon"] = 0.0103 * (1 + 1e-12)  # computed there
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    with pytest.warns(UserWarning, match=r"jaxlib 0\.9\.0 → .* no longer bitwise"):
+        assert simulate(Argon(), atoms, NVE(), steps=20, resume=True, **arguments).completed
+    settings.pop("format")
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(InputError, match="another version of jaxelyte"):
+        simulate(Argon(), atoms, NVE(), steps=30, resume=True, **arguments)
 
 
 def test_bad_input_leaves_no_folder(tmp_path: Path) -> None:

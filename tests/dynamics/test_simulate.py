@@ -69,11 +69,12 @@ def test_one_trace_serves_another_parameter() -> None:
     chunk._step = counting
     chunk.make_chunk.cache_clear()
     try:
-        simulate(Argon(), argon(), NVE(), steps=30, velocities=50.0, chunk=7, progress=False)
+        few_steps = dict(every=30, velocities=50.0, chunk=7, progress=False)
+        simulate(Argon(), argon(), NVE(), steps=30, **few_steps)
         # The body of a loop may be traced more than once for one program; more chunks must not add to it.
         few = len(traces)
-        run = simulate(Argon(), argon(), NVE(), steps=300, velocities=50.0, chunk=7, progress=False)
-        other = simulate(Argon(epsilon=0.011), argon(), NVE(), steps=30, velocities=50.0, chunk=7, progress=False)
+        run = simulate(Argon(), argon(), NVE(), steps=300, **few_steps)
+        other = simulate(Argon(epsilon=0.011), argon(), NVE(), steps=30, **few_steps)
     finally:
         chunk._step = original
         chunk.make_chunk.cache_clear()
@@ -295,6 +296,8 @@ BAD = [
     ({"skin": 0.0}, "skin must be positive"),
     ({"replicas": 0}, "replicas must be"),
     ({"velocities": "warm"}, "velocities must be"),
+    ({"every": 11}, "every=11 is more than steps=10"),
+    ({"output": ""}, "output is empty"),
     ({"resume": True}, "resume=True needs the run folder"),
     ({"resume": True, "overwrite": True}, "exclude each other"),
 ]

@@ -235,7 +235,7 @@ def test_bad_files_and_frames_are_refused(tmp_path: Path) -> None:
         H5MDWriter.create(tmp_path / "b.h5", frames=4, **(layout(2, False) | {"cells": np.zeros((3, 3, 3))}))
     with pytest.raises(InputError, match="at least one frame"):
         H5MDWriter.create(tmp_path / "b.h5", frames=0, **layout(1, False))
-    with pytest.raises(StorageError, match="cannot write .* missing"):
+    with pytest.raises(StorageError, match=r"cannot write .* missing"):
         H5MDWriter.create(tmp_path / "absent" / "b.h5", frames=2, **layout(1, False))
     assert not (tmp_path / "b.h5").exists()
 
