@@ -258,10 +258,15 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(InputError, match="half the cell"):
         simulate(DistanceRestraint((0, 1), k=1.0, center=16.0), pair(), LANGEVIN, steps=10)
     with pytest.raises(InputError, match="2 restraints for 3 replicas"):
-        simulate(DistanceRestraint((0, 1), k=1.0, center=[3.0, 4.0]), pair(), LANGEVIN, steps=10, replicas=3)
+        simulate(DistanceRestraint((0, 1), k=1.0, center=[3.0, 4.0]), pair(), LANGEVIN, steps=10, every=10, replicas=3)
     with pytest.raises(InputError, match="add it to the sum"):
         simulate(
-            2.0 * DistanceRestraint((0, 1), k=1.0, center=3.0, rate=0.1), pair(), LANGEVIN, steps=10, progress=False
+            2.0 * DistanceRestraint((0, 1), k=1.0, center=3.0, rate=0.1),
+            pair(),
+            LANGEVIN,
+            steps=10,
+            every=10,
+            progress=False,
         )
     with pytest.raises(InputError, match="bias_factor"):
         Metadynamics((0, 1), upper=7.0, temperature=300.0, bias_factor=1.0)

@@ -452,7 +452,7 @@ def test_what_is_wrong_is_said(rng: np.random.Generator) -> None:
     with pytest.raises(InputError, match="3 start structures for 2 windows"):
         free_energy(well(1.0), well(2.0), [wells()] * 3, LANGEVIN, windows=2, steps=10, check=False)
     with pytest.raises(InputError, match="need as many replicas"):
-        simulate(Ladder(well(1.0), well(2.0), [0.0, 1.0], temperature=300.0), wells(), LANGEVIN, steps=10)
+        simulate(Ladder(well(1.0), well(2.0), [0.0, 1.0], temperature=300.0), wells(), LANGEVIN, steps=10, every=10)
 
 
 def test_results_are_kept_and_drawn(tmp_path: Path, rng: np.random.Generator) -> None:
