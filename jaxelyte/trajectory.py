@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxelyte.checks import positive
 from jaxelyte.errors import InputError
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-H5MD_SUFFIXES = (".h5", ".h5md", ".hdf5")
-XYZ_SUFFIXES = (".extxyz", ".xyz")
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Trajectory:
             InputError: no frames, or frames with different atoms or periodicity.
         """
         several = [frames] if not isinstance(frames, (list, tuple)) else list(frames)
-        return _from_replicas([several], interval=interval)
+        return stacked([several], interval=interval)
 
     def __len__(self) -> int:
         return int(self.positions.shape[0])
@@ -92,6 +90,35 @@ class Trajectory:
     def dtype(self) -> np.dtype:
         """Floating type of the stored positions."""
         return np.dtype(self.positions.dtype)
+
+    def interval(self, what: str = "an analysis of motion") -> float:
+        """Fs between frames.
+
+        Args:
+            what: is computed, for the error.
+
+        Raises:
+            InputError: fewer than two frames, frames without times, or not equally spaced in time.
+        """
+        times = np.asarray(self.times, np.float64)
+        if len(times) < 2:
+            raise InputError(
+                f"{len(times)} frame{'s are' if len(times) != 1 else ' is'} left, and {what} needs several; discard "
+                "fewer, or run longer"
+            )
+        if not np.all(np.isfinite(times)):
+            raise InputError(
+                f"{what} needs the times of the frames, which are not known; pass the fs between frames by interval=… "
+                "(of open_trajectory, or of Trajectory.from_atoms)"
+            )
+        steps = np.diff(times)
+        if not np.allclose(steps, steps[0], rtol=1e-6, atol=1e-9) or steps[0] <= 0:
+            odd = int(np.argmax(np.abs(steps - np.median(steps)))) + 1
+            raise InputError(
+                f"frames are {steps.min():g} to {steps.max():g} fs apart (frame {odd} lies {steps[odd - 1]:g} fs "
+                f"behind the one before); {what} needs frames that are equally spaced in time"
+            )
+        return float(steps.mean())
 
     def first(self, frames: int) -> Trajectory:
         """The first frames only (the valid ones of a file that is still being written)."""
@@ -209,69 +236,85 @@ class ReplicaStack:
         return np.asarray(self[np.arange(len(self))], dtype=dtype)
 
 
-def open_trajectory(path: str | Path, *, topology: str | Path | None = None) -> Trajectory:
-    """Open a trajectory file.
+def open_trajectory(
+    path: str | Path,
+    *,
+    topology: str | Path | None = None,
+    format: str | None = None,  # noqa: A002 - the name that ASE's functions have
+    interval: float | None = None,
+    cell: Any = None,
+    units: str | None = None,
+    elements: Any = None,
+) -> Trajectory:
+    """Open a trajectory file, or any other that `read` takes.
 
     H5MD files of jaxelyte are memory mapped: nothing is read until it is used, and a run that is still writing the file
-    is not disturbed. Extended XYZ is read through ASE. Every other format, and anything given with a topology, is read
-    through MDAnalysis (the extra ``jaxelyte[analysis]``).
+    is not disturbed. Other files are read as a whole; see `read` for their formats, which are recognised by content.
+
+    Times are never invented. Where the file does not state them (LAMMPS dumps without ``dump_modify time yes``, DCD of
+    LAMMPS, PDB, most xyz), they are NaN, and analyses of motion refuse the frames until ``interval`` is given.
 
     Args:
         path: the file.
-        topology: a file that names the atoms, for formats that hold only coordinates (DCD, XTC, …).
+        topology: a file that names the atoms, for formats that hold only coordinates (DCD, XTC, …): a structure, a
+            LAMMPS data file, or what MDAnalysis reads (PSF, PRMTOP, TPR, …); in the order of the trajectory.
+        format: instead of the one that is recognised; see `read`.
+        interval: fs between frames.
+        cell: of files that hold none: three lengths in Å; three lengths and three angles in degrees; or 3 x 3, rows are
+            the lattice vectors.
+        units: of LAMMPS files that do not state them: real, metal, si, cgs, electron, micro or nano; of xyz files:
+            angstrom, bohr (atomic_unit) or nm.
+        elements: chemical symbols by LAMMPS type or by name, ``{1: "Na", 2: "Cl"}``; "X" leaves out a site
+            without mass.
 
     Raises:
-        InputError: the file is missing, cannot be read, holds no frame, or needs a package that is absent.
+        InputError: the file is missing, damaged, in no known format, holds no frame, frames of different atoms or atoms
+            of unknown elements, or needs a package that is absent.
+
+    Warns:
+        UserWarning: a part of the file could not be read, steps were written twice, sites without mass are left out, an
+            argument replaces what the file states, or the density is no matter's.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"there is no trajectory file {path}")
-    if topology is not None:
-        return _open_with_mdanalysis(path, topology)
-    if path.suffix in H5MD_SUFFIXES:
-        from jaxelyte.interop.h5md import read_h5md
+    from jaxelyte.interop.loading import load_trajectory
 
-        return read_h5md(path)
-    if path.suffix in XYZ_SUFFIXES:
-        return _open_xyz(path)
-    return _open_with_mdanalysis(path, None)
+    return load_trajectory(
+        path, topology=topology, format=format, interval=interval, cell=cell, units=units, elements=elements
+    )
 
 
-def _open_xyz(path: Path) -> Trajectory:
-    from ase.io import iread
+def stacked(replicas: list[list[Atoms]], *, interval: float | None, source: str = "") -> Trajectory:
+    """Frames of several replicas, cut to the shortest; see `Trajectory.from_atoms`.
 
-    replicas: dict[int, list[Atoms]] = {}
-    try:
-        for atoms in iread(path, index=":", format="extxyz"):
-            replicas.setdefault(int(atoms.info.get("replica", 0)), []).append(atoms)
-    except Exception as error:
-        raise InputError(f"{path} is not an extended XYZ file that ASE can read: {error}") from error
-    return _from_replicas([replicas[key] for key in sorted(replicas)], interval=None)
+    Args:
+        replicas: the frames of each.
+        interval: fs between frames, or None.
+        source: the file, for errors.
 
-
-def _from_replicas(replicas: list[list[Atoms]], *, interval: float | None) -> Trajectory:
+    Raises:
+        InputError: no frames, or frames with different atoms or periodicity.
+    """
     from ase.units import fs
 
     if not replicas or not replicas[0]:
         raise InputError("the trajectory holds no frame")
     count = min(len(frames) for frames in replicas)
-    first = replicas[0][0]
+    first, where = replicas[0][0], f" of {source}" if source else ""
     for frames in replicas:
         for i, atoms in enumerate(frames):
             if not np.array_equal(atoms.numbers, frames[0].numbers) or len(atoms) != len(first):
                 raise InputError(
-                    f"frame {i} holds other atoms than frame 0 ({atoms.get_chemical_formula()} against "
+                    f"frame {i}{where} holds other atoms than frame 0 ({atoms.get_chemical_formula()} against "
                     f"{first.get_chemical_formula()}, or another order); a trajectory needs the same atoms throughout"
                 )
             if not np.array_equal(atoms.pbc, first.pbc):
-                raise InputError(f"frame {i} has pbc {atoms.pbc}, frame 0 has {first.pbc}; make them equal")
+                raise InputError(f"frame {i}{where} has pbc {atoms.pbc}, frame 0 has {first.pbc}; make them equal")
     cells = np.array([[frames[i].cell.array * first.pbc[:, None] for frames in replicas] for i in range(count)])
     info = [atoms.info for atoms in replicas[0][:count]]
-    steps = np.array([int(entry.get("step", i)) for i, entry in enumerate(info)])
+    steps = np.array([int(_of_info(entry, "step", i, i, where)) for i, entry in enumerate(info)])
     if interval is None:
-        times = np.array([float(entry.get("time", np.nan)) for entry in info])
+        times = np.array([_of_info(entry, "time", np.nan, i, where) for i, entry in enumerate(info)])
     else:
-        times = np.arange(count) * interval
+        times = np.arange(count) * positive("interval", interval, "fs")
     moving = all("momenta" in atoms.arrays for frames in replicas for atoms in frames)
     velocities = None
     if moving:
@@ -288,47 +331,10 @@ def _from_replicas(replicas: list[list[Atoms]], *, interval: float | None) -> Tr
     )
 
 
-def _open_with_mdanalysis(path: Path, topology: str | Path | None) -> Trajectory:
+def _of_info(info: Any, key: str, default: float, frame: int, where: str) -> float:
     try:
-        import MDAnalysis
-    except ImportError as error:
+        return float(info.get(key, default))
+    except (TypeError, ValueError) as error:
         raise InputError(
-            f"reading {path.name} needs MDAnalysis; install the extra: pip install 'jaxelyte[analysis]'"
+            f"frame {frame}{where}: {key} in atoms.info is {info[key]!r}, which is not a number"
         ) from error
-    try:
-        files = (str(path),) if topology is None else (str(topology), str(path))
-        universe = MDAnalysis.Universe(*files)
-    except Exception as error:
-        raise InputError(f"MDAnalysis cannot read {path} (topology {topology}): {error}") from error
-    numbers = _numbers_of(universe, path)
-    frames = [(ts.positions.copy(), ts.triclinic_dimensions, ts.time) for ts in universe.trajectory]
-    periodic = frames[0][1] is not None and bool(np.all(np.linalg.norm(frames[0][1], axis=1) > 0))
-    cells = np.array([np.zeros((3, 3)) if cell is None else cell for _, cell, _ in frames], np.float64)[:, None]
-    from ase.data import atomic_masses
-
-    return Trajectory(
-        positions=np.stack([positions for positions, _, _ in frames])[:, None],
-        numbers=numbers,
-        masses=atomic_masses[numbers],
-        cells=cells[0] if np.all(cells == cells[0]) else cells,
-        pbc=(periodic, periodic, periodic),
-        steps=np.arange(len(frames)),
-        times=np.array([time for _, _, time in frames]) * 1000.0,
-    )
-
-
-def _numbers_of(universe: Any, path: Path) -> np.ndarray:
-    """Atomic numbers from the element, name or type that the topology gives to each atom."""
-    from ase.data import atomic_numbers
-
-    for attribute in ("elements", "names", "types"):
-        labels = getattr(universe.atoms, attribute, None)
-        if labels is None:
-            continue
-        symbols = [str(label).strip().capitalize() for label in labels]
-        if all(symbol in atomic_numbers for symbol in symbols):
-            return np.array([atomic_numbers[symbol] for symbol in symbols], np.int32)
-    raise InputError(
-        f"the elements in {path} are unknown: neither elements, names nor types of the topology are chemical symbols; "
-        "give a topology file that holds them"
-    )

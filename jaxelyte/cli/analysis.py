@@ -46,6 +46,7 @@ def analyse_source(
     temperature: float | None = None,
     only: str = "",
     skip: str = "",
+    reading: Mapping[str, Any] | None = None,
     show: Callable[[Any], None],
     say: Callable[[str], None],
 ) -> None:
@@ -64,6 +65,7 @@ def analyse_source(
         temperature: K; that of the run by default.
         only: sections wanted, separated by commas; all by default.
         skip: sections not wanted.
+        reading: options of `jaxelyte.open_trajectory` for a trajectory file.
         show: prints a table.
         say: prints a line.
 
@@ -85,7 +87,9 @@ def analyse_source(
         raise InputError(f"there is no run folder or trajectory {source}")
     run = load_run(source) if source.is_dir() else None
     config = run_file_of(source) if run is not None else None
-    trajectory = open_trajectory(source) if run is None else run.trajectory
+    if run is not None and reading:
+        raise InputError(f"--{', --'.join(reading)}: for trajectory files only; the run folder {source} has all of it")
+    trajectory = open_trajectory(source, **(reading or {})) if run is None else run.trajectory
     summary: Mapping[str, Any] = {} if run is None else run.summary
     left_out = int(summary.get("discarded_frames", 0)) if discard is None else discard
     symbols = _symbols(trajectory)

@@ -245,11 +245,18 @@ def analyse(
     only: Annotated[str, typer.Option(help=f"Sections wanted: {SECTIONS}.")] = "",
     skip: Annotated[str, typer.Option(help="Sections not wanted, such as scattering,residence (the slow ones).")] = "",
     output: Annotated[Path | None, typer.Option(help="Folder for the results; analysis/ beside the source.")] = None,
+    interval: Annotated[float | None, typer.Option(help="Of a file without times: fs between frames.")] = None,
+    topology: Annotated[Path | None, typer.Option(help="File that names the atoms of a DCD, XTC, … file.")] = None,
+    cell: Annotated[str, typer.Option(help="Of a file without one, Å: 20,20,20; with angles; or nine numbers.")] = "",
+    units: Annotated[str | None, typer.Option(help="Of LAMMPS' files: real, metal, …; of xyz: bohr, nm.")] = None,
+    elements: Annotated[str, typer.Option(help="Of LAMMPS types or names, such as 1=Na,2=Cl.")] = "",
+    file_format: Annotated[str | None, typer.Option("--format", help="Of the file, if not recognised.")] = None,
     debug: Debug = False,
 ) -> None:
     """Structure, dynamics and thermodynamics of a run with standard errors, beside experiment: CSV, JSON, HTML."""
     with _clean_errors(debug):
         from jaxelyte.cli.analysis import analyse_source
+        from jaxelyte.cli.reading import reading_options
 
         analyse_source(
             source,
@@ -264,6 +271,7 @@ def analyse(
             temperature=temperature,
             only=only,
             skip=skip,
+            reading=reading_options(interval, topology, cell, units, elements, file_format),
             show=_print,
             say=_say,
         )

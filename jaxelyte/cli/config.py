@@ -93,7 +93,8 @@ def load_training(path: str | Path) -> TrainFile:
     config = _validated(TrainFile, _content(path, "training"), f"{path} is not a valid training file")
     files = [path.parent / file for file in config.data.files]
     separate = [_cp2k_with_paths(one, path.parent) for one in config.data.cp2k]
-    data = config.data.model_copy(update={"files": files, "cp2k": separate})
+    named = None if config.data.topology is None else path.parent / config.data.topology
+    data = config.data.model_copy(update={"files": files, "cp2k": separate, "topology": named})
     own = config.train.model_copy(update={"output": path.parent / config.train.output})
     model = config.model
     if model.start is not None:
@@ -202,7 +203,8 @@ def _with_paths(config: RunFile, folder: Path) -> RunFile:
 
 
 def _system_with_path(system: SystemSection, folder: Path) -> SystemSection:
-    return system if system.file is None else system.model_copy(update={"file": folder / system.file})
+    changes = {name: folder / path for name in ("file", "topology") if (path := getattr(system, name)) is not None}
+    return system.model_copy(update=changes)
 
 
 def _terms_with_paths(terms: list[Any], folder: Path) -> list[Any]:

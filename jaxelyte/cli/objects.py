@@ -55,7 +55,7 @@ def build_system(config: RunFile | FreeEnergyFile) -> Atoms:
         )
     else:
         assert system.file is not None
-        atoms = read(system.file, system.frame)[0]
+        atoms = read(system.file, system.frame, **system.reading())[0]
     return atoms.repeat(system.repeat)
 
 
@@ -234,7 +234,7 @@ def training_frames(config: TrainFile) -> list[Atoms]:
     from jaxelyte.interop.labelled_files import read_cp2k
 
     data = config.data
-    frames = [frame for file in data.files for frame in read(file, data.index)]
+    frames = [frame for file in data.files for frame in read(file, data.index, **data.reading())]
     for one in data.cp2k:
         cell = np.asarray(one.cell) if isinstance(one.cell, list) else one.cell
         frames += read_cp2k(one.positions, one.forces, cell=cell, kinds=one.kinds, index=data.index)

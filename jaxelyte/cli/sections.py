@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -32,8 +32,26 @@ class Build(Section):
     seed: int = 0
 
 
-class SystemSection(Section):
-    """Where the atoms come from: a file that ASE reads, or a box that is built."""
+class ReadingSection(Section):
+    """How files are read, where they do not state it themselves; see `jaxelyte.read`.
+
+    ``cell`` is in Å: three lengths, six with angles in degrees, or nine numbers or 3 x 3.
+    """
+
+    format: str | None = None
+    topology: Path | None = None
+    cell: list[float] | list[list[float]] | None = None
+    units: str | None = None
+    elements: dict[str, str] | None = None
+
+    def reading(self) -> dict[str, Any]:
+        """The arguments of `jaxelyte.read` that are given."""
+        names = ReadingSection.model_fields
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+class SystemSection(ReadingSection):
+    """Where the atoms come from: a file that `jaxelyte.read` takes, or a box that is built."""
 
     file: Path | None = None
     frame: int = -1
@@ -44,6 +62,8 @@ class SystemSection(Section):
     def _one_source(self) -> SystemSection:
         if (self.file is None) == (self.build is None):
             raise ValueError('[system] needs either file = "…" or a table build = {…}, and not both')
+        if self.build is not None and self.reading():
+            raise ValueError(f"[system] builds a box, so that {', '.join(self.reading())} has no file to be for")
         return self
 
 

@@ -12,6 +12,10 @@ SPELLINGS = (
     (r"\bcheck_units=False", "check_units = false in [data]"),
     (r"\bminimize=True", "minimize = true in [run]"),
     (r"\bvelocities=(\d+\.?\d*)", r"velocities = \1"),
+    (r" \(of open_trajectory, or of Trajectory\.from_atoms\)", ""),
+    (r"\belements=\{([^}]*)\}", r"--elements (in a run or training file: elements = {…}) for \1"),
+    (r"\b(interval|cell|units|topology|elements)='(\w+)'", r"--\1 \2"),
+    (r"\b(interval|cell|units|topology|elements|format)=(…|(?=[\s,;:.)]|$))", r"--\1"),
     (r"\bvelocities='atoms'", 'velocities = "atoms" in [run]'),
 )
 """Arguments of Python, as patterns, and the options or keys that say the same."""

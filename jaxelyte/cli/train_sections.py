@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from jaxelyte.cli.sections import BaselineTerm, Section
+from jaxelyte.cli.sections import BaselineTerm, ReadingSection, Section
 from jaxelyte.data import LabelKeys
 
 
@@ -39,7 +39,7 @@ class CP2KFiles(Section):
         return cell
 
 
-class DataSection(Section):
+class DataSection(ReadingSection):
     """Labelled frames; see `jaxelyte.train`. Shares below 1, or numbers of frames."""
 
     files: list[Path] = Field(default_factory=list)

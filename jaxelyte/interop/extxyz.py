@@ -11,10 +11,15 @@ from jaxelyte.storage import AppendFile
 
 
 class FrameLayout(Protocol):
-    """What is the same in every frame; numbers (replicas, atoms) and cells (replicas, 3, 3) in Å."""
+    """What is the same in every frame.
+
+    Numbers and masses (g/mol) have the shape (replicas, atoms), cells (replicas, 3, 3) in Å.
+    """
 
     @property
     def numbers(self) -> Any: ...
+    @property
+    def masses(self) -> Any: ...
     @property
     def cells(self) -> Any: ...
     @property
@@ -39,21 +44,26 @@ class ExtXYZAppender:
     def append(self, layout: FrameLayout, positions: np.ndarray, rows: np.ndarray) -> None:
         """Write frames, one configuration per replica.
 
+        Masses are a column of their own where they are not those of the natural mixtures (deuterium).
+
         Args:
             layout: atoms and cells.
             positions: (frames, replicas, atoms, 3), Å.
             rows: (frames, replicas, columns): step, time in fs, temperature in K, potential energy in eV, others.
         """
-        from ase.data import chemical_symbols
+        from ase.data import atomic_masses, chemical_symbols
 
         replicas, text = len(layout.numbers), []
+        masses = np.asarray(layout.masses, np.float64)
+        heavy = not np.allclose(masses, atomic_masses[np.asarray(layout.numbers)], rtol=1e-6, atol=0.0)
+        ends = [[f" {float(mass)!r}" if heavy else "" for mass in row] for row in masses]
         symbols = [[chemical_symbols[z] for z in numbers] for numbers in np.asarray(layout.numbers)]
         for frame, row in zip(np.asarray(positions), np.asarray(rows), strict=True):
             for r in range(replicas):
-                comment = _comment(layout, r, row[r], replicas)
+                comment = _comment(layout, r, row[r], replicas, ":masses:R:1" if heavy else "")
                 body = "\n".join(
-                    f"{symbol:<2s} {_number(x)} {_number(y)} {_number(z)}"
-                    for symbol, (x, y, z) in zip(symbols[r], frame[r], strict=True)
+                    f"{symbol:<2s} {_number(x)} {_number(y)} {_number(z)}{end}"
+                    for symbol, (x, y, z), end in zip(symbols[r], frame[r], ends[r], strict=True)
                 )
                 text.append(f"{len(symbols[r])}\n{comment}\n{body}\n")
         self._file.write("".join(text).encode())
@@ -76,12 +86,12 @@ def _number(value: np.floating) -> str:
     return f"{np.format_float_positional(value, unique=True, trim='0'):>14s}"
 
 
-def _comment(layout: FrameLayout, replica: int, row: np.ndarray, replicas: int) -> str:
+def _comment(layout: FrameLayout, replica: int, row: np.ndarray, replicas: int, columns: str) -> str:
     cell = " ".join(repr(float(x)) for x in np.asarray(layout.cells)[replica].ravel())
     lattice = f'Lattice="{cell}" ' if any(layout.pbc) else ""
     pbc = " ".join("T" if p else "F" for p in layout.pbc)
     which = f" replica={replica}" if replicas > 1 else ""
     return (
-        f'{lattice}Properties=species:S:1:pos:R:3 pbc="{pbc}" step={int(row[0])} time={float(row[1])!r} '
+        f'{lattice}Properties=species:S:1:pos:R:3{columns} pbc="{pbc}" step={int(row[0])} time={float(row[1])!r} '
         f"temperature={float(row[2])!r} energy={float(row[3])!r}{which}"
     )

@@ -1,53 +1,73 @@
-"""Structures from files, through ASE."""
+"""Structures from files."""
 
 from __future__ import annotations
 
-import gzip
-import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from jaxelyte.checks import shown
 from jaxelyte.errors import InputError
-from jaxelyte.interop.labelled_files import read_npz
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 
-def read(path: str | Path, index: str | int = ":") -> list[Atoms]:
-    """Frames of a file that ASE reads (extended XYZ, also gzipped, .traj, CP2K, VASP, LAMMPS data, .db, …).
+def read(
+    path: str | Path,
+    index: str | int | slice = ":",
+    *,
+    format: str | None = None,  # noqa: A002 - the name that ASE's functions have
+    topology: str | Path | None = None,
+    cell: Any = None,
+    units: str | None = None,
+    elements: Any = None,
+) -> list[Atoms]:
+    """Frames of a file, whose atoms may differ between frames: structures, labelled frames, trajectories.
 
-    Also of nequip's npz files; `read_cp2k` reads CP2K's separate ones.
+    The format is recognised by the content: extended XYZ (also packed by gzip, bzip2 or xz), xyz of i-PI and CP2K,
+    LAMMPS dumps and data files, nequip's npz, GROMACS' gro, H5MD; PDB, DCD, XTC, TRR, NetCDF, topologies, … through
+    MDAnalysis; all else through ASE (.traj, .db, VASP, CIF, …). `open_trajectory` takes the same files; `read_cp2k`
+    reads CP2K's separate files of positions, forces and cells.
 
     Args:
         path: the file.
         index: which frames, in ASE's notation: ":" all, -1 the last, "::10" every tenth.
+        format: instead of the one that is recognised: extxyz, lammps-dump, lammps-data, dcd, …, or one of ASE's names.
+        topology: see `open_trajectory`.
+        cell: see `open_trajectory`.
+        units: see `open_trajectory`.
+        elements: see `open_trajectory`.
 
     Returns:
-        A list, also for one frame; positions in Å, energies in eV and forces in eV/Å where the file has them.
+        A list, also for one frame; positions in Å, energies in eV and forces in eV/Å where the file has them; step and
+        time (fs) in ``info`` where they are known.
 
     Raises:
-        InputError: the file is missing, empty, or in no format that ASE knows.
+        InputError: the file is missing, damaged, empty, in no known format, or of atoms whose elements are not known.
+
+    Warns:
+        UserWarning: what could be read is not all of the file, or is doubtful.
     """
-    from ase.io import read as ase_read
+    from jaxelyte.interop.loading import load_frames
+
+    return load_frames(
+        path, topology=topology, format=format, cell=cell, units=units, elements=elements, index=_index(index)
+    )
+
+
+def _index(index: Any) -> int | slice:
     from ase.io.formats import string2index  # pyright: ignore[reportPrivateImportUsage]
 
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"there is no file {path}")
-    if path.suffix == ".npz":
-        frames = read_npz(path)
-        chosen = string2index(index) if isinstance(index, str) else index
-        return frames[chosen] if isinstance(chosen, slice) else [frames[int(chosen)]]
+    if isinstance(index, str):
+        try:
+            return string2index(index)  # pyright: ignore[reportReturnType]
+        except ValueError as error:
+            raise InputError(f"index = {shown(index)} is not ASE's notation, such as ':', '-1' or '::10'") from error
+    if isinstance(index, slice) or (isinstance(index, int) and not isinstance(index, bool)):
+        return index
     try:
-        if path.suffix == ".gz" and Path(path.stem).suffix in (".xyz", ".extxyz"):
-            # ASE seeks back and forth, and gzip can only go back by starting over: minutes instead of seconds.
-            frames = ase_read(io.StringIO(gzip.decompress(path.read_bytes()).decode()), index=index, format="extxyz")
-        else:
-            frames = ase_read(path, index=index)
-    except Exception as error:
-        raise InputError(f"ASE cannot read {path}: {type(error).__name__}: {error}") from error
-    frames = frames if isinstance(frames, list) else [frames]
-    if not frames:
-        raise InputError(f"{path} holds no frame {index!r}")
-    return frames
+        return index.__index__()
+    except AttributeError as error:
+        raise InputError(
+            f"index = {shown(index)} must be a number, a slice or ASE's notation, such as '::10'"
+        ) from error

@@ -168,14 +168,14 @@ def read_cp2k(
         InputError: files that are missing, hold no common step or different atoms; a kind of unknown element.
     """
     path = Path(positions)
-    _check_name(path, "positions", "pos")
+    check_name(path, "positions", "pos")
     fixed = None if cell is None or isinstance(cell, str | Path) else _fixed_cell(cell)
     blocks, damage = read_blocks(path)
     kept, repeats = keep_last(blocks)
     tell(path, damage + repeats)
     pulls = cells = None
     if forces is not None:
-        _check_name(Path(forces), "forces", "frc")
+        check_name(Path(forces), "forces", "frc")
         pulls, damage = read_blocks(Path(forces))
         tell(forces, damage)
     if isinstance(cell, str | Path):
@@ -190,8 +190,12 @@ def read_cp2k(
     return select(frames, index, path)
 
 
-def _check_name(path: Path, what: str, expected: str) -> None:
-    """CP2K's names say what a file holds: ``PROJECT-pos-1.xyz``."""
+def check_name(path: Path, what: str, expected: str) -> None:
+    """CP2K's names say what a file holds: ``PROJECT-pos-1.xyz``.
+
+    Raises:
+        InputError: the name stands for something else than ``expected`` (pos, frc or vel).
+    """
     found = re.search(r"-(pos|frc|vel)-\d+\.xyz", path.name)
     if found is not None and found[1] != expected:
         kind = {"pos": "positions", "frc": "forces", "vel": "velocities"}[found[1]]

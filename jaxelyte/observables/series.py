@@ -41,7 +41,7 @@ def stretches_of(trajectory: Trajectory, wanted: int | None, what: str) -> Stret
     Raises:
         InputError: too few frames, or frames without times or not equally spaced.
     """
-    interval = _interval(trajectory)
+    interval = trajectory.interval(what)
     each = max(1, STRETCHES // trajectory.replicas) if wanted is None else wanted
     length = len(trajectory) // each
     if length < 6:
@@ -137,19 +137,3 @@ def spread(rows: np.ndarray) -> np.ndarray:
     if len(rows) < 2:
         return np.full(rows.shape[1:], np.nan)
     return rows.std(axis=0, ddof=1) / math.sqrt(len(rows))
-
-
-def _interval(trajectory: Trajectory) -> float:
-    times = np.asarray(trajectory.times, np.float64)
-    if len(times) < 2:
-        raise InputError(f"{len(times)} frame is left, and motion needs several; discard fewer, or run longer")
-    if not np.all(np.isfinite(times)):
-        raise InputError(
-            "the frames have no times; give the fs between them, such as Trajectory.from_atoms(frames, interval=…)"
-        )
-    steps = np.diff(times)
-    if not np.allclose(steps, steps[0], rtol=1e-6, atol=1e-9) or steps[0] <= 0:
-        raise InputError(
-            f"frames are {steps.min():g} to {steps.max():g} fs apart; they have to be equally spaced in time"
-        )
-    return float(steps.mean())

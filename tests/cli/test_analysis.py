@@ -202,7 +202,7 @@ def test_what_cannot_be_computed_is_said(walkers: Trajectory, tmp_path: Path) ->
     assert set(sections) == set(PARTS)
     page = (tmp_path / "report.html").read_text()
     for reason in (
-        "the frames have no times",
+        "the times of the frames, which are not known",
         "pass --temperature",
         "no pressure tensor was recorded; add [observables.pressure]",
         "no velocities are stored",

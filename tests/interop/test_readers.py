@@ -1,0 +1,363 @@
+"""Trajectory files: times are never invented, content decides the format, doubtful elements are refused."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import write
+
+import jaxelyte as jxl
+from jaxelyte.errors import InputError, UnsupportedError
+from walks import EDGE, INTERVAL, PAIRS, TRUE, walk, wrapped_frames
+
+BOHR = 0.529177210903
+
+
+def coefficient(source: Any) -> float:
+    """Of sodium, in units of the true one; the slope of one stretch over short lags is precise enough."""
+    return jxl.diffusivity(source, "Na", stretches=2, fit=(50.0, 500.0)).value / TRUE
+
+
+def dump_text(frames: list[Atoms], *, columns: str = "id type element x y z", every: int = 100, start: int = 0) -> str:
+    parts = []
+    for k, atoms in enumerate(frames):
+        rows = []
+        for n, (symbol, position) in enumerate(zip(atoms.get_chemical_symbols(), atoms.positions, strict=True)):
+            words = {"id": n + 1, "type": 1 if symbol == "Na" else 2, "element": symbol}
+            words |= dict(zip(("x", "y", "z"), position, strict=True))
+            rows.append(" ".join(str(words[name]) for name in columns.split()))
+        rows = rows[k % len(rows) :] + rows[: k % len(rows)]  # LAMMPS writes the atoms in any order
+        bounds = "".join(f"0.0 {length}\n" for length in atoms.cell.lengths())
+        parts.append(
+            f"ITEM: TIMESTEP\n{start + k * every}\nITEM: NUMBER OF ATOMS\n{len(atoms)}\n"
+            f"ITEM: BOX BOUNDS pp pp pp\n{bounds}"
+            f"ITEM: ATOMS {columns}\n" + "\n".join(rows) + "\n"
+        )
+    return "".join(parts)
+
+
+def xyz_text(frames: list[Atoms], comment: str = "", length: float = 1.0) -> str:
+    parts = []
+    for k, atoms in enumerate(frames):
+        rows = [
+            f"{s} {x:.6f} {y:.6f} {z:.6f}"
+            for s, (x, y, z) in zip(atoms.get_chemical_symbols(), atoms.positions / length, strict=True)
+        ]
+        parts.append(f"{len(atoms)}\n{comment.format(step=k)}\n" + "\n".join(rows) + "\n")
+    return "".join(parts)
+
+
+@pytest.mark.parametrize("kind", ["dump", "lammpstrj", "pdb", "xyz", "extxyz", "traj"])
+def test_frames_without_times_have_no_dynamics_until_the_interval_is_given(tmp_path: Path, kind: str) -> None:
+    frames = wrapped_frames(101 if kind == "pdb" else 301)
+    path = tmp_path / f"walk.{kind}"
+    if kind in ("dump", "lammpstrj"):
+        path.write_text(dump_text(frames))
+    elif kind == "xyz":
+        path.write_text(xyz_text(frames))
+    else:
+        write(path, frames)
+    cell = {"cell": EDGE * np.ones(3)} if kind == "xyz" else {}
+    found = jxl.open_trajectory(path, **cell)
+    assert np.isnan(found.times).all()
+    for analysis in (jxl.msd, jxl.vacf, lambda run, _: jxl.conductivity(run, {"Na": 1, "Cl": -1}, temperature=300.0)):
+        with pytest.raises(InputError, match=r"interval=|velocities"):
+            analysis(found, "Na")
+    assert coefficient(jxl.open_trajectory(path, interval=INTERVAL, **cell)) == pytest.approx(1.0, abs=0.12)
+    assert [len(one) for one in jxl.read(path, "::100")] == [2 * PAIRS] * len(frames[::100])
+
+
+def test_averages_over_atoms_need_no_times(tmp_path: Path) -> None:
+    (tmp_path / "a.dump.gz").write_bytes(gzip.compress(dump_text(wrapped_frames(20)).encode()))
+    same = jxl.rdf(wrapped_frames(20), "Na", "Cl", r_max=5.0, bins=10)
+    found = jxl.rdf(tmp_path / "a.dump.gz", "Na", "Cl", r_max=5.0, bins=10)
+    np.testing.assert_allclose(found.g, same.g, rtol=1e-12)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gz", "bz2", "xz"])
+def test_packed_extended_xyz_keeps_lattice_and_times_whatever_its_name_is(tmp_path: Path, pack: Any) -> None:
+    frames = wrapped_frames(5, times=True)
+    write(tmp_path / "a.extxyz", frames)
+    packed = pack((tmp_path / "a.extxyz").read_bytes())
+    for name in ("a.xyz.gz", "a.extxyz.xz", "a.txt"):
+        (tmp_path / name).write_bytes(packed)
+        found = jxl.open_trajectory(tmp_path / name)
+        np.testing.assert_array_equal(found.times, np.arange(5) * INTERVAL)
+        np.testing.assert_array_equal(found.cells[0], EDGE * np.eye(3))
+        np.testing.assert_allclose(found.positions[:, 0], [one.positions for one in frames], atol=1e-7)
+        assert found.pbc == (True, True, True)
+
+
+def test_units_and_cells_of_ipi_are_read(tmp_path: Path) -> None:
+    frames, edge = wrapped_frames(4), EDGE / BOHR
+    path = tmp_path / "simulation.pos_0.xyz"
+    comments = {
+        f"# CELL(abcABC): {edge:.6f} {edge:.6f} {edge:.6f} 90.0 90.0 90.0 Step: {{step}} Bead: 0 "
+        "positions{{atomic_unit}} cell{{atomic_unit}}": BOHR,
+        f"# CELL(abcABC): {edge:.6f} {edge:.6f} {edge:.6f} 90.0 90.0 90.0 Step: {{step}} Bead: 0 "
+        "positions{{angstrom}} cell{{atomic_unit}}": 1.0,
+        f"# CELL{{{{H}}}}: {EDGE} 0.0 0.0 0.0 {EDGE} 0.0 0.0 0.0 {EDGE} Step: {{step}} positions{{angstrom}} "
+        "cell{{angstrom}}".replace("positions{angstrom}", "positions{{angstrom}}"): 1.0,
+    }
+    for comment, length in comments.items():
+        path.write_text(xyz_text(frames, comment, length))
+        found = jxl.open_trajectory(path)
+        np.testing.assert_allclose(found.positions[:, 0], [one.positions for one in frames], atol=1e-5)
+        np.testing.assert_allclose(found.cells[0], EDGE * np.eye(3), atol=1e-5)
+        np.testing.assert_array_equal(found.steps, np.arange(4))
+        assert np.isnan(found.times).all()
+    tilted = "# CELL(GENH): 12.0 0 0 1.0 11.0 0 2.0 3.0 10.0 Step: {step} positions{{angstrom}} cell{{angstrom}}"
+    path.write_text(xyz_text(frames, tilted))
+    np.testing.assert_array_equal(jxl.open_trajectory(path).cells[0], [[12, 0, 0], [1, 11, 0], [2, 3, 10]])
+    path.write_text(xyz_text(frames, tilted.replace("GENH", "H")))
+    np.testing.assert_array_equal(jxl.open_trajectory(path).cells[0], [[12, 1, 2], [0, 11, 3], [0, 0, 10]])
+    path.write_text(xyz_text(frames, "# CELL(abcABC): 12 12 12 90 90 90 Step: {step} Bead: 0"))
+    with pytest.raises(InputError, match="do not state the unit"):
+        jxl.open_trajectory(path)
+    assert jxl.open_trajectory(path, units="bohr").cells[0][0, 0] == pytest.approx(12 * BOHR)
+    path.write_text(
+        xyz_text(frames, "# CELL(abcABC): 12 12 12 90 90 90 Step: {step} forces{{atomic_unit}} cell{{angstrom}}")
+    )
+    with pytest.raises(InputError, match="holds forces of i-PI"):
+        jxl.read(path)
+
+
+def test_types_of_lammps_are_no_elements(tmp_path: Path) -> None:
+    frames = wrapped_frames(3)
+    path = tmp_path / "a.dump"
+    path.write_text(dump_text(frames, columns="id type x y z"))
+    for call in (jxl.open_trajectory, jxl.read):
+        with pytest.raises(
+            InputError, match=r"named '1' \(10 atoms\), '2' \(10 atoms\) .* types of LAMMPS are no elements"
+        ):
+            call(path)
+        with pytest.raises(InputError, match="elements names 3, which"):
+            call(path, elements={1: "Na", 2: "Cl", 3: "O"})
+        with pytest.raises(InputError, match="named '2'"):
+            call(path, elements={1: "Na"})
+        with pytest.raises(InputError, match="'sodium', which is not a chemical symbol"):
+            call(path, elements={1: "sodium"})
+    found = jxl.open_trajectory(path, elements={"1": "Na", 2: "Cl"})
+    assert found.numbers[0].tolist() == [11] * PAIRS + [17] * PAIRS
+    path.write_text(dump_text(frames).replace(" Na ", " C ").replace(" Cl ", " C "))
+    with pytest.raises(InputError, match="gives the element C to all of its 2 types"):
+        jxl.open_trajectory(path)
+    plain = tmp_path / "a.xyz"
+    plain.write_text(xyz_text(frames).replace("Na ", "1 ").replace("Cl ", "2 "))
+    with pytest.raises(InputError, match="types of LAMMPS are no elements"):
+        jxl.read(plain)
+    assert jxl.read(plain, 0, elements={1: "Na", 2: "Cl"})[0].get_chemical_symbols()[0] == "Na"
+    write(tmp_path / "a.data", frames[0], format="lammps-data")
+    with pytest.raises(InputError, match="types of LAMMPS are no elements"):
+        jxl.read(tmp_path / "a.data")
+    write(tmp_path / "b.data", frames[0], format="lammps-data", masses=True, atom_style="full")
+    back = jxl.read(tmp_path / "b.data")[0]
+    assert back.get_chemical_symbols() == frames[0].get_chemical_symbols()
+    np.testing.assert_allclose(back.positions, frames[0].positions, atol=1e-10)
+    named = jxl.open_trajectory(path, topology=tmp_path / "b.data")
+    assert named.numbers[0].tolist() == [11] * PAIRS + [17] * PAIRS
+
+
+def test_names_that_may_be_several_elements_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.xyz"
+    path.write_text("4\n\nCO 0 0 0\nOS 1 1 1\nHO 2 2 2\nCS 3 3 3\n")
+    with pytest.raises(InputError, match=r"'CO' .* may stand for several elements"):
+        jxl.read(path)
+    named = jxl.read(path, elements={"CO": "C", "OS": "O", "HO": "H", "CS": "C"})[0]
+    assert named.get_chemical_symbols() == ["C", "O", "H", "C"]
+    path.write_text("4\n\nCo 0 0 0\nOs 1 1 1\nNA 2 2 2\nd 3 3 3\n")
+    atoms = jxl.read(path)[0]
+    assert atoms.get_chemical_symbols() == ["Co", "Os", "Na", "H"]
+    assert atoms.get_masses()[3] == pytest.approx(2.014, abs=1e-3)
+
+
+def gro_text(atoms: list[tuple[int, str, str]], frames: int = 1, *, times: bool = True) -> str:
+    parts = []
+    for k in range(frames):
+        title = f"water and salt t= {k * 0.05:.5f} step= {k}" if times else "water and salt"
+        rows = [
+            f"{n:5d}{r:<5s}{a:>5s}{i + 1:5d}{0.1 * i:8.3f}{0.2:8.3f}{0.01 * k:8.3f}"
+            for i, (n, r, a) in enumerate(atoms)
+        ]
+        parts.append(f"{title}\n{len(atoms):5d}\n" + "\n".join(rows) + "\n   2.00000   2.00000   3.00000\n")
+    return "".join(parts)
+
+
+TIP4P = [(1, "SOL", "OW"), (1, "SOL", "HW1"), (1, "SOL", "HW2"), (1, "SOL", "MW")]
+
+
+def test_four_site_water_and_ions_by_their_residues(tmp_path: Path) -> None:
+    path = tmp_path / "a.gro"
+    path.write_text(gro_text([*TIP4P, (2, "CA", "CA"), (3, "CL", "CL"), (4, "CL-", "CL-")], 3))
+    with pytest.warns(UserWarning, match="1 MW: sites without mass"):
+        found = jxl.open_trajectory(path)
+    assert found.frame(0).get_chemical_symbols() == ["O", "H", "H", "Ca", "Cl", "Cl"]
+    np.testing.assert_allclose(found.positions[:, 0, 3], [[4.0, 2.0, 0.1 * k] for k in range(3)], atol=1e-9)
+    np.testing.assert_allclose(found.times, [0.0, 50.0, 100.0])
+    np.testing.assert_allclose(found.cells[0], np.diag([20.0, 20.0, 30.0]))
+    assert len(jxl.read(path, -1, elements={"MW": "X"})[0]) == 6
+    path.write_text(gro_text([(1, "ALA", "N"), (1, "ALA", "CA"), (1, "ALA", "C")]))
+    with pytest.raises(InputError, match="'CA'"):
+        jxl.open_trajectory(path)
+    path.write_text(gro_text(TIP4P, 3, times=False))
+    assert np.isnan(jxl.open_trajectory(path, elements={"MW": "X"}).times).all()
+
+
+def test_masses_of_isotopes_come_back_from_our_own_extended_xyz(tmp_path: Path) -> None:
+    from jaxelyte.interop.extxyz import ExtXYZAppender
+
+    atoms = Atoms("OH2", positions=np.eye(3), cell=[9.0] * 3, pbc=True)
+    for heavy in (False, True):
+        if heavy:
+            atoms.set_masses([15.999, 2.014, 2.014])
+        trajectory = jxl.Trajectory.from_atoms([atoms] * 2, interval=1.0)
+        file = ExtXYZAppender(tmp_path / "a.extxyz")
+        file.append(trajectory, np.asarray(trajectory.positions), np.zeros((2, 1, 6)) + np.arange(2)[:, None, None])
+        file.close()
+        assert ("masses" in (tmp_path / "a.extxyz").read_text()) == heavy
+        assert jxl.open_trajectory(tmp_path / "a.extxyz").masses[0].tolist() == atoms.get_masses().tolist()
+        assert jxl.read(tmp_path / "a.extxyz", -1)[0].get_masses().tolist() == atoms.get_masses().tolist()
+
+
+def test_restarts_and_killed_runs(tmp_path: Path) -> None:
+    frames = wrapped_frames(12)
+    path = tmp_path / "a.dump"
+    first, second = dump_text(frames[:6]), dump_text(frames[3:], start=300)
+    path.write_text(first + second)
+    with pytest.warns(
+        UserWarning, match="steps 300 to 500 were written more than once, .* 3 of 15 frames are left out"
+    ):
+        found = jxl.open_trajectory(path, interval=INTERVAL)
+    np.testing.assert_allclose(found.positions[:, 0], [one.positions for one in frames], atol=1e-12)
+    np.testing.assert_array_equal(found.times, np.arange(12) * INTERVAL)
+    path.write_text(first + first)
+    with pytest.warns(UserWarning, match="start again at frame 6"):
+        assert len(jxl.open_trajectory(path)) == 12
+    with pytest.warns(UserWarning, match="start again"), pytest.raises(InputError, match="several runs"):
+        jxl.open_trajectory(path, interval=INTERVAL)
+    path.write_text(dump_text(frames[:3]) + dump_text(frames[4:], start=400))
+    with pytest.warns(UserWarning, match="frame 3 lies 200 steps behind"):
+        gap = jxl.open_trajectory(path, interval=INTERVAL)
+    with pytest.raises(InputError, match="equally spaced"):
+        gap.interval()
+    for cut in (len(first) - 3, len(first) - 30, len(first) - len(first) // 6 + 20):
+        path.write_text(first[:cut])
+        with pytest.warns(UserWarning, match="ends early.*5 complete frames were read"):
+            assert len(jxl.open_trajectory(path)) == 5
+    text = xyz_text(frames)
+    packed = gzip.compress(text.encode(), mtime=0)[:-400]
+    for name, content in {"a.xyz": text[:-3].encode(), "b.xyz": text[:-30].encode(), "c.xyz.gz": packed}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.warns(UserWarning, match="complete frames were read"):
+            assert 1 < len(jxl.open_trajectory(tmp_path / name)) < 12
+    (tmp_path / "d.xyz").write_bytes(text.replace("\n", "\r\n").encode())
+    assert len(jxl.open_trajectory(tmp_path / "d.xyz")) == 12
+
+
+def test_frames_of_other_atoms_and_bad_numbers_are_refused_by_their_number(tmp_path: Path) -> None:
+    frames = wrapped_frames(4)
+    path = tmp_path / "a.dump"
+    path.write_text(dump_text([*frames[:2], frames[2][:-1], frames[3]]))
+    with pytest.raises(InputError, match=r"frame 2 .* holds 19 atoms"):
+        jxl.open_trajectory(path)
+    path.write_text(dump_text(frames).replace(f"{frames[1].positions[4, 1]}", "nan"))
+    with pytest.raises(InputError, match="frame 1"):
+        jxl.open_trajectory(path)
+    xyz = tmp_path / "a.xyz"
+    lines = xyz_text(frames).splitlines()
+    xyz.write_text("\n".join([*lines[:30], "Na 0.0 x 0.0", *lines[31:]]) + "\n")
+    with pytest.raises(InputError, match=r"frame 1 \(line 23\)"):
+        jxl.open_trajectory(xyz)
+    xyz.write_text(xyz_text([*frames[:2], frames[2][:-1], frames[3]]))
+    with pytest.raises(InputError, match=r"frame 2 of .* holds other atoms"):
+        jxl.open_trajectory(xyz)
+    assert [len(one) for one in jxl.read(xyz)] == [20, 20, 19, 20]
+
+
+def test_arguments_that_contradict_the_file_and_bad_ones(tmp_path: Path) -> None:
+    path = tmp_path / "a.extxyz"
+    write(path, wrapped_frames(4, times=True))
+    with pytest.warns(UserWarning, match="states times 50 fs apart, which interval = 20 fs replaces"):
+        assert jxl.open_trajectory(path, interval=20.0).times[1] == 20.0
+    assert jxl.open_trajectory(path, interval=INTERVAL).times[1] == INTERVAL
+    with pytest.warns(UserWarning, match="cell of 12 x 12 x 12 Å, which cell= replaces"):
+        assert jxl.open_trajectory(path, cell=[13, 13, 13, 90, 90, 60]).cells[0][1, 0] == pytest.approx(6.5)
+    bad: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({"interval": 0.0}, InputError, "interval must be a finite number in fs"),
+        ({"interval": "5 fs"}, InputError, "interval must be"),
+        ({"cell": [1, 2]}, InputError, r"cell has shape \(2,\)"),
+        ({"cell": [1, 2, -3]}, InputError, "positive lengths"),
+        ({"cell": np.ones((3, 3))}, InputError, "no finite volume"),
+        ({"format": "lamps"}, InputError, "format = 'lamps' is not known"),
+        ({"units": "furlong"}, InputError, "must be one of"),
+        ({"units": "lj"}, UnsupportedError, "reduced"),
+        ({"elements": {"Li": "K"}}, InputError, "elements names Li"),
+        ({"elements": ["Na"]}, InputError, "must be a dictionary"),
+        ({"topology": tmp_path / "absent.pdb"}, InputError, "no topology"),
+    ]
+    for arguments, kind, message in bad:
+        with pytest.raises(kind, match=message):
+            jxl.open_trajectory(path, **arguments)
+    small = wrapped_frames(2)
+    for one in small:
+        one.set_cell(one.cell * 0.1, scale_atoms=True)
+    write(path, small)
+    with pytest.warns(UserWarning, match="atoms per Å³ are more than any matter has"):
+        jxl.open_trajectory(path)
+
+
+def test_dcd_times_are_taken_from_programs_that_state_them(tmp_path: Path) -> None:
+    mda = pytest.importorskip("MDAnalysis", reason="MDAnalysis is not installed")
+    positions = walk(301) % EDGE
+    universe = mda.Universe.empty(2 * PAIRS, trajectory=True)
+    universe.load_new(positions.astype("f4"), dimensions=np.tile([EDGE] * 3 + [90.0] * 3, (len(positions), 1)))
+    write(tmp_path / "top.xyz", wrapped_frames(1)[0], format="xyz")
+    for title, timed in {
+        "": True,
+        "Created by NAMD": True,
+        "Written by LAMMPS": False,
+        "Created by DCD plugin": False,
+    }.items():
+        path = tmp_path / "a.dcd"
+        with mda.Writer(str(path), 2 * PAIRS, dt=INTERVAL / 1000, remarks=title) as writer:
+            for _ in universe.trajectory:
+                writer.write(universe.atoms)
+        found = jxl.open_trajectory(path, topology=tmp_path / "top.xyz")
+        assert found.cells[0][0, 0] == pytest.approx(EDGE)
+        if timed:
+            np.testing.assert_allclose(np.diff(found.times), INTERVAL, rtol=1e-6)
+            assert coefficient(found) == pytest.approx(1.0, abs=0.12)
+        else:
+            assert np.isnan(found.times).all()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-50])
+    with pytest.warns(UserWarning, match="300 complete frames were read"):
+        assert len(jxl.open_trajectory(path, topology=tmp_path / "top.xyz")) == 300
+    with pytest.raises(InputError, match="without names of the atoms; give a topology"):
+        jxl.open_trajectory(path)
+    (tmp_path / "top.xyz").write_text("1\n\nNa 0 0 0\n")
+    with pytest.raises(InputError, match="holds 20 atoms, its topology 1"):
+        jxl.open_trajectory(path, topology=tmp_path / "top.xyz")
+
+
+def test_xtc_times_are_even_although_they_are_stored_in_single_precision(tmp_path: Path) -> None:
+    mda = pytest.importorskip("MDAnalysis", reason="MDAnalysis is not installed")
+    positions = walk(61) % EDGE
+    universe = mda.Universe.empty(2 * PAIRS, trajectory=True)
+    universe.load_new(positions.astype("f4"), dimensions=np.tile([EDGE] * 3 + [90.0] * 3, (len(positions), 1)))
+    write(tmp_path / "top.pdb", wrapped_frames(1)[0])
+    for name in ("a.xtc", "a.trr"):
+        with mda.Writer(str(tmp_path / name), 2 * PAIRS) as writer:
+            for now in universe.trajectory:
+                now.time = 5000.0 + 0.05 * now.frame
+                writer.write(universe.atoms)
+        found = jxl.open_trajectory(tmp_path / name, topology=tmp_path / "top.pdb")
+        assert found.interval() == pytest.approx(INTERVAL, rel=1e-4)
+        np.testing.assert_allclose(found.positions[:, 0], positions, atol=6e-3)
