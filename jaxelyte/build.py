@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.data import atomic_masses, atomic_numbers
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError
 from jaxelyte.units import AVOGADRO
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 BOND_LENGTH, ANGLE = 1.0, math.radians(109.47)
 """Water of the start structure in Å and radians: between the common models and the liquid."""
 
+CHARGES: dict[str, int] = {
+    **dict.fromkeys(("Li", "Na", "K", "Rb", "Cs"), 1),
+    **dict.fromkeys(("Mg", "Ca", "Sr", "Ba", "Zn"), 2),
+    **dict.fromkeys(("F", "Cl", "Br", "I"), -1),
+}
+"""e, of the ions whose charge in water is beyond doubt."""
+
+MOST = 1_000_000
 ORIENTATIONS = 40
 ARRANGEMENTS = 50
 CLOSEST = 1.2
@@ -49,8 +58,12 @@ def electrolyte(
     Raises:
         InputError: unknown symbols, counts that are negative, contradictory or missing sizes, a density at which the
             molecules overlap.
+
+    Warns:
+        UserWarning: cations and anions that do not compensate; a density or concentration that is not ordinary.
     """
     counts = _checked(ions)
+    seed = checks.random_seed(seed)
     waters, length = _size(counts, waters, density, concentration)
     rng = np.random.default_rng(seed)
     charged = sum(counts.values())
@@ -67,23 +80,41 @@ def electrolyte(
 
 
 def _checked(ions: Mapping[str, int]) -> dict[str, int]:
-    for symbol, count in ions.items():
-        if atomic_numbers.get(symbol, 0) == 0:
+    """Number of each ion, in the order given."""
+    counts = {}
+    for symbol, count in checks.mapping("ions", ions, "{'Na': 4, 'Cl': 4}").items():
+        if not isinstance(symbol, str) or atomic_numbers.get(symbol, 0) == 0:
             raise InputError(f"{symbol!r} is not a chemical symbol; name ions like 'Na' or 'Cl'")
-        if count < 0 or int(count) != count:
-            raise InputError(f"the number of {symbol} must be a whole number from 0, not {count}")
-    return {symbol: int(count) for symbol, count in ions.items()}
+        counts[symbol] = checks.count(f"the number of {symbol}", count, least=0, most=MOST)
+    _check_neutral(counts)
+    return counts
+
+
+def _check_neutral(counts: Mapping[str, int]) -> None:
+    """Warn of cations and anions that do not compensate; a single kind of ions is charged on purpose."""
+    charges = {symbol: CHARGES.get(symbol) for symbol, count in counts.items() if count}
+    known = [charge for charge in charges.values() if charge is not None]
+    if len(known) < len(charges) or not known or min(known) > 0 or max(known) < 0:
+        return
+    net = sum(counts[symbol] * CHARGES[symbol] for symbol in charges)
+    if net:
+        listed = ", ".join(f"{counts[symbol]} {symbol} of {charge:+d} e" for symbol, charge in charges.items())
+        checks.caution(
+            f"the ions have a net charge of {net:+d} e ({listed}); a periodic box of them is neutralised by a uniform "
+            "background. Is a number wrong?"
+        )
 
 
 def _size(
     counts: dict[str, int], waters: int | None, density: float | None, concentration: float | None
 ) -> tuple[int, float]:
     """Number of waters and the edge of the box in Å."""
-    for name, value in (("density", density), ("concentration", concentration)):
-        if value is not None and not value > 0.0:
-            raise InputError(f"{name} must be positive, not {value}")
-    if waters is not None and (waters < 0 or int(waters) != waters):
-        raise InputError(f"waters must be a whole number from 0, not {waters}")
+    if density is not None:
+        density = checks.quantity("density", density, "density")
+    if concentration is not None:
+        concentration = checks.quantity("concentration", concentration, "concentration")
+    if waters is not None:
+        waters = checks.count("waters", waters, least=0, most=MOST)
     gram = 1.0e24 / AVOGADRO  # g/mol in g/cm³ of one Å³
     salt = sum(n * float(atomic_masses[atomic_numbers[s]]) for s, n in counts.items())
     water = float(atomic_masses[8] + 2.0 * atomic_masses[1])
@@ -100,8 +131,15 @@ def _size(
         volume = (waters * water + salt) * gram / (density or 1.0)
     else:
         raise InputError("give waters, or a concentration in mol/L")
-    if waters < 0 or waters + sum(counts.values()) == 0:
-        raise InputError(f"{waters} waters follow from concentration and density; lower the concentration")
+    if waters < 0:
+        raise InputError(
+            f"concentration = {concentration:g} mol/L at a density of {density or 1.0:g} g/cm³ leaves no room for "
+            "water; lower the concentration or raise the density"
+        )
+    if waters + sum(counts.values()) == 0:
+        raise InputError("neither waters nor ions: the box would be empty")
+    if waters + sum(counts.values()) > MOST:
+        raise InputError(f"{waters} waters and {sum(counts.values())} ions are more molecules than can be placed")
     return waters, volume ** (1.0 / 3.0)
 
 

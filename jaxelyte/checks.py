@@ -40,6 +40,7 @@ class Range(NamedTuple):
         high: values above get a warning.
         most: values above are refused.
         units: other units in which the value may have been meant, with the factor to ours.
+        advice: what is usual, where no such unit explains the value.
     """
 
     what: str
@@ -49,6 +50,7 @@ class Range(NamedTuple):
     high: float
     most: float
     units: Mapping[str, float] = {}
+    advice: str = ""
 
 
 _ENERGIES = {"kJ/mol": KJ_PER_MOL, "kcal/mol": KCAL_PER_MOL, "Hartree": HARTREE, "K": 1.0 / ELECTRONVOLT_IN_KELVIN}
@@ -62,8 +64,11 @@ _STIFFNESSES = {
 }
 
 RANGES: dict[str, Range] = {
-    "time step": Range("a time step", "fs", 1e-6, 0.01, 20.0, 60.0, _TIMES),
-    "temperature": Range("a temperature", "K", 1e-3, 50.0, 2e4, 1e7, {"eV": ELECTRONVOLT_IN_KELVIN}),
+    "time step": Range("a time step", "fs", 1e-6, 0.01, 20.0, 60.0, _TIMES, "0.5 is usual where hydrogen atoms move"),
+    "temperature": Range(
+        "a temperature", "K", 1e-3, 50.0, 2e4, 1e7, {"eV": ELECTRONVOLT_IN_KELVIN}, "25 °C is 298.15 K"
+    ),
+    "start temperature": Range("a temperature to start from", "K", 1e-9, 0.5, 2e4, 1e7, {"eV": ELECTRONVOLT_IN_KELVIN}),
     "relaxation time": Range("a relaxation time", "fs", 1e-3, 1.0, 1e6, 1e9, _TIMES),
     "friction": Range("a friction coefficient", "1/fs", 1e-12, 1e-6, 0.5, 1e3, {"1/ps": 1e-3, "1/s": 1e-15}),
     "diameter": Range("a diameter of an atom", "Å", 1e-3, 0.8, 12.0, 100.0, _LENGTHS),
@@ -71,7 +76,9 @@ RANGES: dict[str, Range] = {
     "charge": Range("a charge", "e", 1e-9, 1e-4, 9.0, 1e3, {"C": 6.241509e18, "e x 18.2223": 1.0 / 18.2223}),
     "cut-off": Range("a cut-off", "Å", 0.7, 1.5, 30.0, 200.0, _LENGTHS),
     "distance": Range("a distance", "Å", 1e-3, 0.6, 100.0, 1e5, _LENGTHS),
-    "bond length": Range("a bond length", "Å", 0.3, 0.6, 5.0, 50.0, _LENGTHS),
+    "reach": Range("a cut-off", "Å", 1e-3, 0.3, 100.0, 1e4, _LENGTHS),
+    "width": Range("a width", "Å", 1e-6, 1e-3, 20.0, 1e3, _LENGTHS),
+    "bond length": Range("a bond length", "Å", 0.2, 0.3, 5.0, 50.0, _LENGTHS),
     "skin": Range("a skin", "Å", 1e-4, 0.02, 6.0, 50.0, _LENGTHS),
     "overlap": Range("a distance of overlapping atoms", "Å", 1e-6, 1e-6, 1.6, 5.0, _LENGTHS),
     "angle": Range("an angle", "rad", 0.1, 0.5, math.pi, math.pi, {"degrees": math.pi / 180.0}),
@@ -87,9 +94,18 @@ RANGES: dict[str, Range] = {
     ),
     "bias": Range("an energy of a bias", "eV", 1e-9, 1e-7, 20.0, 1e4, _ENERGIES),
     "density": Range("a density", "g/cm³", 1e-5, 0.05, 6.0, 25.0, {"kg/m³": 1e-3, "kg/cm³": 1e3}),
-    "concentration": Range("a concentration", "mol/L", 1e-6, 1e-4, 30.0, 120.0, {"mol/m³": 1e-3, "mol/cm³": 1e3}),
+    "concentration": Range("a concentration", "mol/L", 1e-12, 1e-5, 30.0, 120.0, {"mol/m³": 1e-3, "mol/cm³": 1e3}),
     "molality": Range("a molality", "mol/kg", 0.0, 0.0, 40.0, 1e3, {"mmol/kg": 1e-3}),
-    "permittivity": Range("a relative permittivity", "", 1.0, 1.0, 300.0, 1e9, {"F/m": 1.0 / 8.8541878e-12}),
+    "permittivity": Range(
+        "a relative permittivity",
+        "",
+        1.0,
+        1.0,
+        300.0,
+        1e9,
+        {"F/m": 1.0 / 8.8541878e-12},
+        "vacuum has 1, water at 25 °C 78.3",
+    ),
     "viscosity": Range("a viscosity", "Pa s", 1e-7, 1e-5, 0.2, 1e6, {"mPa s": 1e-3, "cP": 1e-3}),
     "mass": Range(
         "a mass of an atom", "g/mol", 1e-4, 0.1, 500.0, 1e9, {"kg": 6.02214e26, "electron masses": 5.4858e-4}
@@ -209,6 +225,15 @@ def count(name: str, value: Any, *, least: int = 1, most: int | None = None) -> 
     return whole
 
 
+def random_seed(value: Any, name: str = "seed") -> int:
+    """A seed, from 0 to 2³² - 1: jax takes no more bits in 32-bit mode, and others would all give the same numbers.
+
+    Raises:
+        InputError: anything else.
+    """
+    return count(name, value, least=0, most=2**32 - 1)
+
+
 def flag(name: str, value: Any) -> bool:
     """True or False; nothing else, since ``"no"`` and ``"none"`` would count as true.
 
@@ -280,26 +305,55 @@ def file_path(name: str, value: Any) -> Path:
     raise InputError(f"{name} must be a path, not {shown(value)}")
 
 
-def array(name: str, value: Any, shape: tuple[int | None, ...], unit: str = "") -> NDArray[np.float64]:
-    """A float64 array of finite numbers of a given shape, in which None stands for any length.
+def array(name: str, value: Any, shape: tuple[int | None, ...] | None, unit: str = "") -> NDArray[np.float64]:
+    """A float64 array of finite numbers of a given shape, in which None stands for any length; None for any shape.
 
     Raises:
         InputError: another shape, or entries that are not finite numbers.
     """
-    wanted = f"({', '.join('any' if n is None else str(n) for n in shape)}{',' if len(shape) == 1 else ''})"
-    need = f"{name} must be an array of finite numbers{' in ' + unit if unit else ''} of shape {wanted}"
+    need = f"{name} must be an array of finite numbers{' in ' + unit if unit else ''}"
+    if shape is not None:
+        lengths = ", ".join("any" if n is None else str(n) for n in shape)
+        need += f" of shape ({lengths}{',' if len(shape) == 1 else ''})"
     try:
         found = np.asarray(value)
     except (TypeError, ValueError) as error:
         raise InputError(f"{need}, not {shown(value)}") from error
-    if found.dtype.kind not in "iuf":
+    if found.dtype.kind not in "iuf" and not (found.size == 0 and isinstance(value, list | tuple)):
         raise InputError(f"{need}, not {shown(value)}")
-    if found.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, found.shape, strict=False)):
+    fits = shape is None or found.ndim == len(shape)
+    if not fits or any(n is not None and n != m for n, m in zip(shape or (), found.shape, strict=False)):
         raise InputError(f"{need}, not of shape {found.shape}")
     found = found.astype(np.float64)
     if not np.all(np.isfinite(found)):
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(found))[0])
         raise InputError(f"{need}; entry {where} is {found[where]}")
+    return found
+
+
+def quantities(
+    name: str,
+    values: Any,
+    kind: str,
+    shape: tuple[int | None, ...] | None = None,
+    *,
+    zero: bool = False,
+    signed: bool = False,
+    warn: bool = True,
+) -> NDArray[np.float64]:
+    """Physical quantities within their row of `RANGES`, as an array; see `quantity` and `array`.
+
+    The smallest and the largest are looked at, so that there is one warning of either side at most.
+
+    Raises:
+        InputError: no finite numbers, another shape, or a value that the quantity cannot have.
+    """
+    found = array(name, values, shape, RANGES[kind].unit)
+    size = (np.abs(found) if signed else found).ravel()
+    order = np.argsort(size[size != 0.0] if zero else size)
+    kept = found.ravel()[size != 0.0] if zero else found.ravel()
+    for one in dict.fromkeys(kept[order[[0, -1]]].tolist() if len(order) else []):
+        quantity(name, one, kind, signed=signed, warn=warn)
     return found
 
 
@@ -359,4 +413,4 @@ def _meant(size: float, limits: Range) -> str:
         for unit, factor in limits.units.items()
         if 0.99 * limits.low <= size * factor <= limits.high
     ]
-    return f" (write {'; '.join(found[:2])})" if found else ""
+    return f" (write {'; '.join(found[:2])})" if found else limits.advice and f" ({limits.advice})"

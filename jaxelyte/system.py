@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class System(struct.PyTreeNode):
                 constraints, which the integrators do not know.
         """
         dtype = jax.dtypes.canonicalize_dtype(np.float64 if dtype is None else dtype)
+        check_kind(atoms)
         check_atoms(atoms)
         pbc = tuple(bool(p) for p in atoms.pbc)
         return cls(
@@ -83,6 +86,20 @@ class System(struct.PyTreeNode):
     def num_atoms(self) -> int:
         """Number of rows, padding included."""
         return self.positions.shape[-2]
+
+
+def check_kind(atoms: Any, name: str = "atoms") -> None:
+    """Raise `InputError` unless the argument is an ``ase.Atoms``."""
+    from ase import Atoms
+
+    if isinstance(atoms, Atoms):
+        return
+    hint = ""
+    if isinstance(atoms, str | os.PathLike):
+        hint = "; read the file first: jaxelyte.read(path)[-1]"
+    elif isinstance(atoms, list | tuple) and atoms and isinstance(atoms[0], Atoms):
+        hint = "; give one of these structures"
+    raise InputError(f"{name} must be one ase.Atoms structure, not {checks.shown(atoms)}{hint}")
 
 
 def check_atoms(atoms: Atoms) -> None:

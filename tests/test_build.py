@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -49,11 +51,30 @@ def test_the_seed_decides() -> None:
         ({"ions": {"Na": -1}, "waters": 5}, "number of Na"),
         ({"ions": {"Na": 1}}, "give waters, or a concentration"),
         ({"ions": {}, "concentration": 1.0}, "needs at least one ion"),
-        ({"ions": {"Na": 1}, "waters": 5, "density": -1.0}, "density must be positive"),
+        ({"ions": {"Na": 1}, "waters": 5, "density": -1.0}, "density = -1 g/cm³ cannot be"),
         ({"ions": {"Na": 1}, "waters": 5, "density": 1.0, "concentration": 1.0}, "contradict"),
-        ({"ions": {"Na": 1}, "waters": 20, "density": 60.0}, "lower density"),
+        ({"ions": {"Na": 1}, "waters": 20, "density": 20.0}, "lower density"),
+        ({"ions": {"Na": 1}, "waters": 20, "density": 998.0}, r"write 0\.998, if it is in kg/m³"),
+        ({"ions": "NaCl", "waters": 5}, r"ions must be a dictionary such as \{'Na': 4, 'Cl': 4\}, not 'NaCl'"),
+        ({"ions": {"Na": 1.5}, "waters": 5}, "the number of Na must be a whole number of at least 0"),
+        ({"ions": {"Na": 1}, "concentration": 1000.0}, "concentration = 1000 mol/L .*write 1, if it is in mol/m³"),
+        ({"ions": {"Na": 4}, "concentration": 100.0}, "100 mol/L at a density of 1 g/cm³ leaves no room for water"),
+        ({"ions": {}, "waters": 0}, "the box would be empty"),
+        ({"ions": {}, "waters": 5, "seed": -1}, "seed must be a whole number"),
     ],
 )
 def test_bad_arguments(arguments: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         electrolyte(**arguments)
+
+
+def test_salts_that_do_not_compensate_and_vapours_are_noticed() -> None:
+    with pytest.warns(UserWarning, match=r"net charge of \+1 e \(4 Na of \+1 e, 3 Cl of -1 e\)") as found:
+        electrolyte({"Na": 4, "Cl": 3}, waters=20)
+    assert len(found) == 1
+    with pytest.warns(UserWarning, match=r"density = 0\.001 g/cm³ is unusual"):
+        electrolyte({}, waters=2, density=0.001)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for ions in ({}, {"Na": 1}, {"Na": 2.0, "Cl": np.int64(2)}, {"Mg": 1, "Cl": 2}, {"Na": 1, "N": 1}):
+            electrolyte(ions, waters=10)

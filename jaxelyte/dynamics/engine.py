@@ -257,10 +257,13 @@ class Engine:
         numbers = np.asarray(self.systems.numbers[replica])
         name = [f"{i} ({chemical_symbols[numbers[i]]})" for i in (atom, *pair)]
         which = f" of replica {replica}" if len(self.systems.positions) > 1 else ""
+        closest = f"the closest pair is {name[1]} - {name[2]} at {distance:.3f} Å"
+        if not np.isfinite(distance):
+            closest = "and no positions are finite any more"
         return (
-            f"the run blew up at step {int(state.step)}{which}: the force on atom {name[0]} is {force}, the closest "
-            f"pair is {name[1]} - {name[2]} at {distance:.3f} Å. Everything before is kept. Reduce the time step "
-            f"({self.timestep} fs), minimise first (minimize=True), or check that the potential knows such structures"
+            f"the run blew up at step {int(state.step)}{which}, with a time step of {self.timestep:g} fs: the force on "
+            f"atom {name[0]} is {force}, {closest}. Everything before is kept. Reduce the time step, minimise first "
+            "(minimize=True), or check that the potential knows such structures"
         )
 
 

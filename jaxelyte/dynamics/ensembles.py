@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from jaxelyte.errors import InputError
+from jaxelyte import checks
 
 Thermostat = Literal["nose-hoover", "nose-hoover-massive", "langevin", "svr"]
 
@@ -30,7 +29,10 @@ class NVT:
         substeps: Suzuki-Yoshida sweeps per half step of a Nosé-Hoover chain.
 
     Raises:
-        InputError: a value that is not positive and finite, or an unknown thermostat.
+        InputError: a value that is no number or that the quantity cannot have, or an unknown thermostat.
+
+    Warns:
+        UserWarning: a value that is not ordinary, as in another unit.
     """
 
     temperature: float
@@ -41,18 +43,11 @@ class NVT:
     substeps: int = 1
 
     def __post_init__(self) -> None:
-        if self.thermostat not in get_args(Thermostat):
-            known = ", ".join(get_args(Thermostat))
-            raise InputError(f"unknown thermostat {self.thermostat!r}; choose one of {known}")
-        for name in ("temperature", "tau", "friction"):
-            value = getattr(self, name)
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not math.isfinite(value) or value <= 0:
-                raise InputError(f"{name} must be a positive number, not {value!r}")
+        checks.choice("thermostat", self.thermostat, get_args(Thermostat))
+        for name, kind in (("temperature", "temperature"), ("tau", "relaxation time"), ("friction", "friction")):
+            object.__setattr__(self, name, checks.quantity(name, getattr(self, name), kind))
         for name in ("chain", "substeps"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
+            object.__setattr__(self, name, checks.count(name, getattr(self, name), most=100))
 
 
 Ensemble = NVE | NVT

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxelyte import checks
 from jaxelyte.dynamics.start import OVERLAP, batch_systems, prepare_potential
-from jaxelyte.errors import InputError, SimulationError
+from jaxelyte.errors import SimulationError
 from jaxelyte.neighbors.loop import (
     ListPlan,
     ListState,
@@ -24,7 +25,7 @@ from jaxelyte.neighbors.loop import (
 )
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.derivatives import batch_energy_and_forces
-from jaxelyte.system import System
+from jaxelyte.system import System, check_kind
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -74,8 +75,10 @@ def minimize(
         InputError: ``fmax`` or ``steps`` not positive, or atoms that the potential cannot describe.
         SimulationError: the energy or a force is not finite.
     """
-    if not fmax > 0 or steps < 1:
-        raise InputError(f"fmax must be positive and steps at least 1, not {fmax!r} and {steps!r}")
+    fmax = checks.quantity("fmax", fmax, "force")
+    steps = checks.count("steps", steps, most=2**31 - 1)
+    skin = checks.quantity("skin", skin, "skin")
+    check_kind(atoms)
     systems = batch_systems(atoms, 1, overlap=overlap)
     potential = prepare_potential(potential, systems).compiled()
     plan = plan_lists(systems, potential.requirements(), skin)

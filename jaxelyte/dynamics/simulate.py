@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxelyte.checks import caution
+from jaxelyte import checks
 from jaxelyte.dynamics.chunk import Settings
 from jaxelyte.dynamics.ensembles import NVE, NVT, Ensemble
 from jaxelyte.dynamics.folder import check_folder
@@ -27,6 +26,7 @@ from jaxelyte.dynamics.start import (
     OVERLAP,
     Velocities,
     batch_systems,
+    checked_velocities,
     given_velocities,
     prepare_potential,
     resolved_velocities,
@@ -138,16 +138,20 @@ def simulate(
         UserWarning: ``every`` does not divide ``steps``; the trajectory is longer than the disk has room for; the run
             was started on another machine or with other versions, and is no longer bitwise that of one in a piece.
     """
-    sample_every = every if sample_every is None else sample_every
-    if equilibration is not None and not (isinstance(equilibration, int) and 0 <= equilibration < steps):
-        raise InputError(
-            f"equilibration must be a number of steps from 0 to below steps={steps}, not {equilibration!r}"
-        )
-    _check_numbers(steps=steps, every=every, sample_every=sample_every, timestep=timestep, skin=skin, chunk=chunk)
+    steps, every, sample_every, chunk, equilibration, seed = _check_counts(
+        steps, every, every if sample_every is None else sample_every, chunk, equilibration, seed
+    )
+    timestep = checks.quantity("timestep", timestep, "time step")
+    skin = checks.quantity("skin", skin, "skin")
+    velocities = checked_velocities(velocities)
+    flags = {"minimize": minimize, "save_velocities": save_velocities, "extxyz": extxyz, "progress": progress}
+    for name, value in (flags | {"overwrite": overwrite, "resume": resume}).items():
+        checks.flag(name, value)
     if not isinstance(potential, Potential):
         raise InputError(f"the first argument must be a potential, not {type(potential).__name__}")
-    if not isinstance(ensemble, (NVE, NVT)):
-        raise InputError(f"the ensemble must be NVE() or NVT(temperature), not {ensemble!r}")
+    checks.instance("ensemble", ensemble, (NVE, NVT), "NVE() or NVT(temperature)")
+    if isinstance(ensemble, NVT):
+        _check_relaxation(ensemble, timestep)
     folder = None if output is None else output_folder(output)
     if jax.process_count() > 1:
         folder = _check_processes(folder, chunk=chunk, resume=resume)
@@ -242,7 +246,7 @@ def _check_frames(steps: int, every: int) -> None:
         )
     rest = steps % every
     if rest:
-        caution(
+        checks.caution(
             f"every={every} does not divide steps={steps}: the last {rest} steps are run, and the last state is kept, "
             f"but the last frame is that of step {steps - rest}; steps={steps - rest} or {steps - rest + every} would "
             "end with a frame"
@@ -253,32 +257,48 @@ def _split(
     observables: Mapping[str, Observable | Series],
 ) -> tuple[dict[str, Observable], dict[str, Series]]:
     """What is accumulated, and what is recorded."""
-    for name, one in observables.items():
+    for name, one in checks.mapping("observables", observables, "{'rdf': RDF(('Na', 'O'))}").items():
         if not isinstance(one, (Observable, Series)):
             raise InputError(f"observable {name!r} is a {type(one).__name__}, not an Observable or a Series")
-        if not name or Path(name).name != name:
+        if not isinstance(name, str) or not name or Path(name).name != name:
             raise InputError(f"observable name {name!r} has to be a plain file name; its result is stored under it")
     added = {name: one for name, one in observables.items() if isinstance(one, Observable)}
     return added, {name: one for name, one in observables.items() if isinstance(one, Series)}
 
 
-def _check_numbers(
-    *, steps: int, every: int, sample_every: int, timestep: float, skin: float, chunk: int | None
-) -> None:
-    whole = {"steps": steps, "every": every, "sample_every": sample_every}
-    if chunk is not None:
-        whole["chunk"] = chunk
-    for name, value in whole.items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
-    if steps >= 2**31:
-        raise InputError(f"steps={steps} is more than a run can count (2^31 - 1); split it into several runs")
+def _check_counts(
+    steps: Any, every: Any, sample_every: Any, chunk: Any, equilibration: Any, seed: Any
+) -> tuple[int, int, int, int | None, int | None, int]:
+    """The counts among the arguments, in this order, as ``int``."""
+    steps = checks.count("steps", steps, most=2**31 - 1)  # what the state of a run can count
+    every, sample_every = checks.count("every", every), checks.count("sample_every", sample_every)
     if every % sample_every:
         raise InputError(f"sample_every={sample_every} must divide every={every}")
-    if not (math.isfinite(timestep) and timestep > 0):
-        raise InputError(f"timestep must be positive (fs), not {timestep!r}")
-    if not (math.isfinite(skin) and skin > 0):
-        raise InputError(f"skin must be positive (Å), not {skin!r}")
+    chunk = None if chunk is None else checks.count("chunk", chunk)
+    if equilibration is not None:
+        equilibration = checks.count("equilibration", equilibration, least=0)
+        if not equilibration < steps:
+            raise InputError(
+                f"equilibration must be a number of steps from 0 to below steps={steps}, not {equilibration!r}"
+            )
+    return steps, every, sample_every, chunk, equilibration, checks.random_seed(seed)
+
+
+def _check_relaxation(ensemble: NVT, timestep: float) -> None:
+    """A thermostat that is faster than the time step cannot be integrated.
+
+    Raises:
+        InputError: names the time that is too short for the step.
+    """
+    if ensemble.thermostat.startswith("nose-hoover") and ensemble.tau < 4.0 * timestep:
+        raise InputError(
+            f"tau = {ensemble.tau:g} fs of the Nosé-Hoover thermostat is too short for steps of {timestep:g} fs; it "
+            f"must be at least four steps, and 50 to 500 fs is usual{_picoseconds(ensemble.tau)}"
+        )
+
+
+def _picoseconds(tau: float) -> str:
+    return f" (write {1000.0 * tau:g}, if it is in ps)" if tau <= 1.0 else ""
 
 
 def _check_processes(folder: Path | None, *, chunk: int | None, resume: bool) -> Path | None:

@@ -10,15 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.potentials.base import Potential
-from jaxelyte.system import System
+from jaxelyte.system import System, check_kind
 from jaxelyte.units import ACCELERATION, BOLTZMANN
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 Velocities = float | Literal["atoms"] | None
+
+MOST_REPLICAS = 1_000_000
 
 OVERLAP = 0.3
 """Å; atoms closer than this at the start are a broken structure, not a chemical one (H-H in H2 is 0.74 Å)."""
@@ -31,18 +34,19 @@ def batch_systems(atoms: Atoms | list[Atoms], replicas: int, *, overlap: float =
         InputError: an empty list, replicas that are no positive whole number or given beside a list, overlapping atoms.
         UnsupportedError: systems that differ in number of atoms or periodicity.
     """
-    if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 1:
-        raise InputError(f"replicas must be a whole number of at least 1, not {replicas!r}")
+    replicas = checks.count("replicas", replicas, most=MOST_REPLICAS)
     if isinstance(atoms, list):
         if not atoms:
             raise InputError("the list of systems is empty")
+        for number, one in enumerate(atoms):
+            check_kind(one, f"atoms[{number}]")
         if replicas != 1:
             raise InputError(f"replicas={replicas} and a list of {len(atoms)} systems: give one of the two")
         several = atoms
     else:
+        check_kind(atoms)
         several = [atoms] * replicas
-    if isinstance(overlap, bool) or not 0 <= overlap < np.inf:
-        raise InputError(f"overlap = {overlap!r} Å must be a number from 0 on")
+    overlap = checks.quantity("overlap", overlap, "overlap", zero=True)
     for number, one in enumerate({id(a): a for a in several}.values() if overlap > 0 else ()):
         check_overlap(one, number, overlap)
     singles = [System.from_atoms(one) for one in several]
@@ -133,8 +137,6 @@ def resolved_velocities(
         )
     if request == "atoms":
         return "atoms"
-    if isinstance(request, str) or not np.isfinite(request) or request < 0:
-        raise InputError(f"velocities must be 'atoms' or a temperature in K, not {request!r}")
     return float(request)
 
 
@@ -144,6 +146,19 @@ def given_velocities(atoms: Atoms | list[Atoms], replicas: int) -> np.ndarray:
 
     several = atoms if isinstance(atoms, list) else [atoms] * replicas
     return np.stack([one.get_velocities() for one in several]) * fs
+
+
+def checked_velocities(velocities: Velocities) -> Velocities:
+    """The argument ``velocities`` of `simulate`.
+
+    Raises:
+        InputError: neither "atoms" nor a temperature in K.
+    """
+    if velocities is None or (isinstance(velocities, str) and velocities == "atoms"):
+        return velocities
+    if isinstance(velocities, str | bool):
+        raise InputError(f"velocities must be 'atoms' or a temperature in K, not {velocities!r}")
+    return checks.quantity("velocities", velocities, "start temperature", zero=True)
 
 
 def start_velocities(

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:
     from jaxelyte.models.structure import Plan
+
+
+MOST, MOST_DEGREES = 1_000_000, 100
+IRREPS = (
+    "chemical_embedding_irreps_out",
+    "feature_irreps_hidden",
+    "irreps_edge_sh",
+    "conv_to_output_hidden_irreps_out",
+)
 
 
 class Nonlinearity(NamedTuple):
@@ -86,20 +95,30 @@ class NequIP:
         Raises:
             InputError: a value out of range.
             UnsupportedError: an option that this version does not know.
+
+        Warns:
+            UserWarning: a cut-off that is not ordinary: below the lengths of bonds, or in another unit.
         """
         for name in ("nonlinearity_scalars", "nonlinearity_gates"):
             object.__setattr__(self, name, _nonlinearity(getattr(self, name), name))
-        object.__setattr__(self, "type_names", tuple(self.type_names))
-        _check_positive(self, ("r_max", "polynomial_cutoff_p"), float)
-        _check_positive(self, ("num_layers", "num_features", "num_basis", "invariant_neurons"), int)
-        _check_counts(self, ("l_max", "invariant_layers"))
+        object.__setattr__(self, "type_names", _type_names(self.type_names))
+        values: dict[str, Any] = {
+            "r_max": checks.quantity("r_max", self.r_max, "cut-off"),
+            "polynomial_cutoff_p": checks.number("polynomial_cutoff_p", self.polynomial_cutoff_p, least=2.0),
+        }
+        for name in ("num_layers", "num_features", "num_basis", "invariant_neurons"):
+            values[name] = checks.count(name, getattr(self, name), most=MOST)
+        for name in ("l_max", "invariant_layers"):
+            values[name] = checks.count(name, getattr(self, name), least=0, most=MOST_DEGREES)
         for name in ("parity", "trainable_bessel", "use_sc", "resnet", "zbl"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"{name} = {getattr(self, name)!r} must be True or False")
-        if self.polynomial_cutoff_p < 2:
-            raise InputError(f"polynomial_cutoff_p = {self.polynomial_cutoff_p} must be at least 2")
+            values[name] = checks.flag(name, getattr(self, name))
         if self.avg_num_neighbors is not None:
-            _check_positive(self, ("avg_num_neighbors",), float)
+            values["avg_num_neighbors"] = checks.positive("avg_num_neighbors", self.avg_num_neighbors)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        for name in IRREPS:
+            if not isinstance(getattr(self, name), str | None):
+                raise InputError(f"{name} must be irreps such as '32x0e', not {checks.shown(getattr(self, name))}")
         if self.nonlinearity_type not in ("gate", "norm"):
             raise UnsupportedError(
                 f"nonlinearity_type = {self.nonlinearity_type!r} is not supported; choose 'gate' or 'norm'"
@@ -116,10 +135,11 @@ class NequIP:
         """
         import difflib
 
+        options = checks.mapping("options", options, "{'r_max': 5.0}")
         known = [field.name for field in fields(cls)]
         for key in options:
             if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
+                near = difflib.get_close_matches(str(key), known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else f"; options are {', '.join(known)}"
                 raise InputError(f"NequIP has no option {key!r}{hint}")
         if "r_max" not in options:
@@ -163,25 +183,15 @@ class NequIP:
         return atomic_energies(self, params, types, vectors, index, mask)
 
 
+def _type_names(names: Any) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, tuple | list) or not all(isinstance(n, str) for n in names):
+        raise InputError(f"type_names must be chemical symbols such as ('O', 'H'), not {checks.shown(names)}")
+    return tuple(names)
+
+
 def _nonlinearity(value: Any, option: str) -> Nonlinearity:
     if isinstance(value, Nonlinearity):
         return value
     if not isinstance(value, Mapping) or set(value) - {"e", "o"}:
         raise InputError(f"{option} = {value!r} must map 'e' and 'o' to names of functions")
     return Nonlinearity(**value)
-
-
-def _check_positive(config: NequIP, names: tuple[str, ...], kind: type) -> None:
-    for name in names:
-        value = getattr(config, name)
-        numeric = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
-        if not numeric or not math.isfinite(value) or value <= 0:
-            raise InputError(f"{name} = {value!r} must be a positive {'integer' if kind is int else 'number'}")
-        object.__setattr__(config, name, kind(value))
-
-
-def _check_counts(config: NequIP, names: tuple[str, ...]) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise InputError(f"{name} = {value!r} must be an integer, 0 or larger")

@@ -8,18 +8,25 @@ from typing import Any
 import jax.numpy as jnp
 from flax import struct
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
 from jaxelyte.potentials.base import Potential, Scalar
 from jaxelyte.potentials.geometry import (
-    atomic_number,
     count_members,
     member_rows,
     members,
     nearest_vectors,
     row_pairs,
 )
-from jaxelyte.potentials.topology import as_leaf, check_indices, index_table
+from jaxelyte.potentials.topology import (
+    atomic_number,
+    check_indices,
+    check_parameter,
+    index_table,
+    parameter,
+    require_members,
+)
 from jaxelyte.system import System
 
 
@@ -40,7 +47,8 @@ class GaussianBarrier(Potential):
         rows: room for atoms of the species; made by `prepare`.
 
     Raises:
-        InputError: neither or both of species and pairs, a width or cut-off that is not positive.
+        InputError: neither or both of species and pairs, a width or cut-off that is not positive; a system without
+            atoms of these species.
     """
 
     height: Any
@@ -54,22 +62,21 @@ class GaussianBarrier(Potential):
     def __post_init__(self) -> None:
         if (self.species is None) == (self.pairs is None):
             raise InputError("a GaussianBarrier acts either between species=('O', 'H') or on pairs=[[0, 1], …]")
+        given = (self.height, self.center, self.width)
+        object.__setattr__(self, "height", parameter("height", self.height, "bias", zero=True, signed=True))
+        object.__setattr__(self, "center", parameter("center", self.center, "distance", zero=True))
+        object.__setattr__(self, "width", parameter("width", self.width, "width"))
         if self.species is not None:
-            named = tuple(self.species)
-            if len(named) != 2:
-                raise InputError(f"species must be two chemical symbols, not {self.species}")
-            numbers = tuple(atomic_number(s) if isinstance(s, str) else int(s) for s in named)
-            object.__setattr__(self, "species", numbers)
+            if isinstance(self.species, str) or not hasattr(self.species, "__len__") or len(self.species) != 2:
+                raise InputError(f"species must be two chemical symbols, not {checks.shown(self.species)}")
+            if any(isinstance(one, list | tuple) for one in given):
+                raise InputError("height, center and width of a barrier between species are one number each")
+            object.__setattr__(self, "species", tuple(atomic_number(s) for s in self.species))
             if self.cutoff is None:
-                object.__setattr__(self, "cutoff", float(self.center) + 6.0 * float(self.width))
-            if not float(self.cutoff or 0.0) > 0.0:
-                raise InputError(f"cutoff must be a positive distance in Å, not {self.cutoff}")
+                object.__setattr__(self, "cutoff", float(given[1]) + 6.0 * float(given[2]))
+            object.__setattr__(self, "cutoff", checks.quantity("cutoff", self.cutoff, "reach", warn=False))
         else:
-            object.__setattr__(self, "pairs", index_table(self.pairs, 2, "pairs"))
-        if isinstance(self.width, int | float) and not self.width > 0.0:
-            raise InputError(f"width must be positive, not {self.width} Å")
-        for name in ("height", "center", "width"):
-            object.__setattr__(self, name, as_leaf(getattr(self, name)))
+            object.__setattr__(self, "pairs", index_table(self.pairs, 2, "pairs", empty=False))
 
     def requirements(self) -> tuple[NeighborSpec, ...]:
         if self.species is None:
@@ -82,11 +89,17 @@ class GaussianBarrier(Potential):
 
     def validate(self, system: System) -> None:
         check_indices(self.pairs, system, "pairs")
+        check_parameter("height", self.height, "bias", zero=True, signed=True)
+        check_parameter("center", self.center, "distance", zero=True)
+        check_parameter("width", self.width, "width")
 
     def prepare(self, *systems: System) -> GaussianBarrier:
         """Fix the room for atoms of the first species, whose rows are the only ones that are read."""
         for system in systems:
             self.validate(system)
+        if self.species is not None:
+            for one in self.species:
+                require_members(systems, (one,), "the barrier's species")
         return self if self.species is None else replace(self, rows=count_members(systems, self.species[:1]))
 
     def interaction(self, system: System, neighbors: Neighbors) -> Scalar:

@@ -8,9 +8,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.models.tiling import Precision
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
@@ -166,7 +168,7 @@ class Potential:
     def __mul__(self, factor: float | Scalar) -> Scaled:
         if isinstance(factor, Potential):
             return NotImplemented
-        return Scaled(jnp.asarray(factor, jnp.result_type(float)), self)
+        return Scaled(_number_leaf("the factor of a potential", factor), self)
 
     __rmul__ = __mul__
 
@@ -395,8 +397,21 @@ def mix(initial: Potential, final: Potential, lam: float | Scalar) -> Mix:
         initial: potential at lam = 0.
         final: potential at lam = 1.
         lam: dimensionless mixing parameter; values outside [0, 1] extrapolate.
+
+    Raises:
+        InputError: no potentials, or no finite number.
     """
-    return Mix(initial, final, jnp.asarray(lam, jnp.result_type(float)))
+    for name, one in (("initial", initial), ("final", final)):
+        if not isinstance(one, Potential):
+            raise InputError(f"{name} must be a potential, not {checks.shown(one)}")
+    return Mix(initial, final, _number_leaf("lam", lam))
+
+
+def _number_leaf(name: str, value: Any) -> Array:
+    """A number as a leaf; arrays and traced values pass."""
+    if not isinstance(value, jax.Array | np.ndarray):
+        value = checks.number(name, value)
+    return jnp.asarray(value, jnp.result_type(float))
 
 
 def tree_size(potential: Potential) -> int:

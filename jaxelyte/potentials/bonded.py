@@ -5,14 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
+from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.potentials.base import Potential, Scalar
 from jaxelyte.potentials.geometry import nearest_vectors
-from jaxelyte.potentials.topology import as_leaf, check_indices, index_table
+from jaxelyte.potentials.topology import (
+    check_indices,
+    check_parameter,
+    check_rows,
+    concrete,
+    index_table,
+    parameter,
+)
 from jaxelyte.system import System
+
+TORN = 0.25
+"""eV that a bond of twice its length has to cost to be a wrong bond and no soft one: ten k_B T at 300 K."""
 
 
 @struct.dataclass
@@ -23,22 +35,49 @@ class HarmonicBonds(Potential):
         bonds: shape (bonds, 2), atom indices; static.
         k: eV/Å², a number or one per bond. (Many force fields quote ½k.)
         length: r0 in Å, a number or one per bond.
+        elements: chemical symbols of the two atoms, ``("O", "H")`` or one row per bond; systems in which other elements
+            stand at these indices are then refused. Kept with ``bonds``.
 
     Raises:
-        InputError: a table of another shape, or one that names an atom twice.
+        InputError: a table without rows, of another shape, or one that names an atom twice; parameters that are
+            negative; a system with other elements, or with bonds of more than twice their length.
     """
 
     bonds: Any = struct.field(pytree_node=False)
     k: Any = struct.field(kw_only=True)
     length: Any = struct.field(kw_only=True)
+    elements: Any = struct.field(pytree_node=False, default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "bonds", index_table(self.bonds, 2, "bonds"))
-        object.__setattr__(self, "k", as_leaf(self.k))
-        object.__setattr__(self, "length", as_leaf(self.length))
+        object.__setattr__(self, "bonds", index_table(self.bonds, 2, "bonds", elements=self.elements, empty=False))
+        object.__setattr__(self, "elements", None)
+        object.__setattr__(self, "k", parameter("k", self.k, "bond stiffness", zero=True))
+        object.__setattr__(self, "length", parameter("length", self.length, "bond length", zero=True))
 
     def validate(self, system: System) -> None:
         check_indices(self.bonds, system, "bonds")
+        check_parameter("k", self.k, "bond stiffness", zero=True)
+        check_parameter("length", self.length, "bond length", zero=True)
+        for name in ("k", "length"):
+            check_rows(name, getattr(self, name), len(self.bonds), "bonds")
+        self._check_stretch(system)
+
+    def _check_stretch(self, system: System) -> None:
+        """Raise `InputError` where atoms are so far apart that they are not the bonded ones."""
+        length, k = concrete(self.length), concrete(self.k)
+        if length is None or k is None:
+            return
+        first, second = self.bonds.array.T
+        found = np.asarray(nearest_vectors(system, system.positions[second] - system.positions[first]), np.float64)
+        distance = np.linalg.norm(found, axis=-1)
+        torn = (distance > 2.0 * length) & (length > 0.0) & (0.5 * k * (distance - length) ** 2 > TORN)
+        if np.any(torn):
+            row = int(np.argmax(np.where(torn, distance, 0.0)))
+            raise InputError(
+                f"{int(np.sum(torn))} of {len(torn)} bonds are more than twice as long as their length at rest: bond "
+                f"{row} between atoms {first[row]} and {second[row]} is {distance[row]:.2f} Å, at rest "
+                f"{np.broadcast_to(length, torn.shape)[row]:g} Å. Were the bonds made for atoms in this order?"
+            )
 
     def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
         dtype = system.positions.dtype
@@ -56,22 +95,30 @@ class HarmonicAngles(Potential):
         angles: shape (angles, 3), atom indices with the apex in the middle; static.
         k: eV/rad², a number or one per angle. (Many force fields quote ½k.)
         angle: θ0 in radians, a number or one per angle.
+        elements: chemical symbols of the three atoms, see `HarmonicBonds`. Kept with ``angles``.
 
     Raises:
-        InputError: a table of another shape, or one that names an atom twice.
+        InputError: a table without rows, of another shape, or one that names an atom twice; a negative force constant,
+            an angle beyond π; a system with other elements.
     """
 
     angles: Any = struct.field(pytree_node=False)
     k: Any = struct.field(kw_only=True)
     angle: Any = struct.field(kw_only=True)
+    elements: Any = struct.field(pytree_node=False, default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "angles", index_table(self.angles, 3, "angles"))
-        object.__setattr__(self, "k", as_leaf(self.k))
-        object.__setattr__(self, "angle", as_leaf(self.angle))
+        object.__setattr__(self, "angles", index_table(self.angles, 3, "angles", elements=self.elements, empty=False))
+        object.__setattr__(self, "elements", None)
+        object.__setattr__(self, "k", parameter("k", self.k, "angle stiffness", zero=True))
+        object.__setattr__(self, "angle", parameter("angle", self.angle, "angle"))
 
     def validate(self, system: System) -> None:
         check_indices(self.angles, system, "angles")
+        check_parameter("k", self.k, "angle stiffness", zero=True)
+        check_parameter("angle", self.angle, "angle")
+        for name in ("k", "angle"):
+            check_rows(name, getattr(self, name), len(self.angles), "angles")
 
     def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
         dtype = system.positions.dtype

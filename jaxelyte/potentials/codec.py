@@ -15,6 +15,7 @@ from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.models.config import NequIP
 from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.topology import IndexTable
 
 DERIVED = frozenset({"plan", "prepared", "rows", "source", "requires", "kernel", "tables", "maps"})
 """Fields that `prepare` fills in, or that say where a model came from; they are not stored."""
@@ -35,32 +36,44 @@ def _classes() -> dict[str, type]:
     return {cls.__name__: cls for cls in (*own, NequIPPotential, HarmonicRestraint, SoftCoreLennardJones)}
 
 
-def encode(potential: Potential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def encode(potential: Potential, *, elements: bool = True) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """A potential as JSON and arrays; `decode` is the inverse.
+
+    Args:
+        potential: any that can be stored.
+        elements: with the elements that tables of indices were made for.
 
     Raises:
         UnsupportedError: a potential, or a setting, of a kind that has no stored form (classes of users).
     """
     arrays: dict[str, np.ndarray] = {}
-    return _encode(potential, arrays), arrays
+    return _encode(potential, arrays, elements), arrays
 
 
-def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+def _encode(value: Any, arrays: dict[str, np.ndarray], elements: bool) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, IndexTable) and value.elements is not None and elements:
+        names = f"array{len(arrays)}", f"array{len(arrays) + 1}"
+        arrays |= zip(names, (value.array, value.elements.array), strict=True)
+        return {"indices": list(names)}
     if isinstance(value, HashableArray | jax.Array | np.ndarray | np.generic):
         name = f"array{len(arrays)}"
         arrays[name] = np.asarray(value)
         return {"static" if isinstance(value, HashableArray) else "array": name}
     if isinstance(value, tuple | list):
-        return {"tuple": [_encode(one, arrays) for one in value]}
+        return {"tuple": [_encode(one, arrays, elements) for one in value]}
     if isinstance(value, dict):
-        return {"dict": {key: _encode(value[key], arrays) for key in sorted(value)}}
+        return {"dict": {key: _encode(value[key], arrays, elements) for key in sorted(value)}}
     if isinstance(value, NequIP):
-        return {"NequIP": {f.name: _encode(getattr(value, f.name), arrays) for f in dataclasses.fields(value)}}
+        options = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return {"NequIP": {name: _encode(one, arrays, elements) for name, one in options.items()}}
     if isinstance(value, Potential) and _classes().get(type(value).__name__) is type(value):
-        fields = [f.name for f in dataclasses.fields(value) if f.name not in DERIVED]  # pyright: ignore[reportArgumentType]
-        return {"potential": type(value).__name__, **{name: _encode(getattr(value, name), arrays) for name in fields}}
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.name not in DERIVED}  # pyright: ignore[reportArgumentType]
+        if fields.get("elements") is None or not elements:
+            fields.pop("elements", None)
+        kept = {name: _encode(one, arrays, elements) for name, one in fields.items()}
+        return {"potential": type(value).__name__, **kept}
     raise UnsupportedError(
         f"a {type(value).__name__} cannot be stored with a model; known potentials are {', '.join(sorted(_classes()))}"
     )
@@ -91,6 +104,8 @@ def _decode(content: Any, arrays: dict[str, np.ndarray]) -> Any:
             return jnp.asarray(array, jax.dtypes.canonicalize_dtype(array.dtype))
         if kind == "static":
             return HashableArray(arrays[inner])
+        if kind == "indices":
+            return IndexTable(*(arrays[name] for name in inner))
         if kind == "tuple":
             return tuple(_decode(one, arrays) for one in inner)
         if kind == "dict":
@@ -108,10 +123,12 @@ def _decode(content: Any, arrays: dict[str, np.ndarray]) -> Any:
 def identity(potential: Potential) -> str:
     """Name and hash of what a potential computes, the same in float32 and float64, prepared or not.
 
+    The elements that tables of indices were made for are left out: they change what is refused, not what is computed.
+
     A potential without a stored form is told apart by its class only.
     """
     try:
-        content, arrays = encode(potential)
+        content, arrays = encode(potential, elements=False)
     except UnsupportedError:
         return type(potential).__name__
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())

@@ -15,6 +15,7 @@ from flax import struct
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from jaxelyte import checks
 from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.neighbors.host import host_list
@@ -24,7 +25,6 @@ from jaxelyte.potentials.coulomb_pairs import PairTerm, sum_all_pairs, sum_exclu
 from jaxelyte.potentials.ewald import real_term, reciprocal_energy, self_energy
 from jaxelyte.potentials.ewald_plan import Content, SplitPlan, plan_split
 from jaxelyte.potentials.geometry import (
-    atomic_number,
     by_number,
     count_members,
     member_rows,
@@ -34,7 +34,16 @@ from jaxelyte.potentials.geometry import (
 )
 from jaxelyte.potentials.p3m import mesh_energy
 from jaxelyte.potentials.part import Part
-from jaxelyte.potentials.topology import as_leaf, check_indices, concrete, index_table
+from jaxelyte.potentials.topology import (
+    IndexTable,
+    by_species,
+    check_indices,
+    check_parameter,
+    element_numbers,
+    index_table,
+    parameter,
+    require_members,
+)
 from jaxelyte.system import System
 from jaxelyte.units import COULOMB
 
@@ -84,11 +93,17 @@ class ScreenedCoulomb(Potential):
             such a pair is excluded.
         exclusion_scales: shape (pairs,), what remains of each excluded pair (1-4 pairs); zero by default.
         rf_permittivity: relative permittivity of the reaction field's continuum.
+        elements: chemical symbols of all atoms, with one charge per atom: systems in which the atoms stand in another
+            order are then refused. Static.
         numbers: atomic numbers that ``charges`` belong to; derived.
         plan: static parameters, made by `prepare`; derived.
 
     Raises:
-        InputError: unknown symbols or methods, a permittivity or tolerance that is not positive, a missing cut-off.
+        InputError: unknown symbols or methods, a permittivity below 1, a tolerance that is not positive, a missing
+            cut-off; atoms that do not fit, or none that carries a charge.
+
+    Warns:
+        UserWarning: charges or a permittivity that are not ordinary; a net charge of a periodic cell.
     """
 
     charges: Any
@@ -100,37 +115,48 @@ class ScreenedCoulomb(Potential):
     exclusions: Any = struct.field(pytree_node=False, default=None, kw_only=True)
     exclusion_scales: Any = struct.field(pytree_node=False, default=None, kw_only=True)
     rf_permittivity: float = struct.field(pytree_node=False, default=78.3, kw_only=True)
+    elements: Any = struct.field(pytree_node=False, default=None, kw_only=True)
     numbers: tuple[int, ...] | None = struct.field(pytree_node=False, default=None, kw_only=True)
     plan: CoulombPlan | None = struct.field(pytree_node=False, default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if isinstance(self.charges, Mapping):
-            pairs = sorted((atomic_number(symbol), float(q)) for symbol, q in self.charges.items())
-            object.__setattr__(self, "numbers", tuple(number for number, _ in pairs))
-            object.__setattr__(self, "charges", [q for _, q in pairs])
-        object.__setattr__(self, "charges", as_leaf(self.charges))
-        object.__setattr__(self, "permittivity", as_leaf(self.permittivity))
+            example = "{'Na': 1.0, 'Cl': -1.0}"
+            table = by_species("charges", self.charges, "charge", example, zero=True, signed=True)
+            object.__setattr__(self, "numbers", tuple(table))
+            object.__setattr__(self, "charges", list(table.values()))
+        elif isinstance(self.charges, int | float):
+            raise InputError(f"charges = {self.charges!r} must be a charge for each species or atom, {{'Na': 1.0}}")
+        object.__setattr__(self, "charges", parameter("charges", self.charges, "charge", zero=True, signed=True))
+        object.__setattr__(self, "permittivity", parameter("permittivity", self.permittivity, "permittivity"))
         self._check()
+        if self.elements is not None and not isinstance(self.elements, IndexTable):
+            atoms = (len(self.elements),) if isinstance(self.elements, str) else np.shape(self.elements)
+            table = element_numbers(self.elements, atoms, "charges")
+            object.__setattr__(self, "elements", IndexTable(np.arange(len(table)), table))
         if self.exclusions is not None:
             table = index_table(self.exclusions, 2, "exclusions")
             scales = np.zeros(len(table)) if self.exclusion_scales is None else self.exclusion_scales
-            if len(np.shape(scales)) != 1 or len(scales) != len(table):
-                raise InputError(f"exclusion_scales has {np.shape(scales)} entries for {len(table)} exclusions")
+            if not isinstance(scales, HashableArray):
+                scales = HashableArray(checks.array("exclusion_scales", scales, (len(table),)))
+            if len(scales) != len(table):
+                raise InputError(f"exclusion_scales has {len(scales)} entries for {len(table)} exclusions")
             object.__setattr__(self, "exclusions", table)
-            object.__setattr__(self, "exclusion_scales", HashableArray(np.asarray(scales, np.float64)))
+            object.__setattr__(self, "exclusion_scales", scales)
+        elif self.exclusion_scales is not None:
+            raise InputError("exclusion_scales are of exclusions, and there are none")
 
     def _check(self) -> None:
-        if self.method not in METHODS:
-            raise InputError(f"unknown method {self.method!r}; choose one of {', '.join(METHODS)}")
-        if not self.tolerance > 0.0:
-            raise InputError(f"tolerance must be a positive force error in eV/Å, not {self.tolerance}")
-        if self.cutoff is not None and not self.cutoff > 0.0:
-            raise InputError(f"cutoff must be a positive distance in Å, not {self.cutoff}")
+        checks.choice("method", self.method, METHODS)
+        tolerance = checks.number("tolerance", self.tolerance, "eV/Å", above=0.0, most=10.0)
+        object.__setattr__(self, "tolerance", tolerance)
+        if self.cutoff is not None:
+            # Lists of all pairs without periodicity may be long: no warning.
+            object.__setattr__(self, "cutoff", checks.quantity("cutoff", self.cutoff, "cut-off", warn=False))
         if self.method in ("cutoff", "reaction-field") and self.cutoff is None:
             raise InputError(f"method {self.method!r} needs a cutoff in Å")
-        charges = concrete(self.charges)
-        if charges is not None and not np.all(np.isfinite(charges)):
-            raise InputError(f"charges must be finite numbers, not {charges.tolist()}")
+        outside = checks.number("rf_permittivity", self.rf_permittivity, least=1.0, infinite=True)
+        object.__setattr__(self, "rf_permittivity", outside)
 
     def _scale(self, dtype: Any) -> Scalar:
         return COULOMB / jnp.asarray(self.permittivity, dtype)
@@ -151,14 +177,14 @@ class ScreenedCoulomb(Potential):
 
     def validate(self, system: System) -> None:
         """Raise `InputError` where the charges, exclusions or periodicity do not fit the system."""
-        permittivity = concrete(self.permittivity)
-        if permittivity is not None and not np.all(permittivity > 0.0):
-            raise InputError(f"permittivity must be positive, not {permittivity}; water at 25 °C has 78.3")
+        check_parameter("permittivity", self.permittivity, "permittivity")
+        check_parameter("charges", self.charges, "charge", zero=True, signed=True)
         if self.numbers is None:
             atoms = int(np.sum(np.asarray(system.mask)))
             shape = np.shape(self.charges)
             if len(shape) != 1 or shape[0] != atoms:
                 raise InputError(f"charges has shape {shape} for {atoms} atoms; give one per atom, or one per species")
+        check_indices(self.elements, system, "charges")
         check_indices(self.exclusions, system, "exclusions")
         self._method_for(system)
 
@@ -195,6 +221,7 @@ class ScreenedCoulomb(Potential):
             )
         for system in systems:
             self.validate(system)
+        require_members(systems, self.numbers, "the charges")
         method = self._method_for(systems[0])
         charged = systems[0].num_atoms if self.numbers is None else count_members(systems, self.numbers)
         if method in ("cutoff", "reaction-field", "direct"):

@@ -11,11 +11,19 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.potentials.base import Potential, Scalar
 from jaxelyte.potentials.geometry import shortest_vectors
-from jaxelyte.potentials.topology import as_leaf, concrete
+from jaxelyte.potentials.topology import (
+    IndexTable,
+    check_indices,
+    check_parameter,
+    concrete,
+    element_numbers,
+    parameter,
+)
 from jaxelyte.system import System, perpendicular_widths
 from jaxelyte.units import BOLTZMANN
 
@@ -40,10 +48,27 @@ def checked_pair(pair: Any) -> Pair:
     Raises:
         InputError: anything else.
     """
-    table = np.asarray(pair)
+    try:
+        table = np.asarray(pair)
+    except ValueError:
+        table = np.zeros(0)
     if table.shape != (2,) or not np.issubdtype(table.dtype, np.integer) or table[0] == table[1] or np.any(table < 0):
         raise InputError(f"pair = {pair!r} must be the indices of two different atoms, such as (0, 1)")
     return int(table[0]), int(table[1])
+
+
+def pair_elements(elements: Any, pair: Pair) -> tuple[int, int] | None:
+    """Atomic numbers of the two atoms, None where nobody gave them."""
+    if elements is None:
+        return None
+    first, second = element_numbers(elements, (2,), f"pair = {pair}").tolist()
+    return first, second
+
+
+def check_pair(pair: Pair, elements: tuple[int, int] | None, system: System) -> None:
+    """Raise `InputError` where other elements stand at the indices."""
+    if elements is not None:
+        check_indices(IndexTable(np.array(pair, np.int32), np.array(elements)), system, "pair")
 
 
 def check_reach(pair: Pair, farthest: float, system: System) -> None:
@@ -72,6 +97,8 @@ class DistanceRestraint(Potential):
         k: eV/Å², a number, or one per replica.
         center: r0 in Å, a number, or one per replica of the run.
         rate: Å per step; None for a centre that does not move. Static.
+        elements: chemical symbols of the two atoms; systems in which other elements stand at these indices are then
+            refused. Static.
         now: where a moving centre is, Å; the distance at the start, made by `prepare`.
 
     Raises:
@@ -82,19 +109,23 @@ class DistanceRestraint(Potential):
     k: Any = struct.field(kw_only=True)
     center: Any = struct.field(kw_only=True)
     rate: float | None = struct.field(pytree_node=False, default=None, kw_only=True)
+    elements: Any = struct.field(pytree_node=False, default=None, kw_only=True)
     now: Any = struct.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pair", checked_pair(self.pair))
-        for name in ("k", "center"):
-            object.__setattr__(self, name, as_leaf(getattr(self, name)))
-            value = concrete(getattr(self, name))
-            if value is not None and (value.ndim > 1 or not np.all(np.isfinite(value) & (value >= 0))):
-                raise InputError(f"{name} = {value} must be a number from 0 on, or one for each replica")
-        if self.rate is not None and not (math.isfinite(self.rate) and self.rate > 0):
-            raise InputError(f"rate = {self.rate!r} Å per step must be positive")
+        object.__setattr__(self, "elements", pair_elements(self.elements, self.pair))
+        object.__setattr__(self, "k", parameter("k", self.k, "bond stiffness", zero=True))
+        object.__setattr__(self, "center", parameter("center", self.center, "distance", zero=True))
+        if self.rate is not None:
+            object.__setattr__(self, "rate", checks.positive("rate", self.rate, "Å per step"))
 
     def validate(self, system: System) -> None:
+        for name, kind in (("k", "bond stiffness"), ("center", "distance")):
+            check_parameter(name, getattr(self, name), kind, zero=True)
+            if jnp.ndim(getattr(self, name)) > 1:
+                raise InputError(f"{name} has shape {jnp.shape(getattr(self, name))}; give one for each replica")
+        check_pair(self.pair, self.elements, system)
         farthest = concrete(self.center)
         check_reach(self.pair, 0.0 if farthest is None else float(np.max(farthest)), system)
 
@@ -108,7 +139,7 @@ class DistanceRestraint(Potential):
         """Without a restraint where each replica has its own: any of them starts from the relaxed structure."""
         if not (jnp.ndim(self.center) or jnp.ndim(self.k) or jnp.ndim(self.now)):
             return self
-        return DistanceRestraint(self.pair, k=0.0, center=0.0)
+        return DistanceRestraint(self.pair, k=0.0, center=0.0, elements=self.elements)
 
     def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
         if jnp.ndim(self.center) or jnp.ndim(self.k):
@@ -167,6 +198,7 @@ class Metadynamics(Potential):
         bias_factor: γ; infinity for plain metadynamics, which does not converge but fluctuates. Static.
         lower: Å, beginning of the grid; below it the bias is constant. Static.
         wall: eV/Å².
+        elements: see `DistanceRestraint`.
         bias: (nodes,), eV, V on the grid: spaced by at most σ/5, empty at first.
 
     Raises:
@@ -182,24 +214,32 @@ class Metadynamics(Potential):
     bias_factor: float = struct.field(pytree_node=False, kw_only=True, default=8.0)
     lower: float = struct.field(pytree_node=False, kw_only=True, default=1.0)
     wall: Any = struct.field(kw_only=True, default=5.0)
+    elements: Any = struct.field(pytree_node=False, kw_only=True, default=None)
     bias: Any = struct.field(kw_only=True, default=None)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pair", checked_pair(self.pair))
-        for name in ("height", "wall"):
-            object.__setattr__(self, name, as_leaf(getattr(self, name)))
-            value = concrete(getattr(self, name))
-            if value is not None and not (value.ndim == 0 and np.isfinite(value) and value >= 0):
-                raise InputError(f"{name} = {value} must be a number from 0 on")
-        for name in ("temperature", "width"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise InputError(f"{name} = {getattr(self, name)!r} must be positive")
-        if not self.bias_factor > 1:
-            raise InputError(f"bias_factor = {self.bias_factor!r} must be above 1 (infinity for plain metadynamics)")
-        if isinstance(self.stride, bool) or not isinstance(self.stride, int) or self.stride < 1:
-            raise InputError(f"stride = {self.stride!r} must be a whole number of steps from 1 on")
-        if not 0 <= self.lower < self.upper - 4.0 * self.width or not math.isfinite(self.upper):
-            raise InputError(f"from lower = {self.lower} to upper = {self.upper} Å there is no room for Gaussians")
+        object.__setattr__(self, "elements", pair_elements(self.elements, self.pair))
+        for name, kind in (("height", "bias"), ("wall", "bond stiffness")):
+            if isinstance(getattr(self, name), list | tuple):
+                raise InputError(f"{name} = {getattr(self, name)!r} must be one number")
+            object.__setattr__(self, name, parameter(name, getattr(self, name), kind, zero=True))
+        first = self.bias is None  # warnings once, not whenever jax takes the tree apart
+        values = {
+            "temperature": checks.quantity("temperature", self.temperature, "temperature", warn=first),
+            "width": checks.quantity("width", self.width, "width", warn=first),
+            "bias_factor": checks.number("bias_factor", self.bias_factor, above=1.0, infinite=True),
+            "stride": checks.count("stride", self.stride),
+            "lower": checks.not_negative("lower", self.lower, "Å"),
+            "upper": checks.quantity("upper", self.upper, "distance", warn=first),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        if not self.lower < self.upper - 4.0 * self.width:
+            raise InputError(
+                f"from lower = {self.lower} to upper = {self.upper} Å there is no room for Gaussians of width "
+                f"{self.width} Å"
+            )
         if self.bias is None:
             object.__setattr__(self, "bias", jnp.zeros(len(self.grid), jnp.result_type(float)))
 
@@ -210,6 +250,9 @@ class Metadynamics(Potential):
         return np.linspace(self.lower, self.upper, count)
 
     def validate(self, system: System) -> None:
+        check_parameter("height", self.height, "bias", zero=True)
+        check_parameter("wall", self.wall, "bond stiffness", zero=True)
+        check_pair(self.pair, self.elements, system)
         check_reach(self.pair, self.upper, system)
 
     def interaction(self, system: System, neighbors: Neighbors) -> Scalar:

@@ -7,10 +7,9 @@ from collections.abc import Iterable
 
 import jax.numpy as jnp
 import numpy as np
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import chemical_symbols
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxelyte.errors import InputError
 from jaxelyte.lattice import combine, fractional
 from jaxelyte.neighbors.lists import NeighborList
 from jaxelyte.system import System
@@ -46,17 +45,6 @@ def shortest_vectors(system: System, vectors: Float[Array, "... 3"]) -> Float[Ar
     candidates = nearest_vectors(system, vectors)[..., None, :] + offsets
     best = jnp.argmin(jnp.sum(candidates**2, axis=-1), axis=-1)
     return jnp.take_along_axis(candidates, best[..., None, None], axis=-2)[..., 0, :]
-
-
-def atomic_number(symbol: str) -> int:
-    """Atomic number of a chemical symbol.
-
-    Raises:
-        InputError: no such element.
-    """
-    if symbol not in atomic_numbers or atomic_numbers[symbol] == 0:
-        raise InputError(f"{symbol!r} is not a chemical symbol; name species like 'Na' or 'Cl'")
-    return atomic_numbers[symbol]
 
 
 def by_number(numbers: tuple[int, ...], values: Float[Array, " species"]) -> Float[Array, " elements"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import jax
@@ -11,6 +10,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
 from jaxelyte.potentials.base import Mix, Potential, Scalar
@@ -53,10 +53,8 @@ class Ladder(Potential):
         values = concrete(self.lam)
         if values is not None and (values.ndim != 1 or not np.all(np.isfinite(values)) or np.any(np.diff(values) <= 0)):
             raise InputError(f"lam = {values} must be rising numbers, one for each window")
-        if isinstance(self.exchange, bool) or not isinstance(self.exchange, int) or self.exchange < 0:
-            raise InputError(f"exchange = {self.exchange!r} must be a whole number of steps, or 0 for none")
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise InputError(f"temperature = {self.temperature!r} K must be positive")
+        object.__setattr__(self, "exchange", checks.count("exchange", self.exchange, least=0))
+        object.__setattr__(self, "temperature", checks.positive("temperature", self.temperature, "K"))
 
     @property
     def mixture(self) -> Mix:

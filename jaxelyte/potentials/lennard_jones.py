@@ -12,11 +12,11 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
 from jaxelyte.potentials.base import Potential, Scalar
 from jaxelyte.potentials.geometry import (
-    atomic_number,
     count_members,
     member_rows,
     members,
@@ -26,10 +26,19 @@ from jaxelyte.potentials.geometry import (
     symbols,
 )
 from jaxelyte.potentials.part import Part
-from jaxelyte.potentials.topology import as_leaf, check_indices, index_table
+from jaxelyte.potentials.topology import (
+    as_leaf,
+    atomic_number,
+    by_species,
+    check_indices,
+    check_parameter,
+    index_table,
+    require_members,
+)
 from jaxelyte.system import System
 
 MIXING = ("lorentz-berthelot", "geometric")
+PAIRS_EXAMPLE = "{('Na', 'Cl'): (3.1, 0.004)}"
 
 
 @struct.dataclass
@@ -61,7 +70,11 @@ class LennardJones(Potential):
 
     Raises:
         InputError: unknown symbols or mixing rule, different species in sigma and epsilon, shift together with a tail
-            correction or a switch, parameters that are negative.
+            correction or a switch, parameters that are negative; a system with other species, or with none that takes
+            part.
+
+    Warns:
+        UserWarning: σ, ε or a cut-off that is not ordinary, as in other units.
     """
 
     sigma: Any
@@ -80,40 +93,58 @@ class LennardJones(Potential):
     rows: int | None = struct.field(pytree_node=False, default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if isinstance(self.sigma, Mapping):
+        given = isinstance(self.sigma, Mapping) or not self.numbers
+        object.__setattr__(self, "cutoff", checks.quantity("cutoff", self.cutoff, "cut-off", warn=given))
+        if given:
             self._read_species()
-        object.__setattr__(self, "cutoff", float(self.cutoff))
-        if self.mixing not in MIXING:
-            raise InputError(f"unknown mixing rule {self.mixing!r}; choose one of {', '.join(MIXING)}")
-        if not self.cutoff > 0.0:
-            raise InputError(f"cutoff must be a positive distance in Å, not {self.cutoff}")
+        checks.choice("mixing", self.mixing, MIXING)
+        object.__setattr__(self, "shift", checks.flag("shift", self.shift))
+        if self.tail_correction is not None:
+            object.__setattr__(self, "tail_correction", checks.flag("tail_correction", self.tail_correction))
         if self.shift and (self.tail_correction or self.switch is not None):
             raise InputError("shift goes neither with tail_correction nor with switch; choose one of them")
-        if self.switch is not None and not 0.0 < self.switch < self.cutoff:
-            raise InputError(f"switch must start between 0 and the cut-off {self.cutoff} Å, not at {self.switch}")
+        if self.switch is not None:
+            object.__setattr__(self, "switch", checks.positive("switch", self.switch, "Å"))
+            if not self.switch < self.cutoff:
+                raise InputError(f"switch must start between 0 and the cut-off {self.cutoff} Å, not at {self.switch}")
         if self.exclusions is not None:
             object.__setattr__(self, "exclusions", index_table(self.exclusions, 2, "exclusions"))
 
     def _read_species(self) -> None:
-        if not isinstance(self.epsilon, Mapping) or set(self.sigma) != set(self.epsilon):
-            raise InputError(f"sigma and epsilon name different species: {self.sigma} and {self.epsilon}")
-        order = sorted((atomic_number(symbol), symbol) for symbol in self.sigma)
-        values = {name: [float(getattr(self, name)[s]) for _, s in order] for name in ("sigma", "epsilon")}
-        for name, column in values.items():
-            if min(column) < 0.0:
-                raise InputError(f"{name} must not be negative, got {dict(getattr(self, name))}")
-            object.__setattr__(self, name, as_leaf(column))
-        numbers = tuple(n for n, _ in order)
-        overrides = dict(self.pairs or {})
-        pair_numbers = tuple((atomic_number(a), atomic_number(b)) for a, b in overrides)
-        if missing := {n for pair in pair_numbers for n in pair} - set(numbers):
+        sigma = by_species("sigma", self.sigma, "diameter", "{'Ar': 3.4}", zero=True)
+        epsilon = by_species("epsilon", self.epsilon, "well depth", "{'Ar': 0.0104}", zero=True)
+        if set(sigma) != set(epsilon):
+            raise InputError(f"sigma is for {symbols(sigma)} and epsilon for {symbols(epsilon)}; give both for each")
+        table = self.pairs if self.pairs is None else checks.mapping("pairs", self.pairs, PAIRS_EXAMPLE)
+        overrides = dict(_override(pair, values) for pair, values in (table or {}).items())
+        mixed = {n for pair in overrides for n in pair}
+        if missing := mixed - set(sigma):
             raise InputError(f"pairs names {symbols(missing)}, which sigma and epsilon do not")
-        mixed = {n for pair in pair_numbers for n in pair}
-        active = tuple(n for n, e in zip(numbers, values["epsilon"], strict=True) if e != 0.0 or n in mixed)
-        object.__setattr__(self, "numbers", numbers)
+        active = tuple(n for n, e in epsilon.items() if e != 0.0 or n in mixed)
+        if wrong := [n for n in active if sigma[n] == 0.0 and n not in mixed]:
+            raise InputError(f"sigma of {symbols(wrong)} is 0, but its epsilon is not")
+        self._judge([sigma[n] for n in active], [epsilon[n] for n in active])
+        for name, column in (("sigma", sigma), ("epsilon", epsilon)):
+            object.__setattr__(self, name, as_leaf(list(column.values())))
+        object.__setattr__(self, "numbers", tuple(sigma))
         object.__setattr__(self, "active", active)
-        object.__setattr__(self, "pair_numbers", pair_numbers)
+        object.__setattr__(self, "pair_numbers", tuple(overrides))
         object.__setattr__(self, "pairs", as_leaf(list(overrides.values())) if overrides else None)
+
+    def _judge(self, sigma: list[float], epsilon: list[float]) -> None:
+        """Warn of parameters in other units, which the largest shows: some hydrogens are small in all of them."""
+        if not sigma:
+            return
+        widest, deepest = max(sigma), max(epsilon)
+        if widest == 1.0 and deepest == 1.0:  # reduced units
+            return
+        checks.quantity("the largest sigma", widest, "diameter", zero=True)
+        checks.quantity("the largest epsilon", deepest, "well depth", zero=True)
+        if widest > self.cutoff:
+            checks.caution(
+                f"cutoff = {self.cutoff:g} Å is below the largest sigma, {widest:g} Å: of such pairs only the steep "
+                "wall is left, and cut off"
+            )
 
     def requirements(self) -> tuple[NeighborSpec, ...]:
         return (NeighborSpec(self.cutoff, self.active),)
@@ -126,12 +157,16 @@ class LennardJones(Potential):
                 f"no Lennard-Jones parameters for {symbols(unknown)}; add them to sigma and epsilon (epsilon 0 for "
                 f"species that do not take part). Known: {symbols(self.numbers)}"
             )
+        check_parameter("sigma", self.sigma, "diameter", zero=True)
+        check_parameter("epsilon", self.epsilon, "well depth", zero=True)
         check_indices(self.exclusions, system, "exclusions")
 
     def prepare(self, *systems: System) -> LennardJones:
         """Fix the number of interacting atoms, so that rows of others (hydrogen) are never computed."""
         for system in systems:
             self.validate(system)
+        if self.active:
+            require_members(systems, self.active, "the Lennard-Jones parameters")
         return replace(self, rows=count_members(systems, self.active))
 
     def tables(self, dtype: Any) -> tuple[Float[Array, "species species"], ...]:
@@ -224,6 +259,17 @@ class LennardJones(Potential):
             lost = (1.0 - _switch(r, self.switch, self.cutoff)) * r**2 * jnp.asarray(half * weights, dtype)
             integral = integral + jnp.sum(_bare(r**2, sigma[..., None], epsilon[..., None]) * lost, axis=-1)
         return 2.0 * math.pi / system.volume * jnp.sum(counts[:, None] * counts * integral)
+
+
+def _override(pair: Any, values: Any) -> tuple[tuple[int, int], tuple[float, float]]:
+    """Atomic numbers, σ and ε of an entry of ``pairs``."""
+    if isinstance(pair, str) or not isinstance(pair, tuple) or len(pair) != 2:
+        raise InputError(f"pairs has the key {pair!r}; it must be two chemical symbols, as in {PAIRS_EXAMPLE}")
+    if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != 2:
+        raise InputError(f"pairs[{pair!r}] must be sigma in Å and epsilon in eV, not {checks.shown(values)}")
+    sigma = checks.quantity(f"sigma of pairs[{pair!r}]", values[0], "diameter")
+    epsilon = checks.quantity(f"epsilon of pairs[{pair!r}]", values[1], "well depth", zero=True)
+    return (atomic_number(pair[0]), atomic_number(pair[1])), (sigma, epsilon)
 
 
 def _bare(square: Array, sigma: Array, epsilon: Array, core: Array | None = None) -> Array:

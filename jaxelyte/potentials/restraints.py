@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxelyte.arrays import HashableArray
+from jaxelyte import checks
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.potentials.base import Potential, Scalar
 from jaxelyte.potentials.geometry import shortest_vectors
-from jaxelyte.potentials.topology import as_leaf, check_indices, concrete
+from jaxelyte.potentials.topology import (
+    IndexTable,
+    as_leaf,
+    check_indices,
+    check_parameter,
+    check_rows,
+    concrete,
+    element_numbers,
+    parameter,
+)
 from jaxelyte.system import System
+
+FAR, ON, LOOKED_AT = 1.0, 0.2, 20
+"""Å that an atom is away from its anchor, or sits on another; anchors looked at."""
 
 
 @struct.dataclass
@@ -27,30 +40,43 @@ class HarmonicRestraint(Potential):
         anchors: r⁰ in Å, shape (atoms, 3), or (restrained, 3) together with ``indices``.
         k: eV/Å², a number or one per restrained atom.
         indices: atoms that are restrained, in the order of ``anchors``; all by default. Static.
+        elements: chemical symbols of the restrained atoms; systems in which other elements stand at these indices are
+            then refused. Kept with ``indices``.
 
     Raises:
-        InputError: anchors that are not a table of finite points, or do not match ``indices`` or the system.
+        InputError: anchors that are not a table of finite points, or do not match ``indices`` or the system; a negative
+            force constant; a system whose atoms sit on each other's anchors.
     """
 
     anchors: Any
     k: Any
     indices: Any = struct.field(pytree_node=False, default=None, kw_only=True)
+    elements: Any = struct.field(pytree_node=False, default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.anchors, jax.Array) and not hasattr(self.anchors, "aval"):
+            self._read_anchors()
         object.__setattr__(self, "anchors", as_leaf(self.anchors))
-        object.__setattr__(self, "k", as_leaf(self.k))
-        points = concrete(self.anchors)
-        if points is not None and (points.ndim < 2 or points.shape[-1] != 3 or not np.all(np.isfinite(points))):
-            raise InputError(f"anchors must be finite points of shape (atoms, 3), not an array of shape {points.shape}")
-        if self.indices is not None and not isinstance(self.indices, HashableArray):
-            indices = np.atleast_1d(np.asarray(self.indices))
-            if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer) or len(set(indices)) != len(indices):
-                raise InputError(f"indices must be different whole numbers, one per anchor, not {self.indices}")
-            if points is not None and len(indices) != points.shape[0]:
-                raise InputError(f"{len(indices)} indices for {points.shape[0]} anchors; give one anchor per index")
-            if np.any(indices < 0):
-                raise InputError(f"indices must count from 0, not {int(np.min(indices))}")
-            object.__setattr__(self, "indices", HashableArray(indices.astype(np.int32)))
+        object.__setattr__(self, "k", parameter("k", self.k, "bond stiffness", zero=True))
+        shape = np.shape(self.anchors) if isinstance(self.anchors, jax.Array) else None
+        if self.indices is not None and not isinstance(self.indices, IndexTable):
+            object.__setattr__(self, "indices", _index_list(self.indices, shape))
+        if self.elements is not None:
+            table = self.indices or IndexTable(np.arange(0 if shape is None else shape[0], dtype=np.int32))
+            known = element_numbers(self.elements, table.array.shape, "anchors")
+            object.__setattr__(self, "indices", IndexTable(table.array, known))
+            object.__setattr__(self, "elements", None)
+
+    def _read_anchors(self) -> None:
+        if self.anchors is None or isinstance(self.anchors, str | bool | int | float | list | tuple | np.ndarray):
+            try:
+                points: np.ndarray = np.asarray(self.anchors, np.float64)
+            except (TypeError, ValueError):
+                points = np.zeros(())
+            if points.ndim < 2 or points.shape[-1] != 3 or not points.size or not np.all(np.isfinite(points)):
+                raise InputError(
+                    f"anchors must be finite points in Å of shape (atoms, 3), not {checks.shown(self.anchors)}"
+                )
 
     @property
     def translation_invariant(self) -> bool:
@@ -63,6 +89,28 @@ class HarmonicRestraint(Potential):
             check_indices(self.indices, system, "indices")
         elif self.anchors.shape[0] != atoms:
             raise InputError(f"{self.anchors.shape[0]} anchors for {atoms} atoms; give one per atom, or indices")
+        check_parameter("k", self.k, "bond stiffness", zero=True)
+        check_rows("k", self.k, self.anchors.shape[0], "anchors")
+        points = concrete(self.anchors)
+        if points is not None and not np.all(np.isfinite(points)):
+            raise InputError(f"anchor {int(np.argwhere(~np.isfinite(points))[0, 0])} is not finite")
+        if points is not None and points.ndim == 2:
+            self._check_order(points, system)
+
+    def _check_order(self, points: np.ndarray, system: System) -> None:
+        """Raise `InputError` where most atoms are away from their anchors and sit on those of others."""
+        chosen = np.arange(len(points)) if self.indices is None else self.indices.array
+        away = shortest_vectors(system, system.positions[chosen] - jnp.asarray(points, system.positions.dtype))
+        far = np.flatnonzero(np.linalg.norm(np.asarray(away, np.float64), axis=-1) > FAR)
+        if 2 * len(far) < len(points) or len(far) < 2:
+            return
+        mixed_up = [n for n in far[:LOOKED_AT] if _taken(system, chosen, points[n])]
+        if 2 * len(mixed_up) > len(far[:LOOKED_AT]):
+            raise InputError(
+                f"{len(far)} of {len(points)} restrained atoms are more than {FAR} Å from their anchors, and other "
+                f"atoms sit on these, such as on that of atom {int(chosen[mixed_up[0]])}: the atoms stand in another "
+                "order than the anchors. Take both from the same structure"
+            )
 
     def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
         dtype = system.positions.dtype
@@ -71,3 +119,20 @@ class HarmonicRestraint(Potential):
         away = shortest_vectors(system, system.positions[chosen] - anchors)
         square = jnp.where(system.mask[chosen], jnp.sum(away**2, axis=-1), jnp.zeros((), dtype))
         return 0.5 * jnp.sum(jnp.asarray(self.k, dtype) * square)
+
+
+def _index_list(indices: Any, anchors: tuple[int, ...] | None) -> IndexTable:
+    found = np.atleast_1d(np.asarray(indices))
+    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer) or len(set(found.tolist())) != len(found):
+        raise InputError(f"indices must be different whole numbers, one per anchor, not {checks.shown(indices)}")
+    if anchors is not None and len(found) != anchors[0]:
+        raise InputError(f"{len(found)} indices for {anchors[0]} anchors; give one anchor per index")
+    if np.any(found < 0):
+        raise InputError(f"indices must count from 0, not {int(np.min(found))}")
+    return IndexTable(found.astype(np.int32))
+
+
+def _taken(system: System, chosen: np.ndarray, point: np.ndarray) -> bool:
+    """Whether one of the restrained atoms sits on an anchor."""
+    away = shortest_vectors(system, system.positions[chosen] - jnp.asarray(point, system.positions.dtype))
+    return bool(np.min(np.linalg.norm(np.asarray(away, np.float64), axis=-1)) < ON)

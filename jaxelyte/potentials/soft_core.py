@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,10 +10,11 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError
-from jaxelyte.potentials.geometry import atomic_number, symbols
+from jaxelyte.potentials.geometry import symbols
 from jaxelyte.potentials.lennard_jones import LennardJones
-from jaxelyte.potentials.topology import as_leaf, concrete
+from jaxelyte.potentials.topology import as_leaf, atomic_number, concrete, require_members
 from jaxelyte.system import System
 
 
@@ -51,13 +52,14 @@ class SoftCoreLennardJones(LennardJones):
         named = (self.appearing,) if isinstance(self.appearing, str) else self.appearing
         if not isinstance(named, Sequence) or not len(named):
             raise InputError(f"appearing = {self.appearing!r} must name the species that are coupled, such as ['Na']")
-        numbers = tuple(atomic_number(one) if isinstance(one, str) else int(one) for one in named)
+        numbers = tuple(atomic_number(one) for one in named)
         if unknown := set(numbers) - set(self.numbers):
             raise InputError(f"appearing names {symbols(unknown)}, which sigma and epsilon do not")
         object.__setattr__(self, "appearing", numbers)
+        if self.coupling is None or isinstance(self.coupling, str | bool | int | float | list | tuple | Mapping):
+            checks.number("coupling", self.coupling)
         object.__setattr__(self, "coupling", as_leaf(self.coupling))
-        if not self.alpha > 0.0:
-            raise InputError(f"alpha = {self.alpha!r} must be positive; 0.5 is usual")
+        object.__setattr__(self, "alpha", checks.positive("alpha", self.alpha))
 
     def validate(self, system: System) -> None:
         """See `LennardJones`; the coupling is looked at here, for a derivative by it is of the same class."""
@@ -65,6 +67,11 @@ class SoftCoreLennardJones(LennardJones):
         value = concrete(self.coupling)
         if value is not None and not np.all((value >= 0.0) & (value <= 1.0)):
             raise InputError(f"coupling = {value} must be from 0 (a ghost) to 1 (there in full)")
+
+    def prepare(self, *systems: System) -> SoftCoreLennardJones:
+        """See `LennardJones`; an appearing species has to be there."""
+        require_members(systems, self.appearing, "the couplings")
+        return super().prepare(*systems)  # pyright: ignore[reportReturnType]
 
     def tables(self, dtype: Any) -> tuple[Float[Array, "species species"], ...]:
         """σ in Å, ε in eV times the coupling, and the softness of the core of every pair of species."""

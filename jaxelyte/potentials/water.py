@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.data import chemical_symbols
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.bonded import HarmonicAngles, HarmonicBonds
 from jaxelyte.potentials.coulomb import ScreenedCoulomb
-from jaxelyte.potentials.geometry import atomic_number
 from jaxelyte.potentials.lennard_jones import LennardJones
+from jaxelyte.potentials.topology import atomic_number, index_table
 from jaxelyte.system import System, as_system
 from jaxelyte.units import KCAL_PER_MOL
 
@@ -52,6 +53,9 @@ JOUNG_CHEATHAM = {
 }
 """Charge in e, R_min/2 in Å, ε in kcal/mol (table 5 of the paper, SPC/E columns)."""
 
+IONS_EXAMPLE = "{'Na': (1.0, 2.16, 0.0153)}"
+"""Charge in e, σ in Å, ε in eV."""
+
 LONGEST_BOND = 1.4
 """Å; an O-H distance below this is a bond. Hydrogen bonds are longer than 1.5 Å."""
 
@@ -63,7 +67,7 @@ def ion_parameters(name: str) -> dict[str, tuple[float, float, float]]:
         InputError: no such set.
     """
     if name != "joung-cheatham":
-        raise InputError(f"unknown ions {name!r}; use 'joung-cheatham' or a table {{symbol: (q, sigma, epsilon)}}")
+        raise InputError(f"unknown ions {name!r}; use 'joung-cheatham' or a dictionary such as {IONS_EXAMPLE}")
     scale = 2.0 ** (5.0 / 6.0)  # σ = 2^(-1/6) R_min
     return {s: (q, half * scale, eps * KCAL_PER_MOL) for s, (q, half, eps) in JOUNG_CHEATHAM.items()}
 
@@ -131,13 +135,16 @@ def spc_fw(
         method: see `ScreenedCoulomb`.
 
     Returns:
-        A sum of `ScreenedCoulomb`, `LennardJones`, `HarmonicBonds` and `HarmonicAngles`.
+        A sum of `ScreenedCoulomb`, `LennardJones`, `HarmonicBonds` and `HarmonicAngles`. It is for this order of the
+        atoms: systems with other elements at the places of water are refused.
 
     Raises:
-        InputError: atoms that are neither water nor known ions; the message names them.
+        InputError: atoms that are neither water nor known ions; the message names them. No parameters for ions, or no
+            number where one is needed.
     """
     system = as_system(atoms)
-    table = ion_parameters(ions) if isinstance(ions, str) else dict(ions)
+    table = ion_parameters(ions) if isinstance(ions, str) else _ion_table(ions)
+    cutoff = checks.quantity("cutoff", cutoff, "cut-off", warn=False)
     present = sorted(set(np.asarray(system.numbers)[np.asarray(system.mask)].tolist()) - {1, 8})
     known = {atomic_number(symbol): symbol for symbol in table}
     for number in present:
@@ -152,15 +159,35 @@ def spc_fw(
     charges = CHARGES | {s: q for s, (q, _, _) in chosen.items()}
     sigma = {"O": OXYGEN[0], "H": 1.0} | {s: v for s, (_, v, _) in chosen.items()}
     epsilon = {"O": OXYGEN[1], "H": 0.0} | {s: v for s, (_, _, v) in chosen.items()}
-    start = cutoff - 1.0 if switch is None else switch
+    start = cutoff - min(1.0, 0.5 * cutoff) if switch is None else checks.positive("switch", switch, "Å")
+    if start > cutoff:
+        raise InputError(f"switch = {start:g} Å must not be beyond the cut-off, {cutoff:g} Å")
     dispersion = LennardJones(
         sigma, epsilon, cutoff=cutoff, switch=start if start < cutoff else None, tail_correction=tail_correction
     )
     bonds = np.concatenate([water[:, [0, 1]], water[:, [0, 2]]])
     excluded = np.concatenate([bonds, water[:, [1, 2]]])
-    coulomb = ScreenedCoulomb(charges, tolerance=tolerance, method=method, exclusions=excluded)
+    numbers = np.asarray(system.numbers)
+    coulomb = ScreenedCoulomb(
+        charges,
+        tolerance=tolerance,
+        method=method,
+        exclusions=index_table(excluded, 2, "exclusions", elements=numbers[excluded]),
+    )
     terms: Potential = coulomb + dispersion
     if len(water):
-        terms = terms + HarmonicBonds(bonds, k=BOND_CONSTANT, length=BOND_LENGTH)
-        terms = terms + HarmonicAngles(water[:, [1, 0, 2]], k=ANGLE_CONSTANT, angle=ANGLE)
+        terms = terms + HarmonicBonds(bonds, k=BOND_CONSTANT, length=BOND_LENGTH, elements=("O", "H"))
+        terms = terms + HarmonicAngles(water[:, [1, 0, 2]], k=ANGLE_CONSTANT, angle=ANGLE, elements=("H", "O", "H"))
     return terms
+
+
+def _ion_table(ions: Mapping[str, tuple[float, float, float]]) -> dict[str, tuple[float, float, float]]:
+    """Parameters of ions as a user gives them; their values are judged by the potentials."""
+    table = checks.mapping("ions", ions, IONS_EXAMPLE)
+    for symbol, values in table.items():
+        atomic_number(symbol)
+        if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != 3:
+            raise InputError(
+                f"ions[{symbol!r}] must be charge, sigma and epsilon, as in {IONS_EXAMPLE}, not {values!r}"
+            )
+    return {symbol: tuple(values) for symbol, values in table.items()}

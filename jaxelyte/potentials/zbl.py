@@ -16,7 +16,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from jaxelyte.errors import InputError
+from jaxelyte import checks
 from jaxelyte.models.radial import envelope
 from jaxelyte.neighbors.lists import NeighborList, Neighbors, NeighborSpec
 from jaxelyte.potentials.base import Potential, Scalar
@@ -84,10 +84,9 @@ class ZBL(Potential):
         Raises:
             InputError: a cut-off that is not positive, or a power below 2.
         """
-        if not self.r_max > 0:
-            raise InputError(f"r_max = {self.r_max} Å must be positive")
-        if not self.polynomial_cutoff_p >= 2:
-            raise InputError(f"polynomial_cutoff_p = {self.polynomial_cutoff_p} must be at least 2")
+        object.__setattr__(self, "r_max", checks.positive("r_max", self.r_max, "Å"))
+        power = checks.number("polynomial_cutoff_p", self.polynomial_cutoff_p, least=2.0)
+        object.__setattr__(self, "polynomial_cutoff_p", power)
 
     def requirements(self) -> tuple[NeighborSpec, ...]:
         return (NeighborSpec(self.r_max),)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxelyte import units
+from jaxelyte import checks, units
 from jaxelyte.errors import InputError
 
 LITER = 6.02214076e-4
@@ -19,11 +19,25 @@ def bjerrum_length(permittivity: float, temperature: float) -> float:
     """Distance in Å at which two unit charges have an energy of k_B T; temperature in K.
 
     Raises:
-        InputError: a value that is not positive.
+        InputError: a value that is not positive, or a permittivity below 1.
     """
-    for name, value in (("permittivity", permittivity), ("temperature", temperature)):
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"{name} = {value!r} must be a positive number")
+    return bjerrum(*checked_solvent(permittivity, temperature))
+
+
+def checked_solvent(permittivity: float, temperature: float, *, warn: bool = True) -> tuple[float, float]:
+    """Relative permittivity and temperature in K.
+
+    Raises:
+        InputError: values that they cannot have.
+    """
+    return (
+        checks.quantity("permittivity", permittivity, "permittivity", warn=warn),
+        checks.quantity("temperature", temperature, "temperature", warn=warn),
+    )
+
+
+def bjerrum(permittivity: float, temperature: float) -> float:
+    """`bjerrum_length` of values that were checked before."""
     return units.COULOMB / (permittivity * units.BOLTZMANN * temperature)
 
 
@@ -33,9 +47,13 @@ def debye_length(ionic_strength: float, permittivity: float = 78.3, temperature:
     Raises:
         InputError: a value that is not positive.
     """
-    if not (math.isfinite(ionic_strength) and ionic_strength > 0):
-        raise InputError(f"ionic_strength = {ionic_strength!r} mol/L must be a positive number")
-    return (8.0 * math.pi * bjerrum_length(permittivity, temperature) * ionic_strength * LITER) ** -0.5
+    strength = checks.quantity("ionic_strength", ionic_strength, "concentration")
+    return screening_length(strength, *checked_solvent(permittivity, temperature))
+
+
+def screening_length(ionic_strength: float, permittivity: float, temperature: float) -> float:
+    """`debye_length` of values that were checked before."""
+    return (8.0 * math.pi * bjerrum(permittivity, temperature) * ionic_strength * LITER) ** -0.5
 
 
 class DebyeHueckel(NamedTuple):
@@ -69,14 +87,22 @@ def debye_hueckel(
     Raises:
         InputError: a value out of range.
     """
-    if charges[0] * charges[1] >= 0:
+    first, second = checks.quantities("charges", charges, "charge", (2,), signed=True).tolist()
+    if first * second >= 0:
         raise InputError(f"charges = {charges} have to be of opposite sign")
-    if not diameter >= 0:
-        raise InputError(f"diameter = {diameter!r} Å must not be negative")
+    diameter = checks.quantity("diameter", diameter, "diameter", zero=True)
+    ionic_strength = checks.quantity("ionic_strength", ionic_strength, "concentration", zero=True)
+    return law(ionic_strength, diameter, first * second, *checked_solvent(permittivity, temperature))
+
+
+def law(
+    ionic_strength: float, diameter: float, product: float, permittivity: float, temperature: float
+) -> DebyeHueckel:
+    """`debye_hueckel` of values that were checked before, ``product`` that of the charges."""
     if ionic_strength == 0:
         return DebyeHueckel(1.0, 1.0)
-    kappa = 1.0 / debye_length(ionic_strength, permittivity, temperature)
-    strength = abs(charges[0] * charges[1]) * kappa * bjerrum_length(permittivity, temperature)
+    kappa = 1.0 / screening_length(ionic_strength, permittivity, temperature)
+    strength = abs(product) * kappa * bjerrum(permittivity, temperature)
     x = kappa * diameter
     # The series where the closed form loses digits.
     sigma = 1.0 - 1.5 * x + 1.8 * x**2 if x < 1e-3 else 3.0 / x**3 * (1.0 + x - 1.0 / (1.0 + x) - 2.0 * math.log1p(x))
@@ -102,6 +128,16 @@ class Pitzer:
     c_phi: float
     limit: float
     a_phi: float = 0.3915
+
+    def __post_init__(self) -> None:
+        """Check the parameters.
+
+        Raises:
+            InputError: no finite numbers, or a limit that is not positive.
+        """
+        for name in ("beta0", "beta1", "c_phi", "a_phi"):
+            object.__setattr__(self, name, checks.number(name, getattr(self, name)))
+        object.__setattr__(self, "limit", checks.positive("limit", self.limit, "mol/kg"))
 
     def osmotic(self, molality: float | np.ndarray) -> np.ndarray:
         """Osmotic coefficient φ.
@@ -129,8 +165,8 @@ class Pitzer:
         return np.exp(first + m * (2.0 * self.beta0 + self.beta1 * shape) + 1.5 * m**2 * self.c_phi)
 
     def _checked(self, molality: float | np.ndarray) -> np.ndarray:
-        m = np.asarray(molality, np.float64)
-        if np.any(m < 0) or np.any(m > self.limit * (1 + 1e-9)) or not np.all(np.isfinite(m)):
+        m = checks.array("molality", molality, None, "mol/kg")
+        if np.any(m < 0) or np.any(m > self.limit * (1 + 1e-9)):
             raise InputError(f"molalities have to lie between 0 and {self.limit} mol/kg, where the parameters hold")
         return m
 

@@ -24,8 +24,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError
-from jaxelyte.theory.electrolyte import DebyeHueckel, bjerrum_length, debye_hueckel, debye_length
+from jaxelyte.theory.electrolyte import DebyeHueckel, bjerrum, checked_solvent, law, screening_length
 from jaxelyte.theory.scales import WATER, Molal, molal_scale, molality, pressure_average
 
 TERMS = 4
@@ -134,9 +135,8 @@ class ActivityCurve:
         Raises:
             InputError: beyond the data, an unknown choice, or a volume that leaves no room for solvent.
         """
-        if constant not in ("pressure", "solvent"):
-            raise InputError(f"constant = {constant!r} has to be pressure or solvent")
-        c = np.asarray(molarity, np.float64)
+        checks.choice("constant", constant, ("pressure", "solvent"))
+        c = checks.array("molarity", molarity, None, "mol/L")
         activity, osmotic = self.activity(c), self.osmotic(c)
         m = molality(c, volume=volume, solvent_density=solvent_density)
         if constant == "solvent":
@@ -154,7 +154,7 @@ class ActivityCurve:
 
     def to_csv(self, path: str | Path, *, points: int = 100) -> None:
         """Write a table from zero to the highest concentration, with standard errors."""
-        c = np.linspace(0.0, self.molarity.max(), points)
+        c = np.linspace(0.0, self.molarity.max(), checks.count("points", points, least=2))
         columns = [c, *self.derivative(c), *self.activity(c), *self.osmotic(c)]
         header = "molarity_mol_L,derivative,derivative_error,activity,activity_error,osmotic,osmotic_error"
         np.savetxt(path, np.column_stack(columns), delimiter=",", header=header, comments="")
@@ -182,7 +182,7 @@ class ActivityCurve:
         )
 
     def _law(self, c: float, diameter: float) -> DebyeHueckel:
-        return debye_hueckel(c, diameter=diameter, permittivity=self.permittivity, temperature=self.temperature)
+        return law(c, diameter, -1.0, self.permittivity, self.temperature)
 
     def _slope(self, c: float, diameter: float) -> float:
         """1 + d ln γ±/d ln c of the extended law."""
@@ -195,7 +195,7 @@ class ActivityCurve:
         law: Callable[[float, float], float],
     ) -> Estimate:
         """Average over the fits of ``law(c, diameter) + Σ b_k basis(√c, k + 1)``."""
-        c = np.asarray(molarity, np.float64)
+        c = checks.array("molarity", molarity, None, "mol/L")
         highest = float(self.molarity.max())
         if not np.all(np.isfinite(c)) or np.any(c < 0) or np.any(c > highest * (1.0 + 1e-9)):
             raise InputError(f"concentrations have to lie between 0 and {highest:g} mol/L, where the data end")
@@ -241,7 +241,8 @@ def activity_from_derivatives(
     Raises:
         InputError: arrays of different lengths, or values out of range.
     """
-    c, value, error = (np.atleast_1d(np.asarray(x, np.float64)) for x in (molarity, derivatives, errors))
+    given = {"molarity": molarity, "derivatives": derivatives, "errors": errors}
+    c, value, error = (np.atleast_1d(checks.array(name, x, None)) for name, x in given.items())
     if not (c.ndim == 1 and c.shape == value.shape == error.shape and len(c)):
         raise InputError(
             f"molarity {c.shape}, derivatives {value.shape} and errors {error.shape} have to be of one length"
@@ -250,12 +251,16 @@ def activity_from_derivatives(
         raise InputError(
             f"molarity = {c.tolist()} mol/L has to hold positive numbers, each once; average repeated runs"
         )
-    if not np.all(np.isfinite(value)) or not np.all(np.isfinite(error) & (error > 0)):
-        raise InputError("derivatives have to be finite and errors positive; NaN means that a run gave none")
-    if terms < 1 or not len(diameters) or not all(a >= 0 for a in diameters):
-        raise InputError(f"terms = {terms} has to be 1 at least, and diameters = {tuple(diameters)} from 0, in Å")
+    if not np.all(error > 0):
+        raise InputError("errors have to be positive")
+    checks.quantities("molarity", c, "concentration")
+    terms = checks.count("terms", terms, most=20)
+    permittivity, temperature = checked_solvent(permittivity, temperature)
+    sizes = np.atleast_1d(checks.quantities("diameters", diameters, "diameter", zero=True))
+    if sizes.ndim != 1 or not len(sizes):
+        raise InputError(f"diameters = {diameters!r} have to be one or several numbers in Å")
     fits = []
-    for a in diameters:
+    for a in sizes.tolist():
         beyond = value - np.array([_slope(x, a, permittivity, temperature) for x in c])
         fits += [_fit(np.sqrt(c), beyond, error, float(a), count) for count in range(1, min(terms, len(c)) + 1)]
     criterion = np.array([fit.chi_square + 2.0 * len(fit.coefficients) for fit in fits])
@@ -269,8 +274,8 @@ def _slope(c: float, diameter: float, permittivity: float, temperature: float) -
     """1 + d ln γ±/d ln c of the extended law of Debye and Hückel."""
     if c == 0:
         return 1.0
-    kappa = 1.0 / debye_length(c, permittivity, temperature)
-    return 1.0 - 0.25 * kappa * bjerrum_length(permittivity, temperature) / (1.0 + kappa * diameter) ** 2
+    kappa = 1.0 / screening_length(c, permittivity, temperature)
+    return 1.0 - 0.25 * kappa * bjerrum(permittivity, temperature) / (1.0 + kappa * diameter) ** 2
 
 
 def _fit(s: np.ndarray, value: np.ndarray, error: np.ndarray, diameter: float, count: int) -> Fit:

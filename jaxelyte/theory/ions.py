@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError
 from jaxelyte.observables.curve import Pair
-from jaxelyte.theory.electrolyte import LITER, bjerrum_length
+from jaxelyte.theory.electrolyte import LITER, bjerrum, checked_solvent
 from jaxelyte.theory.grid import FEWEST, LENGTHS, STEP
 
 if TYPE_CHECKING:
@@ -42,10 +43,13 @@ class IonModel:
     temperature: float = 298.15
 
     def __post_init__(self) -> None:
-        values = list(self.charges.values())
+        charges = checks.mapping("charges", self.charges, "{'Na': 1.0, 'Cl': -1.0}")
+        values = checks.quantities("charges", list(charges.values()), "charge", signed=True).tolist()
         if len(values) != 2 or values[0] * values[1] >= 0:
             raise InputError(f"charges = {dict(self.charges)} have to be those of one cation and one anion")
-        bjerrum_length(self.permittivity, self.temperature)
+        permittivity, temperature = checked_solvent(self.permittivity, self.temperature)
+        object.__setattr__(self, "permittivity", permittivity)
+        object.__setattr__(self, "temperature", temperature)
         known = {frozenset(pair) for pair in ((a, b) for a in self.charges for b in self.charges)}
         given = self.diameters if isinstance(self.diameters, Mapping) else {}
         wrong = [key for key in given if not isinstance(key, tuple) or frozenset(key) not in known]
@@ -54,11 +58,29 @@ class IonModel:
                 f"diameters have pairs of {', '.join(self.charges)} as keys, such as {tuple(self.charges)}; "
                 f"not {wrong[0]!r}"
             )
-        sizes = list(given.values()) if given else [self.diameters]
-        if any(not (isinstance(size, int | float) and math.isfinite(size) and size >= 0) for size in sizes):
-            raise InputError(f"diameters = {self.diameters!r} have to be numbers from 0, in Å")
+        if not given and not isinstance(self.diameters, Mapping):
+            object.__setattr__(self, "diameters", checks.quantity("diameters", self.diameters, "diameter", zero=True))
+        for pair, size in given.items():
+            checks.quantity(f"diameters[{pair!r}]", size, "diameter", zero=True)
+        if self.short_range is not None:
+            self._check_tables()
         if not self._diameter(0, 0) and not self._diameter(0, 1) and self.short_range is None:
             raise InputError("ions without diameters or a short-range potential collapse; give one of the two")
+
+    def _check_tables(self) -> None:
+        """Raise `InputError` unless there is a table of finite numbers for each pair, at rising distances."""
+        example = "(r, {('Li', 'Cl'): u, …}) with r in Å and u in k_B T"
+        if not isinstance(self.short_range, tuple | list) or len(self.short_range) != 2:
+            raise InputError(f"short_range must be {example}, not {checks.shown(self.short_range)}")
+        r = checks.array("r of short_range", self.short_range[0], (None,), "Å")
+        if len(r) < 2 or np.any(np.diff(r) <= 0) or r[0] < 0:
+            raise InputError("r of short_range must rise from 0 or more, in Å")
+        tables = checks.mapping("the tables of short_range", self.short_range[1], "{('Li', 'Cl'): u}")
+        for pair, table in tables.items():
+            checks.array(f"short_range of {pair!r}", table, (len(r),), "k_B T")
+        for i in range(2):
+            for j in range(2):
+                self.table(i, j, r)
 
     @property
     def species(self) -> tuple[str, ...]:
@@ -73,7 +95,7 @@ class IonModel:
     @property
     def bjerrum(self) -> float:
         """Bjerrum length in Å."""
-        return bjerrum_length(self.permittivity, self.temperature)
+        return bjerrum(self.permittivity, self.temperature)
 
     def hnc(self, concentration: float, *, points: int | None = None, step: float = STEP) -> HNCResult:
         """Solve the hypernetted-chain equations at one concentration of the salt.
@@ -177,9 +199,8 @@ class IonModel:
         """Solutions at rising concentrations, which share the integrals from zero; see `modified_poisson_boltzmann`."""
         from jaxelyte.theory import modified_poisson_boltzmann
 
-        wrong = [term for term in terms if term not in TERMS]
-        if wrong:
-            raise InputError(f"terms = {list(terms)} has to hold any of {', '.join(TERMS)}; not {wrong[0]!r}")
+        for term in checks.sequence("terms", terms, f"any of {', '.join(TERMS)}"):
+            checks.choice("a term", term, TERMS)
         return modified_poisson_boltzmann.curve(self, concentrations, terms=terms, points=points, step=step)
 
     def densities(self, concentration: float) -> np.ndarray:
@@ -201,12 +222,14 @@ class IonModel:
         """
         from scipy.fft import next_fast_len
 
+        step = checks.number("step", step, "Å", above=0.0, most=1.0)
         kappa = self.kappa(concentration)
         # Charges that do not matter need no room for screening.
         coupled = self.bjerrum * max(z * z for z in self.charges.values()) > 1e-3
         if points is None:
             least = math.ceil(LENGTHS / (kappa * step)) if coupled else 1
             return next_fast_len(max(FEWEST, least), real=True) or FEWEST
+        points = checks.count("points", points, least=16, most=2**24)
         if kappa * points * step < 8.0 and coupled:
             raise InputError(
                 f"the grid of {points * step:.0f} Å is short against the screening length of {1 / kappa:.1f} Å at "
@@ -257,7 +280,8 @@ def rising(concentrations: Sequence[float]) -> list[float]:
     Raises:
         InputError: they are not positive, or do not rise.
     """
-    wanted = [float(c) for c in concentrations]
-    if not wanted or any(not (math.isfinite(c) and c > 0) for c in wanted) or any(np.diff(wanted) <= 0):
+    given = checks.quantities("concentration", concentrations, "concentration", (None,), warn=False)
+    wanted = given.tolist()
+    if not wanted or any(np.diff(wanted) <= 0):
         raise InputError(f"concentrations = {wanted} mol/L have to be positive and to rise")
     return wanted

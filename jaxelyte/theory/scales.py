@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError
 
 WATER = 0.99705
@@ -47,10 +48,12 @@ def molality(molarity: float | np.ndarray, *, volume: float, solvent_density: fl
     Raises:
         InputError: a density that is not positive, or a salt that fills all the volume.
     """
-    c = np.asarray(molarity, np.float64)
-    if not solvent_density > 0:
-        raise InputError(f"solvent_density = {solvent_density!r} kg/L must be positive")
-    if not (np.isfinite(volume) and np.all(c * volume < 1.0)):
+    c = checks.array("molarity", molarity, None, "mol/L")
+    if np.any(c < 0.0):
+        raise InputError(f"molarity = {float(c.min()):g} mol/L must not be negative")
+    solvent_density = checks.quantity("solvent_density", solvent_density, "density")  # kg/L is g/cm³
+    volume = checks.number("volume", volume, "L/mol")
+    if not np.all(c * volume < 1.0):
         raise InputError(f"volume = {volume!r} L/mol leaves no room for solvent; 0.0186 (LiCl) is of the usual size")
     return c / (solvent_density * (1.0 - c * volume))
 
@@ -79,8 +82,13 @@ def molal_scale(
     """
     m = molality(molarity, volume=volume, solvent_density=solvent_density)
     filled = np.asarray(molarity, np.float64) * volume
-    phi = np.asarray(osmotic, np.float64)
-    return Molal(m, phi * (1.0 - filled), np.asarray(activity) * (1.0 - filled) * np.exp(-phi * filled))
+    phi, gamma = checks.array("osmotic", osmotic, None), checks.array("activity", activity, None)
+    for name, values in (("osmotic", phi), ("activity", gamma)):
+        if values.shape not in ((), m.shape) and m.shape:
+            raise InputError(f"{name} has shape {values.shape} and molarity {m.shape}; give one for each concentration")
+    if np.any(gamma < 0.0):
+        raise InputError(f"activity = {float(gamma.min()):g} must not be negative")
+    return Molal(m, phi * (1.0 - filled), gamma * (1.0 - filled) * np.exp(-phi * filled))
 
 
 def pressure_average(s: np.ndarray, integrand: Callable[[np.ndarray], np.ndarray], volume: float) -> np.ndarray:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from typing import Any
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError
 
 OPTIMIZERS = ("adam", "amsgrad", "adamw")
@@ -43,12 +42,12 @@ class Loss:
         """
         weights = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
         for name, weight in weights.items():
-            if not (math.isfinite(weight) and weight >= 0):
-                raise InputError(f"Loss({name}={weight!r}): weights are numbers from 0")
-        if not any(weights.values()):
+            object.__setattr__(self, name, checks.not_negative(f"the weight of the loss {name}", weight))
+        if not any((self.energy, self.forces, self.stress)):
             raise InputError("all weights of the loss are 0; there is nothing to learn")
-        if self.huber is not None and not (math.isfinite(self.huber) and self.huber > 0):
-            raise InputError(f"Loss(huber={self.huber!r}) must be a positive number or None")
+        object.__setattr__(self, "per_species", checks.flag("per_species", self.per_species))
+        if self.huber is not None:
+            object.__setattr__(self, "huber", checks.positive("huber", self.huber))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,36 +95,27 @@ class Optimization:
             InputError: an unknown name or a value out of range.
         """
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-            if getattr(self, name) not in known:
-                raise InputError(f"unknown {name} {getattr(self, name)!r}; choose one of {', '.join(known)}")
-        _check_number("learning_rate", self.learning_rate, positive=True, optional=True)
-        _check_number("min_learning_rate", self.min_learning_rate)
-        _check_number("weight_decay", self.weight_decay)
-        for name in ("patience", "warmup"):
-            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int):
-                raise InputError(f"{name} = {getattr(self, name)!r} must be a whole number")
-        if not 0 < self.factor < 1:
-            raise InputError(f"factor = {self.factor!r} must lie between 0 and 1")
-        if self.patience < 0 or self.warmup < 0:
-            raise InputError(f"patience = {self.patience} and warmup = {self.warmup} must not be negative")
-        if self.ema is not None and not 0 <= self.ema < 1:
-            raise InputError(f"ema = {self.ema!r} must lie in [0, 1), or be None")
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise InputError(f"clip_norm = {self.clip_norm!r} must be positive, or None")
-        if self.stop_after is not None and self.stop_after < 1:
-            raise InputError(f"stop_after = {self.stop_after!r} must be at least one epoch, or None")
+            checks.choice(name, getattr(self, name), known)
+        values: dict[str, float | int] = {
+            "min_learning_rate": checks.not_negative("min_learning_rate", self.min_learning_rate),
+            "weight_decay": checks.not_negative("weight_decay", self.weight_decay),
+            "factor": checks.number("factor", self.factor, above=0.0, below=1.0),
+            "patience": checks.count("patience", self.patience, least=0),
+            "warmup": checks.count("warmup", self.warmup, least=0),
+        }
+        if self.learning_rate is not None:
+            values["learning_rate"] = checks.number("learning_rate", self.learning_rate, above=0.0, most=10.0)
+        if self.ema is not None:
+            values["ema"] = checks.number("ema", self.ema, least=0.0, below=1.0)
+        if self.clip_norm is not None:
+            values["clip_norm"] = checks.positive("clip_norm", self.clip_norm)
+        if self.stop_after is not None:
+            values["stop_after"] = checks.count("stop_after", self.stop_after)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     def resolved(self, *, trained: bool) -> Optimization:
         """The same with a learning rate, for a new network or one that is trained already."""
         if self.learning_rate is not None:
             return self
         return replace(self, learning_rate=FINE_TUNING if trained else FROM_SCRATCH)
-
-
-def _check_number(name: str, value: Any, *, positive: bool = False, optional: bool = False) -> None:
-    if value is None and optional:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"{name} = {value!r} must be a number")
-    if value < 0 or (positive and value == 0):
-        raise InputError(f"{name} = {value!r} must be {'positive' if positive else 'a number from 0'}")

@@ -291,9 +291,13 @@ BAD = [
     ({"equilibration": 10}, "equilibration must be"),
     ({"steps": 0}, "steps must be a whole number"),
     ({"steps": 2.5}, "steps must be a whole number"),
-    ({"timestep": -1.0}, "timestep must be positive"),
+    ({"timestep": -1.0}, "timestep = -1 fs cannot be a time step"),
+    ({"timestep": 100.0}, r"timestep = 100 fs cannot be a time step: .*0\.5 is usual where hydrogen atoms move"),
+    ({"timestep": "0.5"}, "timestep must be a finite number in fs, not '0.5'; write 0.5 without quotes"),
+    ({"progress": "no"}, "progress must be True or False, not 'no'"),
+    ({"seed": 2**32}, "seed must be a whole number of at least 0 and at most 4294967295"),
     ({"every": 10, "sample_every": 3}, "sample_every=3 must divide every=10"),
-    ({"skin": 0.0}, "skin must be positive"),
+    ({"skin": 0.0}, "skin = 0 Å cannot be a skin"),
     ({"replicas": 0}, "replicas must be"),
     ({"velocities": "warm"}, "velocities must be"),
     ({"every": 11}, "every=11 is more than steps=10"),
@@ -308,6 +312,20 @@ def test_bad_arguments_are_refused(change: dict[str, object], message: str) -> N
     arguments = {"steps": 10, "progress": False, "velocities": 10.0} | change
     with pytest.raises(InputError, match=message):
         simulate(Argon(), argon(), NVE(), **arguments)  # type: ignore[arg-type]
+
+
+def test_a_thermostat_faster_than_the_steps_is_refused() -> None:
+    with pytest.warns(UserWarning, match="tau = 0.1 fs is unusual .*write 100, if it is in ps"):
+        ensemble = NVT(300.0, tau=0.1)
+    with pytest.raises(InputError, match=r"tau = 0\.1 fs .* too short for steps of 0\.5 fs.*write 100, if it is in ps"):
+        simulate(Argon(), argon(), ensemble, steps=10)
+
+
+def test_numbers_of_any_kind_are_numbers() -> None:
+    run = simulate(
+        Argon(), argon(), NVT(np.int64(100)), steps=1e1, every=np.int32(5), timestep=np.float32(1.0), progress=False
+    )
+    assert run.log["step"].tolist() == [0, 5, 10]
 
 
 def test_bad_structures_are_refused() -> None:

@@ -13,7 +13,10 @@ from jaxelyte.errors import InputError
 from jaxelyte.neighbors import Neighbors
 from jaxelyte.potentials.barrier import GaussianBarrier
 from jaxelyte.potentials.bonded import HarmonicAngles, HarmonicBonds
+from jaxelyte.potentials.coulomb import ScreenedCoulomb
+from jaxelyte.potentials.distance import DistanceRestraint, Metadynamics
 from jaxelyte.potentials.restraints import HarmonicRestraint
+from jaxelyte.potentials.topology import index_table
 from jaxelyte.system import System
 from periodic import CELLS, energy, evaluate
 
@@ -94,13 +97,20 @@ def test_barrier_between_species_and_on_pairs() -> None:
     [
         (lambda: HarmonicBonds([[0, 1, 2]], k=1.0, length=1.0), "shape"),
         (lambda: HarmonicBonds([[0, -1]], k=1.0, length=1.0), "atom indices"),
+        (lambda: HarmonicBonds([], k=1.0, length=1.0), "bonds is empty"),
+        (lambda: HarmonicBonds([[0, 1], [2]], k=1.0, length=1.0), "its rows differ in length"),
+        (lambda: HarmonicBonds("OH", k=1.0, length=1.0), "bonds must be a table of atom indices"),
+        (lambda: HarmonicBonds([[0, 1]], k=-1.0, length=1.0), "k = -1 eV/Å² cannot be a force constant"),
+        (lambda: HarmonicBonds([[0, 1]], k=1.0, length=0.1), r"length = 0\.1 Å cannot be .*write 1, if it is in nm"),
+        (lambda: HarmonicBonds([[0, 1]], k=1.0, length=1.0, elements=("O", "H", "H")), "elements = "),
+        (lambda: HarmonicAngles([[1, 0, 2]], k=3.0, angle=109.5), r"angle = 109\.5 rad .*write 1\.911, if .*degrees"),
         (lambda: HarmonicAngles([[0, 1, 0]], k=1.0, angle=1.0), "names an atom twice"),
         (lambda: HarmonicRestraint(np.zeros(3), 1.0), "anchors must be"),
         (lambda: HarmonicRestraint(np.zeros((2, 3)), 1.0, indices=[0]), "1 indices for 2 anchors"),
         (lambda: HarmonicRestraint(np.zeros((2, 3)), 1.0, indices=[1, 1]), "different whole numbers"),
         (lambda: GaussianBarrier(1.0, 1.0, 0.1), "either between species"),
         (lambda: GaussianBarrier(1.0, 1.0, 0.1, species=("O",)), "two chemical symbols"),
-        (lambda: GaussianBarrier(1.0, 1.0, -0.1, pairs=[[0, 1]]), "width must be positive"),
+        (lambda: GaussianBarrier(1.0, 1.0, -0.1, pairs=[[0, 1]]), "width = -0.1 Å cannot be a width"),
     ],
 )
 def test_bad_arguments(make: object, message: str) -> None:
@@ -108,9 +118,60 @@ def test_bad_arguments(make: object, message: str) -> None:
         make()  # type: ignore[operator]
 
 
+def test_a_derivative_by_a_potential_has_any_sign() -> None:
+    potential = HarmonicBonds([[0, 1]], k=3.0, length=1.0)
+    atoms = Atoms("OH", positions=[[0, 0, 0], [0, 0, 1.5]])
+    gradient = jax.grad(lambda p: p.energy(System.from_atoms(atoms), EMPTY))(potential)
+    assert float(gradient.length) == pytest.approx(-1.5)
+    assert float(jax.device_get(gradient).length) == pytest.approx(-1.5)
+
+
+MIXED_UP = "made for atom . being ., but it is . in this system"
+
+
+def test_another_order_of_the_atoms_is_refused() -> None:
+    places = [[0, 0, 0], [0.8, 0.6, 0], [-0.8, 0.6, 0], [5, 0, 0], [5.8, 0.6, 0], [4.2, 0.6, 0]]
+    water = Atoms("OH2OH2", positions=places)
+    by_element = water[[1, 2, 4, 5, 0, 3]]  # as in a POSCAR
+    bonds, angles = [[0, 1], [0, 2], [3, 4], [3, 5]], [[1, 0, 2], [4, 3, 5]]
+    for potential in (
+        HarmonicBonds(bonds, k=40.0, length=1.0, elements=("O", "H")),
+        HarmonicAngles(angles, k=3.0, angle=1.9, elements=("H", "O", "H")),
+        HarmonicRestraint(water.positions, 1.0, elements=water.symbols),
+        HarmonicRestraint(water.positions[[0, 3]], 1.0, indices=[0, 3], elements=["O", "O"]),
+        DistanceRestraint((0, 3), k=1.0, center=5.0, elements=("O", "O")),
+        Metadynamics((0, 3), upper=8.0, temperature=300.0, elements=("O", "O")),
+        ScreenedCoulomb([-0.8, 0.4, 0.4] * 2, elements=water.numbers),
+        GaussianBarrier(1.0, 1.6, 0.1, pairs=index_table([[0, 3]], 2, "pairs", elements=("O", "O"))),
+    ):
+        potential.validate(System.from_atoms(water))
+        with pytest.raises(InputError, match=MIXED_UP):
+            potential.validate(System.from_atoms(by_element))
+        again = jax.tree.unflatten(*reversed(jax.tree.flatten(potential)))
+        with pytest.raises(InputError, match=MIXED_UP):
+            again.validate(System.from_atoms(by_element))
+
+
+def test_bonds_and_restraints_notice_another_order_by_distance() -> None:
+    places = [[0, 0, 0], [0.8, 0.6, 0], [-0.8, 0.6, 0], [5, 0, 0], [5.8, 0.6, 0], [4.2, 0.6, 0]]
+    water = Atoms("OH2OH2", positions=places)
+    by_element = water[[1, 2, 4, 5, 0, 3]]
+    with pytest.raises(InputError, match="bonds are more than twice as long"):
+        HarmonicBonds([[0, 1], [0, 2], [3, 4], [3, 5]], k=40.0, length=1.0).validate(System.from_atoms(by_element))
+    with pytest.raises(InputError, match="in another order than the anchors"):
+        HarmonicRestraint(water.positions, 1.0).validate(System.from_atoms(by_element))
+    soft = HarmonicBonds([[0, 3]], k=0.01, length=2.0)  # a bond of a bead model may stretch that far
+    soft.validate(System.from_atoms(water))
+    far = water.copy()
+    far.positions += 3.0  # steered there: everyone is away, and nobody sits on the anchor of another
+    HarmonicRestraint(water.positions, 1.0).validate(System.from_atoms(far))
+
+
 @pytest.mark.parametrize(
     ("potential", "message"),
     [
+        (HarmonicBonds([[0, 1]], k=[1.0, 2.0], length=1.0), "k has shape .* for 1 bonds"),
+        (HarmonicBonds([[0, 1]], k=np.array(-1.0), length=1.0), "k = -1 eV/Å² cannot be"),
         (HarmonicBonds([[0, 7]], k=1.0, length=1.0), "names atom 7, but the system has 2 atoms"),
         (HarmonicRestraint(np.zeros((3, 3)), 1.0), "3 anchors for 2 atoms"),
     ],

@@ -120,10 +120,10 @@ def test_derivative_with_respect_to_parameters() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LennardJones(SIGMA, {"Na": 1.0}, cutoff=9.0), "different species"),
-        (lambda: LennardJones(SIGMA, {"Na": -1.0, "Cl": 1.0}, cutoff=9.0), "epsilon must not be negative"),
-        (lambda: LennardJones(SIGMA, EPSILON, cutoff=0.0), "cutoff must be a positive"),
-        (lambda: LennardJones(SIGMA, EPSILON, mixing="sum"), "unknown mixing rule 'sum'"),
+        (lambda: LennardJones(SIGMA, {"Na": 1.0}, cutoff=9.0), "sigma is for Na, Cl and epsilon for Na"),
+        (lambda: LennardJones(SIGMA, {"Na": -1.0, "Cl": 1.0}, cutoff=9.0), r"epsilon\['Na'\] = -1 eV cannot be"),
+        (lambda: LennardJones(SIGMA, EPSILON, cutoff=0.0), "cutoff = 0 Å cannot be a cut-off"),
+        (lambda: LennardJones(SIGMA, EPSILON, mixing="sum"), "mixing must be one of .*, not 'sum'"),
         (lambda: LennardJones(SIGMA, EPSILON, switch=9.5), "switch must start between"),
         (lambda: LennardJones(SIGMA, EPSILON, shift=True, tail_correction=True), "shift goes neither"),
         (lambda: LennardJones(SIGMA, EPSILON, pairs={("Na", "K"): (1, 1)}), "names K"),
