@@ -187,8 +187,8 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="Training folder, or a NequIP model that needs no baseline.")],
     frames: Annotated[Path, typer.Argument(help="Labelled frames: any file that ASE reads.")],
     index: Annotated[str, typer.Option(help="Which frames, in ASE's notation.")] = ":",
-    energy: Annotated[str | None, typer.Option(help="Key of the energies, if not ASE's.")] = None,
-    forces: Annotated[str | None, typer.Option(help="Key of the forces, if not ASE's.")] = None,
+    energy: Annotated[str | None, typer.Option(help="Name of the energies, if not ASE's; several as a,b.")] = None,
+    forces: Annotated[str | None, typer.Option(help="Name of the forces, if not ASE's; several as a,b.")] = None,
     stability: Annotated[
         float | None, typer.Option(help="Report card: ps of NVT at 300, 400 and 600 K from the first frames.")
     ] = None,
@@ -201,7 +201,7 @@ def evaluate(
     """Errors of a potential on labelled frames, by species and composition: table, JSON and pictures."""
     with _clean_errors(debug):
         from jaxelyte.cli.report import errors_table, save_evaluation, save_stability, stability_table
-        from jaxelyte.data import LabelKeys
+        from jaxelyte.cli.train_sections import label_keys
         from jaxelyte.interop.frames import read
         from jaxelyte.interop.nequip_files import load_nequip
         from jaxelyte.training import evaluate as evaluate_fit
@@ -214,7 +214,7 @@ def evaluate(
         trained = (model / "model").is_dir()
         potential = load_fit(model) if trained else load_nequip(model, torchscript=torchscript)
         chosen = read(frames, index)
-        result = evaluate_fit(potential, chosen, keys=LabelKeys(energy, forces))
+        result = evaluate_fit(potential, chosen, keys=label_keys(energy, forces))
         _print(errors_table(result.summary(), str(frames)))
         folder = output if output is not None else (model if trained else Path()) / EVALUATION
         folder.mkdir(parents=True, exist_ok=True)

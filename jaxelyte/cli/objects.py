@@ -93,6 +93,8 @@ def _plain_term(term: Any, atoms: Atoms | None) -> Potential:
     if isinstance(term, NequIPTerm):
         if not term.path.exists():
             raise InputError(f"there is no NequIP model {term.path}")
+        if (term.path / "model").is_dir():
+            return jxl.load_fit(term.path).total
         return jxl.load_nequip(term.path, torchscript=term.torchscript)
     settings = term.model_dump(exclude={"type", "factor"})
     if isinstance(term, CoulombTerm):

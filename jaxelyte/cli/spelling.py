@@ -9,6 +9,12 @@ SPELLINGS = (
     (r"\b(resume|overwrite)=True", r"--\1"),
     (r"\b(output|temperature)=(…|(?=\s))", r"--\1"),
     (r"keys=LabelKeys\(energy=…, forces=…\)", "--energy and --forces (energy and forces in [data] of a training file)"),
+    (
+        r"keys=LabelKeys\((energy|forces|stress)=\('([^']*)', '([^']*)'\)\)",
+        r'\1 = ["\2", "\3"] in [data] (jaxelyte evaluate: --\1 \2,\3)',
+    ),
+    (r"keys=LabelKeys\((energy|forces|stress)='([^']*)'\)", r'\1 = "\2" in [data] (jaxelyte evaluate: --\1 \2)'),
+    (r"keys=LabelKeys\(virial='([^']*)'(, stress='[^']*')?\)", r'virial = "\1" in [data]'),
     (r"\bcheck_units=False", "check_units = false in [data]"),
     (r"\bminimize=True", "minimize = true in [run]"),
     (r"\bvelocities=(\d+\.?\d*)", r"velocities = \1"),

@@ -39,6 +39,11 @@ class CP2KFiles(Section):
         return cell
 
 
+def label_keys(*names: str | None) -> LabelKeys:
+    """Names of energy, forces, stress and virial, each as text in which a comma separates several."""
+    return LabelKeys(*(None if one is None else tuple(part.strip() for part in one.split(",")) for one in names))
+
+
 class DataSection(ReadingSection):
     """Labelled frames; see `jaxelyte.train`. Shares below 1, or numbers of frames."""
 
@@ -48,9 +53,10 @@ class DataSection(ReadingSection):
     validation: NonNegativeFloat = 0.1
     test: NonNegativeFloat = 0.0
     split_seed: int = 0
-    energy: str | None = None
-    forces: str | None = None
-    stress: str | None = None
+    energy: str | list[str] | None = None
+    forces: str | list[str] | None = None
+    stress: str | list[str] | None = None
+    virial: str | list[str] | None = None
     check_units: bool = True
 
     @model_validator(mode="after")
@@ -61,7 +67,8 @@ class DataSection(ReadingSection):
 
     def keys(self) -> LabelKeys:
         """Where the labels are."""
-        return LabelKeys(self.energy, self.forces, self.stress)
+        names = (self.energy, self.forces, self.stress, self.virial)
+        return LabelKeys(*(tuple(one) if isinstance(one, list) else one for one in names))
 
 
 class ModelSection(Section):

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxelyte.data.dataset import Residuals, pad_system, share_out, stack, stack_lists
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import batch_energy_and_forces, batch_energy_forces_stress
 from jaxelyte.potentials.reference import in_float64, reference_energies
 from jaxelyte.system import System
@@ -37,6 +37,7 @@ def evaluate_frames(potential: Potential, frames: Sequence[Atoms], *, batch: int
     Raises:
         InputError: frames that the potential cannot describe.
     """
+    potential = as_potential(potential)
     energies, stresses = np.zeros(len(frames)), np.full((len(frames), 3, 3), np.nan)
     forces: list[np.ndarray] = [np.zeros((len(frame), 3)) for frame in frames]
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):

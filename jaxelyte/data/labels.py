@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxelyte.data.columns import STANDARD, check_columns, stored
 from jaxelyte.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,51 +39,81 @@ class Labels:
 
 @dataclass(frozen=True)
 class LabelKeys:
-    """Where the labels are kept, if not under ASE's names.
+    """Names of the labels, if they are not ASE's; several names are looked for in their order, frame by frame.
+
+    A name is looked up in the results of the frame's calculator, then in ``atoms.info`` (forces: ``atoms.arrays``).
 
     Attributes:
-        energy: key of ``atoms.info``.
-        forces: key of ``atoms.arrays``.
-        stress: key of ``atoms.info``, eV/Å³, six numbers in Voigt order or 3 x 3.
+        energy: eV.
+        forces: eV/Å.
+        stress: eV/Å³, tension positive, six numbers in Voigt order or 3 x 3.
+        virial: eV, minus stress times volume, 3 x 3 or six or nine numbers; read where a frame has no stress.
     """
 
-    energy: str | None = None
-    forces: str | None = None
-    stress: str | None = None
+    energy: str | tuple[str, ...] | None = None
+    forces: str | tuple[str, ...] | None = None
+    stress: str | tuple[str, ...] | None = None
+    virial: str | tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the names.
+
+        Raises:
+            InputError: names that are not text.
+        """
+        for kind in (*KINDS, "virial"):
+            value = getattr(self, kind)
+            names = (value,) if isinstance(value, str) else value
+            if names is not None and not (
+                isinstance(names, list | tuple) and names and all(isinstance(one, str) and one for one in names)
+            ):
+                raise InputError(f"LabelKeys({kind}={value!r}) must be a name or a tuple of names")
+            object.__setattr__(self, kind, tuple(names) if isinstance(names, list) else value)
+
+    def names(self, kind: str) -> tuple[str, ...]:
+        """Where a label is looked for: the names given, else ASE's."""
+        value = getattr(self, kind)
+        return STANDARD[kind] if value is None else (value,) if isinstance(value, str) else value
 
 
 def labels_of(frame: Atoms, number: int = 0, keys: LabelKeys | None = None) -> Labels:
-    """The labels of a frame: results of its single-point calculator, else ``info`` and ``arrays`` under ASE's names.
+    """The labels of a frame: results of its single-point calculator, else ``info`` and ``arrays``.
 
     Args:
         frame: the atoms.
         number: what to call the frame in errors.
-        keys: other names to look under; a key that is given must be there.
+        keys: other names to look under.
 
     Raises:
         InputError: labels that are not numbers, of a wrong shape, or given in part of a row.
     """
     keys = LabelKeys() if keys is None else keys
-    results = getattr(frame.calc, "results", {}) if frame.calc is not None else {}
-    stored: dict[str, Any] = {}
-    for kind in KINDS:
-        key, home = getattr(keys, kind), frame.arrays if kind == "forces" else frame.info
-        if key is not None:
-            if key not in home:
-                raise InputError(f"frame {number} has no {kind} {key!r}; it has {', '.join(sorted(home)) or 'none'}")
-            stored[kind] = home[key]
-        else:
-            stored[kind] = results.get(kind, home.get(kind))
-    if stored["energy"] is None and keys.energy is None:
-        stored["energy"] = results.get("free_energy")
-    energy = _array(stored["energy"], (), "energy", number)
-    forces = _array(stored["forces"], (len(frame), 3), "forces", number)
+    found = {kind: _first(frame, kind, keys.names(kind)) for kind in (*KINDS, "virial")}
+    energy = _array(_scalar(found["energy"]), (), "energy", number)
+    forces = _array(found["forces"], (len(frame), 3), "forces", number)
     partial = np.isnan(forces).any(axis=1) & ~np.isnan(forces).all(axis=1)
     if np.any(partial):
         raise InputError(
             f"frame {number}: the force on atom {int(np.argmax(partial))} is given in part; drop the atom's"
         )
-    return Labels(float(energy), forces, _stress(stored["stress"], number))
+    stress = _stress(found["stress"], number)
+    if found["stress"] is None and found["virial"] is not None:
+        stress = _from_virial(frame, _stress(found["virial"], number), number)
+    return Labels(float(energy), forces, stress)
+
+
+def _first(frame: Atoms, kind: str, names: tuple[str, ...]) -> Any:
+    return next((value for name in names if (value := stored(frame, kind, name)) is not None), None)
+
+
+def _scalar(value: Any) -> Any:
+    return value[0] if isinstance(value, np.ndarray | list) and np.shape(value) == (1,) else value
+
+
+def _from_virial(frame: Atoms, virial: np.ndarray, number: int) -> np.ndarray:
+    if not all(frame.pbc):
+        raise InputError(f"frame {number} has a virial but is not periodic in all directions; set its cell and pbc")
+    return -virial / frame.get_volume()
 
 
 def _array(value: Any, shape: tuple[int, ...], kind: str, number: int) -> np.ndarray:
@@ -115,19 +147,101 @@ def _stress(value: Any, number: int) -> np.ndarray:
     return array
 
 
-def collect_labels(frames: Sequence[Atoms], keys: LabelKeys | None = None) -> list[Labels]:
+def collect_labels(
+    frames: Sequence[Atoms], keys: LabelKeys | None = None, *, needed: Collection[str] = ("energy", "forces")
+) -> list[Labels]:
     """Labels of all frames.
 
+    Args:
+        frames: all of them; each label is optional in each frame.
+        keys: names of the labels, where they are not ASE's.
+        needed: kinds that are used; columns of another name are a question even where no frame has the label.
+
     Raises:
-        InputError: see `labels_of`; or there is neither an energy nor a force among all of them.
+        InputError: see `labels_of`; a frame without any label; a name given that no frame has; frames that have a label
+            under another name, or two different ones (see `jaxelyte.data.columns`).
+
+    Warns:
+        UserWarning: values that are NaN; labels of positions that have changed since.
     """
+    keys = LabelKeys() if keys is None else keys
+    for kind in (*KINDS, "virial"):
+        given = getattr(keys, kind) is not None
+        if given:
+            _check_given(frames, kind, keys.names(kind))
+        if kind != "virial" and (kind in needed or kind != "stress") and not (kind == "stress" and keys.virial):
+            check_columns(frames, kind, keys.names(kind), given=given, needed=kind in needed)
     labels = [labels_of(frame, number, keys) for number, frame in enumerate(frames)]
     bare = [n for n, label in enumerate(labels) if not (label.has("energy") or label.has("forces"))]
     if bare:
         first = frames[bare[0]]
-        there = sorted({*first.info, *first.arrays} - {"numbers", "positions"})
+        there = sorted({*map(str, first.info), *first.arrays} - {"numbers", "positions"})
         raise InputError(
             f"{len(bare)} of {len(frames)} frames have neither an energy nor forces, first of them frame {bare[0]} "
             f"(it has {', '.join(there) or 'nothing else'}); name them with keys=LabelKeys(energy=…, forces=…)"
         )
+    _warn_of_gaps(frames, labels, keys)
     return labels
+
+
+def _check_given(frames: Sequence[Atoms], kind: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        if all(stored(frame, kind, name) is None for frame in frames):
+            frame = frames[0]
+            results = getattr(frame.calc, "results", {}) if frame.calc is not None else {}
+            there = sorted({*map(str, results), *map(str, frame.arrays if kind == "forces" else frame.info)})
+            raise InputError(f"no frame has {kind} {name!r}; frame 0 has {', '.join(there) or 'none'}")
+
+
+def _warn_of_gaps(frames: Sequence[Atoms], labels: Sequence[Labels], keys: LabelKeys) -> None:
+    """Warn of numbers that are NaN where others are there, and of labels that belong to other positions."""
+    for kind in ("energy", "forces"):
+        holes = [
+            n
+            for n, (frame, label) in enumerate(zip(frames, labels, strict=True))
+            if _first(frame, kind, keys.names(kind)) is not None and np.isnan(getattr(label, kind)).any()
+        ]
+        if holes and any(label.has(kind) for label in labels):
+            warnings.warn(
+                f"{kind} of {frames_named(holes)} {'are' if kind == 'forces' else 'is'} NaN, wholly or in part, and "
+                "left out of training and errors: did the calculation fail?",
+                stacklevel=5,
+            )
+    moved = [n for n, frame in enumerate(frames) if _moved(frame)]
+    if moved:
+        warnings.warn(
+            f"atoms of {frames_named(moved)} have moved since the labels were computed (ASE itself would refuse to "
+            "return them); recompute the labels, or drop these frames",
+            stacklevel=4,
+        )
+
+
+def _moved(frame: Atoms) -> bool:
+    """True if the positions are not those of the calculator, up to a translation and to lattice vectors."""
+    from ase.geometry import find_mic
+
+    old = getattr(frame.calc, "atoms", None) if frame.calc is not None else None
+    if old is None or np.array_equal(old.positions, frame.positions):
+        return False
+    if len(old) != len(frame) or not np.array_equal(old.numbers, frame.numbers):
+        return True
+    if not np.allclose(old.cell.array, frame.cell.array, atol=1e-6):
+        return True
+    step = frame.positions - old.positions
+    step = step - step[0]
+    if any(frame.pbc):
+        step, _ = find_mic(step, frame.cell, frame.pbc)  # pyright: ignore[reportArgumentType]
+    return bool(np.abs(step).max() > 1e-4)
+
+
+def frames_named(numbers: Sequence[int], most: int = 8) -> str:
+    """``frame 7`` or ``60 frames (0, 1, 2, …)``."""
+    if len(numbers) == 1:
+        return f"frame {numbers[0]}"
+    shown = ", ".join(str(int(n)) for n in numbers[:most])
+    return f"{len(numbers)} frames ({shown}{', …' if len(numbers) > most else ''})"
+
+
+def label_counts(labels: Sequence[Labels]) -> dict[str, int]:
+    """How many frames there are, and how many of them carry each label."""
+    return {"frames": len(labels), **{kind: sum(label.has(kind) for label in labels) for kind in KINDS}}

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from jaxelyte.data.columns import KNOWN_ENERGIES
 from jaxelyte.data.labels import Labels
 from jaxelyte.errors import InputError
+from jaxelyte.units import BOHR, HARTREE, KCAL_PER_MOL, KJ_PER_MOL
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -28,9 +30,13 @@ SPREAD = (0.3, 50.0)
 temperatures and densities spread up to ten times as much as thermal ones (2.0 to 3.8 in aqueous NaCl and water at
 three levels of theory): in such a set Hartree go unnoticed."""
 
-KNOWN_FORCES = {"Hartree/Bohr": 51.4220675, "Ry/Bohr": 25.7110338, "kcal/mol/Å": 0.0433641, "kJ/mol/nm": 0.00103643}
-KNOWN_ENERGIES = {"Hartree": 27.2113862, "Ry": 13.6056931, "kcal/mol": 0.0433641, "kJ/mol": 0.0103643}
-"""Factors to eV/Å and to eV; CODATA 2018."""
+KNOWN_FORCES = {
+    "Hartree/Bohr": HARTREE / BOHR,
+    "Ry/Bohr": 0.5 * HARTREE / BOHR,
+    "kcal/mol/Å": KCAL_PER_MOL,
+    "kJ/mol/nm": 0.1 * KJ_PER_MOL,
+}
+"""Factors to eV/Å."""
 
 TYPICAL_STIFFNESS = 40.0
 """eV/Å²."""

@@ -23,7 +23,7 @@ from jaxelyte.neighbors.loop import (
     plan_lists,
     update_lists,
 )
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import batch_energy_and_forces
 from jaxelyte.system import System, check_kind
 
@@ -75,6 +75,7 @@ def minimize(
         InputError: ``fmax`` or ``steps`` not positive, or atoms that the potential cannot describe.
         SimulationError: the energy or a force is not finite.
     """
+    potential = as_potential(potential)
     fmax = checks.quantity("fmax", fmax, "force")
     steps = checks.count("steps", steps, most=2**31 - 1)
     skin = checks.quantity("skin", skin, "skin")

@@ -38,7 +38,7 @@ from jaxelyte.observables.recorded import Series
 from jaxelyte.parallel import distribute
 from jaxelyte.parallel.layout import chosen_devices
 from jaxelyte.parallel.replicas import check_replicas
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.form_error import form_error, reduced_precision
 from jaxelyte.storage import claimed, output_folder
 from jaxelyte.system import System
@@ -147,8 +147,7 @@ def simulate(
     flags = {"minimize": minimize, "save_velocities": save_velocities, "extxyz": extxyz, "progress": progress}
     for name, value in (flags | {"overwrite": overwrite, "resume": resume}).items():
         checks.flag(name, value)
-    if not isinstance(potential, Potential):
-        raise InputError(f"the first argument must be a potential, not {type(potential).__name__}")
+    potential = as_potential(potential)
     checks.instance("ensemble", ensemble, (NVE, NVT), "NVE() or NVT(temperature)")
     if isinstance(ensemble, NVT):
         _check_relaxation(ensemble, timestep)

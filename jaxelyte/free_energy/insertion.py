@@ -28,7 +28,7 @@ from jaxelyte.observables.blocks import jackknife
 from jaxelyte.observables.diffusion import lattice_potential
 from jaxelyte.observables.sampling import analysed, complete_cells
 from jaxelyte.observables.series import temperature_of
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.system import System
 
@@ -112,6 +112,7 @@ def widom(
     Warns:
         UserWarning: fewer than `LEAST` insertions carry half of the average.
     """
+    potential = as_potential(potential)
     number, mass = particle(symbol)
     if isinstance(per_frame, bool) or not isinstance(per_frame, int) or per_frame < 1 or at_once < 1:
         raise InputError(f"per_frame = {per_frame!r} and at_once = {at_once!r} must be whole numbers from 1 on")

@@ -19,7 +19,7 @@ from jaxelyte.dynamics import NVT, Run, simulate
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.free_energy.profile import bin_edges, block_bounds, profile, symbols_of
 from jaxelyte.observables import PMFResult, Sample, Series, SeriesResult
-from jaxelyte.potentials.base import Potential, Sum
+from jaxelyte.potentials.base import Potential, Sum, as_potential
 from jaxelyte.potentials.distance import Metadynamics, checked_pair, distances
 
 if TYPE_CHECKING:
@@ -150,6 +150,7 @@ def metadynamics(
     Warns:
         UserWarning: fewer crossings of the range than `CROSSINGS`.
     """
+    potential = as_potential(potential)
     pair = checked_pair(pair)
     if not isinstance(ensemble, NVT):
         raise InputError(f"metadynamics is at constant temperature; the ensemble must be NVT, not {ensemble!r}")

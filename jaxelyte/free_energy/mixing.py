@@ -24,7 +24,7 @@ from jaxelyte.free_energy.difference import FreeEnergyResult, difference
 from jaxelyte.free_energy.end_points import check_end_points
 from jaxelyte.free_energy.quadrature import nodes_and_weights
 from jaxelyte.observables import Sample, Series, SeriesResult
-from jaxelyte.potentials.base import Potential, Sum
+from jaxelyte.potentials.base import Potential, Sum, as_potential
 from jaxelyte.potentials.ladder import Ladder
 from jaxelyte.potentials.reference import reference_energies
 
@@ -135,6 +135,8 @@ def free_energy(
         raise InputError(f"target = {target!r} eV must be positive")
     if target is not None and options.get("output") is None:
         raise InputError("target= goes on with a run until its error is small, so it needs a folder: pass output=")
+    initial, final = as_potential(initial, "initial"), as_potential(final, "final")
+    common = None if common is None else as_potential(common, "common")
     lam, weights = nodes_and_weights(windows, nodes)
     first = atoms[0] if isinstance(atoms, list) else atoms
     if check:

@@ -17,7 +17,7 @@ from jaxelyte.errors import InputError
 from jaxelyte.free_energy.estimators import overlap_matrix, solve_mbar, unbiased_weights
 from jaxelyte.free_energy.profile import bin_edges, block_bounds, profile, symbols_of
 from jaxelyte.observables import Distance, PMFResult, SeriesResult
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.distance import DistanceRestraint, checked_pair
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ def umbrella_sampling(
     Warns:
         UserWarning: neighbouring windows that hardly overlap.
     """
+    potential = as_potential(potential)
     pair = checked_pair(pair)
     if not isinstance(ensemble, NVT):
         raise InputError(f"umbrella sampling is at constant temperature; the ensemble must be NVT, not {ensemble!r}")

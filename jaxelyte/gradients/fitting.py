@@ -18,7 +18,7 @@ from jaxelyte.errors import InputError, JaxelyteError
 from jaxelyte.gradients.fit_folder import Progress, begin, keep
 from jaxelyte.gradients.reweighting import LEAST, Reweighting
 from jaxelyte.gradients.targets import Target
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.form_error import check_plain
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ def fit_observables(
     """
     import optax
 
+    potential = as_potential(potential)
     _check(
         targets,
         ensemble,

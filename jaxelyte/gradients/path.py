@@ -33,7 +33,7 @@ from jaxelyte.neighbors.loop import (
     plan_lists,
     update_lists,
 )
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import batch_energy_and_forces
 from jaxelyte.system import System
 
@@ -121,6 +121,7 @@ def path_gradient(
         InputError: arguments that cannot be used.
         SimulationError: the dynamics or its derivative is not finite.
     """
+    potential = as_potential(potential)
     if mode not in ("reverse", "forward"):
         raise InputError(f"mode = {mode!r} must be 'reverse' or 'forward'")
     for name, value in (("steps", steps), ("every", every)):

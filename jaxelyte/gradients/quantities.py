@@ -20,7 +20,7 @@ from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, overfl
 from jaxelyte.observables import RDF
 from jaxelyte.observables.sampling import analysed, first_systems
 from jaxelyte.observables.series import temperature_of
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import energy_forces_stress
 from jaxelyte.system import System
 from jaxelyte.units import BOLTZMANN
@@ -128,6 +128,7 @@ def insertion_factor(
     """
     from scipy.stats import qmc
 
+    potential = as_potential(potential)
     number, mass = particle(symbol)
     trajectory = analysed(source)
     found = temperature_of(source) if temperature is None else temperature

@@ -20,7 +20,7 @@ from jaxelyte.errors import InputError, JaxelyteError
 from jaxelyte.gradients.frames import Frames, Quantity, energy
 from jaxelyte.observables.sampling import analysed
 from jaxelyte.observables.series import temperature_of
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.form_error import check_plain
 from jaxelyte.units import BOLTZMANN
 
@@ -118,6 +118,7 @@ class Reweighting:
         return made
 
     def _fill(self, frames: Frames, potential: Potential, temperature: float, least: float) -> None:
+        potential = as_potential(potential)
         check_plain(potential)
         self.frames, self.given, self.temperature, self.least = frames, potential, temperature, least
         self.potential, self.plan = self.frames.prepared(potential)
@@ -192,7 +193,7 @@ class Reweighting:
             JaxelyteError: too few effective samples; see `weights`.
         """
         weight, ready = self.weights(potential), self._ready(potential)
-        asked = self.given if potential is None else potential
+        asked = self.given if potential is None else as_potential(potential)
         values = self.frames.map(quantity, ready, self.plan)
         mean = np.tensordot(weight, values, axes=1)
         if function is None and values.ndim > 1:
@@ -243,6 +244,7 @@ class Reweighting:
         """The potential with all that `Potential.prepare` fixes, which does not depend on parameters."""
         if potential is None:
             return self.potential
+        potential = as_potential(potential)
         ready = potential.prepare(self.frames.system(0)) if len(self.frames) else potential
         if jax.tree.structure(ready) != jax.tree.structure(self.potential):
             ready, _ = self.frames.prepared(potential)

@@ -14,7 +14,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from jaxelyte.neighbors.host import host_list
 from jaxelyte.neighbors.lists import Neighbors
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import energy_and_forces, energy_forces_stress
 from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.system import System
@@ -39,6 +39,7 @@ class Calculator(AseCalculator):
 
     def __init__(self, potential: Potential, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        potential = as_potential(potential)
         own = ["energies"] if hasattr(potential, "atomic_energies") else []
         self.implemented_properties = ["energy", "free_energy", "forces", "stress", *own]
         self.potential = potential

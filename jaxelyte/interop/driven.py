@@ -13,7 +13,7 @@ from jaxtyping import Array
 from jaxelyte.errors import InputError, SimulationError, UnsupportedError
 from jaxelyte.neighbors.kept import KeptLists
 from jaxelyte.neighbors.loop import ListPlan, ListState, current_lists
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import batch_energy_forces_stress
 from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.system import System
@@ -50,6 +50,7 @@ class DrivenForces:
     def __init__(self, potential: Potential, *, skin: float = 1.0) -> None:
         if not (np.isfinite(skin) and skin > 0.0):
             raise InputError(f"skin must be a positive distance in Å, not {skin}")
+        potential = as_potential(potential)
         if potential.learning_stride:
             raise UnsupportedError(
                 f"{type(potential).__name__} changes during a run, which only jaxelyte's own loop can do; "

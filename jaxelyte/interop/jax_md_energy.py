@@ -13,7 +13,7 @@ from jaxelyte.lattice import combine
 from jaxelyte.neighbors.cells import import_jax_md
 from jaxelyte.neighbors.lists import NeighborList, Neighbors, NeighborSpec
 from jaxelyte.neighbors.search import member_mask, nearest_shift
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.system import System, as_system, perpendicular_widths
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def to_jax_md(
         UnsupportedError: a cell narrower than twice the cut-off, or partly periodic: jax-md's lists know one image
             only. `simulate` and `Calculator` handle both.
     """
+    potential = as_potential(potential)
     system = as_system(atoms)
     potential.validate(system)
     prepared = potential.prepare(system)

@@ -75,6 +75,11 @@ def _read_file(path: Path, *, torchscript: bool) -> tuple[dict[str, Any], dict[s
 
 
 def _read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    if (folder / "model").is_dir():
+        raise InputError(
+            f"{folder} is the folder of a training run, which load_fit reads: fit.total is the potential with its "
+            f"baseline ({folder / 'model'} is the network alone)"
+        )
     for name in (CONFIG, STATE):
         if not (folder / name).is_file():
             found = describe(folder)
@@ -184,7 +189,8 @@ def save_nequip(potential: NequIPPotential, folder: str | os.PathLike[str], *, o
         TypeError: ``potential`` is not a `NequIPPotential`.
     """
     if not isinstance(potential, NequIPPotential):
-        raise TypeError(f"save_nequip writes a NequIPPotential, not a {type(potential).__name__}")
+        remedy = "; Fit.save writes a fit with its baseline" if hasattr(potential, "members") else ""
+        raise TypeError(f"save_nequip writes a NequIPPotential, not a {type(potential).__name__}{remedy}")
     folder = Path(folder)
     if folder.exists():
         if not overwrite:

@@ -31,7 +31,8 @@ def neighbor_lists(
         InputError: atoms that cannot be simulated.
     """
     system = as_system(system)
-    specs = potential.requirements()
+    # A fit stands for its total; the full check (`as_potential`) is in the layer of potentials.
+    specs = getattr(potential, "total", potential).requirements()
     if any(spec.layout is not None for spec in specs):
         return layout_of(specs).neighbor_lists(system, specs)
     sizes = capacities if capacities is not None else (None,) * len(specs)

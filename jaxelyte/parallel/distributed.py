@@ -17,7 +17,7 @@ from jaxelyte.parallel.decompose import exchange
 from jaxelyte.parallel.layout import AXIS, Layout, Shape, choose_layout, chosen_devices
 from jaxelyte.parallel.lists import CUT, WHOLE, DomainNeighbors, local_neighbors, one_system, shared
 from jaxelyte.parallel.plan import check_single
-from jaxelyte.potentials.base import Potential, Scalar
+from jaxelyte.potentials.base import Potential, Scalar, as_potential
 from jaxelyte.potentials.part import Part
 from jaxelyte.system import System
 
@@ -154,6 +154,4 @@ def distribute(
     """
     if isinstance(potential, Distributed):
         raise InputError("the potential is divided among devices already; give the potential itself")
-    if not isinstance(potential, Potential):
-        raise InputError(f"the first argument must be a potential, not {type(potential).__name__}")
-    return Distributed(potential, chosen_devices(devices), shape=shape)
+    return Distributed(as_potential(potential), chosen_devices(devices), shape=shape)

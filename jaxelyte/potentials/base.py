@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from jaxtyping import Array, Float
 
 from jaxelyte import checks
 from jaxelyte.errors import InputError, UnsupportedError
+from jaxelyte.models.config import NequIP
 from jaxelyte.models.tiling import Precision
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
 from jaxelyte.potentials.part import Part
@@ -177,6 +179,31 @@ class Potential:
 
     def __sub__(self, other: Potential) -> Sum:
         return self + (-other)
+
+
+def as_potential(value: Any, name: str = "potential") -> Potential:
+    """Accept a potential, or the result of training (`Fit`), whose total with the baseline is meant.
+
+    Args:
+        value: the argument of a caller.
+        name: what the caller calls it.
+
+    Raises:
+        InputError: anything else, with what to do.
+    """
+    total = value if isinstance(value, Potential) else getattr(value, "total", None)
+    if isinstance(total, Potential):
+        return total
+    if isinstance(value, str | os.PathLike):
+        raise InputError(
+            f"{name} = {str(value)!r} is a path; load it: load_fit({str(value)!r}) for the folder of a training run, "
+            f"load_nequip({str(value)!r}) for a NequIP model"
+        )
+    if isinstance(value, NequIP):
+        raise InputError(
+            f"{name} is a NequIP configuration, which has no weights; train it (jaxelyte.train) or load a trained model"
+        )
+    raise InputError(f"{name} must be a potential or a Fit, not {type(value).__name__}")
 
 
 def _in_form(potential: Potential, form: Callable[[Potential], Potential]) -> Potential:
@@ -401,9 +428,7 @@ def mix(initial: Potential, final: Potential, lam: float | Scalar) -> Mix:
     Raises:
         InputError: no potentials, or no finite number.
     """
-    for name, one in (("initial", initial), ("final", final)):
-        if not isinstance(one, Potential):
-            raise InputError(f"{name} must be a potential, not {checks.shown(one)}")
+    initial, final = as_potential(initial, "initial"), as_potential(final, "final")
     return Mix(initial, final, _number_leaf("lam", lam))
 
 

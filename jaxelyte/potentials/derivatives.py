@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxelyte.lattice import combine
 from jaxelyte.neighbors.lists import Neighbors
-from jaxelyte.potentials.base import Potential, Scalar
+from jaxelyte.potentials.base import Potential, Scalar, as_potential
 from jaxelyte.system import System
 
 
@@ -39,6 +39,7 @@ def energy_and_forces(potential: Potential, system: System, neighbors: Neighbors
     def energy(positions: Float[Array, "atoms 3"]) -> Scalar:
         return potential.interaction(system.replace(positions=positions), neighbors)
 
+    potential = as_potential(potential)
     value, gradient = jax.value_and_grad(energy)(system.positions)
     return EnergyForces(value, -gradient)
 
@@ -133,6 +134,7 @@ def energy_forces_stress(potential: Potential, system: System, neighbors: Neighb
             neighbors,
         )
 
+    potential = as_potential(potential)
     strain = jnp.zeros((3, 3), system.positions.dtype)
     value, (gradient, virial) = jax.value_and_grad(energy, argnums=(0, 1))(system.positions, strain)
     return EnergyForcesStress(value, -gradient, virial / system.volume)

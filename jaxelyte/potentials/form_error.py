@@ -11,7 +11,7 @@ import numpy as np
 from jaxelyte.errors import InputError
 from jaxelyte.models.tiling import precision_of
 from jaxelyte.neighbors import neighbor_lists
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import energy_and_forces
 from jaxelyte.potentials.nequip import NequIPPotential
 from jaxelyte.potentials.reference import in_float64
@@ -68,6 +68,7 @@ def form_error(potential: Potential, atoms: Atoms, dtype: Any = np.float32) -> F
     Raises:
         InputError: a structure that the potential cannot describe.
     """
+    potential = as_potential(potential)
     dtype = np.dtype(dtype)
     with jax.enable_x64(dtype == np.float64):
         form = potential.compiled()

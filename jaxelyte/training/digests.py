@@ -34,6 +34,20 @@ def structure_digests(frames: Iterable[Atoms]) -> list[str]:
     ]
 
 
+def fingerprints(frames: Iterable[Atoms]) -> list[str]:
+    """A hash of each structure to about 1e-3 Å, whatever its labels, the position of its origin or wrapping."""
+    found = []
+    for frame in frames:
+        moved = frame.positions - frame.positions[:1]
+        cell = frame.cell.array * np.asarray(frame.pbc)[:, None]
+        if all(frame.pbc):
+            moved = np.linalg.solve(cell.T, moved.T).T
+            moved = np.round(moved, 4) % 1.0
+        parts = (frame.numbers.astype(np.int64), np.round(moved, 3) + 0.0, np.round(cell, 3) + 0.0)
+        found.append(hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in parts)).hexdigest()[:16])
+    return found
+
+
 def digest_of_weights(potential: NequIPPotential) -> str:
     """SHA-256 of all parameters, in order."""
     digest = hashlib.sha256()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxelyte.arrays import finite
 from jaxelyte.data.baseline import evaluate_frames
+from jaxelyte.data.frames import as_frames
 from jaxelyte.data.labels import LabelKeys, collect_labels
-from jaxelyte.errors import InputError
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
+from jaxelyte.training.digests import structure_digests
 from jaxelyte.training.fit import Fit
 
 if TYPE_CHECKING:
@@ -150,25 +153,44 @@ def _moments(errors: np.ndarray, frame_of: np.ndarray | None = None) -> dict[str
     return result
 
 
+def _warn_of_seen(fit: Fit, frames: Sequence[Atoms]) -> None:
+    trained = frozenset(fit.config.get("trained_on", ()))
+    seen = [n for n, digest in enumerate(structure_digests(frames)) if digest in trained]
+    if seen:
+        warnings.warn(
+            f"the fit was trained on {len(seen)} of these {len(frames)} frames (first frame {seen[0]}), whose errors "
+            'are smaller than those of new frames; evaluate on others, such as those of fit.config["split"]["test"]',
+            stacklevel=3,
+        )
+
+
 def evaluate(
-    potential: Potential | Fit, frames: Sequence[Atoms], *, keys: LabelKeys | None = None, batch_size: int = 16
+    potential: Potential | Fit,
+    frames: Sequence[Atoms] | Atoms | str | Path,
+    *,
+    keys: LabelKeys | None = None,
+    batch_size: int = 16,
 ) -> Evaluation:
     """Compare a potential with labelled frames.
 
     Args:
         potential: any potential, or a fit: its total, with the spread of its committee where it has one.
-        frames: labelled ``ase.Atoms``; eV, eV/Å, eV/Å³.
+        frames: labelled ``ase.Atoms``, or a file of them; eV, eV/Å, eV/Å³.
         keys: names of the labels, where they are not ASE's.
         batch_size: frames evaluated at once.
 
     Raises:
         InputError: no frames, no labels, or atoms that the potential cannot describe.
+
+    Warns:
+        UserWarning: frames that the fit was trained on.
     """
-    frames = list(frames)
-    if not frames:
-        raise InputError("there are no frames to evaluate")
+    frames = as_frames(frames)
+    fit = potential if isinstance(potential, Fit) else None
     labels = collect_labels(frames, keys)
-    totals = [potential] if isinstance(potential, Potential) else potential.totals
+    if fit is not None:
+        _warn_of_seen(fit, frames)
+    totals = [as_potential(potential)] if fit is None else fit.totals
     found = [evaluate_frames(total, frames, batch=batch_size) for total in totals]
     energies = np.mean([one.energies for one in found], axis=0)
     forces = np.mean([np.concatenate(one.forces) for one in found], axis=0)

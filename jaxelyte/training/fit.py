@@ -17,7 +17,7 @@ from jaxelyte.errors import InputError
 from jaxelyte.interop.foreign_models import describe
 from jaxelyte.interop.nequip_files import BASELINE, load_nequip, save_nequip
 from jaxelyte.interop.potential_files import read_potential, write_potential
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.codec import identities
 from jaxelyte.potentials.nequip import NequIPPotential
 from jaxelyte.storage import claimed, output_folder, read_json, write_json, write_text, writing
@@ -26,7 +26,7 @@ from jaxelyte.training.folder import CONFIG, METRICS, MODEL, read_rows
 
 @dataclass(frozen=True)
 class Fit:
-    """What training gives.
+    """The result of training. Where a potential is an argument it stands for `total`, also in sums and multiples.
 
     Attributes:
         members: the networks, one unless a committee was trained; each knows the baseline that it needs.
@@ -57,6 +57,26 @@ class Fit:
     def totals(self) -> tuple[Potential, ...]:
         """`total` of every member of a committee."""
         return tuple(one if self.baseline is None else one + self.baseline for one in self.members)
+
+    def __add__(self, other: Potential | Fit) -> Potential:
+        return self.total + as_potential(other, "the other term of the sum")
+
+    def __radd__(self, other: Potential | Fit) -> Potential:
+        return as_potential(other, "the other term of the sum") + self.total
+
+    def __sub__(self, other: Potential | Fit) -> Potential:
+        return self.total - as_potential(other, "the other term of the difference")
+
+    def __rsub__(self, other: Potential | Fit) -> Potential:
+        return as_potential(other, "the other term of the difference") - self.total
+
+    def __mul__(self, factor: float) -> Potential:
+        return self.total * factor
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Potential:
+        return -self.total
 
     @property
     def epochs(self) -> int:

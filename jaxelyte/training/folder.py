@@ -173,7 +173,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def _same_settings(stored: dict[str, Any], config: dict[str, Any], path: Path) -> None:
     # More epochs go on from fewer; versions are for people, and what was trained on follows from data and start.
-    loose = {"epochs", "versions", "trained_on"}
+    loose = {"epochs", "versions", "trained_on", "labels"}
     # References, scales and split follow from the frames, and are named only where these are the same.
     derived = {"references_eV", "references_residual_eV_per_atom", "scales_eV_per_A", "split"}
     keys = [key for key in sorted({*stored, *config} - loose) if not _alike(stored.get(key), config.get(key))]

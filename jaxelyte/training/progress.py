@@ -23,6 +23,11 @@ def describe(row: dict[str, Any], epochs: int) -> str:
     )
 
 
+def described_counts(counts: dict[str, int]) -> str:
+    """How many frames carry each label, in a line."""
+    return "labels of {frames} frames: energy in {energy}, forces in {forces}, stress in {stress}".format(**counts)
+
+
 class TrainProgress:
     """Prints `describe` and a bar of the epochs; silent where ``show`` is False."""
 
@@ -50,6 +55,13 @@ class TrainProgress:
             self._bar.update(self._task, completed=row["epoch"])
         elif self.show:
             print(describe(row, self.epochs), file=sys.stderr, flush=True)
+
+    def say(self, line: str) -> None:
+        """Print a line of text."""
+        if self._bar is not None:
+            self._bar.print(line, highlight=False, soft_wrap=True)
+        elif self.show:
+            print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Leave the last state on the screen."""

@@ -13,21 +13,22 @@ import jax
 import numpy as np
 
 from jaxelyte.data.charges import check_charges
-from jaxelyte.data.labels import LabelKeys
+from jaxelyte.data.frames import as_frames
+from jaxelyte.data.labels import LabelKeys, label_counts
 from jaxelyte.data.split import Split, split_frames
 from jaxelyte.dynamics.identity import run_versions
 from jaxelyte.dynamics.progress import interruptible
 from jaxelyte.errors import InputError
 from jaxelyte.models.config import NequIP
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.codec import encode, identities
 from jaxelyte.potentials.nequip import NequIPPotential
 from jaxelyte.storage import claimed, output_folder
-from jaxelyte.training.digests import digest_of_weights, structure_digests
+from jaxelyte.training.digests import digest_of_weights, fingerprints, structure_digests
 from jaxelyte.training.fit import Fit, make_members, with_references, write_models
 from jaxelyte.training.folder import TrainFolder
 from jaxelyte.training.problem import Problem, check_frames, make_problem
-from jaxelyte.training.progress import TrainProgress
+from jaxelyte.training.progress import TrainProgress, described_counts
 from jaxelyte.training.settings import Loss, Optimization
 from jaxelyte.training.trainer import Trainer
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    frames: Sequence[Atoms],
+    frames: Sequence[Atoms] | Atoms | str | Path,
     model: NequIP | NequIPPotential | Fit,
     *,
     baseline: Potential | None = None,
@@ -46,7 +47,7 @@ def train(
     batch_size: int | None = None,
     loss: Loss | None = None,
     optimization: Optimization | None = None,
-    validation: float | Sequence[Atoms] = 0.1,
+    validation: float | Sequence[Atoms] | str | Path = 0.1,
     test: float = 0.0,
     split_seed: int = 0,
     scales: str = "overall",
@@ -68,7 +69,7 @@ def train(
 
     Args:
         frames: ``ase.Atoms`` with energies (eV), forces (eV/Å) and stresses (eV/Å³), each optional in each frame; of
-            any sizes, compositions and cells.
+            any sizes, compositions and cells. Or a file that `jaxelyte.read` reads.
         model: hyperparameters; species and mean neighbour number are taken from the frames unless given. Or a fit to
             go on from (fine-tuning), ``load_fit("fit")``, or a bare network: hyperparameters and scales stay, reference
             energies are found anew, and the baseline has to be its own. Its error is that of epoch 0, which later ones
@@ -115,15 +116,18 @@ def train(
         seen = frozenset(model.config.get("trained_on", ()))
         baseline = model.baseline if baseline is None else baseline
         model = model.potential
+    baseline = None if baseline is None else as_potential(baseline, "baseline")
     loss = loss or Loss()
     optimization = (optimization or Optimization()).resolved(trained=isinstance(model, NequIPPotential))
     _check_numbers(1, epochs=epochs, batch_size=batch_size, committee=committee, devices=devices)
     _check_numbers(0, seed=seed, split_seed=split_seed)
     everything, split = _split(frames, validation, test, split_seed)
     labels = check_frames(everything, loss, keys, units=check_units)
+    counts = label_counts(labels)
     if baseline is not None:
         check_charges(everything, baseline)
     _warn_of_seen(everything, split, seen)
+    _warn_of_duplicates(everything, split)
     shared = _devices(devices)
     batch_size = shared if batch_size is None else batch_size
     problem = make_problem(
@@ -148,13 +152,15 @@ def train(
     }
     start = digest_of_weights(model) if isinstance(model, NequIPPotential) else None
     config = _config(problem, loss, optimization, baseline, settings, start)
+    config["labels"] = counts
     config["trained_on"] = sorted(seen.union(structure_digests(everything[n] for n in split.train)))
     with claimed(place):
         folder = None if place is None else TrainFolder(place, config, resume=resume, overwrite=overwrite)
         trainer = Trainer(
             problem, loss, optimization, epochs, batch_size, seed, committee, shared, train_scales, folder
         )
-        members = _run(trainer, baseline, folder, measure=start is not None, show=progress)
+        head = described_counts(counts)
+        members = _run(trainer, baseline, folder, measure=start is not None, show=progress, head=head)
     fit = Fit(members, baseline, trainer.metrics, config, None if folder is None else folder.path)
     if start is not None and fit.epochs and fit.best["epoch"] == 0:
         warnings.warn(
@@ -166,10 +172,11 @@ def train(
 
 
 def _run(
-    trainer: Trainer, baseline: Potential | None, folder: TrainFolder | None, *, measure: bool, show: bool
+    trainer: Trainer, baseline: Potential | None, folder: TrainFolder | None, *, measure: bool, show: bool, head: str
 ) -> tuple[Any, ...]:
-    """Epoch after epoch; returns the best networks."""
+    """Epoch after epoch, below a line of heading; returns the best networks."""
     bar = TrainProgress(trainer.epochs, done=trainer.epoch, show=show)
+    bar.say(head)
     try:
         with interruptible() as asked, nullcontext() if folder is None else folder.explained():
             if folder is not None:
@@ -199,6 +206,20 @@ def _warn_of_seen(frames: Sequence[Atoms], split: Split, seen: frozenset[str]) -
         )
 
 
+def _warn_of_duplicates(frames: Sequence[Atoms], split: Split) -> None:
+    """Warn where frames held back for validation or test are structures that are trained on as well."""
+    own = fingerprints(frames)
+    trained = {own[n]: n for n in split.train}
+    for name, part in (("validation", split.validation), ("test", split.test)):
+        twins = [int(n) for n in part if own[n] in trained]
+        if twins:
+            warnings.warn(
+                f"{len(twins)} of {len(part)} {name} frames are structures that are also trained on (frame {twins[0]} "
+                f"is frame {trained[own[twins[0]]]}): their errors say nothing about new structures; remove duplicates",
+                stacklevel=3,
+            )
+
+
 def _write_best(trainer: Trainer, baseline: Potential | None, folder: TrainFolder | None) -> tuple[Any, ...]:
     """The best networks so far, put into the folder at once: whatever happens next, they are there."""
     best = with_references(trainer.best, trainer.problem.references.energies)
@@ -208,17 +229,11 @@ def _write_best(trainer: Trainer, baseline: Potential | None, folder: TrainFolde
     return members
 
 
-def _split(
-    frames: Sequence[Atoms], validation: float | Sequence[Atoms], test: float, seed: int
-) -> tuple[list[Atoms], Split]:
-    frames = list(frames)
-    if not frames:
-        raise InputError("there are no frames to train on")
+def _split(frames: Any, validation: Any, test: float, seed: int) -> tuple[list[Atoms], Split]:
+    frames = as_frames(frames)
     if isinstance(validation, int | float | np.number):
         return frames, split_frames(len(frames), validation=validation, test=test, seed=seed)
-    others = list(validation)
-    if not others:
-        raise InputError("validation holds no frames; give some, or a share such as 0.1")
+    others = as_frames(validation, "validation")
     # One frame of the two sets too many, so that the rule for what is left applies to the test share alone.
     own = split_frames(len(frames) + 1, validation=1, test=test, seed=seed)
     order = np.random.default_rng(seed).permutation(len(frames))

@@ -6,15 +6,17 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxelyte.data.frames import as_frames
 from jaxelyte.dynamics import NVT, Run, simulate
 from jaxelyte.errors import InputError, SimulationError
 from jaxelyte.neighbors.host import host_list
 from jaxelyte.neighbors.lists import NeighborSpec
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.system import System
 from jaxelyte.training.fit import Fit
 
@@ -184,7 +186,7 @@ def watch_of(atoms: Atoms) -> Watch:
 
 def stability(
     potential: Potential | Fit,
-    frames: Sequence[Atoms],
+    frames: Sequence[Atoms] | Atoms | str | Path,
     *,
     temperatures: Sequence[float] = (300.0, 400.0, 600.0),
     length: float = 5.0,
@@ -213,13 +215,13 @@ def stability(
     Raises:
         InputError: no frames or temperatures, a length or interval that is no time, a frame that is not sound itself.
     """
-    frames = [frame.copy() for frame in frames]
+    frames = [frame.copy() for frame in as_frames(frames)]
     temperatures = [float(t) for t in temperatures]
-    if not frames or not temperatures:
-        raise InputError("stability needs at least one frame and one temperature")
+    if not temperatures:
+        raise InputError("stability needs at least one temperature")
     if not length > 0 or not timestep > 0 or every < 1:
         raise InputError(f"length={length} ps, timestep={timestep} fs and every={every} steps must all be positive")
-    total = potential if isinstance(potential, Potential) else potential.total
+    total = as_potential(potential)
     watches = _sound_watches(frames)
     steps = every * max(1, round(1000.0 * length / timestep / every))
     alike = defaultdict(list)

@@ -404,7 +404,7 @@ def test_ctrl_c_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"scales": "some"}, "unknown scales 'some'"),
         ({"references": {"Na": 1.0}}, "references are given for"),
         ({"validation": 8}, "none to train on"),
-        ({"keys": jxl.LabelKeys(energy="dft")}, "no energy 'dft'"),
+        ({"keys": jxl.LabelKeys(energy="dft")}, "no frame has energy 'dft'"),
         ({"baseline": jxl.ScreenedCoulomb({"Na": 1.0})}, "8 of 8 frames are periodic and not neutral"),
     ],
 )
