@@ -232,7 +232,8 @@ def _write_best(trainer: Trainer, baseline: Potential | None, folder: TrainFolde
 def _split(frames: Any, validation: Any, test: float, seed: int) -> tuple[list[Atoms], Split]:
     frames = as_frames(frames)
     if isinstance(validation, int | float | np.number):
-        return frames, split_frames(len(frames), validation=validation, test=test, seed=seed)
+        share = validation if isinstance(validation, bool) else float(validation)
+        return frames, split_frames(len(frames), validation=share, test=test, seed=seed)
     others = as_frames(validation, "validation")
     # One frame of the two sets too many, so that the rule for what is left applies to the test share alone.
     own = split_frames(len(frames) + 1, validation=1, test=test, seed=seed)
