@@ -44,7 +44,7 @@ def activity(sample: Sample) -> Section:
 
     def integrals() -> tuple[RDFResult, Any]:
         wide = rdf(sample.trajectory, pairs=pairs, r_max=0.5 * edge + BEYOND, discard=sample.discard)
-        return wide, kirkwood_buff(wide, box_length=edge)
+        return wide, kirkwood_buff(wide)
 
     both = attempt(integrals, section, "Kirkwood-Buff integrals")
     if both is None:

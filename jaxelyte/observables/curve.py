@@ -50,6 +50,7 @@ class RDFResult:
         replicas: independent replicas.
         density: (pairs,), mean number density of b around an a, 1/Å³ (without the centre itself).
         stretches: (stretches, pairs, bins), g of a few long stretches of the run, for the errors of derived quantities.
+        volume: Å³, mean volume of the cell; None where it is not known, as in files of version 0.1.
     """
 
     pairs: tuple[Pair, ...]
@@ -62,6 +63,7 @@ class RDFResult:
     replicas: int
     density: np.ndarray
     stretches: np.ndarray = field(repr=False)
+    volume: float | None = None
 
     @property
     def r(self) -> np.ndarray:
@@ -180,7 +182,7 @@ class RDFResult:
 
     def to_json(self, path: str | Path) -> None:
         """Write everything; `load_result` reads it back. NaN is stored as null."""
-        content = {"kind": "rdf", "units": {"edges": "Å", "density": "1/Å³"}}
+        content = {"kind": "rdf", "units": {"edges": "Å", "density": "1/Å³", "volume": "Å³"}}
         for name in RDFResult.__dataclass_fields__:
             value = getattr(self, name)
             content[name] = plain(value) if isinstance(value, np.ndarray) else value
@@ -189,7 +191,8 @@ class RDFResult:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> RDFResult:
         """Rebuild from the content of a JSON file."""
-        values = {name: content[name] for name in cls.__dataclass_fields__}
+        values = {name: content[name] for name in cls.__dataclass_fields__ if name != "volume"}
+        values["volume"] = content.get("volume")
         for name, value in values.items():
             if isinstance(value, list) and name != "pairs":
                 values[name] = np.array(value, np.float64)

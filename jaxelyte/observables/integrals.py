@@ -7,11 +7,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxelyte import checks, units
 from jaxelyte.errors import InputError
 from jaxelyte.observables.blocks import jackknife
 
 TAIL = 2.0
 """Å: g is divided by its mean within this distance of half the box; integrals are judged over this much below it."""
+
+DENSEST = 0.2
+"""Particles per Å³, above those of all liquids: water has 0.033 molecules, and 0.1 atoms."""
+
+MOLAR = units.AVOGADRO * 1e-27
+"""Particles per Å³ in one mol/L."""
 
 
 class Judged(NamedTuple):
@@ -56,6 +63,26 @@ def from_integrals(
     spread = np.std([estimate(whole, limit) for limit in limits], axis=0)
     _, errors = jackknife(stacked / count, lambda total: estimate(total * count / max(count - 1, 1), 0.5 * box_length))
     return Judged(estimate(whole, 0.5 * box_length), errors, spread)
+
+
+def number_density(name: str, value: float, what: str) -> float:
+    """A density of particles per Å³, checked.
+
+    Args:
+        name: of the argument.
+        value: 1/Å³.
+        what: particles are counted, for the message.
+
+    Raises:
+        InputError: not positive, or denser than any liquid.
+    """
+    density = checks.positive(name, value, f"{what} per Å³")
+    if density > DENSEST:
+        raise InputError(
+            f"{name} = {density:g} cannot be {what} per Å³, of which no liquid holds more than {DENSEST:g}; if it is "
+            f"in mol/L, write {density:g} * {MOLAR:.6g}"
+        )
+    return density
 
 
 def salt_integrals(integrals: Mapping[str, float]) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.blocks import jackknife
@@ -25,6 +26,7 @@ from jaxelyte.observables.integrals import (
     TAIL,
     check_range,
     from_integrals,
+    number_density,
     running_integrals,
     salt_integrals,
     without_artefacts,
@@ -135,7 +137,7 @@ class ActivityDerivative:
 def kirkwood_buff(
     result: RDFResult,
     *,
-    box_length: float,
+    box_length: float | None = None,
     limit: float | None = None,
     correction: Literal["tail", "closed", "none"] = "tail",
     weight: Literal["cut-off", "sphere", "extrapolated"] = "cut-off",
@@ -149,7 +151,7 @@ def kirkwood_buff(
     Args:
         result: radial distribution functions to half the box at least, and `TAIL` Å beyond for the correction
             "tail": ``rdf(run, …, r_max=…)``.
-        box_length: Å, cube root of the volume.
+        box_length: Å, cube root of the volume; that of the cell that ``result`` comes from by default.
         limit: upper limit of the integral in Å; half the box by default.
         correction: "tail" divides each g by its mean within `TAIL` Å of half the box. "closed" corrects for the fixed
             number of particles: each shell is compared with what the box has left outside of it (Ganguly and van der
@@ -160,15 +162,15 @@ def kirkwood_buff(
             (Krüger and Vlugt, Phys. Rev. E 97, 051301 (2018)).
 
     Raises:
-        InputError: an unknown choice, or curves that end before the limit.
+        InputError: an unknown choice, curves that end before the limit, or a box length that is not that of the cell.
     """
     if correction not in CORRECTIONS or weight not in WEIGHTS:
         raise InputError(
             f"correction = {correction!r} has to be one of {', '.join(CORRECTIONS)}, weight = {weight!r} one of "
             f"{', '.join(WEIGHTS)}"
         )
-    length = box_length
-    limit = 0.5 * length if limit is None else limit
+    length = _length(result, box_length)
+    limit = 0.5 * length if limit is None else checks.positive("limit", limit, "Å")
     g = np.atleast_2d(result.g)
     check_range(result.edges, length, limit, correction)
 
@@ -195,6 +197,22 @@ def kirkwood_buff(
         correction=correction,
         weight=weight,
     )
+
+
+def _length(result: RDFResult, given: float | None) -> float:
+    """Cube root of the volume in Å, of the result, or as given where the result does not hold it."""
+    known = None if result.volume is None else result.volume ** (1.0 / 3.0)
+    if given is None:
+        if known is None:
+            raise InputError("this result does not hold the volume of its cell; pass box_length= in Å, its cube root")
+        return known
+    length = checks.positive("box_length", given, "Å")
+    if known is not None and abs(length / known - 1.0) > 0.01:
+        raise InputError(
+            f"box_length = {length:g} Å is not the cube root of the volume that the result comes from, {known:.4g} Å; "
+            "leave it out"
+        )
+    return length
 
 
 def activity_derivative(
@@ -239,8 +257,8 @@ def activity_derivative(
         raise InputError("give cation_solvent and anion_solvent, or neither (ions only)")
     if cation_solvent is not None:
         curves |= {"co": cation_solvent, "ao": anion_solvent}
-    if not (math.isfinite(density) and density > 0):
-        raise InputError(f"density = {density!r} must be a positive number of ion pairs per Å³")
+    box_length = checks.positive("box_length", box_length, "Å")
+    density = number_density("density", density, "ion pairs")
     if correction not in ("tail", "none"):
         raise InputError(f"correction = {correction!r} has to be tail or none")
 

@@ -15,7 +15,6 @@ so that ρ v_salt + ρ_o v_o = 1 whatever the integrals are.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from jaxelyte import units
+from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
-from jaxelyte.observables.integrals import from_integrals, salt_integrals
+from jaxelyte.observables.integrals import from_integrals, number_density, salt_integrals
 
 PER_MOLE = units.AVOGADRO * 1e-24
 """One Å³ in cm³/mol."""
@@ -132,13 +131,10 @@ def partial_molar_volumes(
     Raises:
         InputError: curves of different shapes, or that end before half the box, or numbers out of range.
     """
-    for name, number, unit in (
-        ("density", density, "ion pairs per Å³"),
-        ("solvent_density", solvent_density, "molecules per Å³"),
-        ("temperature", temperature, "K"),
-    ):
-        if not (math.isfinite(number) and number > 0):
-            raise InputError(f"{name} = {number!r} must be a positive number, in {unit}")
+    box_length = checks.positive("box_length", box_length, "Å")
+    density = number_density("density", density, "ion pairs")
+    solvent_density = number_density("solvent_density", solvent_density, "molecules")
+    temperature = checks.quantity("temperature", temperature, "temperature")
     if correction not in ("tail", "none"):
         raise InputError(f"correction = {correction!r} has to be tail or none")
     curves = {"cc": cation_cation, "ca": cation_anion, "aa": anion_anion, "co": cation_solvent, "ao": anion_solvent}

@@ -172,12 +172,11 @@ class RDF(Observable):
                 )
                 found[a, b] = found[b, a] = histogram
         counts = jax.lax.optimization_barrier(jnp.stack([found[pair] for pair in static.members]))
-        pairs = np.array([len(a) * (len(b) - (a == b)) for a, b in static.members])
         return PairCounts(
             counts=acc.counts + counts,
             samples=acc.samples + 1,
             centers=acc.centers + jnp.asarray([len(a) for a, _ in static.members], jnp.int32),
-            density=acc.density.add(jnp.asarray(pairs, volume.dtype) / volume),
+            density=acc.density.add(jnp.asarray(self._ordered_pairs(), volume.dtype) / volume),
         )
 
     def result(self, blocks: PairCounts, system: System) -> RDFResult:
@@ -209,7 +208,13 @@ class RDF(Observable):
             replicas=counts.shape[1],
             density=density.sum(axis=(0, 1)) / total_centers[:, 0],
             stretches=parts,
+            # Number of pairs over the mean of their density; the same for all pairs.
+            volume=float(self._ordered_pairs()[0] * samples.sum() / density.sum(axis=(0, 1))[0]),
         )
+
+    def _ordered_pairs(self) -> np.ndarray:
+        """(pairs,), N_a (N_b - δ_ab)."""
+        return np.array([len(a) * (len(b) - (a == b)) for a, b in self._static()[2].members])
 
     def _errors(self, series: np.ndarray) -> BlockError:
         if self.blocks is None:

@@ -13,6 +13,7 @@ import pytest
 import jaxelyte as jxl
 from jaxelyte.errors import InputError
 from jaxelyte.observables import RDFResult
+from jaxelyte.trajectory import Trajectory
 from toys import gas
 
 LICL = 25.26  # Å, box of the published runs: 24 ion pairs
@@ -148,7 +149,8 @@ def test_results_are_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"density": -1.0}, "density = -1.0"),
+        ({"density": -1.0}, "density must be .* above 0, not -1.0"),
+        ({"density": 1.0}, r"if it is in mol/L, write 1 \* 0.000602214"),
         ({"box_length": 60.0}, "needs g to there"),
         ({"box_length": 19.0}, "beyond half the box"),
         ({"cation_solvent": np.ones(100)}, "or neither"),
@@ -163,6 +165,36 @@ def test_bad_input(change: dict[str, Any], message: str) -> None:
     good |= {"r": np.arange(100) * 0.1 + 0.05, "density": 0.001, "box_length": 15.0}
     with pytest.raises(InputError, match=message):
         jxl.activity_derivative(**(good | change))
+
+
+def test_the_box_is_that_of_the_result(tmp_path: Path) -> None:
+    """Through a trajectory and a file; a volume of another size is a mistake, and old files have none."""
+    positions = np.random.default_rng(0).random((20, 1, 16, 3)) * 18.0
+    cells = np.eye(3) * np.where(np.arange(20) < 10, 18.0, 18.2)[:, None, None, None]
+    frames = Trajectory(
+        positions, np.repeat([11, 17], 8), np.ones(16), cells, (True,) * 3, np.arange(20), np.arange(20.0)
+    )
+    g = jxl.rdf(frames, pairs=[("Na", "Na"), ("Na", "Cl")], r_max=11.3, width=0.3)
+    assert g.volume == pytest.approx(2.0 / (18.0**-3 + 18.2**-3), rel=1e-6)
+    edge = (g.volume or 0.0) ** (1 / 3)
+    found = jxl.kirkwood_buff(g)
+    assert found.limit == pytest.approx(0.5 * edge)
+    assert np.array_equal(found.value, jxl.kirkwood_buff(g, box_length=edge).value)
+    g.to_json(tmp_path / "g.json")
+    assert np.array_equal(jxl.kirkwood_buff(jxl.load_result(tmp_path / "g.json")).value, found.value)
+    with pytest.raises(InputError, match="is not the cube root of the volume"):
+        jxl.kirkwood_buff(g["Na", "Cl"], box_length=20.0)
+    content = json.loads((tmp_path / "g.json").read_text())
+    del content["volume"]
+    (tmp_path / "old.json").write_text(json.dumps(content))
+    old = jxl.load_result(tmp_path / "old.json")
+    assert np.array_equal(jxl.kirkwood_buff(old, box_length=edge).value, found.value)
+    with pytest.raises(InputError, match="pass box_length="):
+        jxl.kirkwood_buff(old)
+    del content["density"]
+    (tmp_path / "broken.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="lacks 'density'"):
+        jxl.load_result(tmp_path / "broken.json")
 
 
 def test_noise_is_told() -> None:

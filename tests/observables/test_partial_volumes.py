@@ -126,9 +126,9 @@ def test_results_are_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"density": 0.0}, "density = 0.0"),
-        ({"solvent_density": np.nan}, "solvent_density = nan"),
-        ({"temperature": -1.0}, "temperature = -1.0"),
+        ({"density": 0.0}, "density must be .* above 0, not 0.0"),
+        ({"solvent_density": np.nan}, "solvent_density must be a finite number .* not nan"),
+        ({"temperature": -1.0}, "temperature = -1 K"),
         ({"solvent_solvent": np.ones(3)}, "found cc"),
         ({"box_length": 60.0}, "needs g to there"),
         ({"box_length": 27.0}, "beyond half the box"),
