@@ -1,4 +1,4 @@
-"""Arrays that are part of a structure rather than parameters, and numbers that go into files."""
+"""Arrays that are part of a structure rather than parameters; numbers for files, and short texts of large objects."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import math
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +88,54 @@ class HashableArray:
 def finite(value: Any) -> float | None:
     """A number for a JSON file, which has no NaN: None for what is not finite."""
     return float(value) if math.isfinite(value) else None
+
+
+LONGEST = 60
+"""Characters that one entry of a short text may have."""
+
+MOST = 8
+"""Entries of a list, numbers of an array or lines of a table that are written out."""
+
+
+def brief(value: Any) -> str:
+    """A value in at most some `LONGEST` characters: arrays by type and shape, long lists by their length."""
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if isinstance(value, HashableArray):
+        return brief(value.array)
+    if shape is not None and dtype is not None:
+        if math.prod(shape) > MOST or len(shape) > 1:
+            return f"{dtype}[{', '.join(map(str, shape))}]"
+        try:
+            found = np.asarray(value).tolist()
+        except TypeError:  # a value inside jax.jit or jax.grad
+            return f"{dtype}[{', '.join(map(str, shape))}]"
+        value = [float(f"{x:.6g}") if isinstance(x, float) else x for x in found] if shape else found
+    text = _entries(value) if isinstance(value, Mapping | list | tuple | set | frozenset) else repr(value)
+    if len(text) <= LONGEST and "\n" not in text:
+        return text
+    if isinstance(value, str):
+        return f"{text[: LONGEST - 1]}…"
+    count = f" of {len(value)}" if isinstance(value, Mapping | Sequence) else "(…)"
+    return f"{type(value).__name__}{count}"
+
+
+def brief_repr(self: Any) -> str:
+    """What a dataclass or named tuple shows of itself: all fields, each by `brief`."""
+    names = getattr(self, "_fields", None) or [field.name for field in fields(self) if field.repr]
+    return f"{type(self).__name__}({', '.join(f'{name}={brief(getattr(self, name))}' for name in names)})"
+
+
+def first_lines(lines: Sequence[str], what: str) -> str:
+    """Lines of a table, the first `MOST` of many; ``what`` a line is about is counted for the others."""
+    rest = len(lines) - MOST
+    return "\n".join([*lines[:MOST], *([f"  … and {rest} more {what}"] if rest > 0 else [])])
+
+
+def _entries(value: Any) -> str:
+    """A collection, its entries by `brief`; by its length if there are many."""
+    if len(value) > MOST:
+        return f"{type(value).__name__} of {len(value)}"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{brief(k)}: {brief(v)}' for k, v in value.items())}}}"
+    inside = ", ".join(brief(entry) for entry in value)
+    return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' if len(value) == 1 else ''})"

@@ -12,6 +12,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxelyte import checks
+from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class System(struct.PyTreeNode):
     cell: Float[Array, "3 3"]
     mask: Bool[Array, " atoms"]
     pbc: tuple[bool, bool, bool] = struct.field(pytree_node=False, default=(True, True, True))
+
+    __repr__ = brief_repr
 
     @classmethod
     def from_atoms(cls, atoms: Atoms, *, dtype: Any = None) -> System:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxelyte.arrays import brief_repr
 from jaxelyte.data.columns import STANDARD, check_columns, stored
 from jaxelyte.errors import InputError
 
@@ -31,6 +32,8 @@ class Labels:
     energy: float
     forces: np.ndarray
     stress: np.ndarray
+
+    __repr__ = brief_repr
 
     def has(self, kind: str) -> bool:
         """True if any number of this kind is there."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError
 
 
@@ -15,6 +16,8 @@ class Split(NamedTuple):
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
+
+    __repr__ = brief_repr
 
 
 def split_frames(frames: int, *, validation: float = 0.1, test: float = 0.0, seed: int = 0) -> Split:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxelyte.arrays import finite
+from jaxelyte.arrays import finite, first_lines
 from jaxelyte.dynamics import NVT
 from jaxelyte.errors import InputError, RunInterruptedError
 from jaxelyte.free_energy.difference import FreeEnergyResult, summary
@@ -53,9 +53,8 @@ class PathResult:
 
     def __repr__(self) -> str:
         head = summary(self.value, self.error) if self.completed else "interrupted"
-        lines = [f"{head} along {len(self.legs)} legs"]
-        lines += [f"  leg {n}: {leg.value:.5f} ± {leg.error:.5f} eV" for n, leg in enumerate(self.legs, 1)]
-        return "\n".join(lines)
+        lines = [f"  leg {n}: {leg.value:.5f} ± {leg.error:.5f} eV" for n, leg in enumerate(self.legs, 1)]
+        return f"{head} along {len(self.legs)} legs\n{first_lines(lines, 'legs')}"
 
 
 def free_energy_path(

@@ -56,6 +56,12 @@ class ObservablesFit:
 
         return plots.observables_fit(self, ax)
 
+    def __repr__(self) -> str:
+        row = self.history[self.best] if 0 <= self.best < len(self.history) else {}
+        loss = f"loss {row['loss']:.4g} ± {row['error']:.2g}" if {"loss", "error"} <= set(row) else "loss unknown"
+        state = "completed" if self.completed else "interrupted"
+        return f"ObservablesFit({state}: {len(self.history)} steps, best {self.best} with {loss}; {self.potential!r})"
+
 
 def fit_observables(
     potential: Potential,

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError
 from jaxelyte.free_energy import FreeEnergyResult
 from jaxelyte.free_energy.mixing import ladder_of
@@ -57,6 +58,8 @@ class FreeEnergyGradient:
     common_error: Any
     frames: tuple[int, ...]
     windows: tuple[tuple[Trees, Trees], ...] = field(default=(), repr=False)
+
+    __repr__ = brief_repr
 
 
 def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_once: int = 8) -> FreeEnergyGradient:

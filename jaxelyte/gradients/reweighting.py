@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError, JaxelyteError
 from jaxelyte.gradients.frames import Frames, Quantity, energy
 from jaxelyte.observables.sampling import analysed
@@ -45,6 +46,8 @@ class Average:
     error: np.ndarray
     effective: float
 
+    __repr__ = brief_repr
+
 
 @dataclass(frozen=True)
 class AverageGradient:
@@ -67,6 +70,8 @@ class AverageGradient:
     effective: float
     mean: np.ndarray = field(repr=False)
     parts: np.ndarray = field(repr=False)
+
+    __repr__ = brief_repr
 
     @property
     def mean_error(self) -> np.ndarray:

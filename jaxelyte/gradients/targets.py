@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError
 from jaxelyte.gradients.frames import Quantity
 
@@ -40,6 +41,8 @@ class Target:
     explicit: bool = True
     function: Callable[[jax.Array], jax.Array] | None = None
     name: str = "target"
+
+    __repr__ = brief_repr
 
     def __post_init__(self) -> None:
         if not np.all(np.isfinite(np.asarray(self.value))):

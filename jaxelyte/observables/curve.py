@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxelyte.arrays import first_lines
 from jaxelyte.errors import InputError
 from jaxelyte.observables.blocks import jackknife
 from jaxelyte.observables.recorded import read_series, series_as_stored
@@ -206,7 +207,7 @@ class RDFResult:
     def __repr__(self) -> str:
         many = f", {self.replicas} replicas" if self.replicas > 1 else ""
         head = f"RDFResult({len(self.edges) - 1} bins to {self.edges[-1]:.2f} Å, {self.samples} samples{many})"
-        return f"{head}\n{self.summary()}"
+        return f"{head}\n{first_lines([self._pick(k)._line() for k in range(len(self.pairs))], 'pairs')}"
 
     def _line(self) -> str:
         try:
@@ -292,7 +293,10 @@ def load_result(path: str | Path, *, of_run: bool = False) -> Any:
         raise InputError(f"{path} holds no result of jaxelyte: {error}") from error
     if kind not in RESULTS:
         raise InputError(f"{path} holds a result of kind {kind!r}; this version reads {sorted(RESULTS)}")
-    return (series_as_stored if of_run and kind == "series" else RESULTS[kind])(content, Path(path))
+    try:
+        return (series_as_stored if of_run and kind == "series" else RESULTS[kind])(content, Path(path))
+    except KeyError as error:
+        raise InputError(f"{path} holds no complete result of kind {kind!r}: it lacks {error}") from error
 
 
 RESULTS: dict[str, Any] = {"rdf": lambda content, _: RDFResult.from_dict(content), "series": read_series}

@@ -155,6 +155,13 @@ class MSDResult:
         columns = np.column_stack([self.lags, self.value, self.error])
         np.savetxt(path, columns, delimiter=",", header="lag_fs,msd_A2,error_A2", comments="")
 
+    def __repr__(self) -> str:
+        at = len(self.lags) // 2
+        return (
+            f"MSD of {self.species}: {len(self.lags)} lags to {self.lags[-1] / 1e3:.4g} ps, {len(self.stretches)} "
+            f"stretches; {self.value[at]:.4g} ± {self.error[at]:.2g} Å² at {self.lags[at] / 1e3:.4g} ps"
+        )
+
 
 @dataclass(frozen=True)
 class DiffusivityResult:

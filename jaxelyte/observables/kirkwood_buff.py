@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxelyte import checks
-from jaxelyte.arrays import finite
+from jaxelyte.arrays import finite, first_lines
 from jaxelyte.errors import InputError
 from jaxelyte.observables.blocks import jackknife
 from jaxelyte.observables.curve import Pair, RDFResult
@@ -99,10 +99,9 @@ class KirkwoodBuffResult:
 
     def __repr__(self) -> str:
         rows = zip(self.pairs, self.value, self.error, strict=True)
-        return "\n".join(
-            [f"Kirkwood-Buff integrals to {self.limit:.2f} Å ({self.correction}, {self.weight})"]
-            + [f"  {a}-{b}: {g:.0f} ± {e:.0f} Å³" for (a, b), g, e in rows]
-        )
+        lines = [f"  {a}-{b}: {g:.0f} ± {e:.0f} Å³" for (a, b), g, e in rows]
+        head = f"Kirkwood-Buff integrals to {self.limit:.2f} Å ({self.correction}, {self.weight})"
+        return f"{head}\n{first_lines(lines, 'pairs')}"
 
 
 @dataclass(frozen=True)

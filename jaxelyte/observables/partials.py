@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxelyte.arrays import brief
 from jaxelyte.observables.blocks import FEWEST, naive_error
 from jaxelyte.observables.curve import RESULTS, Pair, plain
 from jaxelyte.observables.scattering import Weighting, scattering_factors, total_weights
@@ -142,7 +143,7 @@ class StructureFactorResult:
 
     def __repr__(self) -> str:
         many = f", {self.replicas} replicas" if self.replicas > 1 else ""
-        names = ", ".join("-".join(pair) for pair in self.pairs)
+        names = brief(["-".join(pair) for pair in self.pairs])
         span = f"{len(self.k)} bins from {self.k[0]:.3g} to {self.k[-1]:.3g} 1/Å"
         lines = [f"StructureFactorResult({span}, {self.samples} samples{many})", f"  pairs: {names}"]
         if self.total is not None and self.total_error is not None:

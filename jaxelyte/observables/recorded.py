@@ -18,7 +18,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
-from jaxelyte.arrays import finite
+from jaxelyte.arrays import MOST, brief_repr, finite
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.observables.blocks import standard_error
@@ -50,6 +50,8 @@ class Sample(struct.PyTreeNode):
     neighbors: Neighbors
     stress: Float[Array, "replicas 3 3"] | None = None
     center: Float[Array, " replicas"] | None = None
+
+    __repr__ = brief_repr
 
 
 class Series:
@@ -227,10 +229,11 @@ class SeriesResult:
         return plots.series(self, ax)
 
     def __repr__(self) -> str:
-        rows = ", ".join(
-            f"{n} = {m:.4g} ± {e:.2g} {self.unit}" for n, m, e in zip(self.columns, self.mean, self.error, strict=True)
-        )
-        return f"SeriesResult({len(self)} samples each {self.interval:g} fs: {rows})"
+        shown = self.values[..., :MOST]
+        numbers = zip(self.columns, shown.mean(axis=(0, 1)), standard_error(shown), strict=False) if len(self) else ()
+        rows = ", ".join(f"{n} = {m:.4g} ± {e:.2g} {self.unit}" for n, m, e in numbers)
+        rest = f", … {len(self.columns)} columns" if len(self.columns) > MOST else ""
+        return f"SeriesResult({len(self)} samples each {self.interval:g} fs: {rows}{rest})"
 
 
 def describe(series: Series, interval: float, skipped: int, replicas: int) -> dict[str, Any]:

@@ -102,6 +102,12 @@ class VACFResult:
         }
         Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
+    def __repr__(self) -> str:
+        return (
+            f"VACF of {self.species}: {len(self.lags)} lags to {self.lags[-1] / 1e3:.4g} ps, {len(self.stretches)} "
+            f"stretches; <v²> = {self.value[0]:.4g} ± {self.error[0]:.2g} Å²/fs²"
+        )
+
 
 def vacf(
     source: Any, species: str | None = None, *, discard: int = 0, stretches: int | None = None, weighted: bool = False

@@ -14,6 +14,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from jaxelyte import checks
+from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.models.config import NequIP
 from jaxelyte.models.tiling import Precision
@@ -29,6 +30,12 @@ class Potential:
 
     ``a + b``, ``c * a``, ``a - b`` and ``mix(a, b, lam)`` are potentials. Energies are in eV.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # Dataclasses keep a method that is there: topologies of thousands of bonds have no place on the screen.
+        if "__repr__" not in cls.__dict__:
+            setattr(cls, "__repr__", brief_repr)  # noqa: B010 - an assignment is refused by type checkers
 
     def requirements(self) -> tuple[NeighborSpec, ...]:
         """The neighbour lists that `interaction` reads; a static property of the (prepared) potential."""

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxelyte.arrays import brief_repr
 from jaxelyte.lattice import combine
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.potentials.base import Potential, Scalar, as_potential
@@ -24,6 +25,8 @@ class EnergyForces(NamedTuple):
     energy: Scalar
     forces: Float[Array, "atoms 3"]
 
+    __repr__ = brief_repr
+
 
 class EnergyForcesStress(NamedTuple):
     """Energy in eV, forces in eV/Å, shape (atoms, 3), and stress in eV/Å³, shape (3, 3)."""
@@ -31,6 +34,8 @@ class EnergyForcesStress(NamedTuple):
     energy: Scalar
     forces: Float[Array, "atoms 3"]
     stress: Float[Array, "3 3"]
+
+    __repr__ = brief_repr
 
 
 def energy_and_forces(potential: Potential, system: System, neighbors: Neighbors) -> EnergyForces:

@@ -25,6 +25,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from jaxelyte import checks
+from jaxelyte.arrays import first_lines
 from jaxelyte.errors import InputError
 from jaxelyte.theory.electrolyte import DebyeHueckel, bjerrum, checked_solvent, law, screening_length
 from jaxelyte.theory.scales import WATER, Molal, molal_scale, molality, pressure_average
@@ -176,10 +177,8 @@ class ActivityCurve:
 
     def __repr__(self) -> str:
         rows = zip(self.molarity, *self.activity(self.molarity), *self.osmotic(self.molarity), strict=True)
-        return "\n".join(
-            ["activity and osmotic coefficient, molar"]
-            + [f"  {c:.3g} mol/L: γ± = {g:.3f} ± {dg:.3f}, φ = {p:.3f} ± {dp:.3f}" for c, g, dg, p, dp in rows]
-        )
+        lines = [f"  {c:.3g} mol/L: γ± = {g:.3f} ± {dg:.3f}, φ = {p:.3f} ± {dp:.3f}" for c, g, dg, p, dp in rows]
+        return f"activity and osmotic coefficient, molar\n{first_lines(lines, 'concentrations')}"
 
     def _law(self, c: float, diameter: float) -> DebyeHueckel:
         return law(c, diameter, -1.0, self.permittivity, self.temperature)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import JaxelyteError
 from jaxelyte.theory import newton
 from jaxelyte.theory.grid import STEP, UPPER, Grid, chains, symmetric
@@ -34,6 +35,8 @@ ALPHA = 0.5
 @dataclass(frozen=True)
 class HNCResult(IonResult):
     """Solution of the hypernetted chain; see `IonResult`."""
+
+    __repr__ = brief_repr
 
 
 def curve(

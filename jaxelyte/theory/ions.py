@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxelyte import checks
+from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError
 from jaxelyte.observables.curve import Pair
 from jaxelyte.theory.electrolyte import LITER, bjerrum, checked_solvent
@@ -41,6 +42,8 @@ class IonModel:
     short_range: tuple[np.ndarray, Mapping[Pair, np.ndarray]] | None = None
     permittivity: float = 78.3
     temperature: float = 298.15
+
+    __repr__ = brief_repr
 
     def __post_init__(self) -> None:
         charges = checks.mapping("charges", self.charges, "{'Na': 1.0, 'Cl': -1.0}")

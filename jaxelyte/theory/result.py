@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError
 
 
@@ -34,6 +35,8 @@ class IonResult:
     activity: float
     derivative: float
     residual: float
+
+    __repr__ = brief_repr
 
     def pair(self, a: str, b: str) -> np.ndarray:
         """G of two species, that of b around a, (points,).
@@ -73,3 +76,5 @@ class PBResult(IonResult):
 
     potential: np.ndarray = field(repr=False)
     osmotic_compressibility: float
+
+    __repr__ = brief_repr

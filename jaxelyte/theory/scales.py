@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxelyte import checks
+from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError
 
 WATER = 0.99705
@@ -35,6 +36,8 @@ class Molal(NamedTuple):
     molality: np.ndarray
     osmotic: np.ndarray
     activity: np.ndarray
+
+    __repr__ = brief_repr
 
 
 def molality(molarity: float | np.ndarray, *, volume: float, solvent_density: float = WATER) -> np.ndarray:

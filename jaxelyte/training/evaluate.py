@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,6 +126,19 @@ class Evaluation:
             }
             for n in np.argsort(-score, kind="stable")[:count]
         ]
+
+    def __repr__(self) -> str:
+        found = self.summary()
+        rows = (
+            ("energy", "energy_meV_per_atom", "meV/atom"),
+            ("forces", "forces_meV_per_A", "meV/Å"),
+            ("stress", "stress_meV_per_A3", "meV/Å³"),
+        )
+        known = [(name, found[key], unit) for name, key, unit in rows if found[key] is not None]
+        errors = "; ".join(
+            f"{name} {row['rmse']:.4g} ± {row.get('rmse_error', math.nan):.2g} {unit}" for name, row, unit in known
+        )
+        return f"Evaluation({len(self.sizes)} frames, {len(self.symbols):,} atoms; RMSE: {errors or 'no labels'})"
 
     def _forces(self, chosen: np.ndarray) -> dict[str, Any] | None:
         errors = self.force_errors[chosen]

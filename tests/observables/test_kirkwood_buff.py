@@ -12,7 +12,7 @@ import pytest
 
 import jaxelyte as jxl
 from jaxelyte.errors import InputError
-from jaxelyte.observables import RDFResult
+from jaxelyte.observables import RDFResult, load_result
 from jaxelyte.trajectory import Trajectory
 from toys import gas
 
@@ -172,7 +172,7 @@ def test_the_box_is_that_of_the_result(tmp_path: Path) -> None:
     positions = np.random.default_rng(0).random((20, 1, 16, 3)) * 18.0
     cells = np.eye(3) * np.where(np.arange(20) < 10, 18.0, 18.2)[:, None, None, None]
     frames = Trajectory(
-        positions, np.repeat([11, 17], 8), np.ones(16), cells, (True,) * 3, np.arange(20), np.arange(20.0)
+        positions, np.repeat([11, 17], 8), np.ones(16), cells, (True, True, True), np.arange(20), np.arange(20.0)
     )
     g = jxl.rdf(frames, pairs=[("Na", "Na"), ("Na", "Cl")], r_max=11.3, width=0.3)
     assert g.volume == pytest.approx(2.0 / (18.0**-3 + 18.2**-3), rel=1e-6)
@@ -181,20 +181,20 @@ def test_the_box_is_that_of_the_result(tmp_path: Path) -> None:
     assert found.limit == pytest.approx(0.5 * edge)
     assert np.array_equal(found.value, jxl.kirkwood_buff(g, box_length=edge).value)
     g.to_json(tmp_path / "g.json")
-    assert np.array_equal(jxl.kirkwood_buff(jxl.load_result(tmp_path / "g.json")).value, found.value)
+    assert np.array_equal(jxl.kirkwood_buff(load_result(tmp_path / "g.json")).value, found.value)
     with pytest.raises(InputError, match="is not the cube root of the volume"):
         jxl.kirkwood_buff(g["Na", "Cl"], box_length=20.0)
     content = json.loads((tmp_path / "g.json").read_text())
     del content["volume"]
     (tmp_path / "old.json").write_text(json.dumps(content))
-    old = jxl.load_result(tmp_path / "old.json")
+    old = load_result(tmp_path / "old.json")
     assert np.array_equal(jxl.kirkwood_buff(old, box_length=edge).value, found.value)
     with pytest.raises(InputError, match="pass box_length="):
         jxl.kirkwood_buff(old)
     del content["density"]
     (tmp_path / "broken.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="lacks 'density'"):
-        jxl.load_result(tmp_path / "broken.json")
+        load_result(tmp_path / "broken.json")
 
 
 def test_noise_is_told() -> None:
