@@ -1,4 +1,4 @@
-"""A disk that fills up after some bytes, for tests: no file can be written beyond them, whoever writes."""
+"""Moments that no program chooses, for tests: the disk fills up after some bytes, or the process is killed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,3 +48,28 @@ def full_disk(room: float) -> Iterator[None]:
         patch.setattr(os, "pwrite", short_pwrite)
         patch.setattr(Path, "open", limited_open)
         yield
+
+
+def kill_at(count: int) -> None:
+    """Kill this process (``kill -9``) in its ``count``-th operation that changes a file; in a write, half way."""
+    left = [count]
+
+    def counting(original: Any) -> Any:
+        def operation(*arguments: Any, **options: Any) -> Any:
+            left[0] -= 1
+            if left[0] == 0:
+                if original is pwrite:
+                    descriptor, data, offset = arguments
+                    view = memoryview(data).cast("B")
+                    pwrite(descriptor, view[: len(view) // 2], offset)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments, **options)
+
+        return operation
+
+    pwrite = os.pwrite
+    for owner, name in (
+        *((os, name) for name in ("pwrite", "fsync", "ftruncate", "open", "replace", "rename", "unlink", "close")),
+        *((Path, name) for name in ("replace", "rename", "unlink", "mkdir", "write_bytes")),
+    ):
+        setattr(owner, name, counting(getattr(owner, name)))

@@ -1,6 +1,7 @@
-"""A run in a process of its own, for `test_resume`: it is killed there.
+"""A run in a process of its own, for `test_resume` and `test_moments`: it is killed there.
 
-Usage: python killed_run.py FOLDER STEPS PAUSE. ``PAUSE`` seconds after each checkpoint give the test time to kill.
+Usage: python killed_run.py FOLDER STEPS PAUSE THERMOSTAT [AT]. ``PAUSE`` seconds after each checkpoint give the test
+time to kill; with ``AT`` the process kills itself in its AT-th operation on files.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from ase.build import bulk  # noqa: E402
 
 from jaxelyte.dynamics import NVT, simulate  # noqa: E402
 from jaxelyte.dynamics.runner import Runner  # noqa: E402
-from jaxelyte.observables import RDF  # noqa: E402
+from jaxelyte.observables import RDF, Distance  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
+from full_disk import kill_at  # noqa: E402
 from toys import Argon  # noqa: E402
 
 
@@ -34,7 +36,7 @@ def run(folder: Path, steps: int, thermostat: str = "langevin") -> None:
         timestep=4.0,
         every=20,
         sample_every=5,
-        observables={"rdf": RDF([("Ar", "Ar")], r_max=7.0)},
+        observables={"rdf": RDF([("Ar", "Ar")], r_max=7.0), "pair": Distance((0, 1))},
         seed=11,
         replicas=2,
         output=folder,
@@ -59,4 +61,6 @@ def pause_after_checkpoints(seconds: float) -> None:
 
 if __name__ == "__main__":
     pause_after_checkpoints(float(sys.argv[3]))
+    if len(sys.argv) > 5:
+        kill_at(int(sys.argv[5]))
     run(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[4])

@@ -1,6 +1,7 @@
-"""A training run in a process of its own, for `test_training`: it is killed there.
+"""A training run in a process of its own, for `test_resume` and `test_moments`: it is killed there.
 
-Usage: python killed_training.py FRAMES FOLDER PAUSE. ``PAUSE`` seconds after each checkpoint let the test kill it.
+Usage: python killed_training.py FRAMES FOLDER PAUSE [AT]. ``PAUSE`` seconds after each checkpoint let the test kill it;
+with ``AT`` the process kills itself in its AT-th operation on files.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from typing import Any
 
 import jax
 
+sys.path.insert(0, str(Path(__file__).parent))
 jax.config.update("jax_enable_x64", True)
 
 import jaxelyte as jxl  # noqa: E402
+from full_disk import kill_at  # noqa: E402
 from jaxelyte.training.folder import TrainFolder  # noqa: E402
 
 
@@ -47,4 +50,6 @@ def pause_after_checkpoints(seconds: float) -> None:
 
 if __name__ == "__main__":
     pause_after_checkpoints(float(sys.argv[3]))
+    if len(sys.argv) > 4:
+        kill_at(int(sys.argv[4]))
     run(Path(sys.argv[1]), Path(sys.argv[2]))
