@@ -83,8 +83,13 @@ def saving(path: str | Path) -> Iterator[Path]:
         StorageError: the file cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".tmp-{path.name}")
     with writing(path):
+        if path.is_symlink():
+            path = path.resolve()
+        if path.exists() and not path.is_file():
+            yield path  # a device or a pipe has no content to keep
+            return
+        temporary = path.with_name(f".tmp-{path.name}")
         try:
             yield temporary
             with temporary.open("rb") as file:

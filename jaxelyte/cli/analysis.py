@@ -15,6 +15,7 @@ from jaxelyte.cli.page import Section, chosen, page
 from jaxelyte.cli.sample import PERMITTIVITY, Sample, known_charges
 from jaxelyte.errors import InputError
 from jaxelyte.observables.series import temperature_of
+from jaxelyte.storage import write_text, writing
 
 PARTS: dict[str, Callable[[Sample], Section]] = {
     "structure": structure,
@@ -108,7 +109,8 @@ def analyse_source(
         config=config,
     )
     folder = folder if folder is not None else (source if run else source.parent) / "analysis"
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     if run is not None and run.summary:
         show(run_table(run))
         save_log(run, folder)
@@ -155,8 +157,8 @@ def analyse_sample(
     }
     content |= {name: section.content for name, section in sections.items()}
     content["notes"] = {name: section.notes for name, section in sections.items() if section.notes}
-    (folder / "report.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (folder / "report.html").write_text(page(title, about, list(sections.values())), encoding="utf-8")
+    write_text(folder / "report.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text(folder / "report.html", page(title, about, list(sections.values())))
     return sections
 
 

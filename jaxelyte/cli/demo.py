@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxelyte.cli.experiment import PEAKS
 from jaxelyte.cli.report import errors_table, rdf_rows, run_table, save_evaluation, save_learning, save_log, save_rdf
+from jaxelyte.storage import write_text
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -125,5 +126,5 @@ def run_demo(output: Path, *, epochs: int, steps: int, show: Callable[[object], 
         "peaks": rows,
         "files": [str(path) for path in pictures] + [str(output / "summary.json")],
     }
-    (output / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    write_text(output / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxelyte.cli.objects import build_nvt, build_sum, build_system
+from jaxelyte.cli.report import save_figure
 from jaxelyte.free_energy import FreeEnergyResult, PathResult, free_energy, free_energy_path
+from jaxelyte.storage import writing
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -110,7 +112,8 @@ def save(result: FreeEnergyResult | PathResult, folder: Path) -> list[Path]:
     """Write JSON, CSV and pictures into the folder, of several legs each into its own; returns the files."""
     files = []
     if isinstance(result, PathResult):
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         files.append(folder / f"{NAME}.json")
         result.to_json(files[0])
         for number, leg in enumerate(result.legs, 1):
@@ -120,5 +123,5 @@ def save(result: FreeEnergyResult | PathResult, folder: Path) -> list[Path]:
     result.to_json(files[0])
     result.to_csv(files[1])
     for axes, path in ((result.plot(), files[2]), (result.plot_convergence(), files[3])):
-        axes.figure.savefig(path, dpi=150, bbox_inches="tight")
+        save_figure(axes.figure, path)
     return files

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxelyte.errors import InputError
+from jaxelyte.storage import saving, write_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from jaxelyte.potentials.base import Potential
     from jaxelyte.potentials.nequip import NequIPPotential
     from jaxelyte.training import Evaluation, Fit, Stability
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a picture as a whole, as all files of results."""
+    with saving(path) as temporary:
+        figure.savefig(temporary, dpi=150, bbox_inches="tight")
 
 
 def run_table(run: Run) -> Table:
@@ -116,7 +123,7 @@ def save_rdf(result: RDFResult, folder: Path, name: str = "rdf") -> list[Path]:
     result.to_csv(files[0])
     result.to_json(files[1])
     axes = result.plot()
-    axes.figure.savefig(files[2], dpi=150, bbox_inches="tight")
+    save_figure(axes.figure, files[2])
     return files
 
 
@@ -126,7 +133,7 @@ def save_log(run: Run, folder: Path) -> Path:
 
     axes = run.plot()
     figure = np.ravel(np.asarray(axes, dtype=object))[0].figure
-    figure.savefig(folder / "log.png", dpi=150, bbox_inches="tight")
+    save_figure(figure, folder / "log.png")
     return folder / "log.png"
 
 
@@ -228,11 +235,11 @@ def save_evaluation(result: Evaluation, folder: Path, name: str) -> list[Path]:
     from jaxelyte.plots import parity, spread
 
     files = [folder / f"{name}.json", folder / f"{name}_parity.png"]
-    files[0].write_text(json.dumps(result.summary(), indent=1) + "\n", encoding="utf-8")
-    parity(result)[0].figure.savefig(files[1], dpi=150, bbox_inches="tight")
+    write_text(files[0], json.dumps(result.summary(), indent=1) + "\n")
+    save_figure(parity(result)[0].figure, files[1])
     if result.force_spread is not None:
         files.append(folder / f"{name}_spread.png")
-        spread(result).figure.savefig(files[-1], dpi=150, bbox_inches="tight")
+        save_figure(spread(result).figure, files[-1])
     return files
 
 
@@ -259,8 +266,8 @@ def save_stability(card: Stability, folder: Path) -> list[Path]:
     import json
 
     files = [folder / "stability.json", folder / "stability.png"]
-    files[0].write_text(json.dumps(card.summary(), indent=1) + "\n", encoding="utf-8")
-    card.plot().figure.savefig(files[1], dpi=150, bbox_inches="tight")
+    write_text(files[0], json.dumps(card.summary(), indent=1) + "\n")
+    save_figure(card.plot().figure, files[1])
     return files
 
 
@@ -269,5 +276,5 @@ def save_learning(fit: Fit, folder: Path) -> Path:
     from jaxelyte.plots import learning
 
     path = folder / "training.png"
-    learning(fit)[0].figure.savefig(path, dpi=150, bbox_inches="tight")
+    save_figure(learning(fit)[0].figure, path)
     return path

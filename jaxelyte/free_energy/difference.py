@@ -24,6 +24,7 @@ from jaxelyte.free_energy.estimators import (
     zwanzig,
 )
 from jaxelyte.observables.blocks import standard_error
+from jaxelyte.storage import saving, write_text
 from jaxelyte.units import BOLTZMANN
 
 ESTIMATORS = ("MBAR", "TI", "BAR")
@@ -130,7 +131,8 @@ class FreeEnergyResult:
         """Write a table: λ, <dU/dλ> and its error in eV, inefficiency, independent samples."""
         table = np.column_stack([self.lam, self.gradient, self.gradient_error, self.inefficiency, self.counts])
         header = "lambda,gradient_eV,error_eV,inefficiency,samples"
-        np.savetxt(path, table, delimiter=",", header=header, comments="")
+        with saving(path) as temporary:
+            np.savetxt(temporary, table, delimiter=",", header=header, comments="")
 
     def to_json(self, path: str | Path) -> None:
         """Write all estimates; NaN is stored as null."""
@@ -150,7 +152,7 @@ class FreeEnergyResult:
             "overlaps": [finite(o) for o in self.overlaps],
             "hysteresis_eV": [finite(v) for v in self.hysteresis],
         }
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
         lines = [f"{summary(self.value, self.error)} at {self.temperature:g} K by {self.estimator}"]

@@ -30,6 +30,7 @@ from jaxelyte.observables.sampling import analysed, complete_cells
 from jaxelyte.observables.series import temperature_of
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.reference import reference_energies
+from jaxelyte.storage import write_text
 from jaxelyte.system import System
 
 BLOCKS = 10
@@ -71,7 +72,7 @@ class Insertion:
             "insertions": self.insertions,
             "contributing_share": self.contributing,
         }
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
         return (

@@ -18,6 +18,7 @@ from jaxelyte.errors import InputError, RunInterruptedError
 from jaxelyte.free_energy.difference import FreeEnergyResult, summary
 from jaxelyte.free_energy.mixing import free_energy
 from jaxelyte.potentials.base import Potential
+from jaxelyte.storage import write_text
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -49,7 +50,7 @@ class PathResult:
         """Write the sum and the legs."""
         legs = [{"free_energy_eV": leg.value, "error_eV": leg.error} for leg in self.legs]
         content = {"free_energy_eV": finite(self.value), "error_eV": finite(self.error), "legs": legs}
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
         head = summary(self.value, self.error) if self.completed else "interrupted"

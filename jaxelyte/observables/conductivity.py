@@ -35,6 +35,7 @@ from jaxelyte.observables.series import (
     within,
 )
 from jaxelyte.observables.unwrapping import unwrapped
+from jaxelyte.storage import saving, write_text
 from jaxelyte.trajectory import Trajectory
 
 SIEMENS_PER_METRE = 1.602176634e6
@@ -86,12 +87,13 @@ class ConductivityResult:
             "fit_fs": list(self.fit),
             "exponent": self.exponent,
         }
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
     def to_csv(self, path: str | Path) -> None:
         """Write a table: lag in fs, mean squared displacement of the charge in e² Å²."""
         table = np.column_stack([self.lags, self.displacement])
-        np.savetxt(path, table, delimiter=",", header="lag_fs,displacement_e2_A2", comments="")
+        with saving(path) as temporary:
+            np.savetxt(temporary, table, delimiter=",", header="lag_fs,displacement_e2_A2", comments="")
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the displacement of the charge; returns the matplotlib axes."""

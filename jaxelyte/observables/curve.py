@@ -15,6 +15,7 @@ from jaxelyte.arrays import first_lines
 from jaxelyte.errors import InputError
 from jaxelyte.observables.blocks import jackknife
 from jaxelyte.observables.recorded import read_series, series_as_stored
+from jaxelyte.storage import saving, write_text
 
 Pair = tuple[str, str]
 
@@ -176,7 +177,7 @@ class RDFResult:
             one = self._pick(pair)
             header += [f"{kind}_{one._name()}" for kind in ("g", "error", "coordination", "coordination_error")]
             columns += [one.g, one.error, one.coordination, one.coordination_error]
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
+        with saving(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(header)
             writer.writerows([repr(float(x)) for x in row] for row in zip(*columns, strict=True))
@@ -187,7 +188,7 @@ class RDFResult:
         for name in RDFResult.__dataclass_fields__:
             value = getattr(self, name)
             content[name] = plain(value) if isinstance(value, np.ndarray) else value
-        Path(path).write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, allow_nan=False) + "\n")
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> RDFResult:

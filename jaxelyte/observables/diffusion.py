@@ -31,6 +31,7 @@ from jaxelyte.observables.series import (
     within,
 )
 from jaxelyte.observables.unwrapping import unwrapped
+from jaxelyte.storage import saving, write_text
 from jaxelyte.system import perpendicular_widths
 
 SI = 1e-5
@@ -153,7 +154,8 @@ class MSDResult:
     def to_csv(self, path: str | Path) -> None:
         """Write a table: lag in fs, MSD and its error in Å²."""
         columns = np.column_stack([self.lags, self.value, self.error])
-        np.savetxt(path, columns, delimiter=",", header="lag_fs,msd_A2,error_A2", comments="")
+        with saving(path) as temporary:
+            np.savetxt(temporary, columns, delimiter=",", header="lag_fs,msd_A2,error_A2", comments="")
 
     def __repr__(self) -> str:
         at = len(self.lags) // 2
@@ -210,7 +212,7 @@ class DiffusivityResult:
             "fit_fs": list(self.fit),
             "exponent": self.exponent,
         }
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
         with_images = f", {self.correction * 1e9:.3f} of it for the finite cell" if self.correction else ""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxelyte.observables.curve import RESULTS, plain
+from jaxelyte.storage import saving, write_text
 
 Triplet = tuple[str, str, str]
 
@@ -75,14 +76,15 @@ class AnglesResult:
         """Write a table: θ in degrees, p and its error in 1/degree, and the ratio to random directions."""
         columns = np.column_stack([self.theta, self.value, self.error, self.relative, self.relative_error])
         header = "theta_deg,p_1_deg,error_1_deg,relative,relative_error"
-        np.savetxt(path, columns, delimiter=",", header=header, comments="")
+        with saving(path) as temporary:
+            np.savetxt(temporary, columns, delimiter=",", header=header, comments="")
 
     def to_json(self, path: str | Path) -> None:
         """Write everything; `load_result` reads it back. NaN is stored as null."""
         content: dict[str, Any] = {"kind": "angles", "units": {"edges": "degree", "value": "1/degree", "r_max": "Å"}}
         for name in type(self).__dataclass_fields__:
             content[name] = plain(np.asarray(getattr(self, name)))
-        Path(path).write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, allow_nan=False) + "\n")
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> AnglesResult:

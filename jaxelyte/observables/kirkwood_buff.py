@@ -31,6 +31,7 @@ from jaxelyte.observables.integrals import (
     salt_integrals,
     without_artefacts,
 )
+from jaxelyte.storage import saving, write_text
 
 CORRECTIONS = ("tail", "closed", "none")
 WEIGHTS = ("cut-off", "sphere", "extrapolated")
@@ -86,7 +87,9 @@ class KirkwoodBuffResult:
     def to_csv(self, path: str | Path) -> None:
         """Write the running integrals: r in Å, then G in Å³ of each pair."""
         header = ",".join(["r_A", *(f"G_{a}-{b}_A3" for a, b in self.pairs)])
-        np.savetxt(path, np.column_stack([self.radius, *self.running]), delimiter=",", header=header, comments="")
+        with saving(path) as temporary:
+            table = np.column_stack([self.radius, *self.running])
+            np.savetxt(temporary, table, delimiter=",", header=header, comments="")
 
     def to_json(self, path: str | Path) -> None:
         """Write values, errors and settings; NaN is stored as null."""
@@ -95,7 +98,7 @@ class KirkwoodBuffResult:
             for pair, g, e, d in zip(self.pairs, self.value, self.error, self.drift, strict=True)
         ]
         content = {"limit_A": self.limit, "correction": self.correction, "weight": self.weight, "integrals": rows}
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
         rows = zip(self.pairs, self.value, self.error, strict=True)
@@ -127,7 +130,7 @@ class ActivityDerivative:
         """Write everything; NaN is stored as null."""
         content = {k: finite(v) if isinstance(v, float) else v for k, v in asdict(self).items()}
         content["units"] = {"integrals": "Å³"}
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
         return f"1 + d ln γ±/d ln c = {self.value:.2f} ± {self.error:.2f}"

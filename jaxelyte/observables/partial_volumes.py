@@ -26,6 +26,7 @@ from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.integrals import from_integrals, number_density, salt_integrals
+from jaxelyte.storage import write_text
 
 PER_MOLE = units.AVOGADRO * 1e-24
 """One Å³ in cm³/mol."""
@@ -82,7 +83,7 @@ class PartialVolumes:
             "compressibility_per_GPa": self.compressibility,
         }
         content = {name: {k: finite(v) for k, v in x._asdict().items()} for name, x in names.items()}
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
         return (

@@ -15,6 +15,7 @@ from jaxelyte.arrays import brief
 from jaxelyte.observables.blocks import FEWEST, naive_error
 from jaxelyte.observables.curve import RESULTS, Pair, plain
 from jaxelyte.observables.scattering import Weighting, scattering_factors, total_weights
+from jaxelyte.storage import saving, write_text
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class StructureFactorResult:
         if self.total is not None and self.total_error is not None:
             header += [f"S_{self.weighting}", f"error_{self.weighting}"]
             columns += [self.total, self.total_error]
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
+        with saving(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(header)
             writer.writerows([repr(float(x)) for x in row] for row in zip(*columns, strict=True))
@@ -128,7 +129,7 @@ class StructureFactorResult:
         for name in type(self).__dataclass_fields__:
             value = getattr(self, name)
             content[name] = plain(value) if isinstance(value, np.ndarray) else value
-        Path(path).write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, allow_nan=False) + "\n")
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> StructureFactorResult:

@@ -15,6 +15,7 @@ from jaxelyte import units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.curve import Feature, Pair, RDFResult
+from jaxelyte.storage import saving, write_text
 
 
 class Well(NamedTuple):
@@ -105,7 +106,8 @@ class PMFResult:
         columns, names = [self.r, self.value, self.error], ["r_A", "w_eV", "error_eV"]
         if self.short_range is not None:
             columns, names = [*columns, self.short_range], [*names, "short_range_eV"]
-        np.savetxt(path, np.column_stack(columns), delimiter=",", header=",".join(names), comments="")
+        with saving(path) as temporary:
+            np.savetxt(temporary, np.column_stack(columns), delimiter=",", header=",".join(names), comments="")
 
     def to_json(self, path: str | Path) -> None:
         """Write temperature, minima and barrier; what there is none of is null."""
@@ -119,7 +121,7 @@ class PMFResult:
             values = {"position_A": well.position, "position_error_A": well.position_error}
             values |= {"energy_eV": well.energy, "energy_error_eV": well.energy_error}
             content[name] = {k: finite(v) for k, v in values.items()}
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
         lines = [f"PMF of {'-'.join(self.pair)} at {self.temperature:g} K"]

@@ -24,6 +24,7 @@ from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.observables.blocks import standard_error
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.geometry import shortest_vectors
+from jaxelyte.storage import saving, write_text
 from jaxelyte.system import System
 from jaxelyte.units import ACCELERATION, EV_PER_A3_IN_GPA
 
@@ -211,7 +212,8 @@ class SeriesResult:
         """Write a table: time in fs, then the columns of each replica."""
         names = [f"{c}_{r}_{self.unit}" for r in range(self.values.shape[1]) for c in self.columns]
         table = np.column_stack([self.times, self.values.reshape(len(self.values), -1)])
-        np.savetxt(path, table, delimiter=",", header=",".join(["time_fs", *names]), comments="")
+        with saving(path) as temporary:
+            np.savetxt(temporary, table, delimiter=",", header=",".join(["time_fs", *names]), comments="")
 
     def to_json(self, path: str | Path) -> None:
         """Write means and standard errors; NaN is stored as null."""
@@ -220,7 +222,7 @@ class SeriesResult:
             for name, m, e in zip(self.columns, self.mean, self.error, strict=True)
         }
         content = {"unit": self.unit, "samples": len(self), "interval_fs": self.interval} | rows
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the series of all replicas against time; returns the matplotlib axes."""

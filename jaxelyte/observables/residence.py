@@ -25,6 +25,7 @@ from jaxelyte.observables.sampling import analysed
 from jaxelyte.observables.series import line, members_of, spread, stretches_of, within
 from jaxelyte.observables.survival import check_reach, find_presence, survivors
 from jaxelyte.observables.unwrapping import check_continuous
+from jaxelyte.storage import saving, write_text
 from jaxelyte.trajectory import Trajectory
 
 TOLERANCE = 2000.0
@@ -100,7 +101,8 @@ class ResidenceResult:
         """Write a table: lag in fs, survival function and intermittent function with their errors."""
         names = ("survival", "survival_error", "intermittent", "intermittent_error")
         columns = np.column_stack([self.lags, *(getattr(self, name) for name in names)])
-        np.savetxt(path, columns, delimiter=",", header=",".join(["lag_fs", *names]), comments="")
+        with saving(path) as temporary:
+            np.savetxt(temporary, columns, delimiter=",", header=",".join(["lag_fs", *names]), comments="")
 
     def to_json(self, path: str | Path) -> None:
         """Write the numbers; NaN, and an infinite tolerance, are stored as null."""
@@ -120,7 +122,7 @@ class ResidenceResult:
             "duration_fs": self.duration,
             "replicas": self.replicas,
         }
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
         return (

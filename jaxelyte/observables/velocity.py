@@ -19,6 +19,7 @@ from jaxelyte.errors import InputError
 from jaxelyte.observables.diffusion import SI
 from jaxelyte.observables.sampling import analysed, check_finite
 from jaxelyte.observables.series import autocorrelation, members_of, spread, stretches_of
+from jaxelyte.storage import saving, write_text
 
 WAVENUMBER = 33356.40951981521
 """1/cm in one 1/fs."""
@@ -90,7 +91,8 @@ class VACFResult:
     def to_csv(self, path: str | Path) -> None:
         """Write a table: lag in fs, C and its error in Å²/fs²."""
         table = np.column_stack([self.lags, self.value, self.error])
-        np.savetxt(path, table, delimiter=",", header="lag_fs,vacf_A2_fs2,error_A2_fs2", comments="")
+        with saving(path) as temporary:
+            np.savetxt(temporary, table, delimiter=",", header="lag_fs,vacf_A2_fs2,error_A2_fs2", comments="")
 
     def to_json(self, path: str | Path) -> None:
         """Write the diffusion coefficient of the default limit; NaN is stored as null."""
@@ -100,7 +102,7 @@ class VACFResult:
             "diffusivity_m2_s": value,
             "error_m2_s": finite(error),
         }
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
         return (

@@ -23,6 +23,7 @@ from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.recorded import PressureTensor, SeriesResult
 from jaxelyte.observables.series import STRETCHES, autocorrelation, spread, temperature_of
+from jaxelyte.storage import saving, write_text
 
 NOISE = 0.15
 """Share of the running integral that its spread between stretches may reach; later times are not fitted. (Zhang et al.
@@ -70,7 +71,8 @@ class ViscosityResult:
         """Write a table: lag in fs, correlation in GPa², running integral and its error in Pa s."""
         table = np.column_stack([self.lags, self.correlation, self.running, self.running_error])
         header = "lag_fs,correlation_GPa2,running_Pa_s,error_Pa_s"
-        np.savetxt(path, table, delimiter=",", header=header, comments="")
+        with saving(path) as temporary:
+            np.savetxt(temporary, table, delimiter=",", header=header, comments="")
 
     def to_json(self, path: str | Path) -> None:
         """Write the numbers; NaN is stored as null."""
@@ -81,7 +83,7 @@ class ViscosityResult:
             "volume_A3": self.volume,
             "cutoff_fs": self.cutoff,
         }
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
         return (

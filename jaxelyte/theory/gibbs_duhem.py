@@ -27,6 +27,7 @@ import numpy as np
 from jaxelyte import checks
 from jaxelyte.arrays import first_lines
 from jaxelyte.errors import InputError
+from jaxelyte.storage import saving, write_text
 from jaxelyte.theory.electrolyte import DebyeHueckel, bjerrum, checked_solvent, law, screening_length
 from jaxelyte.theory.scales import WATER, Molal, molal_scale, molality, pressure_average
 
@@ -158,7 +159,8 @@ class ActivityCurve:
         c = np.linspace(0.0, self.molarity.max(), checks.count("points", points, least=2))
         columns = [c, *self.derivative(c), *self.activity(c), *self.osmotic(c)]
         header = "molarity_mol_L,derivative,derivative_error,activity,activity_error,osmotic,osmotic_error"
-        np.savetxt(path, np.column_stack(columns), delimiter=",", header=header, comments="")
+        with saving(path) as temporary:
+            np.savetxt(temporary, np.column_stack(columns), delimiter=",", header=header, comments="")
 
     def to_json(self, path: str | Path) -> None:
         """Write the values at the concentrations of the data, and the fits."""
@@ -173,7 +175,7 @@ class ActivityCurve:
                 for f in self.fits
             ],
         }
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
         rows = zip(self.molarity, *self.activity(self.molarity), *self.osmotic(self.molarity), strict=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError
+from jaxelyte.storage import saving
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ class IonResult:
         """Write a table: r in Å, then g of each pair."""
         pairs = [(a, b) for n, a in enumerate(self.species) for b in self.species[n:]]
         header = ",".join(["r_A", *(f"g_{a}-{b}" for a, b in pairs)])
-        np.savetxt(
-            path, np.column_stack([self.r, *(self.pair(*p) for p in pairs)]), delimiter=",", header=header, comments=""
-        )
+        with saving(path) as temporary:
+            table = np.column_stack([self.r, *(self.pair(*p) for p in pairs)])
+            np.savetxt(temporary, table, delimiter=",", header=header, comments="")
 
 
 @dataclass(frozen=True)
