@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from jaxelyte import build, datasets, plots, theory
     from jaxelyte.data import LabelKeys
     from jaxelyte.dynamics import NVE, NVT, Run, load_run, minimize, simulate
-    from jaxelyte.errors import InputError, JaxelyteError, SimulationError, TrainingError, UnsupportedError
+    from jaxelyte.errors import (
+        InputError,
+        JaxelyteError,
+        SimulationError,
+        StorageError,
+        TrainingError,
+        UnsupportedError,
+    )
     from jaxelyte.free_energy import (
         ChargeCorrection,
         FreeEnergyResult,
@@ -154,6 +161,7 @@ _HOMES = {
     "Series": "observables",
     "SeriesResult": "observables",
     "SimulationError": "errors",
+    "StorageError": "errors",
     "SoftCoreLennardJones": "potentials.soft_core",
     "Stability": "training",
     "StructureFactor": "observables",
@@ -272,6 +280,7 @@ __all__ = [
     "SimulationError",
     "SoftCoreLennardJones",
     "Stability",
+    "StorageError",
     "StructureFactor",
     "StructureFactorResult",
     "System",

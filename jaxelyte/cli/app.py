@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import typer
 from jaxelyte.cache import programs_folder
 from jaxelyte.cli.spelling import spelled
 from jaxelyte.errors import InputError, JaxelyteError, RunInterruptedError
+from jaxelyte.storage import output_folder, writing
 
 app = typer.Typer(
     name="jaxelyte",
@@ -28,32 +30,73 @@ app = typer.Typer(
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 TorchScript = Annotated[bool, typer.Option("--torchscript", help="Read a deployed .pth file with torch.")]
 INTERRUPTED = 130
+LONGEST = 300  # characters of a message of another package
 REPORT_CARD = 4  # frames that `evaluate --stability` starts from
 SECTIONS = (
     "structure, pmf, scattering, angles, residence, diffusion, conductivity, viscosity, vibrations, activity, osmotic"
 )
+DEMO_OUTPUT = Path("demo_output")
 DEMO = (2, 6000)  # epochs, steps: some two minutes on two cores
 
 
 @contextlib.contextmanager
 def _clean_errors(debug: bool) -> Iterator[None]:
-    """One message instead of a traceback; exit code 2 for what the user can mend, 1 for a run that failed."""
+    """One message instead of a traceback.
+
+    Exit code 2 for what the user can mend before the start, 130 after Ctrl-C, 1 for everything else that went wrong.
+    """
     with warnings.catch_warnings():
         if not debug:
             warnings.showwarning = _warn
         try:
             yield
-        except JaxelyteError as error:
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise  # what typer ends a command with
+        except (Exception, KeyboardInterrupt) as error:
             if debug:
                 raise
-            typer.secho(f"error: {spelled(str(error))}", err=True, fg=typer.colors.RED)
-            code = INTERRUPTED if isinstance(error, RunInterruptedError) else 2 if isinstance(error, InputError) else 1
+            message, code = _said(error)
+            typer.secho(message, err=True, fg=typer.colors.RED)
             raise typer.Exit(code) from error
+
+
+def _said(error: BaseException) -> tuple[str, int]:
+    """What to print for an error, and the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; what was written is kept, and --resume goes on with a run that has started", INTERRUPTED
+    if isinstance(error, JaxelyteError):
+        notes = [str(note) for note in getattr(error, "__notes__", ())]
+        code = INTERRUPTED if isinstance(error, RunInterruptedError) else 2 if isinstance(error, InputError) else 1
+        return spelled("\n".join([f"error: {error}", *notes])), code
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"error: {error.filename}: {error.strerror}; check that it is there and may be used", 1
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    text = f"{type(error).__name__}: {first if len(first) <= LONGEST else first[:LONGEST] + '…'}"
+    if "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError):
+        return f"error: out of memory; fewer replicas, atoms or frames at once need less ({text})", 1
+    return f"unexpected error: {text}; please report it, with the traceback that --debug shows", 1
 
 
 def _warn(message: Warning | str, *_: object) -> None:
     """A warning without the line of code that it came from."""
     typer.secho(f"warning: {spelled(str(message))}", err=True, fg=typer.colors.YELLOW)
+
+
+def _folder(value: str) -> Path:
+    """The value of ``--output``."""
+    try:
+        return output_folder(value, argument="--output")
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+RunFolder = Annotated[Path | None, typer.Option(parser=_folder, help="Run folder, instead of the one in the file.")]
+
+
+def _again(command: str, file: Path, **options: object) -> str:
+    """The command that goes on with a run that was stopped."""
+    given = [part for name, value in options.items() if value is not None for part in (f"--{name}", str(value))]
+    return shlex.join(["jaxelyte", command, str(file), *given, "--resume"])
 
 
 def _version(show: bool) -> None:
@@ -81,7 +124,9 @@ def main(
 @app.command()
 def simulate(
     file: Annotated[Path, typer.Argument(help="Run file (TOML).")],
-    output: Annotated[Path | None, typer.Option(help="Run folder, instead of the one in the file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(parser=_folder, help="Run folder, instead of the one in the file.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps, instead of those in the file.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
@@ -107,7 +152,7 @@ def simulate(
         save_log(run, config.run.output)
         typer.echo(f"in {config.run.output}")
         if not run.completed:
-            typer.echo(f"interrupted; go on with: jaxelyte simulate {file} --resume", err=True)
+            typer.echo(f"interrupted; go on with: {_again('simulate', file, **changes)}", err=True)
             raise typer.Exit(INTERRUPTED)
         if analyse:
             from jaxelyte.cli.analysis import analyse_source
@@ -118,7 +163,9 @@ def simulate(
 @app.command()
 def train(
     file: Annotated[Path, typer.Argument(help="Training file (TOML).")],
-    output: Annotated[Path | None, typer.Option(help="Run folder, instead of the one in the file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(parser=_folder, help="Run folder, instead of the one in the file.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs, instead of those in the file.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the training in the folder.")] = False,
@@ -156,7 +203,9 @@ def train(
 @app.command(name="free-energy")
 def free_energy(
     file: Annotated[Path, typer.Argument(help="Free-energy file (TOML).")],
-    output: Annotated[Path | None, typer.Option(help="Run folder, instead of the one in the file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(parser=_folder, help="Run folder, instead of the one in the file.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of each window, instead of those in the file.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
@@ -178,7 +227,7 @@ def free_energy(
         for path in save(result, config.free_energy.output):
             typer.echo(str(path))
         if not completed(result):
-            typer.echo(f"interrupted; go on with: jaxelyte free-energy {file} --resume", err=True)
+            typer.echo(f"interrupted; go on with: {_again('free-energy', file, **changes)}", err=True)
             raise typer.Exit(INTERRUPTED)
 
 
@@ -193,7 +242,8 @@ def evaluate(
         float | None, typer.Option(help="Report card: ps of NVT at 300, 400 and 600 K from the first frames.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for the results; evaluation/ in the training folder, else here.")
+        Path | None,
+        typer.Option(parser=_folder, help="Folder for the results; evaluation/ in the training folder, else here."),
     ] = None,
     torchscript: TorchScript = False,
     debug: Debug = False,
@@ -217,7 +267,8 @@ def evaluate(
         result = evaluate_fit(potential, chosen, keys=label_keys(energy, forces))
         _print(errors_table(result.summary(), str(frames)))
         folder = output if output is not None else (model if trained else Path()) / EVALUATION
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         for path in save_evaluation(result, folder, "evaluation"):
             typer.echo(str(path))
         if stability is not None:
@@ -244,7 +295,9 @@ def analyse(
     temperature: Annotated[float | None, typer.Option(help="K; that of the run by default.")] = None,
     only: Annotated[str, typer.Option(help=f"Sections wanted: {SECTIONS}.")] = "",
     skip: Annotated[str, typer.Option(help="Sections not wanted, such as scattering,residence (the slow ones).")] = "",
-    output: Annotated[Path | None, typer.Option(help="Folder for the results; analysis/ beside the source.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(parser=_folder, help="Folder for the results; analysis/ beside the source.")
+    ] = None,
     interval: Annotated[float | None, typer.Option(help="Of a file without times: fs between frames.")] = None,
     topology: Annotated[Path | None, typer.Option(help="File that names the atoms of a DCD, XTC, … file.")] = None,
     cell: Annotated[str, typer.Option(help="Of a file without one, Å: 20,20,20; with angles; or nine numbers.")] = "",
@@ -303,7 +356,9 @@ def info(
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder for pictures and summary.")] = Path("demo_output"),
+    output: Annotated[Path, typer.Option(parser=_folder, help="Folder for pictures and summary.")] = Path(
+        "demo_output"
+    ),
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of training.")] = DEMO[0],
     steps: Annotated[int, typer.Option(min=1, help="Steps of 1 fs.")] = DEMO[1],
     debug: Debug = False,

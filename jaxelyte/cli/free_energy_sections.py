@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from jaxelyte.cli.sections import NVTSection, Section, SystemSection, Term
+from jaxelyte.cli.sections import NVTSection, OutputFolder, Section, SystemSection, Term
 
 
 class Stage(Section):
@@ -32,7 +32,7 @@ class FreeEnergySection(Section):
     equilibration: NonNegativeInt = 0
     seed: int = 0
     check: bool = True
-    output: Path = Path("free_energy")
+    output: OutputFolder = Path("free_energy")
     skin: PositiveFloat = 1.0
     minimize: bool = False
     velocities: float | Literal["atoms"] | None = None

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeInt,
@@ -168,6 +169,18 @@ class NVTSection(Section):
     substeps: PositiveInt = 1
 
 
+def _named(value: Any) -> Any:
+    """A folder for results, as given; ``~`` is the home directory."""
+    if isinstance(value, str):
+        if not value.strip() or "\0" in value:
+            raise ValueError(f"output = {value!r} is not the name of a folder")
+        return Path(value).expanduser()
+    return value
+
+
+OutputFolder = Annotated[Path, BeforeValidator(_named)]
+
+
 class RunSection(Section):
     """See `jaxelyte.simulate`; timestep in fs, skin in Å, velocities in K or "atoms".
 
@@ -176,7 +189,7 @@ class RunSection(Section):
 
     steps: PositiveInt
     timestep: PositiveFloat = 0.5
-    output: Path = Path("run")
+    output: OutputFolder = Path("run")
     every: PositiveInt = 100
     sample_every: PositiveInt | None = None
     seed: int = 0

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from jaxelyte.cli.sections import BaselineTerm, ReadingSection, Section
+from jaxelyte.cli.sections import BaselineTerm, OutputFolder, ReadingSection, Section
 from jaxelyte.data import LabelKeys
 
 
@@ -131,7 +131,7 @@ class TrainSection(Section):
     epochs: PositiveInt = 100
     batch_size: PositiveInt | None = None
     seed: int = 0
-    output: Path = Path("train")
+    output: OutputFolder = Path("train")
     scales: Literal["overall", "species", "none"] = "overall"
     train_scales: bool = False
     references: dict[str, float] | None = None

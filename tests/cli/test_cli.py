@@ -16,6 +16,7 @@ from jaxelyte.cli import app
 from jaxelyte.cli.config import load_config
 from jaxelyte.cli.objects import build_ensemble, build_observables, build_potential, build_system
 from jaxelyte.dynamics import NVT, load_run
+from jaxelyte.errors import InputError, SimulationError, StorageError
 
 RUN = """
 [system]
@@ -205,6 +206,54 @@ def test_wrong_files_get_one_clear_message(run_file: Path, old: str, new: str, m
     assert message in text
     assert "Traceback" not in text
     assert sorted(run_file.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", ["simulate", "train", "free-energy"])
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (InputError("a is wrong"), 2, "error: a is wrong"),
+        (StorageError("cannot write a; free space, then resume=True"), 1, "free space, then --resume"),
+        (SimulationError("blew up"), 1, "error: blew up"),
+        (FileNotFoundError(2, "No such file or directory", "a.txt"), 1, "error: a.txt: No such file or directory"),
+        (KeyError("x"), 1, "unexpected error: KeyError: 'x'; please report it, with the traceback that --debug shows"),
+        (RuntimeError("INTERNAL: line one\nline two"), 1, "unexpected error: RuntimeError: INTERNAL: line one; "),
+        (MemoryError(), 1, "error: out of memory"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"), 1, "error: out of memory"),
+        (KeyboardInterrupt(), 130, "interrupted; what was written is kept"),
+    ],
+    ids=lambda x: type(x).__name__ if isinstance(x, BaseException) else None,
+)
+def test_errors_are_one_line(
+    run_file: Path, monkeypatch: pytest.MonkeyPatch, command: str, error: BaseException, code: int, text: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    for name in ("load_config", "load_training", "load_free_energy"):
+        monkeypatch.setattr(f"jaxelyte.cli.config.{name}", fail)
+    done = CliRunner().invoke(app, [command, str(run_file)])
+    assert done.exit_code == code
+    assert text in done.output
+    assert done.output.count("\n") == 1
+    assert "Traceback" not in done.output
+    with_debug = CliRunner().invoke(app, [command, str(run_file), "--debug"])
+    assert with_debug.exit_code != 0
+    assert "error:" not in with_debug.output
+
+
+def test_output_that_cannot_be(run_file: Path) -> None:
+    (run_file.parent / "file").write_text("")
+    for bad, message in (("", "is empty"), (run_file.parent / "file" / "run", "which is a file"), ("x" * 300, "too")):
+        code, text = invoke("simulate", run_file, "--output", bad)
+        assert code == 2
+        assert message in " ".join(text.replace("│", " ").split())
+    run_file.write_text(
+        RUN.replace("[run]", '[run]\noutput = ""') if "output" not in RUN else RUN.replace('"out"', '""')
+    )
+    code, text = invoke("simulate", run_file)
+    assert code == 2
+    assert "output = '' is not the name of a folder" in text
 
 
 def test_missing_things_are_named(tmp_path: Path) -> None:
