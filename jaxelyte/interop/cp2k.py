@@ -143,6 +143,10 @@ def read_blocks(path: Path) -> tuple[list[Block], list[str]]:
         notes.append(
             f"{len(strange)} frames without a step in their comment are left out, the first at line {strange[0]}"
         )
+    for name, what in (("time", "time"), ("energy", "energy (E)")):
+        missing = [block.line for block in blocks if math.isnan(getattr(block, name))]
+        if 0 < len(missing) < len(blocks):
+            notes.append(f"{len(missing)} frames have no {what} in their comment, the first at line {missing[0]}")
     if len(notes) > 4:
         notes = [*notes[:3], f"{len(notes) - 3} more places like these"]
     return numbered or blocks, notes
@@ -252,7 +256,8 @@ def read_cells(path: Path) -> tuple[dict[int, list[CellRow]], list[str]]:
     rows = {n: [_number(x) for x in line] for n, line in enumerate(lines, 1) if line and not line[0].startswith("#")}
     columns = Counter(len(row) for row in rows.values()).most_common(1)[0][0] if rows else 0
     bad = [n for n, row in rows.items() if len(row) != columns or not _sound(row)]
-    if rows and not text.endswith("\n") and _digits(lines[-1][-1]) < min(_digits(x) for x in lines[-1][2:]):
+    last = lines[-1][2:]
+    if last and not text.endswith("\n") and _digits(last[-1]) < min(map(_digits, last[:-1] or last)):
         bad = sorted({*bad, len(lines)})
     good = [row for n, row in rows.items() if n not in set(bad)]
     if columns < 11 or not good:

@@ -124,7 +124,7 @@ def _describe_file(path: Path) -> Description:
             return Description(what, remedy)
     return Description(
         f"no file of a model that is known (it starts with {start[:12]!r})" if start else "an empty file",
-        f"{FOLDER}; deployed nequip models are read by load_nequip(path, torchscript=True)",
+        f"{FOLDER}; for a deployed nequip model that you trust, call load_nequip(path, torchscript=True)",
     )
 
 
@@ -176,7 +176,7 @@ def _describe_torchscript(archive: zipfile.ZipFile, names: list[str]) -> Descrip
         what = f"a deployed model of nequip{' ' + version if version else ''} (TorchScript)"
     else:
         what = "a TorchScript program"
-    return Description(what, "if you trust its origin, call load_nequip(path, torchscript=True)", deployed=True)
+    return Description(what, "if you trust it, call load_nequip(path, torchscript=True)", deployed=True)
 
 
 def _describe_pickle(data: bytes) -> Description:

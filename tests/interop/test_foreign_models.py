@@ -55,7 +55,7 @@ def pickled(module: str, protocol: int, monkeypatch: pytest.MonkeyPatch, **conte
         ({"readme": ""}, "a zip archive of model/readme"),
         (
             {"code/__torch__/nequip/nn.py": "", "extra/config": "", "extra/nequip_version": "0.6.2"},
-            r"a deployed model of nequip 0\.6\.2 \(TorchScript\); if you trust its origin, call load_nequip",
+            r"a deployed model of nequip 0\.6\.2 \(TorchScript\); if you trust it, call load_nequip",
         ),
     ],
 )

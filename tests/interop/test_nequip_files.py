@@ -215,7 +215,7 @@ def test_torchscript_only_on_request(tmp_path: Path) -> None:
     path = tmp_path / "model.pth"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("model/code/__torch__/nequip/nn.py", "")
-    with pytest.raises(InputError, match=r"is a TorchScript program; if you trust its origin.*torchscript=True"):
+    with pytest.raises(InputError, match=r"is a TorchScript program; if you trust it.*torchscript=True"):
         load_nequip(path)
     if importlib.util.find_spec("torch") is None:
         with pytest.raises(ImportError, match=r"jaxelyte\[torch\]"):
