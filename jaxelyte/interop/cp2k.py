@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import math
 import re
-import zlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +14,7 @@ import numpy as np
 
 from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
+from jaxelyte.interop.file_text import DAMAGED, errors_of, open_bytes, read_head
 from jaxelyte.interop.kinds import elements_of
 from jaxelyte.units import HARTREE
 
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
 
 _COMMENT = re.compile(r"\s*i\s*=\s*\S+\s*,")
 _FIELD = re.compile(r"\b(i|time|E)\s*=\s*([^\s,]+)")
-_OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,30 +59,29 @@ def tell(path: Path | str, notes: list[str]) -> None:
         caution(f"{path}: {'; '.join(notes)}")
 
 
-def read_text(path: Path) -> str:
-    """A text file, also one packed by gzip, bzip2 or xz; bytes that are no UTF-8 become replacement characters.
+def read_text(path: Path) -> tuple[str, list[str]]:
+    """A text file, also a packed one, as far as it can be unpacked; and what is missing.
 
     Raises:
-        InputError: there is no such file, or it cannot be read.
+        InputError: there is no such file, or it cannot be opened.
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}")
-    try:
-        with _OPENERS.get(path.suffix, Path.open)(path, "rb") as file:
-            return file.read().decode("utf-8", errors="replace")
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise InputError(f"cannot read {path}: {error}; a packed file that was cut cannot be unpacked") from error
+    parts: list[bytes] = []
+    notes = []
+    with errors_of(path), open_bytes(path) as file:
+        try:
+            while part := file.read(1 << 20):
+                parts.append(part)
+        except DAMAGED as error:
+            notes.append(f"unpacking stops before the end: {error}")
+    return b"".join(parts).decode("utf-8-sig", errors="replace"), notes
 
 
 def is_cp2k_xyz(path: str | Path) -> bool:
     """Whether an xyz file starts with a comment of CP2K: ``i = 10, time = 5.000, E = -17.2``."""
-    path = Path(path)
-    try:
-        with _OPENERS.get(path.suffix, Path.open)(path, "rb") as file:
-            start = file.read(4096).decode("utf-8", errors="replace")
-    except (OSError, EOFError, zlib.error, lzma.LZMAError):
-        return False
-    lines = [line for line in start.splitlines() if line.strip()]
+    head = read_head(Path(path), 4096).decode("utf-8-sig", errors="replace")
+    lines = [line for line in head.splitlines() if line.strip()]
     return len(lines) > 1 and lines[0].strip().isdigit() and _COMMENT.match(lines[1]) is not None
 
 
@@ -119,10 +114,9 @@ def read_blocks(path: Path) -> tuple[list[Block], list[str]]:
     Raises:
         InputError: no such file, or no complete frame.
     """
-    text = read_text(path)
+    text, notes = read_text(path)
     lines = [line.rstrip("\r") for line in text.split("\n")]
     blocks: list[Block] = []
-    notes: list[str] = []
     at = 0
     while (at := _next_line(lines, at)) < len(lines):
         block, end = _block(lines, at)
@@ -136,7 +130,8 @@ def read_blocks(path: Path) -> tuple[list[Block], list[str]]:
         raise InputError(f"{path} is an extended XYZ file, which jaxelyte.read reads")
     if not blocks:
         first = next((line.strip() for line in lines if line.strip()), "")
-        raise InputError(f"{path} holds no complete frame of an xyz file; its first line is {first[:40]!r}")
+        why = "; ".join((f"its first line is {first[:40]!r}", *notes[:2]))
+        raise InputError(f"{path} holds no complete frame of an xyz file; {why}")
     numbered = [block for block in blocks if block.step is not None]
     if numbered and len(numbered) < len(blocks):
         strange = [block.line for block in blocks if block.step is None]
@@ -251,7 +246,7 @@ def read_cells(path: Path) -> tuple[dict[int, list[CellRow]], list[str]]:
     Raises:
         InputError: no such file, or no row of these columns.
     """
-    text = read_text(path)
+    text, notes = read_text(path)
     lines = [line.split() for line in text.removesuffix("\n").split("\n")]
     rows = {n: [_number(x) for x in line] for n, line in enumerate(lines, 1) if line and not line[0].startswith("#")}
     columns = Counter(len(row) for row in rows.values()).most_common(1)[0][0] if rows else 0
@@ -262,7 +257,8 @@ def read_cells(path: Path) -> tuple[dict[int, list[CellRow]], list[str]]:
     good = [row for n, row in rows.items() if n not in set(bad)]
     if columns < 11 or not good:
         raise InputError(f"{path} is no cell file of CP2K: step, time, nine components in Å and the volume are needed")
-    notes = [f"{len(bad)} rows are damaged or incomplete and are left out, the first in line {bad[0]}"] if bad else []
+    if bad:
+        notes.append(f"{len(bad)} rows are damaged or incomplete and are left out, the first in line {bad[0]}")
     unlike = [row for row in good if len(row) > 11 and not math.isclose(_volume(row), row[11], rel_tol=0.01)]
     if unlike:
         notes.append(f"in {len(unlike)} rows the volume is not that of the cell, first at step {unlike[0][0]:g}")

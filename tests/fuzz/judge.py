@@ -51,35 +51,39 @@ def complaint(case: Case, damaged: Damaged, sound: Outcome, found: Outcome) -> s
         return f"error of another package: {found.foreign}"
     if found.content is None:
         return "" if found.error.strip() else "an error without a message"
+    if found.warned - sound.warned or damaged.content.strip() in case.shorter:
+        return ""
     assert sound.content is not None
     whole, part = sound.content, found.content
-    if found.warned - sound.warned:
-        return ""
     if not whole.positions:
-        return "" if not damaged.lossless or part.other == whole.other else "content changed without a word"
-    if damaged.content.strip() in case.shorter:
-        return ""
+        return "content changed without a word" if damaged.lossless and part.other != whole.other else ""
+    return _of_frames(damaged, whole, part) or _of_cells_and_times(case, damaged, whole, part)
+
+
+def _of_frames(damaged: Damaged, whole: Content, part: Content) -> str:
+    """Frames or atoms that are lost or invented without a warning."""
+    atoms = {len(one) for one in part.positions}
     if len(part.positions) < len(whole.positions):
         return f"{len(part.positions)} of {len(whole.positions)} frames without a word"
-    atoms = {len(one) for one in part.positions}
     if atoms != {len(whole.positions[0])}:
         return f"frames of {sorted(atoms)} atoms, not {len(whole.positions[0])}, without a word"
     if damaged.cut and not all(any(_same(a, b) for b in whole.positions) for a in part.positions):
         return "positions that the sound file does not have, without a word"
     if damaged.lossless and not all(map(_same, part.positions, whole.positions)):
         return "positions changed without a word"
-    return _of_cells_and_times(whole, part)
+    return ""
 
 
-def _of_cells_and_times(whole: Content, part: Content) -> str:
+def _of_cells_and_times(case: Case, damaged: Damaged, whole: Content, part: Content) -> str:
     periodic = [bool(np.linalg.det(cell)) for cell in part.cells]
     if np.linalg.det(whole.cells[0]) and not all(periodic):
         return "the cell is lost without a word"
     if not np.all(np.isfinite([one for frame in part.positions for one in frame.ravel()])):
         return "positions that are not finite, without a word"
-    if np.all(np.isfinite(whole.times)) and not np.all(np.isfinite(part.times)):
-        return "times are lost without a word"
-    if np.all(np.diff(whole.times) > 0) and not np.all(np.diff(part.times) > 0):
+    known = np.isfinite(part.times)
+    if np.all(np.isfinite(whole.times)) and (not np.all(known) if damaged.lossless else len(set(known)) > 1):
+        return "times are lost without a word"  # unknown times of all frames are refused where they are needed
+    if case.ordered and np.all(np.diff(whole.times) > 0) and np.any(np.diff(part.times) <= 0):
         return f"times do not rise ({part.times}), without a word"
     return ""
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 class Damaged(NamedTuple):
     """Content after damage; ``kind`` names the damage.
 
-    ``lossless`` damage changes no content of a text file; ``cut`` content is a part of the original, so that all that is
-    read has to be in the original, too.
+    ``lossless`` damage changes no content of a text file; ``cut`` content is a part of the original, so that all that
+    is read has to be in the original, too.
     """
 
     kind: str

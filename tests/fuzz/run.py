@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import sys
@@ -57,7 +58,7 @@ def make_cases(folder: Path, groups: list[str]) -> list[Case]:
 
 def _listed(folder: Path) -> list[Case]:
     """The cases of `own_cases`, whose files are there already."""
-    import fuzz.seeds as seeds
+    from fuzz import seeds
 
     kept = {name: getattr(seeds, name) for name in ("make_run", "make_fit")}
     try:
@@ -118,7 +119,9 @@ class Worker:
         self.process.join()
 
 
-def fuzz(cases: list[Case], jobs: list[Job], folders: tuple[Path, Path, Path | None], workers: int) -> list[tuple[Job, str, str]]:
+def fuzz(
+    cases: list[Case], jobs: list[Job], folders: tuple[Path, Path, Path | None], workers: int
+) -> list[tuple[Job, str, str]]:
     """Every job with its damage and what was wrong."""
     waiting, results = jobs[::-1], []
     pool = [Worker(cases, *folders) for _ in range(min(workers, len(jobs)))]
@@ -127,9 +130,9 @@ def fuzz(cases: list[Case], jobs: list[Job], folders: tuple[Path, Path, Path | N
             if worker.job is not None and time.monotonic() - worker.since > LIMIT:
                 results.append((worker.job, "?", f"hangs for more than {LIMIT:.0f} s"))
                 worker.stop()
-                pool[n] = worker = Worker(cases, *folders)
-            if worker.job is None and waiting:
-                worker.give(waiting.pop())
+                pool[n] = Worker(cases, *folders)
+            if pool[n].job is None and waiting:
+                pool[n].give(waiting.pop())
         busy = {worker.pipe: n for n, worker in enumerate(pool) if worker.job}
         for ready in wait(list(busy), timeout=1.0):
             n = busy[ready]  # pyright: ignore[reportArgumentType]
@@ -162,14 +165,20 @@ def main() -> int:
         home = Path(name)
         cases = make_cases(home / "sound", options.groups.split(","))
         chosen = [n for n, case in enumerate(cases) if options.only in case.name]
-        jobs = [Job(chosen[n % len(chosen)], options.seed + n // len(chosen)) for n in range(options.inputs)]
+        cases_and_rounds = [(chosen[n % len(chosen)], n // len(chosen)) for n in range(options.inputs)]
+        # Each reader starts with other kinds of damage, so that a small sample has all of them.
+        jobs = [Job(case, options.seed + 11 * case + turn) for case, turn in cases_and_rounds]
         results = fuzz(cases, jobs, (home / "sound", home, options.keep), options.workers)
-    wrong = sorted((cases[job.case].name, kind, text, job.seed) for job, kind, text in results if text)
-    for name, kind, text, seed in wrong:
-        print(f"{name}, seed {seed}, {kind}: {text}")
+    wrong: dict[tuple[str, str, str], list[int]] = {}
+    for job, kind, text in results:
+        if text:
+            wrong.setdefault((cases[job.case].name, kind, re.sub(r"/tmp/\S*/", "", text)), []).append(job.seed)
+    for (name, kind, text), seeds in sorted(wrong.items()):
+        print(f"{name}, {kind}, seeds {', '.join(map(str, sorted(seeds)[:5]))}: {text}")
     kinds = Counter(kind for _, kind, _ in results)
-    print(f"{len(results)} inputs of {len(chosen)} readers and {len(kinds)} kinds of damage in {time.monotonic() - start:.0f} s")
-    print(f"{len(wrong)} not as they should be")
+    seconds = time.monotonic() - start
+    print(f"{len(results)} inputs of {len(chosen)} readers and {len(kinds)} kinds of damage in {seconds:.0f} s")
+    print(f"{sum(map(len, wrong.values()))} not as they should be")
     return bool(wrong)
 
 

@@ -18,6 +18,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 import jaxelyte as jxl
+from jaxelyte.observables import load_result
 
 FRAMES = 4
 FIXTURE = Path(__file__).resolve().parent.parent / "fixtures" / "nequip" / "norm"
@@ -52,6 +53,7 @@ class Case:
         read: reads what is in the folder.
         text: whether its lines can be damaged, too.
         shorter: contents of sound files with fewer frames; what is cut there is no damage.
+        ordered: whether the frames are a trajectory, whose times rise.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Case:
     read: Callable[[Path], Content]
     text: bool = True
     shorter: tuple[bytes, ...] = ()
+    ordered: bool = True
 
 
 def of_trajectory(found: jxl.Trajectory) -> Content:
@@ -191,8 +194,8 @@ def make_run(folder: Path) -> None:
     atoms = Atoms("Ar8", positions, cell=[10.0, 10.0, 10.0], pbc=True)
     potential = jxl.LennardJones({"Ar": 3.4}, {"Ar": 0.0103}, cutoff=4.0)
     jxl.simulate(
-        atoms,
         potential,
+        atoms,
         jxl.NVE(),
         steps=40,
         timestep=2.0,
@@ -274,11 +277,17 @@ def model_of(name: str) -> Callable[[Path], Content]:
     return load
 
 
+def fit_of(folder: Path) -> Content:
+    fit = jxl.load_fit(folder / "fit")
+    return Content(other=f"{fit!r} {fit.best} {sorted(fit.config)}")
+
+
 def config_of(kind: str) -> Callable[[Path], Content]:
     def load(folder: Path) -> Content:
         from jaxelyte.cli.config import load_config, load_training
 
-        return Content(other=str((load_config if kind == "run" else load_training)(folder / f"{kind}.toml")))
+        found = (load_config if kind == "run" else load_training)(folder / f"{kind}.toml")
+        return Content(other=str(found).replace(str(folder), ""))
 
     return load
 
@@ -299,22 +308,25 @@ def text_cases(folder: Path) -> list[Case]:
         shorter = tuple(make(frames[:k]).strip() for k in range(1, FRAMES))
         cases += [
             Case(f"{name} opened", target, trajectory_of(target), shorter=shorter),
-            Case(f"{name} read", target, frames_of(target), shorter=shorter),
+            Case(f"{name} read", target, frames_of(target), shorter=shorter, ordered=False),
         ]
     for suffix, pack in ((".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)):
         target = f"p.xyz{suffix}"
         (folder / target).write_bytes(pack(extxyz(frames)))
         cases += [
             Case(f"extxyz{suffix} opened", target, trajectory_of(target), text=False),
-            Case(f"extxyz{suffix} read", target, frames_of(target), text=False),
+            Case(f"extxyz{suffix} read", target, frames_of(target), text=False, ordered=False),
         ]
     (folder / "t-frc-1.xyz").write_bytes(cp2k_forces(frames))
     (folder / "t-1.cell").write_bytes(cp2k_cell(frames))
-    three = ("t-pos-1.xyz", "t-frc-1.xyz", "t-1.cell")
-    for target in three:
+    for target in ("t-pos-1.xyz", "t-frc-1.xyz", "t-1.cell"):
         shorter = tuple(_cp2k_part(target, frames[:k]).strip() for k in range(1, FRAMES))
-        cases.append(Case(f"cp2k {target}", target, lambda f: of_frames(jxl.read_cp2k(f / three[0], f / three[1], cell=f / three[2])), shorter=shorter))
+        cases.append(Case(f"cp2k {target}", target, cp2k_of, shorter=shorter))
     return cases
+
+
+def cp2k_of(folder: Path) -> Content:
+    return of_frames(jxl.read_cp2k(folder / "t-pos-1.xyz", folder / "t-frc-1.xyz", cell=folder / "t-1.cell"))
 
 
 def _cp2k_part(target: str, frames: list[Atoms]) -> bytes:
@@ -356,15 +368,15 @@ def own_cases(folder: Path) -> list[Case]:
     (folder / "train.toml").write_text(TRAINING_FILE, encoding="utf-8")
     curve = json.loads((folder / "run" / "observables" / "rdf.json").read_text())
     (folder / "rdf.json").write_text(json.dumps(curve, indent=1))
-    result = Case("result", "rdf.json", lambda f: Content(other=str(jxl.load_result(f / "rdf.json").to_dict())))
+    result = Case("result", "rdf.json", lambda f: Content(other=str(load_result(f / "rdf.json").to_dict())))
     names = [str(p.relative_to(folder)) for p in sorted((folder / "run").rglob("*")) if p.is_file()]
     return [
         *(Case(f"{name} of a run", name, run_of, text=name.endswith((".json", ".csv"))) for name in names),
         Case("h5md opened", "run/trajectory.h5", trajectory_of("run/trajectory.h5"), text=False),
         Case("model config", "model/config.json", model_of("model")),
         Case("model arrays", "model/state_dict.npz", model_of("model"), text=False),
-        Case("fit settings", "fit/config.json", lambda f: Content(other=repr(jxl.load_fit(f / "fit")))),
-        Case("fit metrics", "fit/metrics.jsonl", lambda f: Content(other=repr(jxl.load_fit(f / "fit")))),
+        *(Case(f"{name} of a fit", f"fit/{name}", fit_of) for name in ("config.json", "metrics.jsonl")),
+        Case("arrays of a fit", "fit/model/state_dict.npz", fit_of, text=False),
         Case("run file", "run.toml", config_of("run")),
         Case("training file", "train.toml", config_of("train")),
         result,

@@ -233,7 +233,7 @@ def test_cp2k_files_that_were_joined_or_moved(tmp_path: Path) -> None:
         assert np.array_equal(ours.positions, theirs.positions)
         assert np.array_equal(ours.get_forces(), theirs.get_forces())
     packed.write_bytes(packed.read_bytes()[:-20])
-    with pytest.raises(jxl.InputError, match=r"cannot read .*packed file that was cut"):
+    with pytest.raises(jxl.InputError, match=r"holds no complete frame.*unpacking stops before the end"):
         jxl.read_cp2k(position, packed)
 
 
