@@ -334,5 +334,5 @@ def read_log(path: Path) -> dict[str, np.ndarray]:
         replicas = int(table[:, 0].max()) + 1
         whole = len(table) // replicas * replicas
         return log_columns(table[:whole, 1:].reshape(-1, replicas, len(LOG_COLUMNS)))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         raise InputError(f"cannot read the log {path}: {error}") from error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxelyte import units
+from jaxelyte.checks import count
 from jaxelyte.dynamics.record import LOG, read_log
 from jaxelyte.dynamics.summary import averages
 from jaxelyte.errors import InputError
@@ -93,7 +94,7 @@ def load_run(folder: str | Path) -> Run:
             raise InputError(f"{checkpoint} is no checkpoint of a simulation: it holds no {name!r}")
     summary = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
     # A run that blew up keeps frames beyond its last checkpoint; its summary counts them.
-    frames = int(summary.get("frames", arrays["record/frames"]))
+    frames = count(f"frames in {folder / 'summary.json'}", summary.get("frames", arrays["record/frames"]), least=0)
     trajectory = open_trajectory(folder / "trajectory.h5").first(frames)
     log = {name: column[:frames] for name, column in read_log(folder / LOG).items()}
     for name, found in (("trajectory.h5", len(trajectory)), (LOG, len(log["step"]))):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
 from jaxelyte.interop.file_text import Lines, errors_of, warn_of_part
 from jaxelyte.interop.file_units import UNITS, units_named
@@ -80,14 +81,25 @@ def read_xyz(path: Path, naming: Naming, *, units: str | None = None) -> list[At
             other than positions, or units that are not stated.
 
     Warns:
-        UserWarning: the last frame is cut; sites without mass are left out.
+        UserWarning: the last frame is cut; sites without mass are left out; some frames have no cell.
     """
     factor = units_named(units, styles=False, what=str(path))
     frames = []
     for block in _blocks(path):
         with errors_of(path, place=f"frame {block.number} (line {block.line})"):
             frames.append(_frame(block, naming, None if factor is None else factor.length, str(path)))
+    _tell_of_cells(frames, path)
     return frames
+
+
+def _tell_of_cells(frames: list[Atoms], path: Path) -> None:
+    """A warning about frames without a cell among others that have one, and about periodicity without a cell."""
+    bare = [n for n, atoms in enumerate(frames) if not np.all(np.any(atoms.cell.array, axis=1)[atoms.pbc])]
+    if bare:
+        caution(f"{path}: {len(bare)} frames are periodic (pbc) but have no cell, the first is frame {bare[0]}")
+    without = [n for n, atoms in enumerate(frames) if not np.any(atoms.cell.array)]
+    if len(without) not in (0, len(bare), len(frames)):
+        caution(f"{path}: {len(without)} of {len(frames)} frames have no cell, the first is frame {without[0]}")
 
 
 def _blocks(path: Path) -> Iterator[Block]:

@@ -81,7 +81,9 @@ def _of_cells_and_times(case: Case, damaged: Damaged, whole: Content, part: Cont
     if not np.all(np.isfinite([one for frame in part.positions for one in frame.ravel()])):
         return "positions that are not finite, without a word"
     known = np.isfinite(part.times)
-    if np.all(np.isfinite(whole.times)) and (not np.all(known) if damaged.lossless else len(set(known)) > 1):
+    if np.all(np.isfinite(whole.times)) and (
+        not np.all(known) if damaged.lossless else case.ordered and len(set(known)) > 1
+    ):
         return "times are lost without a word"  # unknown times of all frames are refused where they are needed
     if case.ordered and np.all(np.diff(whole.times) > 0) and np.any(np.diff(part.times) <= 0):
         return f"times do not rise ({part.times}), without a word"

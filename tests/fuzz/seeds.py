@@ -368,7 +368,7 @@ def own_cases(folder: Path) -> list[Case]:
     (folder / "train.toml").write_text(TRAINING_FILE, encoding="utf-8")
     curve = json.loads((folder / "run" / "observables" / "rdf.json").read_text())
     (folder / "rdf.json").write_text(json.dumps(curve, indent=1))
-    result = Case("result", "rdf.json", lambda f: Content(other=str(load_result(f / "rdf.json").to_dict())))
+    result = Case("result", "rdf.json", lambda f: Content(other=repr(load_result(f / "rdf.json"))))
     names = [str(p.relative_to(folder)) for p in sorted((folder / "run").rglob("*")) if p.is_file()]
     return [
         *(Case(f"{name} of a run", name, run_of, text=name.endswith((".json", ".csv"))) for name in names),
