@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxelyte.arrays import read_arrays
 from jaxelyte.errors import InputError
 from jaxelyte.storage import write_bytes
 
@@ -30,11 +29,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: the file is missing or not readable as arrays.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"cannot read the checkpoint {path} ({error}); it is damaged, or not a checkpoint") from error
+    return read_arrays(path, "the arrays of a checkpoint")
 
 
 def pack(prefix: str, tree: Any) -> dict[str, np.ndarray]:

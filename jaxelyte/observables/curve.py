@@ -192,13 +192,25 @@ class RDFResult:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> RDFResult:
-        """Rebuild from the content of a JSON file."""
+        """Rebuild from the content of a JSON file.
+
+        Raises:
+            ValueError: arrays that do not fit each other.
+        """
         values = {name: content[name] for name in cls.__dataclass_fields__ if name != "volume"}
         values["volume"] = content.get("volume")
         for name, value in values.items():
             if isinstance(value, list) and name != "pairs":
                 values[name] = np.array(value, np.float64)
-        values["pairs"] = tuple((a, b) for a, b in values["pairs"])
+        values["pairs"] = pairs = tuple((str(a), str(b)) for a, b in values["pairs"])
+        bins = np.size(values["edges"]) - 1
+        curves = ("g", "error", "coordination", "coordination_error")
+        shapes = {name: (bins,) if len(pairs) == 1 else (len(pairs), bins) for name in curves}
+        shapes |= {"edges": (bins + 1,), "density": (len(pairs),)}
+        shapes |= {"stretches": (len(values["stretches"]), len(pairs), bins)}
+        wrong = [name for name, shape in shapes.items() if np.shape(values[name]) != shape]
+        if wrong or bins < 1 or not np.all(np.diff(values["edges"]) > 0):
+            raise ValueError(f"{wrong[0] if wrong else 'edges'} does not fit {len(pairs)} pairs and {bins} bins")
         return cls(**values)
 
     def summary(self) -> str:
@@ -290,14 +302,18 @@ def load_result(path: str | Path, *, of_run: bool = False) -> Any:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         kind = content["kind"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path} holds no result of jaxelyte: {error}") from error
-    if kind not in RESULTS:
+    if not isinstance(kind, str) or kind not in RESULTS:
         raise InputError(f"{path} holds a result of kind {kind!r}; this version reads {sorted(RESULTS)}")
     try:
         return (series_as_stored if of_run and kind == "series" else RESULTS[kind])(content, Path(path))
     except KeyError as error:
         raise InputError(f"{path} holds no complete result of kind {kind!r}: it lacks {error}") from error
+    except InputError:
+        raise
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise InputError(f"{path} is damaged: it holds no result of kind {kind!r}: {error}") from error
 
 
 RESULTS: dict[str, Any] = {"rdf": lambda content, _: RDFResult.from_dict(content), "series": read_series}
