@@ -15,10 +15,12 @@ RETRAIN = (
     "(jaxelyte.train)"
 )
 DEPLOY = "deploy it with nequip 0.5 or 0.6 (nequip-deploy build --train-dir FOLDER deployed.pth) and load that file"
+LOAD_FIT = "load_fit reads it: fit.total is the potential with its baseline (model/ is the network alone)"
 FOLDER = "a NequIP folder has config.json and state_dict.npz"
 
 FOLDERS = (
-    ({"metrics.jsonl", "model"}, "the folder of a training by jaxelyte", "load_fit reads it"),
+    ({"config.json", "model"}, "the folder of a training run", LOAD_FIT),
+    ({"metrics.jsonl", "model"}, "the folder of a training run", LOAD_FIT),
     ({"log.csv", "summary.json"}, "the folder of a simulation", "open_trajectory reads its trajectory"),
     ({"log.csv", "checkpoint.npz"}, "the folder of a simulation", "open_trajectory reads its trajectory"),
     ({"fit.npz", "history.jsonl"}, "the folder of a fit to observables", "resume the fit, which returns the potential"),

@@ -75,11 +75,6 @@ def _read_file(path: Path, *, torchscript: bool) -> tuple[dict[str, Any], dict[s
 
 
 def _read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    if (folder / "model").is_dir():
-        raise InputError(
-            f"{folder} is the folder of a training run, which load_fit reads: fit.total is the potential with its "
-            f"baseline ({folder / 'model'} is the network alone)"
-        )
     for name in (CONFIG, STATE):
         if not (folder / name).is_file():
             found = describe(folder)
