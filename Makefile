@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 LOCKS  := $(wildcard constraints/*.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-more test-slow test-gpu validate lint format bench notebooks hooks lock clean
+.PHONY: help setup demo test test-more test-slow fuzz test-gpu validate lint format bench notebooks hooks lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -31,6 +31,9 @@ test-more: $(READY)  ## further variants and statistics, which continuous integr
 test-slow: $(READY)  ## the tests left out of both for their time
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "slow and not gpu and not validation"
 	$(BIN)/python -m pytest tests/observables tests/dynamics/test_resume.py  # rounding: once more as runs are compiled
+
+fuzz: $(READY)  ## 3,000 damaged files through every reader (some 3 minutes)
+	$(BIN)/python tests/fuzz/run.py --inputs 3000
 
 test-gpu: $(READY)  ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu

@@ -44,6 +44,17 @@ FIXED = {
 """Options of nequip whose one supported value is its default (None: the key must be absent)."""
 
 
+LIMITS = {
+    "num_layers": 100,
+    "l_max": 11,
+    "num_features": 100_000,
+    "num_basis": 10_000,
+    "invariant_layers": 100,
+    "invariant_neurons": 100_000,
+}
+"""Largest values of options that are counts; e3nn has coefficients up to degree 11."""
+
+
 def read_config(options: Mapping[str, Any]) -> NequIP:
     """The hyperparameters in a nequip configuration; keys about training and data are ignored.
 
@@ -66,6 +77,7 @@ def read_config(options: Mapping[str, Any]) -> NequIP:
             f"avg_num_neighbors = {neighbors!r} was never resolved; replace it by the number used in training"
         )
     given = {name: str(options[name]) for name in IRREPS if options.get(name) is not None}
+    _check_sizes(options, given)
     config = NequIP(
         r_max=options["r_max"],
         num_layers=options.get("num_layers", 3),
@@ -87,11 +99,22 @@ def read_config(options: Mapping[str, Any]) -> NequIP:
     return replace(config, **_overrides(config, given, simple="l_max" in options))
 
 
+def _check_sizes(options: Mapping[str, Any], given: Mapping[str, str]) -> None:
+    """Refuse numbers that no network has, before tables of their size are made."""
+    for key, most in LIMITS.items():
+        value = options.get(key, 0)
+        if isinstance(value, int | float) and not value <= most:
+            raise InputError(f"{key} = {value!r} is larger than {most}")
+    for name, text in given.items():
+        blocks = parse_irreps(text, name)
+        if any(block.l > LIMITS["l_max"] or block.mul > LIMITS["num_features"] for block in blocks):
+            raise InputError(f"{name} = {text!r} is larger than degree {LIMITS['l_max']} and 100,000 channels")
+
+
 def _check_builders(options: Mapping[str, Any]) -> bool:
     """Check the list of model builders; True if it adds the ZBL term."""
-    builders = [
-        str(b).removeprefix("nequip.model.") for b in options.get("model_builders", BUILDERS[:3] + BUILDERS[4:])
-    ]
+    named = _listed(options, "model_builders") if "model_builders" in options else BUILDERS[:3] + BUILDERS[4:]
+    builders = [name.removeprefix("nequip.model.") for name in named]
     unknown = [b for b in builders if b not in BUILDERS + NEUTRAL_BUILDERS]
     if unknown:
         raise UnsupportedError(
@@ -159,24 +182,32 @@ def species_names(options: Mapping[str, Any]) -> tuple[str, ...]:
 
     mapping = options.get("chemical_symbol_to_type")
     if mapping:
-        names = tuple(sorted(mapping, key=lambda name: int(mapping[name])))
-        if [int(mapping[name]) for name in names] != list(range(len(names))):
-            raise InputError(f"chemical_symbol_to_type = {dict(mapping)} must number the types from 0")
-        listed = options.get("type_names")
-        if listed and tuple(listed) != names:
-            raise InputError(f"type_names = {listed} contradict chemical_symbol_to_type = {dict(mapping)}")
+        numbers = list(mapping.values()) if isinstance(mapping, Mapping) else [None]
+        if sorted(n for n in numbers if type(n) is int) != list(range(len(numbers))):
+            raise InputError(f"chemical_symbol_to_type = {mapping!r} must number the types from 0")
+        names = tuple(sorted(mapping, key=lambda name: mapping[name]))
+        if options.get("type_names") and _listed(options, "type_names") != names:
+            raise InputError(f"type_names = {options['type_names']} contradict chemical_symbol_to_type = {mapping}")
     elif options.get("type_names"):
-        names = tuple(str(name) for name in options["type_names"])
+        names = _listed(options, "type_names")
     elif options.get("chemical_symbols"):
-        symbols = tuple(str(name) for name in options["chemical_symbols"])
+        symbols = _listed(options, "chemical_symbols")
         check_symbols(symbols)
         names = tuple(sorted(symbols, key=lambda name: atomic_numbers[name]))
     else:
         raise InputError("the nequip configuration names no species (type_names or chemical_symbol_to_type)")
     check_symbols(names)
-    if "num_types" in options and int(options["num_types"]) != len(names):
-        raise InputError(f"num_types = {options['num_types']} but there are {len(names)} species: {', '.join(names)}")
+    if options.get("num_types", len(names)) != len(names):
+        raise InputError(f"num_types = {options['num_types']!r} but there are {len(names)} species: {', '.join(names)}")
     return names
+
+
+def _listed(options: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """A list of names."""
+    value = options[key]
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        raise InputError(f"{key} = {value!r} must be a list of names")
+    return tuple(value)
 
 
 def write_config(config: NequIP) -> dict[str, Any]:

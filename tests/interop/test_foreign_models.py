@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import jaxelyte as jxl
+from jaxelyte.interop.nequip_config import read_config
 from jaxelyte.interop.nequip_keys import check_keys
 
 FIXTURE = Path(__file__).resolve().parent.parent / "fixtures" / "nequip" / "parity"
@@ -200,3 +201,22 @@ def test_keys_about_training_are_ignored() -> None:
     for version in ("0.7.0", "0.19.1", "1.0"):
         with pytest.raises(jxl.UnsupportedError, match=f"of nequip {version}; models of nequip 0.5 and 0.6"):
             check_keys(options | {"nequip_version": version})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("type_names", 5, "type_names = 5 must be a list of names"),
+        ("model_builders", "EnergyModel", "model_builders = 'EnergyModel' must be a list of names"),
+        ("chemical_symbol_to_type", ["H", "O"], "must number the types from 0"),
+        ("chemical_symbol_to_type", {"H": 0.0, "O": 1, "Na": 2}, "must number the types from 0"),
+        ("num_types", float("nan"), "num_types = nan but there are 3 species"),
+        ("num_layers", 10**30, "num_layers = 1000000000000000000000000000000 is larger than 100"),
+        ("l_max", 99, "l_max = 99 is larger than 11"),
+        ("feature_irreps_hidden", "4x99e", "feature_irreps_hidden = '4x99e' is larger than degree 11"),
+    ],
+)
+def test_values_of_the_wrong_kind(key: str, value: Any, message: str) -> None:
+    options = json.loads((FIXTURE / "config.json").read_text())
+    with pytest.raises(jxl.InputError, match=message):
+        read_config(options | {key: value})
