@@ -90,6 +90,7 @@ def _estimates(leg: FreeEnergyResult, name: str) -> Table:
     table = Table("estimator", "ΔF / eV", "ΔF / kJ/mol", title=f"free energy{name}{state}, {leg.temperature:g} K")
     for which, (value, error) in leg.estimates.items():
         mark = " (result)" if which == leg.estimator else ""
+        mark += ", no error bar" if which in leg.refused else ""
         table.add_row(f"{which}{mark}", f"{value:.5f} ± {error:.5f}", f"{value * KJ_MOL:.3f} ± {error * KJ_MOL:.3f}")
     value, error = leg.hysteresis
     table.add_row("hysteresis", f"{value:.5f} ± {error:.5f}", f"{value * KJ_MOL:.3f} ± {error * KJ_MOL:.3f}")
@@ -101,7 +102,7 @@ def _windows(leg: FreeEnergyResult, name: str) -> Table:
 
     columns = ("λ", "<dU/dλ> / eV", "independent samples", "left out", "overlap with the next")
     table = Table(*columns, title=f"windows{name}")
-    overlaps = [f"{one:.3f}" for one in leg.overlaps] + [""]
+    overlaps = [f"{one:.3f}" for one in leg.overlaps[int(leg.lam[0] > 0.0) :]] + [""]  # λ = 0 may be no window
     for n, lam in enumerate(leg.lam):
         gradient = f"{leg.gradient[n]:.5f} ± {leg.gradient_error[n]:.5f}"
         table.add_row(f"{lam:.4f}", gradient, str(leg.counts[n]), str(leg.discarded[n]), overlaps[n])

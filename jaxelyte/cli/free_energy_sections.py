@@ -22,7 +22,7 @@ class FreeEnergySection(Section):
     steps: PositiveInt
     timestep: PositiveFloat = 0.5
     windows: PositiveInt = 8
-    nodes: Literal["gauss-legendre", "clenshaw-curtis", "trapezoid"] | list[float] = "gauss-legendre"
+    nodes: Literal["gauss-legendre", "clenshaw-curtis", "trapezoid"] | list[float] = "clenshaw-curtis"
     estimator: Literal["MBAR", "TI", "BAR"] = "MBAR"
     exchange: NonNegativeInt = 0
     adapt: bool = False

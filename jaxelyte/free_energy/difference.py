@@ -15,15 +15,10 @@ import numpy as np
 from jaxelyte.arrays import finite
 from jaxelyte.dynamics import Run
 from jaxelyte.errors import InputError
-from jaxelyte.free_energy.estimators import (
-    bar,
-    decorrelated,
-    mbar_differences,
-    overlap_matrix,
-    solve_mbar,
-    zwanzig,
-)
-from jaxelyte.observables.blocks import standard_error
+from jaxelyte.free_energy.estimators import decorrelated, mbar_differences, overlap_matrix, solve_mbar
+from jaxelyte.free_energy.integration import joint_error, mean_error, thermodynamic_integral
+from jaxelyte.free_energy.quadrature import thermodynamic_length
+from jaxelyte.free_energy.steps import Steps, steps_between
 from jaxelyte.storage import saving, write_text
 from jaxelyte.units import BOLTZMANN
 
@@ -35,6 +30,15 @@ DENSE = 4.0
 """Samples per statistical inefficiency that values are computed from; all of them would say hardly more."""
 FEWEST = 50
 """Independent samples of a window below which a warning is given."""
+
+LEAST_WORTH = 0.7
+"""Statistical inefficiency that independent samples are found to have at least, but for noise."""
+
+FALL = 3.0
+"""How many times further than its fluctuations account for <dU/dλ> may fall between windows without a warning."""
+
+DISTANCE = 2.5
+"""Thermodynamic distance of neighbouring windows, in k_B T, at which they share enough: a fifth of their samples."""
 
 KJ_MOL = 96.48533212
 """kJ/mol in one eV."""
@@ -61,6 +65,10 @@ class FreeEnergyResult:
         counts: (windows,), independent samples used.
         overlap: (states, states), overlap matrix of MBAR; ``states`` are λ = 0, the windows, and 1.
         states: (states,), λ.
+        overlaps: (states - 1,), of neighbouring windows, and of λ = 0 and 1 with the windows next to them.
+        support: (states - 1,), independent samples that decide the steps between neighbouring states.
+        quadrature: eV, error of the quadrature, part of that of TI.
+        refused: estimators without an error bar (NaN), and why.
         fractions: shares of the run that the convergence is shown for.
         forward: (fractions,), eV, TI of that much of the beginning (after equilibration).
         backward: (fractions,), eV, of the end.
@@ -84,16 +92,15 @@ class FreeEnergyResult:
     counts: np.ndarray
     overlap: np.ndarray
     states: np.ndarray
+    overlaps: np.ndarray
+    support: np.ndarray
+    quadrature: float
+    refused: dict[str, str]
     fractions: np.ndarray
     forward: np.ndarray
     backward: np.ndarray
     run: Run | None = field(default=None, repr=False)
     reference: float = 0.0
-
-    @property
-    def overlaps(self) -> np.ndarray:
-        """(windows - 1,), overlap of neighbouring windows; below `LEAST_OVERLAP` BAR and MBAR mean nothing."""
-        return _between(self.overlap, self.states, self.lam)
 
     @property
     def hysteresis(self) -> tuple[float, float]:
@@ -137,7 +144,7 @@ class FreeEnergyResult:
     def to_json(self, path: str | Path) -> None:
         """Write all estimates; NaN is stored as null."""
         content = {
-            "free_energy_eV": self.value,
+            "free_energy_eV": finite(self.value),
             "error_eV": finite(self.error),
             "reference_energies_eV": self.reference,
             "estimator": self.estimator,
@@ -150,6 +157,9 @@ class FreeEnergyResult:
             "discarded": self.discarded.tolist(),
             "samples": self.counts.tolist(),
             "overlaps": [finite(o) for o in self.overlaps],
+            "deciding_samples": [finite(v) for v in self.support],
+            "quadrature_error_eV": finite(self.quadrature),
+            "refused": self.refused,
             "hysteresis_eV": [finite(v) for v in self.hysteresis],
         }
         write_text(path, json.dumps(content, indent=1) + "\n")
@@ -165,11 +175,13 @@ class FreeEnergyResult:
             f"  {name:16s} {value:.5f} ± {error:.5f} eV" + "  (biased: few samples decide)" * (name in self.biased)
             for name, (value, error) in self.estimates.items()
         ]
+        lines += [f"  {name}: no error bar, {reason}" for name, reason in self.refused.items()]
         least = float(np.min(self.overlaps, initial=1.0))
         lines.append(
             f"  {len(self.lam)} windows, {int(self.counts.min())} independent samples and an overlap of "
             f"{least:.2f} at least"
         )
+        lines += [f"  λ = {end:g} is extrapolated" for end in (0.0, 1.0) if end not in self.lam]
         return "\n".join(lines)
 
 
@@ -191,6 +203,8 @@ def difference(
 ) -> FreeEnergyResult:
     """Free energy difference from samples of U1 - U0 of any program; see `free_energy`.
 
+    An estimate gets an error bar only where its samples can give one: see `FreeEnergyResult.refused`.
+
     Windows that exchange their structures share what is slow in them: each series looks less correlated than it is, and
     errors of windows do not add up as squares. With ``exchanged`` the error of TI is that of the one series Σ_k w_k
     (U1 - U0)_k over windows at the same time, and those of the other estimators are widened by the same factor.
@@ -209,7 +223,8 @@ def difference(
         InputError: another estimator, or samples that are not finite.
 
     Warns:
-        UserWarning: few independent samples, poor overlap, or a gradient that rises with λ.
+        UserWarning: few independent samples, poor overlap, a gradient that rises with λ, or no error bar for the
+            estimator that was asked for.
     """
     if estimator not in ESTIMATORS:
         raise InputError(f"estimator = {estimator!r}; choose one of {', '.join(ESTIMATORS)}")
@@ -219,35 +234,39 @@ def difference(
     starts = [decorrelated(gap) for gap in gaps]
     kept = [gap[start:] for gap, (start, _) in zip(gaps, starts, strict=True)]
     gradient = np.array([gap.mean() for gap in kept])
-    # The larger of two estimates: blocks, and the autocorrelation time, which is found too short as often as too long.
-    errors = np.array(
-        [
-            np.nanmax([float(standard_error(gap)), math.sqrt(float(np.var(gap)) * g / len(gap))])
-            for gap, (_, g) in zip(kept, starts, strict=True)
-        ]
-    )
-    inefficiency = np.array(
-        [max(1.0, len(gap) * e**2 / max(float(np.var(gap)), 1e-300)) for gap, e in zip(kept, errors, strict=True)]
-    )
+    errors = np.array([mean_error(gap, g) for gap, (_, g) in zip(kept, starts, strict=True)])
+    ratio = np.array([len(k) * e**2 / max(float(np.var(k)), 1e-300) for k, e in zip(kept, errors, strict=True)])
+    inefficiency = np.maximum(1.0, ratio)
     # Samples one inefficiency apart are as many as independent ones but not quite independent: they give the errors of
     # MBAR; the values come from all samples (of those that are alike, some), whose variance is what is stated.
     free = [gap[_every(len(gap), g)] for gap, g in zip(kept, inefficiency, strict=True)]
     strides = np.maximum(1, (inefficiency / DENSE).astype(int))
     dense = [gap[::stride] for gap, stride in zip(kept, strides, strict=True)]
-    estimates = {"TI": (float(weights @ gradient), float(np.sqrt(weights**2 @ errors**2)))}
-    steps = _steps(dense, lam, beta, np.maximum(1.0, inefficiency / strides))
-    estimates["BAR"] = steps["BAR"]
-    states, solution = _mbar(free, lam, beta)
-    delta, spread = mbar_differences(_mbar(dense, lam, beta)[1])[0], mbar_differences(solution)[1]
-    estimates["MBAR"] = (float(delta[0, -1]) / beta, float(spread[0, -1]) / beta)
-    estimates |= {name: value for name, value in steps.items() if name != "BAR"}
-    if exchanged and estimates["TI"][1] > 0:
-        wider = max(1.0, _joint_error(gaps, weights, min(start for start, _ in starts)) / estimates["TI"][1])
+    # Not cut off at one, where its noise would only count upwards.
+    worth = np.where(strides > 1, np.maximum(1.0, inefficiency / strides), np.maximum(LEAST_WORTH, ratio))
+    steps = steps_between(dense, lam, beta, worth)
+    integral = thermodynamic_integral(kept, dense, np.array([g for _, g in starts]), worth, lam, weights, beta, steps)
+    estimates = {"TI": (integral.value, integral.error), "BAR": steps.estimates["BAR"]}
+    estimates["MBAR"], overlap = _mbar(free, dense, steps, lam, beta)
+    estimates |= {name: value for name, value in steps.estimates.items() if name != "BAR"}
+    if exchanged and integral.statistical > 0:
+        # Rows lack what was left out of each window; the same times are those from the end on.
+        wider = max(1.0, joint_error(integral.rows) / integral.statistical)
         estimates = {name: (value, error * wider) for name, (value, error) in estimates.items()}
-    overlap = overlap_matrix(solution)
+    refused = {name: steps.reason for name in ("MBAR", "BAR") if steps.reason}
+    refused |= {"TI": integral.reason} if integral.reason else {}
+    if steps.apart:
+        estimates["BAR"] = math.nan, math.nan
+    estimates |= {name: (estimates[name][0], math.nan) for name in refused}
+    sampled = np.isin(steps.states[:-1], lam) & np.isin(steps.states[1:], lam) & ~steps.apart
+    overlaps = np.where(sampled, np.diagonal(overlap, 1), steps.overlaps)
     counts = np.array([len(one) for one in free])
-    _warn(lam, gradient, errors, counts, states, overlap)
+    variance = np.array([gap.var() for gap in kept])
+    _warn(lam, gradient, errors, counts, variance, 1.0 / beta, steps, overlaps)
+    if estimator in refused:
+        warn_refused(estimator, refused, lam, np.sqrt(variance), beta)
     fractions = np.linspace(0.1, 1.0, 10)
+    shift = integral.value - float(integral.by_mean @ gradient)
     value, error = estimates[estimator]
     return FreeEnergyResult(
         value=value,
@@ -259,27 +278,28 @@ def difference(
         weights=weights,
         gradient=gradient,
         gradient_error=errors,
-        variance=np.array([gap.var() for gap in kept]),
+        variance=variance,
         inefficiency=inefficiency,
         discarded=np.array([start for start, _ in starts]),
         counts=counts,
         overlap=overlap,
-        states=states,
+        states=steps.states,
+        overlaps=overlaps,
+        support=steps.support,
+        quadrature=integral.quadrature,
+        refused=refused,
         fractions=fractions,
-        forward=np.array([weights @ [g[: max(1, round(f * len(g)))].mean() for g in kept] for f in fractions]),
-        backward=np.array([weights @ [g[-max(1, round(f * len(g))) :].mean() for g in kept] for f in fractions]),
+        forward=shift + np.array([_part(integral.by_mean, kept, f, 1) for f in fractions]),
+        backward=shift + np.array([_part(integral.by_mean, kept, f, -1) for f in fractions]),
         run=run,
         reference=reference,
     )
 
 
-def _joint_error(gaps: Sequence[np.ndarray], weights: np.ndarray, start: int) -> float:
-    """Standard error of the thermodynamic integral as the mean of one series over all windows."""
-    length = min(len(gap) for gap in gaps)
-    joint = weights @ np.array([gap[:length] for gap in gaps])
-    joint = joint[start:]
-    _, inefficiency = decorrelated(joint)
-    return float(np.nanmax([float(standard_error(joint)), math.sqrt(float(np.var(joint)) * inefficiency / len(joint))]))
+def _part(weights: np.ndarray, kept: Sequence[np.ndarray], fraction: float, side: int) -> float:
+    """Weighted means of a share of the samples of each window, from the beginning (1) or the end (-1)."""
+    counts = [max(1, round(fraction * len(gap))) for gap in kept]
+    return float(weights @ [(gap[:n] if side > 0 else gap[-n:]).mean() for gap, n in zip(kept, counts, strict=True)])
 
 
 def _every(count: int, inefficiency: float) -> np.ndarray:
@@ -287,63 +307,25 @@ def _every(count: int, inefficiency: float) -> np.ndarray:
     return np.unique(np.round(np.arange(0.0, count - 0.5, inefficiency)).astype(int))
 
 
-def _steps(
-    dense: Sequence[np.ndarray], lam: np.ndarray, beta: float, worth: np.ndarray
-) -> dict[str, tuple[float, float]]:
-    """Sums in eV over the steps between windows: BAR, and exponential averages upwards and downwards.
+def _mbar(
+    free: Sequence[np.ndarray], dense: Sequence[np.ndarray], steps: Steps, lam: np.ndarray, beta: float
+) -> tuple[tuple[float, float], np.ndarray]:
+    """Value in eV from the dense samples, its error from independent ones, and their overlap matrix.
 
-    To λ = 0 and 1, where they are no windows, the step is an exponential average in all three. Standard errors follow
-    from how much each sample pulls the sum (for one step that is Bennett's own formula); a sample of a window pulls at
-    the steps on both sides of it.
-
-    Args:
-        dense: samples of each window.
-        lam: (windows,), rising.
-        beta: 1/eV.
-        worth: (windows,), how many of these samples are worth one that is independent.
+    All NaN where windows share nothing: the equations have no unique solution there, and solvers take minutes.
     """
-    names: tuple[str, ...] = ("BAR", "Zwanzig forward", "Zwanzig backward")
-    total: dict[str, float] = dict.fromkeys(names, 0.0)
-    pulls = {name: [np.zeros(len(one)) for one in dense] for name in names}
-
-    def add(name: str, sign: float, step: float, *parts: tuple[int, np.ndarray]) -> None:
-        total[name] += sign * step
-        for window, pull in parts:
-            pulls[name][window] += sign * pull
-
-    for name in names:
-        for window, end, sign in ((0, 0.0, -1.0), (len(lam) - 1, 1.0, 1.0)):
-            if lam[window] != end:
-                step, pull = zwanzig(beta * (end - lam[window]) * dense[window])
-                add(name, sign, step, (window, pull))
-    for n, width in enumerate(np.diff(lam)):
-        up, down = beta * width * dense[n], -beta * width * dense[n + 1]
-        step, ahead, back = bar(up, down)
-        add("BAR", 1.0, step, (n, ahead), (n + 1, back))
-        step, ahead = zwanzig(up)
-        add("Zwanzig forward", 1.0, step, (n, ahead))
-        step, back = zwanzig(down)
-        add("Zwanzig backward", -1.0, step, (n + 1, back))
-    return {name: (total[name] / beta, math.sqrt(_variance(pulls[name], worth)) / beta) for name in names}
-
-
-def _variance(pulls: Sequence[np.ndarray], worth: np.ndarray) -> float:
-    """Of the sum of the pulls of all samples, those of a window correlated; NaN for less than two independent ones."""
-    parts = [
-        float(np.sum((one - one.mean()) ** 2)) * g / (1.0 - g / len(one)) if len(one) > g else math.nan
-        for one, g in zip(pulls, worth, strict=True)
-    ]
-    return float(np.sum(parts))
-
-
-def _mbar(free: Sequence[np.ndarray], lam: np.ndarray, beta: float) -> tuple[np.ndarray, Any]:
-    """λ of all states, and the solution for them; the ends may be states without samples."""
-    before, behind = int(lam[0] > 0.0), int(lam[-1] < 1.0)
-    states = np.concatenate([[0.0] * before, lam, [1.0] * behind])
-    counts = np.array([0] * before + [len(one) for one in free] + [0] * behind)
-    gap = np.concatenate(free)
-    # The part of U0 that all states share drops out.
-    return states, solve_mbar(beta * states[:, None] * gap, counts)
+    count = len(steps.states)
+    if steps.apart:
+        return (math.nan, math.nan), np.full((count, count), math.nan)
+    guess = np.concatenate([[0.0], np.cumsum(steps.differences)])
+    solutions = []
+    for samples in (dense, free):
+        counts = np.zeros(count, int)  # the ends may be states without samples
+        counts[np.isin(steps.states, lam)] = [len(one) for one in samples]
+        # The part of U0 that all states share drops out.
+        solutions.append(solve_mbar(beta * steps.states[:, None] * np.concatenate(samples), counts, guess))
+    value, error = mbar_differences(solutions[0])[0], mbar_differences(solutions[1])[1]
+    return (float(value[0, -1]) / beta, float(error[0, -1]) / beta), overlap_matrix(solutions[1])
 
 
 def _warn(
@@ -351,20 +333,23 @@ def _warn(
     gradient: np.ndarray,
     errors: np.ndarray,
     counts: np.ndarray,
-    states: np.ndarray,
-    overlap: np.ndarray,
+    variance: np.ndarray,
+    thermal: float,
+    steps: Steps,
+    overlaps: np.ndarray,
 ) -> None:
     if counts.min() < FEWEST:
         at = int(np.argmin(counts))
         warnings.warn(
-            f"free energy: {counts[at]} independent samples of the window at λ = {lam[at]:.3g} ({FEWEST} are wanted): "
+            f"free energy: {counts[at]} independent samples of the window at λ = {lam[at]:.3g} ({FEWEST} are needed): "
             "run longer",
             stacklevel=4,
         )
-    for n, value in enumerate(_between(overlap, states, lam)):
-        if value < LEAST_OVERLAP:
+    for n in np.flatnonzero(overlaps < LEAST_OVERLAP):
+        if n not in steps.weak:  # those get a warning of their own
+            first, last = steps.states[n : n + 2]
             warnings.warn(
-                f"free energy: windows at λ = {lam[n]:.3g} and {lam[n + 1]:.3g} overlap by {value:.3f} only (at least "
+                f"free energy: windows at λ = {first:.3g} and {last:.3g} overlap by {overlaps[n]:.3f} only (at least "
                 f"{LEAST_OVERLAP} are needed): take more windows, or adapt=True",
                 stacklevel=4,
             )
@@ -375,9 +360,29 @@ def _warn(
             f"{lam[n + 1]:.3g}, which it cannot in equilibrium: these windows are not; run longer, or with exchange=",
             stacklevel=4,
         )
+    reach = np.maximum(variance[1:], variance[:-1]) / thermal * np.diff(lam)
+    for n in np.flatnonzero(-rise > FALL * reach + 4.0 * error):
+        warnings.warn(
+            f"free energy: <dU/dλ> falls by {-rise[n]:.3g} ± {error[n]:.2g} eV from λ = {lam[n]:.3g} to "
+            f"{lam[n + 1]:.3g}, but its fluctuations in these windows account for {reach[n]:.2g} "
+            "eV at most: something changes between them, or they are not in equilibrium; take windows between them, or "
+            "run longer, or with exchange=",
+            stacklevel=4,
+        )
 
 
-def _between(overlap: np.ndarray, states: np.ndarray, lam: np.ndarray) -> np.ndarray:
-    """Overlaps of neighbouring windows; states without samples overlap with nothing by construction."""
-    inner = np.isin(states, lam)
-    return np.diagonal(overlap[np.ix_(inner, inner)], 1)
+def warn_refused(estimator: str, refused: dict[str, str], lam: np.ndarray, spread: np.ndarray, beta: float) -> None:
+    """Say that an estimate has no error bar, why, and what to do."""
+    needed = windows_needed(lam, spread, beta)
+    place = "placed evenly by adapt=True" if len(lam) >= needed else f"about {needed} windows with adapt=True"
+    others = [name for name in ESTIMATORS if name not in refused]
+    instead = f", or take the estimate of {others[0]}, which has one" if others else ""
+    warnings.warn(
+        f"free energy: {estimator} has no error bar: {refused[estimator]}. Take {place}, or run longer{instead}",
+        stacklevel=4,
+    )
+
+
+def windows_needed(lam: np.ndarray, spread: np.ndarray, beta: float) -> int:
+    """Windows at equal thermodynamic distances `DISTANCE`, both ends included."""
+    return math.ceil(beta * thermodynamic_length(lam, spread) / DISTANCE) + 1

@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -113,15 +113,31 @@ def decorrelated(series: np.ndarray) -> tuple[int, float]:
         return start, max([1.0, *correlation])
 
 
-def bar(forward: np.ndarray, backward: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+class Bennett(NamedTuple):
+    """One step by Bennett's acceptance ratio, reduced.
+
+    Attributes:
+        difference: of the free energies.
+        ahead: (forward samples,), how much each pulls it, to first order.
+        back: (backward samples,), the same.
+        crossing: for both sides f (1 - f), f the chance of a sample to be of the other state; their sum is 1/variance
+            of the difference (but for the ends of its range).
+        overlap: ∫ p q/(p + q) of the distributions, at most 1/2.
+    """
+
+    difference: float
+    ahead: np.ndarray
+    back: np.ndarray
+    crossing: tuple[np.ndarray, np.ndarray]
+    overlap: float
+
+
+def bar(forward: np.ndarray, backward: np.ndarray) -> Bennett:
     """Reduced free energy difference by Bennett's acceptance ratio (J. Comput. Phys. 22, 245 (1976)).
 
     Args:
         forward: (samples,), reduced work from the first state to the second, of samples of the first.
         backward: the other way round.
-
-    Returns:
-        The difference, and how much each forward and each backward sample pulls it, to first order.
     """
     with _quiet_pymbar():
         from pymbar import bar as solve
@@ -129,8 +145,10 @@ def bar(forward: np.ndarray, backward: np.ndarray) -> tuple[float, np.ndarray, n
         found = float(solve(forward, backward, compute_uncertainty=False)["Delta_f"])
     ratio = math.log(len(forward) / len(backward))
     ahead, back = expit(found - ratio - forward), expit(ratio - found - backward)
-    slope = np.sum(ahead * (1.0 - ahead)) + np.sum(back * (1.0 - back))
-    return found, -(ahead - ahead.mean()) / slope, (back - back.mean()) / slope
+    crossing = ahead * (1.0 - ahead), back * (1.0 - back)
+    slope = max(float(np.sum(crossing[0]) + np.sum(crossing[1])), 1e-12)  # none where nothing overlaps
+    overlap = 0.5 * float(np.mean(expit(found - forward)) + np.mean(expit(-found - backward)))
+    return Bennett(found, -(ahead - ahead.mean()) / slope, (back - back.mean()) / slope, crossing, overlap)
 
 
 def zwanzig(work: np.ndarray) -> tuple[float, np.ndarray]:

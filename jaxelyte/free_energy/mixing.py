@@ -22,7 +22,7 @@ from jaxelyte.dynamics.start import batch_systems
 from jaxelyte.errors import InputError, RunInterruptedError, UnsupportedError
 from jaxelyte.free_energy.difference import FreeEnergyResult, difference
 from jaxelyte.free_energy.end_points import check_end_points
-from jaxelyte.free_energy.quadrature import nodes_and_weights
+from jaxelyte.free_energy.quadrature import even_nodes, nodes_and_weights
 from jaxelyte.observables import Sample, Series, SeriesResult
 from jaxelyte.potentials.base import Potential, Sum, as_potential
 from jaxelyte.potentials.ladder import Ladder
@@ -78,7 +78,7 @@ def free_energy(
     *,
     steps: int,
     windows: int = 8,
-    nodes: str | Sequence[float] = "gauss-legendre",
+    nodes: str | Sequence[float] = "clenshaw-curtis",
     common: Potential | None = None,
     estimator: str = "MBAR",
     exchange: int = 0,
@@ -96,8 +96,10 @@ def free_energy(
     Every window is a replica of one run. The beginning of each window, until it is in equilibrium, is found and left
     out; errors count the correlation of samples.
 
-    It fails where the windows do not overlap (a warning names them), and where something slow does not follow within a
-    window; forward and backward convergence (`FreeEnergyResult.plot_convergence`) and ``exchange`` help to see that.
+    Where too few independent samples decide a step between neighbouring windows, or to an end without a window, the
+    estimate has no error bar (NaN) and a warning names the step and the remedy; the same for TI where its quadrature
+    is off by more than its statistical error. It fails where something slow does not follow within a window; forward
+    and backward convergence (`FreeEnergyResult.plot_convergence`) and ``exchange`` help to see that.
     The mixture of a potential in which an atom is a ghost with one in which it is not diverges at the ghost's end; it
     is refused with advice. Momenta do not change with λ, so ΔF is configurational and the same masses are assumed.
 
@@ -108,12 +110,13 @@ def free_energy(
         ensemble: `NVT`.
         steps: of each window.
         windows: number of λ.
-        nodes: "gauss-legendre", "clenshaw-curtis", "trapezoid", or the λ themselves from 0 to 1.
+        nodes: "clenshaw-curtis", "trapezoid", or the λ themselves from 0 to 1, all with windows at both ends; or
+            "gauss-legendre", from whose outermost windows the ends are extrapolated.
         common: what stands beside the mixture in all windows, which is cheaper than having it in both ends.
         estimator: "MBAR", "TI" or "BAR": which of them ``value`` and ``error`` are of.
         exchange: steps between attempts to swap λ of neighbouring windows (Hamiltonian replica exchange); 0 for none.
         adapt: place the windows by a pilot run of a quarter of the steps, evenly in ∫ Var(U1 - U0)^½ dλ (their
-            thermodynamic distance); the ends are then windows, and TI takes the trapezoidal rule.
+            thermodynamic distance).
         target: eV, go on (each time with twice the steps, at most `MOST_ROUNDS` times) until the error is below it.
         timestep: fs.
         sample_every: steps between samples of both energies; each costs two evaluations without forces.
@@ -128,6 +131,9 @@ def free_energy(
     Raises:
         InputError: windows, nodes or ends that cannot be used; see also `simulate`.
         RunInterruptedError: stopped by the user before there were enough samples.
+
+    Warns:
+        UserWarning: see `difference`.
     """
     if not isinstance(ensemble, NVT):
         raise InputError(f"free energies are at constant temperature; the ensemble must be NVT, not {ensemble!r}")
@@ -164,6 +170,8 @@ def free_energy(
         )
         if target is None or result.error <= target or not run.completed or not left:
             return result
+        if np.any(result.support == 0.0):
+            return result  # longer runs do not bring windows together
         steps, options = 2 * steps, {**options, "resume": True, "overwrite": False}
     raise AssertionError("the last round returns")
 
@@ -219,14 +227,3 @@ def _reference_gap(initial: Potential, final: Potential, atoms: Atoms) -> float:
     """Difference of the constant reference energies in eV, which the run leaves out."""
     systems = batch_systems(atoms, 1, overlap=0.0)  # of the species alone
     return float(reference_energies(final, systems)[0] - reference_energies(initial, systems)[0])
-
-
-def even_nodes(lam: np.ndarray, spread: np.ndarray, count: int) -> np.ndarray:
-    """λ from 0 to 1 at equal thermodynamic distance, from the standard deviations of U1 - U0 at some λ."""
-    fine = np.linspace(0.0, 1.0, 2001)
-    # A thousandth of the largest keeps the distance rising where nothing changes.
-    density = np.interp(fine, lam, np.maximum(spread, 1e-3 * np.max(spread) + 1e-12))
-    length = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(fine))])
-    nodes = np.interp(np.linspace(0.0, length[-1], max(count, 2)), length, fine)
-    nodes[0], nodes[-1] = 0.0, 1.0
-    return nodes

@@ -43,18 +43,21 @@ class PathResult:
 
     @property
     def error(self) -> float:
-        """eV, standard error; the legs are independent runs."""
+        """eV, standard error; the legs are independent runs. NaN where the estimate of a leg has no error bar."""
         return math.sqrt(sum(leg.error**2 for leg in self.legs)) if self.completed else math.nan
 
     def to_json(self, path: str | Path) -> None:
         """Write the sum and the legs."""
-        legs = [{"free_energy_eV": leg.value, "error_eV": leg.error} for leg in self.legs]
+        legs = [{"free_energy_eV": finite(leg.value), "error_eV": finite(leg.error)} for leg in self.legs]
         content = {"free_energy_eV": finite(self.value), "error_eV": finite(self.error), "legs": legs}
         write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
         head = summary(self.value, self.error) if self.completed else "interrupted"
-        lines = [f"  leg {n}: {leg.value:.5f} ± {leg.error:.5f} eV" for n, leg in enumerate(self.legs, 1)]
+        lines = [
+            f"  leg {n}: {leg.value:.5f} ± {leg.error:.5f} eV" + ", no error bar" * (leg.estimator in leg.refused)
+            for n, leg in enumerate(self.legs, 1)
+        ]
         return f"{head} along {len(self.legs)} legs\n{first_lines(lines, 'legs')}"
 
 

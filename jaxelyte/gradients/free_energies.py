@@ -71,7 +71,7 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
     Args:
         result: of `free_energy`.
         method: "ends" takes averages of ∂U/∂θ in the windows at λ = 0 and 1, which have to be there
-            (``nodes="clenshaw-curtis"``, "trapezoid" or adapt=True): the derivative of F itself, of least variance.
+            (all ``nodes`` but "gauss-legendre"): the derivative of F itself, of least variance.
             "TI" takes the derivative of the thermodynamic integral, by fluctuations in each window; any nodes.
         at_once: frames evaluated together.
 

@@ -89,7 +89,8 @@ def convergence(result: FreeEnergyResult, ax: Any = None) -> Any:
     """Draw ΔF against the share of the run, from both of its ends, with the final error; returns the axes."""
     ax = new_axes(ax)
     value, error = result.estimates["TI"]
-    ax.axhspan(value - error, value + error, color="#dddddd")
+    if np.isfinite(error):
+        ax.axhspan(value - error, value + error, color="#dddddd")
     for curve, label, color in ((result.forward, "beginning", COLORS[0]), (result.backward, "end", COLORS[1])):
         ax.plot(result.fractions, curve, "o-", markersize=3, linewidth=1.2, color=color, label=f"from the {label}")
     ax.set(xlabel="share of the run", ylabel="ΔF / eV")

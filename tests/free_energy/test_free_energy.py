@@ -19,8 +19,7 @@ from jax import Array
 from jaxelyte.dynamics import NVE, NVT, simulate
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.free_energy import FreeEnergyResult, difference, free_energy, free_energy_path
-from jaxelyte.free_energy.mixing import even_nodes
-from jaxelyte.free_energy.quadrature import nodes_and_weights
+from jaxelyte.free_energy.quadrature import even_nodes, nodes_and_weights
 from jaxelyte.neighbors import Neighbors
 from jaxelyte.potentials.base import mix
 from jaxelyte.potentials.ladder import Ladder
@@ -55,9 +54,9 @@ def closed_form(lam: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param({}, id="gauss-legendre"),
+        pytest.param({}, id="clenshaw-curtis"),
         pytest.param({"exchange": 100}, id="exchange", marks=pytest.mark.more),
-        pytest.param({"nodes": "clenshaw-curtis"}, id="clenshaw-curtis", marks=pytest.mark.slow),
+        pytest.param({"nodes": "gauss-legendre"}, id="gauss-legendre", marks=pytest.mark.slow),
         pytest.param({"adapt": True}, id="adapt", marks=pytest.mark.slow),
     ],
 )
@@ -99,19 +98,6 @@ def gaps(rng: np.random.Generator, lam: np.ndarray, count: int) -> list[np.ndarr
         squares = THERMAL / k * rng.chisquare(3 * COUNT, count)
         rows.append(0.5 * (STIFF - SOFT) * squares)
     return rows
-
-
-def test_error_bars_are_honest(rng: np.random.Generator) -> None:
-    """Over 50 repeats about 68 % of the values lie within one sigma, by each estimator: binomial 0.68 ± 0.066."""
-    lam, weights = nodes_and_weights(5, "clenshaw-curtis")
-    found = [difference(gaps(rng, lam, 150), lam, TEMPERATURE, weights=weights) for _ in range(50)]
-    for name in ("TI", "MBAR", "BAR"):
-        off = np.array([(one.estimates[name][0] - EXACT) / one.estimates[name][1] for one in found])
-        if name == "TI":  # five nodes leave a quadrature error, known here
-            left = float(weights @ closed_form(lam)) - EXACT
-            off = off - np.array([left / one.estimates[name][1] for one in found])
-        assert 0.52 <= np.mean(np.abs(off) < 1.0) <= 0.84, name
-        assert abs(off.mean()) < 3.0 / math.sqrt(50), name
 
 
 @pytest.mark.validation
@@ -441,8 +427,11 @@ def test_what_is_wrong_is_said(rng: np.random.Generator) -> None:
     with pytest.warns(UserWarning, match=r"rises by 0\.1 .* which it cannot"):
         difference(rising, lam, TEMPERATURE, weights=weights)
     far = [np.random.default_rng(n).normal(value, 0.01, 500) for n, value in enumerate((3.0, 2.0, 1.0, 0.0))]
-    with pytest.warns(UserWarning, match="overlap by 0.0"):
+    with pytest.warns(UserWarning, match=r"falls by 1 .* account for 0\.00.* eV at most"):
         difference(far, lam, TEMPERATURE, weights=weights)
+    ends = np.array([0.0, 1.0])
+    with pytest.warns(UserWarning, match=r"overlap by 0\.0"):
+        difference(gaps(rng, ends, 4000), ends, TEMPERATURE, weights=np.array([0.5, 0.5]))
     with pytest.raises(InputError, match="not finite"):
         difference([np.array([1.0, np.nan])] * 4, lam, TEMPERATURE, weights=weights)
     with pytest.raises(InputError, match="choose one of MBAR"):

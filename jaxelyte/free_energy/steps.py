@@ -1,0 +1,146 @@
+"""Steps from state to state along λ by Bennett's ratio and exponential averages, and how many samples decide them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxelyte.free_energy.estimators import bar, zwanzig
+from jaxelyte.observables.tails import deciding
+
+CROSSING = 30.0
+"""Independent samples that decide a step of BAR, at least. Of exact samples of springs the root mean square deviation
+in standard errors is 1.0 to 1.1 from 30 on, 1.3 at 20, and 2.3 at 9."""
+
+DECIDING = 15.0
+"""The same of an exponential average to an end without samples; see `jaxelyte.observables.tails.deciding`."""
+
+NOTHING = 1e-6
+"""Σ f (1 - f) of a step below which the equations of MBAR have no unique solution in floating point."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Sums over the steps.
+
+    Attributes:
+        estimates: value and standard error in eV: "BAR", "Zwanzig forward", "Zwanzig backward".
+        pulls: of each window, (samples,), how much each sample moves the sum of BAR, reduced.
+        states: (states,), λ: 0, the windows, and 1.
+        overlaps: (states - 1,), ∫ p q/(p + q) of the distributions of neighbouring states.
+        support: (states - 1,), independent samples that decide the step.
+        needed: (states - 1,), how many have to.
+        differences: (states - 1,), reduced free energy of each step by BAR.
+    """
+
+    estimates: dict[str, tuple[float, float]]
+    pulls: list[np.ndarray]
+    states: np.ndarray
+    overlaps: np.ndarray
+    support: np.ndarray
+    needed: np.ndarray
+    differences: np.ndarray
+
+    @property
+    def weak(self) -> np.ndarray:
+        """Numbers of the steps that too few samples decide."""
+        return np.flatnonzero(~(self.support >= self.needed))
+
+    @property
+    def apart(self) -> bool:
+        """Whether some windows share nothing, so that their relative free energy is not defined by their samples."""
+        return bool(np.any(self.support[self.needed == CROSSING] == 0.0))
+
+    @property
+    def reason(self) -> str:
+        """Why the sums have no honest error, empty where they have."""
+        texts = []
+        for n in self.weak:
+            first, last = self.states[n], self.states[n + 1]
+            if self.needed[n] == DECIDING:
+                end, window = (first, last) if first == 0.0 else (last, first)
+                texts.append(
+                    f"λ = {end:g} is extrapolated from the window at λ = {window:.3g}, where {self.support[n]:.1f} "
+                    f"independent samples decide ({DECIDING:g} are needed)"
+                )
+            else:
+                texts.append(
+                    f"{self.support[n]:.1f} independent samples decide the step from λ = {first:.3g} to {last:.3g} "
+                    f"({CROSSING:g} are needed)"
+                )
+        return "; ".join(texts)
+
+
+def steps_between(dense: Sequence[np.ndarray], lam: np.ndarray, beta: float, worth: np.ndarray) -> Steps:
+    """Sums over the steps between windows: BAR, and exponential averages upwards and downwards.
+
+    To λ = 0 and 1, where they are no windows, the step is an exponential average in all three. Standard errors follow
+    from how much each sample pulls the sum (for one step that is Bennett's own formula); a sample of a window pulls at
+    the steps on both sides of it.
+
+    Args:
+        dense: samples of U1 - U0 in eV of each window.
+        lam: (windows,), rising.
+        beta: 1/eV.
+        worth: (windows,), how many of these samples are worth one that is independent.
+    """
+    names: tuple[str, ...] = ("BAR", "Zwanzig forward", "Zwanzig backward")
+    total: dict[str, float] = dict.fromkeys(names, 0.0)
+    pulls = {name: [np.zeros(len(one)) for one in dense] for name in names}
+    rows: list[tuple[float, float, float, float]] = []
+
+    def add(name: str, sign: float, step: float, *parts: tuple[int, np.ndarray]) -> None:
+        total[name] += sign * step
+        for window, pull in parts:
+            pulls[name][window] += sign * pull
+
+    def extrapolate(window: int, end: float, sign: float) -> None:
+        step, pull = zwanzig(beta * (end - lam[window]) * dense[window])
+        for name in names:
+            add(name, sign, step, (window, pull))
+        weight = 1.0 - pull * len(pull)  # of the samples in the state at the end, mean one
+        overlap = float(np.mean(weight / (1.0 + weight)))
+        rows.append((overlap, deciding(pull, weight) / worth[window], DECIDING, sign * step))
+
+    if lam[0] > 0.0:
+        extrapolate(0, 0.0, -1.0)
+    for n, width in enumerate(np.diff(lam)):
+        up, down = beta * width * dense[n], -beta * width * dense[n + 1]
+        found = bar(up, down)
+        add("BAR", 1.0, found.difference, (n, found.ahead), (n + 1, found.back))
+        rows.append((found.overlap, _crossing(found.crossing, worth[n : n + 2]), CROSSING, found.difference))
+        step, ahead = zwanzig(up)
+        add("Zwanzig forward", 1.0, step, (n, ahead))
+        step, back = zwanzig(down)
+        add("Zwanzig backward", -1.0, step, (n + 1, back))
+    if lam[-1] < 1.0:
+        extrapolate(len(lam) - 1, 1.0, 1.0)
+    estimates = {n: (total[n] / beta, math.sqrt(variance_of(pulls[n], worth)) / beta) for n in names}
+    states = np.concatenate([[0.0] * int(lam[0] > 0.0), lam, [1.0] * int(lam[-1] < 1.0)])
+    table = np.array(rows).reshape(-1, 4)
+    return Steps(estimates, pulls["BAR"], states, *table.T)
+
+
+def variance_of(pulls: Sequence[np.ndarray], worth: np.ndarray) -> float:
+    """Of the sum of the pulls of all samples, those of a window correlated; NaN for less than two independent ones."""
+    parts = [
+        float(np.sum((one - one.mean()) ** 2)) * g / (1.0 - g / len(one)) if len(one) > g else math.nan
+        for one, g in zip(pulls, worth, strict=True)
+    ]
+    return float(np.sum(parts))
+
+
+def _crossing(sides: tuple[np.ndarray, np.ndarray], worth: np.ndarray) -> float:
+    """Independent samples that carry Σ f (1 - f) of a step, f their chance to be of the other window.
+
+    The sum is one over the variance of the step; below one, where its error is above k_B T, it is what counts, and none
+    below `NOTHING`.
+    """
+    pairs = list(zip(sides, worth, strict=True))
+    total = sum(float(np.sum(side)) / g for side, g in pairs)
+    if total < 1.0:
+        return total if total > NOTHING else 0.0
+    return sum(float(np.sum(side)) for side in sides) ** 2 / sum(float(np.sum(side**2)) * g for side, g in pairs)

@@ -1,0 +1,148 @@
+"""Error bars of free energies over repeats of exact samples: right, or not given. See `honest` for the whole table."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+
+from honest import THERMAL, free_energies, springs
+from jaxelyte.free_energy import difference
+from jaxelyte.free_energy.estimators import bar
+from jaxelyte.free_energy.quadrature import (
+    even_nodes,
+    integral_with_slopes,
+    nodes_and_weights,
+    sensitivities,
+    thermodynamic_length,
+)
+
+TEMPERATURE = 300.0
+
+
+def test_deviations_are_as_large_as_the_error_bars() -> None:
+    """Springs 1:3, 100 repeats: root mean square 1 ± 0.07; above the limit if the errors were 1.3 times too small."""
+    for row in free_energies(3.0, 3, "clenshaw-curtis", 150, range(100)):
+        assert row.refused < 0.05, row
+        assert 0.82 < row.spread < 1.15, row
+        assert 0.56 < row.within(1.0) < 0.81, row
+        assert row.spread * 1.3 > 1.15, row
+
+
+def test_ends_without_samples_are_not_made_up() -> None:
+    """Ratio 100 by four Gauss windows was 5.6 errors off, ratio 10,000 by eight 32: neither has an error bar now."""
+    for ratio, windows in ((100.0, 4), (1e4, 8)):
+        lam, weights = nodes_and_weights(windows, "gauss-legendre")
+        samples = springs(np.random.default_rng(0), lam, ratio, 400)
+        with pytest.warns(UserWarning, match=r"MBAR has no error bar: λ = 0 is extrapolated .* adapt=True"):
+            found = difference(samples, lam, TEMPERATURE, weights=weights)
+        assert math.isnan(found.error)
+        assert set(found.refused) == {"TI", "BAR", "MBAR"}
+        assert all(math.isnan(found.estimates[name][1]) for name in found.refused)
+        assert "no error bar" in repr(found)
+        assert "λ = 0 is extrapolated" in repr(found)
+        # What was sampled lacks the softest springs: too low, by more than the error bar that there was (0.011 eV).
+        assert found.value < 4.5 * THERMAL * math.log(ratio) - 0.04
+
+
+def test_adapted_windows_reach_over_four_decades(rng: np.random.Generator) -> None:
+    """Windows at equal thermodynamic distance: springs 1:10,000 by ten, within errors by all estimators."""
+    pilot, _ = nodes_and_weights(10, "clenshaw-curtis")
+    spread = np.array([gap.std() for gap in springs(rng, pilot, 1e4, 100)])
+    lam = even_nodes(pilot, spread, 10)
+    stiffness = 1.0 + lam * (1e4 - 1.0)
+    np.testing.assert_allclose(stiffness[1:] / stiffness[:-1], 1e4 ** (1 / 9), rtol=0.4)
+    _, weights = nodes_and_weights(10, lam.tolist())
+    found = difference(springs(rng, lam, 1e4, 400), lam, TEMPERATURE, weights=weights)
+    assert not found.refused
+    for name in ("TI", "BAR", "MBAR"):
+        value, error = found.estimates[name]
+        assert abs(value - 4.5 * THERMAL * math.log(1e4)) < 3.5 * error, name
+        assert error < 0.03
+
+
+def test_windows_that_share_nothing_have_no_estimate(rng: np.random.Generator) -> None:
+    """And it is found at once; equations of MBAR without a unique solution took minutes."""
+    lam, weights = nodes_and_weights(8, "clenshaw-curtis")
+    with pytest.warns(UserWarning, match="0.0 independent samples decide the step from λ = 0 to 0.0495") as told:
+        found = difference(springs(rng, lam, 1e4, 200), lam, TEMPERATURE, weights=weights)
+    assert len(told) == 1
+    assert math.isnan(found.value)
+    assert found.support[0] == 0.0
+    assert np.all(found.support[1:] > 30.0)
+
+
+def test_a_quadrature_error_is_found(rng: np.random.Generator) -> None:
+    """Two states with U1 - U0 = 0 and -6 k_B T, weights 1 and e⁻² at λ = 0: <dU/dλ> is a sigmoid between two windows.
+
+    ΔF = -k_B T ln((1 + e⁴)/(1 + e⁻²)) by Bennett's step, which needs no quadrature; with more windows TI has it, too.
+    """
+    exact = -THERMAL * math.log((1.0 + math.exp(4.0)) / (1.0 + math.exp(-2.0)))
+    for windows in (2, 12):
+        lam, weights = nodes_and_weights(windows, "trapezoid")
+        chance = 1.0 / (1.0 + np.exp(2.0 - 6.0 * lam))
+        gaps = [-6.0 * THERMAL * (rng.random(4000) < p) for p in chance]
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            found = difference(gaps, lam, TEMPERATURE, weights=weights, estimator="TI")
+        assert abs(found.estimates["BAR"][0] - exact) < 3.0 * found.estimates["BAR"][1]
+        if windows == 2:
+            assert math.isnan(found.error)
+            assert found.quadrature == pytest.approx(abs(found.value - exact), rel=0.3)
+            assert any("the quadrature over 2 windows is off by about" in str(one.message) for one in told)
+        else:
+            assert not told
+            assert abs(found.value - exact) < 3.0 * found.error
+
+
+def test_a_diverging_integrand_has_no_error(rng: np.random.Generator) -> None:
+    """U1 - U0 ~ r^-12 of a ghost: single samples decide its average at λ = 0."""
+    lam, weights = nodes_and_weights(4, "clenshaw-curtis")
+    gaps = [THERMAL * rng.normal(-one, 1.0, 500) for one in lam]
+    gaps[0] = THERMAL * rng.random(500) ** -4.0  # r³ is uniform
+    with pytest.warns(UserWarning, match="TI has no error bar: single samples of U1 - U0 decide its average at λ = 0"):
+        found = difference(gaps, lam, TEMPERATURE, weights=weights, estimator="TI")
+    assert math.isnan(found.error)
+
+
+def test_interpolation_with_slopes() -> None:
+    """Exact for lines and for 1/(λ + d), fourth order otherwise; derivatives by finite differences of itself."""
+    lam = np.array([0.0, 0.3, 1.0])
+    assert integral_with_slopes(lam, 2.0 - lam, -np.ones(3)) == pytest.approx(1.5, rel=1e-14)
+    inverse = 1.0 / (lam + 0.2)
+    assert integral_with_slopes(lam, inverse, -(inverse**2)) == pytest.approx(math.log(6.0), rel=1e-10)
+    errors = []
+    for count in (5, 9, 17):
+        x = np.linspace(0.0, 1.0, count)
+        errors.append(abs(integral_with_slopes(x, np.exp(-3.0 * x), -3.0 * np.exp(-3.0 * x)) + math.expm1(-3.0) / 3.0))
+    assert np.all(np.diff(np.log2(errors)) < -3.5)
+    values, slopes = np.array([3.0, 1.0, 0.5]), np.array([-9.0, -3.0, -0.2])
+    by_value, by_slope = sensitivities(lam, values, slopes)
+    assert by_value.sum() == pytest.approx(1.0, rel=1e-8)  # a constant
+    assert by_value @ values + by_slope @ slopes == pytest.approx(integral_with_slopes(lam, values, slopes), rel=1e-8)
+    # Secants that rise only by noise: the cubic.
+    assert integral_with_slopes(np.array([0.0, 1.0]), np.array([0.0, 0.1]), np.array([-0.2, -0.1])) == pytest.approx(
+        0.05 - 0.1 / 12.0
+    )
+
+
+def test_thermodynamic_length_of_springs() -> None:
+    """σ = c/(λ + d): ∫ σ dλ = c ln((1 + d)/d), also where the ends are no windows."""
+    for lam in (np.array([0.0, 0.1, 1.0]), np.array([0.07, 0.5, 0.9])):
+        assert thermodynamic_length(lam, 2.0 / (lam + 0.1)) == pytest.approx(2.0 * math.log(11.0), rel=1e-9)
+    np.testing.assert_allclose(even_nodes(np.array([0.0, 1.0]), np.ones(2), 5), np.linspace(0.0, 1.0, 5), atol=1e-12)
+
+
+def test_bennett_counts_what_crosses(rng: np.random.Generator) -> None:
+    """Gaussians a width d apart, ∫ p q/(p + q) by quadrature."""
+    width = 2.0
+    forward = width * (rng.normal(size=4000) - 0.0) * -1.0 + 0.5 * width**2
+    backward = width * (rng.normal(size=4000) + width) - 0.5 * width**2
+    found = bar(forward, backward)
+    x = np.linspace(-10.0, 12.0, 20_001)
+    p, q = (np.exp(-0.5 * (x - m) ** 2) / math.sqrt(2.0 * math.pi) for m in (0.0, width))
+    overlap = float(np.sum(p * q / (p + q + 1e-300)) * (x[1] - x[0]))
+    assert abs(found.difference) < 0.15
+    assert found.overlap == pytest.approx(overlap, rel=0.05)
