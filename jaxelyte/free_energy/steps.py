@@ -18,7 +18,7 @@ in standard errors is 1.0 to 1.1 from 30 on, 1.3 at 20, and 2.3 at 9."""
 DECIDING = 15.0
 """The same of an exponential average to an end without samples; see `jaxelyte.observables.tails.deciding`."""
 
-NOTHING = 1e-6
+NOTHING = 1e-12
 """Σ f (1 - f) of a step below which the equations of MBAR have no unique solution in floating point."""
 
 
