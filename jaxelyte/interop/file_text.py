@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import io
 import lzma
+import shutil
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,20 @@ def read_head(path: Path, size: int = 1 << 16) -> bytes:
 def stem_of(path: Path) -> Path:
     """The path without a suffix for packing: ``a.xyz.gz`` becomes ``a.xyz``."""
     return path.with_suffix("") if path.suffix.lower() in PACKED_SUFFIXES else path
+
+
+def unpacked(path: Path, folder: Path) -> Path:
+    """The file itself; where it is packed, a copy of its content in a folder, for readers of plain files."""
+    if path.is_dir():
+        return path
+    with path.open("rb") as file:
+        start = file.read(6)
+    if not any(start.startswith(magic) for magic in PACKED):
+        return path
+    target = folder / stem_of(path).name
+    with open_bytes(path) as source, target.open("wb") as copy:
+        shutil.copyfileobj(source, copy)
+    return target
 
 
 class Lines:

@@ -16,6 +16,13 @@ DENSEST = 0.35
 """Atoms per Å³; twice those of diamond."""
 
 
+FARTHEST = 1e7
+"""Å from the origin; farther away there is no atom."""
+
+SINGLE_PRECISION = 4e-7
+"""Relative rounding of times that files hold in single precision."""
+
+
 class Loaded(NamedTuple):
     """What a reader returns.
 
@@ -30,6 +37,12 @@ class Loaded(NamedTuple):
     steps_known: bool = False
     stated: bool = True
     resolution: float = 0.0
+
+
+def rounding_of(times: np.ndarray) -> float:
+    """Fs that times stored in single precision may be off; 0 where there are none."""
+    known = np.abs(times[np.isfinite(times)])
+    return SINGLE_PRECISION * float(known.max()) if len(known) else 0.0
 
 
 def completed(loaded: Loaded, source: str, *, interval: float | None = None, cell: Any = None) -> Trajectory:
@@ -48,7 +61,7 @@ def completed(loaded: Loaded, source: str, *, interval: float | None = None, cel
         UserWarning: steps that were written twice; times or a cell of the file that are replaced; a density that no
             liquid has.
     """
-    trajectory = loaded.trajectory
+    _check_positions(loaded.trajectory, source)
     trajectory, restarted = _without_repeats(loaded, source)
     if interval is None:
         trajectory = replace(
@@ -62,6 +75,21 @@ def completed(loaded: Loaded, source: str, *, interval: float | None = None, cel
         trajectory = _with_cell(trajectory, as_cell(cell), source)
     _check_density(trajectory, loaded, source)
     return trajectory
+
+
+def _check_positions(trajectory: Trajectory, source: str) -> None:
+    """Raise `InputError` where positions are not finite or absurdly large; those of mapped files are not read here."""
+    positions = trajectory.positions
+    if not isinstance(positions, np.ndarray) or isinstance(positions, np.memmap) or not positions.size:
+        return
+    for frame, one in enumerate(positions):
+        largest = np.max(np.abs(one))
+        if not largest <= FARTHEST:
+            atom = int(np.argwhere(~(np.abs(one) <= FARTHEST))[0][-2])
+            raise InputError(
+                f"{source}: frame {frame}: the position of atom {atom} is {one[0, atom].tolist()} Å: the file is "
+                "damaged, in other units, or of a simulation that broke down"
+            )
 
 
 def _without_repeats(loaded: Loaded, source: str) -> tuple[Trajectory, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from jaxelyte.checks import caution, file_path
 from jaxelyte.errors import InputError
-from jaxelyte.interop.file_text import errors_of, open_bytes, stem_of
+from jaxelyte.interop.file_text import errors_of, unpacked
 from jaxelyte.interop.file_units import as_cell, units_named
 from jaxelyte.interop.formats import MDANALYSIS, format_of
 from jaxelyte.interop.loaded import Loaded, completed
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 UNITLESS = "units= is for files of LAMMPS and for xyz files, whose units are not fixed; those of {} are"
-HARMLESS = ("traj", "db", "json")
-"""Formats of ASE that store atomic numbers; names of atoms never decide there."""
 
 
 def load_trajectory(
@@ -36,18 +35,22 @@ def load_trajectory(
 ) -> Trajectory:
     """All frames of a file as a trajectory; see `jaxelyte.open_trajectory`."""
     path = _existing(path, "trajectory file")
-    kind = format_of(path, format)
-    if kind == "h5md" and topology is None:
-        loaded = _h5md(path, units, elements)
-    elif kind in _ATOMS or kind.startswith("ase:"):
-        frames = _read_atoms(path, kind, _naming(path, elements, topology), units)
-        loaded = _from_frames(frames, str(path))
-    else:
-        loaded = _read_arrays(path, kind, topology, elements, units)
-    trajectory = completed(loaded, str(path), interval=interval, cell=cell)
-    if topology is not None and not any(trajectory.pbc):
-        _tell_of_cell(path, Path(topology))
+    with errors_of(path):
+        loaded = _loaded(path, format, topology, units, elements)
+        trajectory = completed(loaded, str(path), interval=interval, cell=cell)
+        if topology is not None and not any(trajectory.pbc):
+            _tell_of_cell(path, Path(topology))
     return trajectory
+
+
+def _loaded(path: Path, given: str | None, topology: str | Path | None, units: str | None, elements: Any) -> Loaded:
+    kind = format_of(path, given)
+    if kind == "h5md" and topology is None:
+        return _h5md(path, units, elements)
+    if kind in _ATOMS or kind.startswith("ase:"):
+        frames = _read_atoms(path, kind, _naming(path, elements, topology), units)
+        return _from_frames(frames, str(path))
+    return _read_arrays(path, kind, topology, elements, units)
 
 
 def load_frames(
@@ -62,9 +65,11 @@ def load_frames(
 ) -> list[Atoms]:
     """Frames of a file as atoms, which may differ between frames; see `jaxelyte.read`."""
     path = _existing(path, "file")
-    kind = format_of(path, format)
+    with errors_of(path):
+        kind = format_of(path, format)
     if kind in _ATOMS or kind.startswith("ase:"):
-        frames = _read_atoms(path, kind, _naming(path, elements, topology), units, index=index)
+        with errors_of(path):
+            frames = _read_atoms(path, kind, _naming(path, elements, topology), units, index=index)
         if cell is not None:
             for frame in frames:
                 frame.set_cell(as_cell(cell))
@@ -121,6 +126,12 @@ def _read_arrays(path: Path, kind: str, topology: str | Path | None, elements: A
 
         _no_units(units, "gro files")
         return read_gro(path, naming)
+    if kind in ("xtc", "trr"):
+        from jaxelyte.interop.trr_files import read_trr
+        from jaxelyte.interop.xdr_files import read_xtc
+
+        _no_units(units, f"{kind} files")
+        return read_xtc(path, naming) if kind == "xtc" else read_trr(path, naming)
     from jaxelyte.interop.mdanalysis_files import read_through_mdanalysis
 
     if kind != "dcd":
@@ -193,16 +204,9 @@ def _through_ase(path: Path, kind: str, naming: Naming, index: Any) -> list[Atom
 
     if naming.elements:
         raise InputError(f"elements= is not for the format {kind}, whose elements ASE reads ({path})")
-    with errors_of(path, "ASE"):
-        if stem_of(path) != path and not path.is_dir():
-            with open_bytes(path) as packed:
-                import io
-
-                content = packed.read()
-            stream = io.BytesIO(content) if kind in ("traj", "cif") else io.StringIO(content.decode("utf-8", "replace"))
-            frames = read(stream, index=index, format=kind)
-        else:
-            frames = read(str(path), index=index, format=kind, do_not_split_by_at_sign=True)
+    with errors_of(path, "ASE"), tempfile.TemporaryDirectory() as folder:
+        plain = unpacked(path, Path(folder))
+        frames = read(str(plain), index=index, format=kind, do_not_split_by_at_sign=True)
     found = frames if isinstance(frames, list) else [frames]
     if not found:
         raise InputError(f"{path} holds no frame of {index}")

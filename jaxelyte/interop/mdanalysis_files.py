@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import tempfile
+import traceback
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +15,14 @@ import numpy as np
 
 from jaxelyte.errors import InputError
 from jaxelyte.interop.dcd_files import DCDHeader, read_dcd_header
-from jaxelyte.interop.file_text import errors_of, open_bytes, stem_of, warn_of_part
+from jaxelyte.interop.file_text import errors_of, unpacked, warn_of_part
 from jaxelyte.interop.file_units import FileUnits
-from jaxelyte.interop.loaded import Loaded
+from jaxelyte.interop.loaded import Loaded, rounding_of
 from jaxelyte.interop.naming import Naming, Species
 from jaxelyte.trajectory import Trajectory
 
-TIMED = ("XTC", "TRR", "TNG", "TRZ", "NCDF", "NC", "H5MD")
+TIMED = ("TNG", "TRZ", "NCDF", "NC", "H5MD")
 """Formats that hold the time of each frame, in ps as MDAnalysis returns it. For others it counts 1 ps a frame."""
-
-SINGLE_PRECISION = 4e-7
-"""Relative rounding of times in these files."""
 
 
 def read_through_mdanalysis(
@@ -50,9 +51,8 @@ def read_through_mdanalysis(
             raise InputError(f"{path} holds no complete frame")
         if naming.topology is not None and naming.topology.sites != header.atoms:
             raise InputError(f"{path} holds {header.atoms} atoms, its topology {naming.topology.sites}; both must fit")
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), errors_of(path, "MDAnalysis"):
-        warnings.simplefilter("ignore")  # what matters of them is checked here
-        universe = _universe(_unpacked(path, Path(folder)), naming, topology, kind)
+    with tempfile.TemporaryDirectory() as folder, errors_of(path, "MDAnalysis"), _quiet():
+        universe = _universe(unpacked(path, Path(folder)), naming, topology, kind)
         species = species_of(universe.atoms, naming)
         found = _frames(universe, species, path, header.frames if header is not None else None)
     positions, velocities, cells, times, reader = found
@@ -74,7 +74,7 @@ def read_through_mdanalysis(
         times=_times(reader, np.array(times) * 1e3, header, units),
         velocities=np.stack(velocities)[:, None] if len(velocities) == read else None,
     )
-    return Loaded(trajectory, resolution=SINGLE_PRECISION * float(np.nanmax(np.abs(trajectory.times), initial=0.0)))
+    return Loaded(trajectory, resolution=rounding_of(trajectory.times))
 
 
 def topology_of(path: Path, naming: Naming) -> Species:
@@ -84,12 +84,30 @@ def topology_of(path: Path, naming: Naming) -> Species:
         InputError: see `read_through_mdanalysis`.
     """
     import_mdanalysis(path)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), errors_of(path, "MDAnalysis"):
-        warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder, errors_of(path, "MDAnalysis"), _quiet():
         import MDAnalysis
 
-        universe = MDAnalysis.Universe(str(_unpacked(path, Path(folder))), to_guess=())
+        universe = MDAnalysis.Universe(str(unpacked(path, Path(folder))), to_guess=())
         return species_of(universe.atoms, naming)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep warnings and the second error of readers that fail to open a file, when they are deleted, off the screen."""
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what matters of them is checked here
+        try:
+            yield
+        except Exception as error:
+            found: BaseException | None = error
+            while found is not None:
+                traceback.clear_frames(found.__traceback__)
+                found = found.__cause__ or found.__context__
+            raise
+        finally:
+            sys.unraisablehook = hook
 
 
 def import_mdanalysis(path: Path) -> None:
@@ -129,22 +147,14 @@ def species_of(atoms: Any, naming: Naming) -> Species:
     )
 
 
-def _unpacked(path: Path, folder: Path) -> Path:
-    """The file itself, or its unpacked copy."""
-    if stem_of(path) == path:
-        return path
-    target = folder / stem_of(path).name
-    with open_bytes(path) as source:
-        target.write_bytes(source.read())
-    return target
-
-
 def _universe(path: Path, naming: Naming, topology: Path | None, kind: str | None) -> Any:
     import MDAnalysis
 
     options: dict[str, Any] = {"to_guess": ()}
     if kind is not None:
         options["format"] = kind
+    if kind == "NCDF":
+        options["mmap"] = False
     if topology is not None:
         return MDAnalysis.Universe(str(topology), str(path), **options)
     if naming.topology is not None:
@@ -168,9 +178,6 @@ def _frames(universe: Any, species: Species, path: Path, most: int | None) -> An
             if n == 0:
                 raise InputError(f"{path} holds no frame that MDAnalysis can read: {error}") from error
             break
-        if not np.all(np.isfinite(now.positions)):
-            bad = int(np.argmax(~np.isfinite(now.positions).all(axis=1)))
-            raise InputError(f"{path}: frame {n}: the position of atom {bad} is {now.positions[bad]}")
         positions.append(np.array(now.positions[kept]))
         if now.has_velocities:
             velocities.append(np.array(now.velocities[kept]) / 1e3)

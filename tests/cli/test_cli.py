@@ -15,8 +15,10 @@ from typer.testing import CliRunner
 from jaxelyte.cli import app
 from jaxelyte.cli.config import load_config
 from jaxelyte.cli.objects import build_ensemble, build_observables, build_potential, build_system
+from jaxelyte.cli.spelling import spelled
 from jaxelyte.dynamics import NVT, load_run
 from jaxelyte.errors import InputError, SimulationError, StorageError
+from jaxelyte.trajectory import open_trajectory
 
 RUN = """
 [system]
@@ -299,3 +301,41 @@ def test_as_a_process(root: Path) -> None:
     command = [sys.executable, "-c", "from jaxelyte.cli import app; app()", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.startswith("jaxelyte ")
+
+
+def write_dump(tmp_path: Path) -> Path:
+    """Random walkers as LAMMPS would write them, without times and elements."""
+    dump = tmp_path / "run.lammpstrj"
+    steps = np.cumsum(np.random.default_rng(0).normal(0, 0.1, (200, 4, 3)), axis=0) + 5.0
+    dump.write_text(
+        "".join(
+            f"ITEM: TIMESTEP\n{100 * k}\nITEM: NUMBER OF ATOMS\n4\nITEM: BOX BOUNDS pp pp pp\n0 10\n0 10\n0 10\n"
+            "ITEM: ATOMS id type x y z\n"
+            + "".join(f"{n + 1} {1 + n % 2} {x:.5f} {y:.5f} {z:.5f}\n" for n, (x, y, z) in enumerate(one))
+            for k, one in enumerate(steps)
+        )
+    )
+    return dump
+
+
+def test_files_without_times_or_elements_name_the_options(tmp_path: Path) -> None:
+    dump = write_dump(tmp_path)
+    code, text = invoke("analyse", dump, "--only", "diffusion")
+    assert code == 2
+    assert "types of LAMMPS are no elements" in " ".join(text.split())
+    assert "--elements (in a run or training file: elements = {…})" in " ".join(text.split())
+    with pytest.raises(InputError, match="interval=") as failure:
+        open_trajectory(dump, elements={1: "Na", 2: "Cl"}).interval()
+    assert "pass the fs between frames by --interval" in spelled(str(failure.value))
+    for wrong, message in (("--elements", "--elements 'x'"), ("--cell", "--cell 'x' should hold numbers")):
+        code, text = invoke("analyse", dump, wrong, "x")
+        assert code == 2
+        assert message in text
+
+
+@pytest.mark.more
+def test_options_for_files_reach_the_analysis(tmp_path: Path) -> None:
+    dump = write_dump(tmp_path)
+    code, _ = invoke("analyse", dump, "--only", "diffusion", "--elements", "1=Na,2=Cl", "--interval", "50")
+    assert code == 0
+    assert set(json.loads((tmp_path / "analysis" / "report.json").read_text())["diffusion"]) == {"Na", "Cl"}

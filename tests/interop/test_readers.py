@@ -347,17 +347,88 @@ def test_dcd_times_are_taken_from_programs_that_state_them(tmp_path: Path) -> No
         jxl.open_trajectory(path, topology=tmp_path / "top.xyz")
 
 
-def test_xtc_times_are_even_although_they_are_stored_in_single_precision(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [pytest.param("a.xtc", marks=pytest.mark.more), "a.trr"])
+def test_gromacs_times_are_even_although_they_are_stored_in_single_precision(tmp_path: Path, name: str) -> None:
     mda = pytest.importorskip("MDAnalysis", reason="MDAnalysis is not installed")
     positions = walk(61) % EDGE
-    universe = mda.Universe.empty(2 * PAIRS, trajectory=True)
-    universe.load_new(positions.astype("f4"), dimensions=np.tile([EDGE] * 3 + [90.0] * 3, (len(positions), 1)))
-    write(tmp_path / "top.pdb", wrapped_frames(1)[0])
-    for name in ("a.xtc", "a.trr"):
-        with mda.Writer(str(tmp_path / name), 2 * PAIRS) as writer:
-            for now in universe.trajectory:
-                now.time = 5000.0 + 0.05 * now.frame
-                writer.write(universe.atoms)
-        found = jxl.open_trajectory(tmp_path / name, topology=tmp_path / "top.pdb")
-        assert found.interval() == pytest.approx(INTERVAL, rel=1e-4)
-        np.testing.assert_allclose(found.positions[:, 0], positions, atol=6e-3)
+    universe = mda.Universe.empty(2 * PAIRS, trajectory=True, velocities=True)
+    dimensions = np.tile([EDGE] * 3 + [90.0] * 3, (len(positions), 1))
+    universe.load_new(positions.astype("f4"), dimensions=dimensions, velocities=positions.astype("f4") * 10.0)
+    write(tmp_path / "top.extxyz", wrapped_frames(1)[0])
+    with mda.Writer(str(tmp_path / name), 2 * PAIRS) as writer:
+        for now in universe.trajectory:
+            now.time = 5000.0 + 0.05 * now.frame
+            writer.write(universe.atoms)
+    found = jxl.open_trajectory(tmp_path / name, topology=tmp_path / "top.extxyz")
+    assert found.interval() == pytest.approx(INTERVAL, rel=1e-4)
+    np.testing.assert_allclose(found.positions[:, 0], positions, atol=6e-3)
+    np.testing.assert_allclose(found.cells[0], EDGE * np.eye(3), atol=1e-5)
+    if name == "a.trr":
+        np.testing.assert_allclose(found.velocities[:, 0], positions / 100.0, rtol=1e-5)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[:-20])
+    with pytest.warns(UserWarning, match="60 complete frames were read"):
+        assert len(jxl.open_trajectory(tmp_path / name, topology=tmp_path / "top.extxyz")) == 60
+    (tmp_path / name).write_bytes(whole[:1] + b"\x01" + whole[2:])
+    with pytest.raises(InputError):
+        jxl.open_trajectory(tmp_path / name, topology=tmp_path / "top.extxyz", format=name[2:])
+
+
+def test_an_xtc_file_that_ends_its_reader_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mda = pytest.importorskip("MDAnalysis", reason="MDAnalysis is not installed")
+    import subprocess
+
+    universe = mda.Universe.empty(3, trajectory=True)
+    with mda.Writer(str(tmp_path / "a.xtc"), 3) as writer:
+        writer.write(universe.atoms)
+    write(tmp_path / "top.xyz", Atoms("OH2", np.eye(3)), format="xyz")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], -11, "", ""))
+    with pytest.raises(InputError, match="its reader ended with code -11"):
+        jxl.open_trajectory(tmp_path / "a.xtc", topology=tmp_path / "top.xyz")
+
+
+def test_amber_netcdf_has_times_only_where_they_are_stored(tmp_path: Path) -> None:
+    mda = pytest.importorskip("MDAnalysis", reason="MDAnalysis is not installed")
+    from scipy.io import netcdf_file
+
+    positions = walk(11) % EDGE
+    write(tmp_path / "top.extxyz", wrapped_frames(1)[0])
+    for timed in (True, False):
+        path = tmp_path / f"{timed}.nc"
+        with netcdf_file(path, "w", version=2) as file:
+            file.Conventions, file.ConventionVersion, file.program = b"AMBER", b"1.0", b"test"
+            for name, size in (
+                ("frame", None),
+                ("atom", 2 * PAIRS),
+                ("spatial", 3),
+                ("cell_spatial", 3),
+                ("cell_angular", 3),
+            ):
+                file.createDimension(name, size)
+            shapes = {"coordinates": ("frame", "atom", "spatial"), "cell_lengths": ("frame", "cell_spatial")}
+            shapes |= {"cell_angles": ("frame", "cell_angular"), "time": ("frame",)}
+            units = {
+                "coordinates": b"angstrom",
+                "cell_lengths": b"angstrom",
+                "cell_angles": b"degree",
+                "time": b"picosecond",
+            }
+            values = {
+                "coordinates": positions,
+                "cell_lengths": np.full((11, 3), EDGE),
+                "cell_angles": np.full((11, 3), 90.0),
+            }
+            if timed:
+                values["time"] = 100.0 + 0.05 * np.arange(11)
+            for name, value in values.items():
+                variable = file.createVariable(name, "f4", shapes[name])
+                variable.units = units[name]
+                variable[:] = value
+        found = jxl.open_trajectory(path, topology=tmp_path / "top.extxyz")
+        np.testing.assert_allclose(found.positions[:, 0], positions, atol=1e-5)
+        assert found.cells[0][0, 0] == pytest.approx(EDGE)
+        if timed:
+            assert found.interval() == pytest.approx(INTERVAL, rel=1e-3)
+        else:
+            assert np.isnan(found.times).all()
+    assert mda is not None
