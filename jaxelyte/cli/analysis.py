@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from jaxelyte.cli.analysis_dynamics import conduction, diffusion, flow, residence, vibrations
 from jaxelyte.cli.analysis_structure import forces, scattering, shell_angles, structure
 from jaxelyte.cli.analysis_thermodynamics import activity, osmotic
 from jaxelyte.cli.page import Section, chosen, page
 from jaxelyte.cli.sample import PERMITTIVITY, Sample, known_charges
-from jaxelyte.errors import InputError
+from jaxelyte.cli.spelling import spelled
+from jaxelyte.errors import InputError, JaxelyteError
 from jaxelyte.observables.series import temperature_of
 from jaxelyte.storage import write_text, writing
 
@@ -147,7 +151,7 @@ def analyse_sample(
     for name in names:
         if say is not None:
             say(f"{name} …")
-        sections[name] = PARTS[name](sample)
+        sections[name] = _section(name, sample)
     about = sample.about()
     content: dict[str, Any] = {
         "title": title,
@@ -157,9 +161,33 @@ def analyse_sample(
     }
     content |= {name: section.content for name, section in sections.items()}
     content["notes"] = {name: section.notes for name, section in sections.items() if section.notes}
-    write_text(folder / "report.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text(folder / "report.json", json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
     write_text(folder / "report.html", page(title, about, list(sections.values())))
     return sections
+
+
+def _section(name: str, sample: Sample) -> Section:
+    """A section; one that fails in a way that nobody foresaw says so in its place, and the others are computed."""
+    try:
+        return PARTS[name](sample)
+    except JaxelyteError as error:
+        return Section(name.capitalize(), (), notes=[spelled(str(error))])
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the user all other sections
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        text = (
+            f"not available: {type(error).__name__} in {Path(where.filename).name}, line {where.lineno}: {error}; this "
+            "is a fault of jaxelyte, please report it"
+        )
+        return Section(name.capitalize(), (), notes=[text])
+
+
+def _finite(content: Any) -> Any:
+    """Content for a JSON file, which has no NaN: None for what is not finite."""
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, (float, np.floating)) and not math.isfinite(content) else content
 
 
 def _symbols(trajectory: Any) -> list[str]:

@@ -33,7 +33,7 @@ HEAVY = {"H": "D"}
 
 def structure(sample: Sample) -> Section:
     """First peaks and coordination numbers of all pairs asked for."""
-    from jaxelyte.cli.report import rdf_rows
+    from jaxelyte.cli.report import absent, rdf_rows
 
     section = Section("Structure", ("pair", "first peak / Å", "coordination number", "experiment / Å"))
     rows = rdf_rows(sample.result)
@@ -42,8 +42,8 @@ def structure(sample: Sample) -> Section:
         section.rows.append(
             (
                 row["pair"],
-                "none" if peak is None else f"{peak[0]:.3f} ± {peak[1]:.3f}",
-                "none" if shell is None else f"{shell[0]:.2f} ± {shell[1]:.2f} (to {shell[2]:.2f} Å)",
+                absent(row) if peak is None else f"{peak[0]:.3f} ± {peak[1]:.3f}",
+                absent(row) if shell is None else f"{shell[0]:.2f} ± {shell[1]:.2f} (to {shell[2]:.2f} Å)",
                 "" if known is None else f"{known[0]} ({known[1]})",
             )
         )
@@ -71,6 +71,10 @@ def forces(sample: Sample) -> Section:
         def one(number: int = number) -> Any:
             return pmf(sample.result[number], sample.kelvin, charges=charges, permittivity=sample.permittivity)
 
+        if not np.any(sample.result[number].g > 0):
+            section.rows.append((name, *("not sampled" for _ in WELLS)))
+            section.content[name] = dict.fromkeys(WELLS)
+            continue
         found = attempt(one, section, name)
         if found is None:
             continue

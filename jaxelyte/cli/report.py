@@ -44,7 +44,12 @@ def run_table(run: Run) -> Table:
 
 
 def rdf_rows(result: RDFResult) -> list[dict[str, Any]]:
-    """First peak and coordination number of each pair, with standard errors; None where there is no peak."""
+    """First peak and coordination number of each pair, with standard errors; None where there is no peak.
+
+    ``sampled`` is False for pairs that never came within the range.
+    """
+    import numpy as np
+
     rows = []
     for number, pair in enumerate(result.pairs):
         one = result[number]
@@ -56,8 +61,14 @@ def rdf_rows(result: RDFResult) -> list[dict[str, Any]]:
         except InputError:
             row["peak_position_A"] = row["peak_height"] = None
         row["coordination"] = _coordination(one)
+        row["sampled"] = bool(np.any(one.g > 0))
         rows.append(row)
     return rows
+
+
+def absent(row: dict[str, Any]) -> str:
+    """The word for a number that a row of `rdf_rows` does not have."""
+    return "none" if row["sampled"] else "not sampled"
 
 
 def _coordination(one: RDFResult) -> list[float] | None:
@@ -82,9 +93,9 @@ def rdf_table(rows: list[dict[str, Any]]) -> Table:
         position, height, shell = row["peak_position_A"], row["peak_height"], row["coordination"]
         table.add_row(
             row["pair"],
-            "none" if position is None else f"{position[0]:.3f} ± {position[1]:.3f}",
+            absent(row) if position is None else f"{position[0]:.3f} ± {position[1]:.3f}",
             "" if height is None else f"{height[0]:.2f} ± {height[1]:.2f}",
-            "none" if shell is None else f"{shell[0]:.2f} ± {shell[1]:.2f} ({shell[2]:.2f} Å)",
+            absent(row) if shell is None else f"{shell[0]:.2f} ± {shell[1]:.2f} ({shell[2]:.2f} Å)",
         )
     return table
 

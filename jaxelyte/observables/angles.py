@@ -14,12 +14,14 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Int
 
+from jaxelyte import checks
 from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.search import image_offsets
 from jaxelyte.observables.base import Observable
 from jaxelyte.observables.blocks import warn_if_short
 from jaxelyte.observables.distribution import AnglesResult, Triplet
+from jaxelyte.observables.effort import check_bins, check_reach_of, images_within
 from jaxelyte.observables.ratio import ratio_of_sums, ratio_series, series_error
 from jaxelyte.observables.sampling import accumulate, analysed, complete_cells, first_systems
 from jaxelyte.observables.species import check_present, check_symbols, shared_numbers
@@ -29,6 +31,9 @@ from jaxelyte.system import System
 
 ROOM = 16
 """Neighbours at each end of a centre that there is room for by default, or all there are in small systems."""
+
+MOST_TRIPLETS = 1e9
+"""In one sample: some ten seconds on one core."""
 
 
 @struct.dataclass
@@ -92,16 +97,15 @@ class Angles(Observable):
             raise InputError(f"a triplet is three chemical symbols such as ('O', 'Na', 'O'), not {self.triplet!r}")
         object.__setattr__(self, "triplet", tuple(self.triplet))
         check_symbols(self.triplet, "triplets such as ('O', 'Na', 'O')")
-        limits = (self.r_max, self.r_max) if isinstance(self.r_max, (int, float)) else tuple(self.r_max)
-        if len(limits) != 2 or not all(math.isfinite(limit) and limit > 0 for limit in limits):
+        given = self.r_max if isinstance(self.r_max, (tuple, list, np.ndarray)) else (self.r_max, self.r_max)
+        if len(given) != 2:
             raise InputError(f"r_max must be a positive distance in Å, or one for each end, not {self.r_max}")
-        object.__setattr__(self, "r_max", tuple(float(limit) for limit in limits))
+        object.__setattr__(self, "r_max", tuple(checks.positive("r_max", limit, "Å") for limit in given))
         for name in ("bins", "room"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or int(value) != value or value < 1:
-                raise InputError(f"{name} must be a positive whole number, not {value!r}")
-        if self.blocks is not None and self.blocks < 2:
-            raise InputError(f"blocks must be at least 2, not {self.blocks}")
+            object.__setattr__(self, name, checks.count(name, getattr(self, name)))
+        check_bins(self.bins, f"bins = {self.bins}")
+        if self.blocks is not None:
+            object.__setattr__(self, "blocks", checks.count("blocks", self.blocks, least=2))
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -110,7 +114,9 @@ class Angles(Observable):
         return first, second
 
     def validate(self, system: System) -> None:
-        check_present(self.triplet, shared_numbers(system, "distribution of angles"))
+        numbers = shared_numbers(system, "distribution of angles")
+        check_present(self.triplet, numbers)
+        self._check_effort(np.asarray(system.cell, np.float64)[None], system.pbc, numbers)
 
     def prepare(self, systems: System, cells: np.ndarray | None = None) -> Angles:
         """Fix the atoms, the lattice offsets and the room for neighbours for these systems.
@@ -128,6 +134,7 @@ class Angles(Observable):
         numbers = shared_numbers(systems, "distribution of angles")
         check_present(self.triplet, numbers)
         cells = np.asarray(systems.cell if cells is None else cells, np.float64).reshape(-1, 3, 3)
+        self._check_effort(cells, systems.pbc, numbers)
         a, center, b = (HashableArray(np.flatnonzero(numbers == atomic_numbers[s])) for s in self.triplet)
         offsets = image_offsets(cells, systems.pbc, max(self.limits))
         first, second = (min(self.room, len(end) * len(offsets)) for end in (a, b))
@@ -195,6 +202,25 @@ class Angles(Observable):
             samples=int(samples.sum()),
             replicas=samples.shape[1],
         )
+
+    def _check_effort(self, cells: np.ndarray, pbc: tuple[bool, bool, bool], numbers: np.ndarray) -> None:
+        """Refuse cut-offs in another unit, which would take in most of the system."""
+        from ase.data import atomic_numbers
+
+        a, centers, b = (float(np.sum(numbers == atomic_numbers[s])) for s in self.triplet)
+        reach = max(self.limits)
+        check_reach_of("r_max", reach, cells, pbc, pairs=centers * (a + b), what="angles")
+        around = [n * images_within(cells, pbc, limit) for n, limit in zip((a, b), self.limits, strict=True)]
+        if all(pbc):
+            volume = float(np.min(np.abs(np.linalg.det(cells))))
+            shells = [4.0 / 3.0 * math.pi * limit**3 / volume for limit in self.limits]
+            around = [n * shell for n, shell in zip((a, b), shells, strict=True)]
+        if centers * around[0] * around[1] > MOST_TRIPLETS:
+            raise InputError(
+                f"r_max = {reach:g} Å takes in some {around[0]:,.0f} and {around[1]:,.0f} neighbours of each of "
+                f"{centers:,.0f} centres, {centers * around[0] * around[1]:.2g} triplets in each sample; angles are "
+                "for the first shell: lower r_max"
+            )
 
     def _static(self) -> PreparedTriplets:
         if self.prepared is None:

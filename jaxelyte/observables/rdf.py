@@ -14,18 +14,23 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Int
 
+from jaxelyte import checks
 from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.neighbors.search import image_offsets
 from jaxelyte.observables.base import CompensatedSum, Observable
 from jaxelyte.observables.blocks import BlockError, block_error, group_blocks, naive_error, warn_if_short
-from jaxelyte.observables.curve import Pair, RDFResult
+from jaxelyte.observables.curve import Pair, RDFResult, pair_names
+from jaxelyte.observables.effort import check_bins, check_reach_of
 from jaxelyte.observables.histogram import fractional_coordinates, pair_histogram
 from jaxelyte.observables.sampling import accumulate, analysed, first_systems
 from jaxelyte.system import System, perpendicular_widths
 
 DEFAULT_WIDTH = 0.05
 """Å."""
+
+SHORT = 1.5
+"""Å, r_max below which a distribution without pairs was probably meant in another unit."""
 
 STRETCHES = 16
 """Parts of a run kept for the errors of peak positions and other derived quantities."""
@@ -89,14 +94,14 @@ class RDF(Observable):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pairs", _check_pairs(self.pairs))
-        if self.r_max is not None and not (math.isfinite(self.r_max) and self.r_max > 0):
-            raise InputError(f"r_max must be a positive distance in Å, not {self.r_max}")
-        if self.bins is not None and (isinstance(self.bins, bool) or int(self.bins) != self.bins or self.bins < 1):
-            raise InputError(f"bins must be a positive whole number, not {self.bins!r}")
-        if self.width is not None and not (math.isfinite(self.width) and self.width > 0):
-            raise InputError(f"width must be a positive distance in Å, not {self.width}")
-        if self.blocks is not None and self.blocks < 2:
-            raise InputError(f"blocks must be at least 2, not {self.blocks}")
+        for name, number in (("r_max", self.r_max), ("width", self.width)):
+            if number is not None:
+                object.__setattr__(self, name, checks.positive(name, number, "Å"))
+        if self.bins is not None:
+            object.__setattr__(self, "bins", checks.count("bins", self.bins))
+            check_bins(self.bins, f"bins = {self.bins}")
+        if self.blocks is not None:
+            object.__setattr__(self, "blocks", checks.count("blocks", self.blocks, least=2))
         if self.prepared is None and self.bins is not None and self.width is not None:
             raise InputError(f"give either bins ({self.bins}) or width ({self.width} Å), not both")
 
@@ -116,7 +121,8 @@ class RDF(Observable):
                     raise InputError(f"there is no {symbol} in the system, which holds {', '.join(there)}")
             if pair[0] == pair[1] and np.sum(numbers == atomic_numbers[pair[0]]) < 2:
                 raise InputError(f"the system holds one {pair[0]} only, so there is no pair {'-'.join(pair)}")
-        self._grid(np.asarray(system.cell, np.float64)[None])
+        cell = np.asarray(system.cell, np.float64)[None]
+        self._check_effort(cell, system.pbc, self._grid(cell)[0], numbers)
 
     def prepare(self, systems: System, cells: np.ndarray | None = None) -> RDF:
         """Fix bins, atoms of each species and lattice offsets for these systems.
@@ -142,6 +148,7 @@ class RDF(Observable):
             )
         self.validate(jax.tree.map(lambda x: x[0], systems) if systems.positions.ndim == 3 else systems)
         r_max, bins = self._grid(cells)
+        self._check_effort(cells, systems.pbc, r_max, numbers[0])
         _warn_about_own_images(self.pairs, cells, r_max)
         where = {s: HashableArray(np.flatnonzero(numbers[0] == atomic_numbers[s])) for p in self.pairs for s in p}
         # Half the box is reached by nearest images alone; a hair less keeps rounding from asking for more.
@@ -195,6 +202,7 @@ class RDF(Observable):
         warn_if_short(
             error, blocks=len(g_blocks), replicas=counts.shape[1], what=f"RDF of {int(samples.sum())} samples"
         )
+        _warn_of_empty(self.pairs, total, r_max, int(samples.sum()))
         parts = group_blocks(counts, STRETCHES) / group_blocks(expected, STRETCHES)
         single = len(self.pairs) == 1
         return RDFResult(
@@ -228,6 +236,14 @@ class RDF(Observable):
         ratio = (error / np.where(first > 0, first, 1.0)) ** 2
         return BlockError(error, ratio, np.ones(error.shape, bool))
 
+    def _check_effort(self, cells: np.ndarray, pbc: tuple[bool, bool, bool], r_max: float, numbers: np.ndarray) -> None:
+        """Refuse an r_max in another unit, whose images would take hours."""
+        from ase.data import atomic_numbers
+
+        count = {s: float(np.sum(numbers == atomic_numbers[s])) for pair in self.pairs for s in pair}
+        pairs = sum(count[a] * count[b] for a, b in {tuple(sorted(pair)) for pair in self.pairs})
+        check_reach_of("r_max", r_max, cells, pbc, pairs=pairs, what="a radial distribution function")
+
     def _grid(self, cells: np.ndarray) -> tuple[float, int]:
         """r_max in Å and the number of bins."""
         r_max = self.r_max
@@ -239,6 +255,7 @@ class RDF(Observable):
         bins = math.floor(r_max / width + 1e-9)
         if bins < 1:
             raise InputError(f"r_max = {r_max:.4g} Å is below the width of one bin, {width} Å")
+        check_bins(bins, f"width = {width:g} Å up to {r_max:.4g} Å")
         return bins * width, bins
 
     def _static(self) -> tuple[float, int, Prepared]:
@@ -286,6 +303,14 @@ def rdf(
     # A cell that shrinks later on needs more images, and a smaller default r_max, than the first one.
     prepared = observable.prepare(first_systems(trajectory), trajectory.cells)
     return prepared.result(*accumulate(prepared, trajectory))
+
+
+def _warn_of_empty(pairs: tuple[Pair, ...], counts: np.ndarray, r_max: float, samples: int) -> None:
+    """Warn of pairs that never came within r_max."""
+    empty = [pair for pair, row in zip(pairs, counts, strict=True) if not np.any(row)]
+    if empty:
+        hint = f"; r_max is in Å: is {r_max:g} in nm?" if r_max < SHORT else ""
+        checks.caution(f"no pair {pair_names(empty)} came within {r_max:.4g} Å in {samples:,} samples, so g is 0{hint}")
 
 
 def _one(values: np.ndarray, single: bool) -> np.ndarray:

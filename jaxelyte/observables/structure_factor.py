@@ -13,10 +13,12 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Int
 
+from jaxelyte import checks
 from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError
 from jaxelyte.observables.base import CompensatedSum, Observable
 from jaxelyte.observables.blocks import group_blocks, warn_if_short
+from jaxelyte.observables.effort import MOST_WORK, check_bins
 from jaxelyte.observables.histogram import fractional_coordinates
 from jaxelyte.observables.partials import StructureFactorResult
 from jaxelyte.observables.ratio import ratio_of_sums, ratio_series, series_error
@@ -37,6 +39,10 @@ STRETCHES = 16
 
 MOST_VECTORS = 20_000_000
 """Reciprocal lattice vectors beyond which k_max is taken for a mistake."""
+
+
+UNUSUAL_K = 50.0
+"""1/Å."""
 
 
 @struct.dataclass
@@ -101,13 +107,17 @@ class StructureFactor(Observable):
 
     def __post_init__(self) -> None:
         for name in ("k_max", "width"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise InputError(f"{name} must be a positive number in 1/Å, not {value}")
+            object.__setattr__(self, name, checks.positive(name, getattr(self, name), "1/Å"))
         if self.k_max < self.width * (1.0 - 1e-9):
             raise InputError(f"k_max = {self.k_max:.4g} 1/Å is below the width of one bin, {self.width} 1/Å")
-        if self.blocks is not None and self.blocks < 2:
-            raise InputError(f"blocks must be at least 2, not {self.blocks}")
+        check_bins(self.k_max / self.width, f"width = {self.width:g} 1/Å up to {self.k_max:g} 1/Å")
+        if self.k_max > UNUSUAL_K and self.prepared is None:
+            checks.caution(
+                f"k_max = {self.k_max:g} 1/Å is unusual, as scattering is measured to some 30 1/Å (write "
+                f"{self.k_max / 10:g}, if it is in 1/nm)"
+            )
+        if self.blocks is not None:
+            object.__setattr__(self, "blocks", checks.count("blocks", self.blocks, least=2))
         # A tuple, so that the observable can be hashed.
         object.__setattr__(self, "scatterers", tuple(sorted(dict(self.scatterers or {}).items())))
         check_weighting(self.weighting, dict(self.scatterers))
@@ -120,7 +130,7 @@ class StructureFactor(Observable):
                 f"a structure factor lives on the reciprocal lattice of a cell that is periodic in all directions; pbc "
                 f"is {system.pbc}: set a cell and pbc"
             )
-        self._check_cells(np.asarray(system.cell, np.float64)[None])
+        self._check_cells(np.asarray(system.cell, np.float64)[None], system.num_atoms)
         self._weights(_species(shared_numbers(system, "structure factor")))
 
     def prepare(self, systems: System, cells: np.ndarray | None = None) -> StructureFactor:
@@ -138,7 +148,7 @@ class StructureFactor(Observable):
         single = jax.tree.map(lambda x: x[0], systems) if systems.positions.ndim == 3 else systems
         self.validate(single)
         cells = np.asarray(systems.cell if cells is None else cells, np.float64).reshape(-1, 3, 3)
-        self._check_cells(cells)
+        self._check_cells(cells, systems.num_atoms)
         species = _species(numbers)
         members = tuple(HashableArray(np.flatnonzero(numbers == z)) for z in species.values())
         k_max, _ = self._grid()
@@ -214,7 +224,7 @@ class StructureFactor(Observable):
         if self.weighting is not None:
             scattering_factors(tuple(species), np.zeros(1), self.weighting, scatterers=dict(self.scatterers))
 
-    def _check_cells(self, cells: np.ndarray) -> None:
+    def _check_cells(self, cells: np.ndarray, atoms: int) -> None:
         """Raise `InputError` where there are no vectors up to k_max, or far too many."""
         k_max, _ = self._grid()
         steps = np.array([s for s in np.ndindex(3, 3, 3) if s != (1, 1, 1)]) - 1
@@ -226,9 +236,16 @@ class StructureFactor(Observable):
                 f"{shortest:.4g} 1/Å; raise it"
             )
         x, y, z = largest_integers(cells, k_max)
-        if (x + 1) * (2 * y + 1) * (2 * z + 1) > MOST_VECTORS:
+        vectors = (x + 1) * (2 * y + 1) * (2 * z + 1)
+        if vectors > MOST_VECTORS:
             raise InputError(
-                f"k_max = {k_max:.4g} 1/Å asks for more than {MOST_VECTORS:,} reciprocal lattice vectors; lower it"
+                f"k_max = {k_max:.4g} 1/Å asks for {vectors:,} reciprocal lattice vectors, more than {MOST_VECTORS:,}; "
+                f"lower it (write {k_max / 10:g}, if it is in 1/nm)"
+            )
+        if float(vectors) * atoms > MOST_WORK:
+            raise InputError(
+                f"k_max = {k_max:.4g} 1/Å takes {float(vectors) * atoms:.2g} waves in each sample ({vectors:,} "
+                f"vectors, {atoms:,} atoms), minutes on one core; lower it (write {k_max / 10:g}, if it is in 1/nm)"
             )
 
     def _static(self) -> PreparedWaves:

@@ -110,7 +110,8 @@ def pmf(result: PMFResult, ax: Any = None) -> Any:
     if result.short_range is not None:
         ax.plot(r, 1e3 * result.short_range[seen], color=COLORS[1], linestyle="--", label="without screened Coulomb")
     highest = 5.0 * 1e3 * units.BOLTZMANN * result.temperature
-    ax.set_ylim(top=min(highest, float(1e3 * result.value[seen].max()) + 10.0))
+    if np.any(seen):  # a pair that never met has no curve
+        ax.set_ylim(top=min(highest, float(1e3 * result.value[seen].max()) + 10.0))
     return _labelled(ax, "r / Å", "potential of mean force / meV")
 
 

@@ -37,8 +37,8 @@ def umbrella(result: UmbrellaResult, ax: Any = None) -> Any:
     """Draw w(r) over the histograms of the windows; returns the axes."""
     ax = pmf(result.pmf, ax)
     finite = result.pmf.value[np.isfinite(result.pmf.value)] * 1e3
-    low, high = float(finite.min()), float(finite.max())
-    top = float(result.counts.max())
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    top = max(1.0, float(result.counts.max()))
     for number, counts in enumerate(result.counts):
         # In the lowest third of the picture: shares, whose height means nothing.
         heights = low + 0.3 * (high - low) * counts / top
@@ -52,7 +52,7 @@ def metadynamics(result: MetadynamicsResult, ax: Any = None) -> Any:
     inside = (result.grid >= result.pmf.r[0]) & (result.grid <= result.pmf.r[-1])
     other = np.interp(result.pmf.r, result.grid, result.from_bias)
     good = np.isfinite(result.pmf.value)
-    shift = float(np.median((result.pmf.value - other)[good]))
+    shift = float(np.median((result.pmf.value - other)[good])) if np.any(good) else 0.0
     curve = 1e3 * (result.from_bias[inside] + shift)
     ax.plot(result.grid[inside], curve, color=COLORS[1], linewidth=1.0, linestyle="--", label="from the bias")
     ax.legend(frameon=False)

@@ -295,12 +295,12 @@ BAD = [
     (dict(triplet="ONaO"), "three chemical symbols|not a chemical symbol"),
     (dict(triplet=("O", "Xx", "O")), "'Xx' is not a chemical symbol"),
     (dict(triplet=("O", "K", "O")), "there is no K in the system, which holds Cl, Na, O"),
-    (dict(r_max=0.0), "r_max must be a positive distance"),
-    (dict(r_max=(3.0, float("inf"))), "r_max must be a positive distance"),
-    (dict(r_max=(3.0, 3.0, 3.0)), "r_max must be a positive distance"),
-    (dict(bins=0), "bins must be a positive whole number"),
-    (dict(bins=2.5), "bins must be a positive whole number"),
-    (dict(blocks=1), "blocks must be at least 2"),
+    (dict(r_max=0.0), "r_max must be a finite number in Å, above 0"),
+    (dict(r_max=(3.0, float("inf"))), "r_max must be a finite number in Å, above 0"),
+    (dict(r_max=(3.0, 3.0, 3.0)), "or one for each end"),
+    (dict(bins=0), "bins must be a whole number"),
+    (dict(bins=2.5), "bins must be a whole number"),
+    (dict(blocks=1), "blocks must be a whole number of at least 2"),
     (dict(discard=4), "cannot discard 4 of 4 frames"),
 ]
 
@@ -320,5 +320,5 @@ def test_bad_systems_are_refused() -> None:
         angles(mixed, ("Na", "Cl", "Na"), r_max=3.0)
     with pytest.raises(InputError, match="prepare"):
         Angles(("Na", "Cl", "Na"), 3.0).init(System.from_atoms(Atoms("NaCl", cell=CUBE, pbc=True)))
-    with pytest.raises(InputError, match="room must be a positive whole number"):
+    with pytest.raises(InputError, match="room must be a whole number"):
         Angles(("Na", "Cl", "Na"), 3.0, room=0)

@@ -343,11 +343,11 @@ def test_files_and_pictures(tmp_path: Path) -> None:
 
 
 BAD = [
-    (dict(k_max=0.0), "k_max must be a positive number"),
-    (dict(width=float("nan")), "width must be a positive number"),
+    (dict(k_max=0.0), "k_max must be a finite number in 1/Å, above 0"),
+    (dict(width=float("nan")), "width must be a finite number in 1/Å, above 0"),
     (dict(k_max=0.01), "below the width of one bin"),
     (dict(k_max=0.2), "below the shortest reciprocal lattice vector of the cell, 0.5236"),
-    (dict(k_max=500.0), "more than 20,000,000 reciprocal"),
+    (dict(k_max=500.0), "reciprocal lattice vectors, more than 20,000,000"),
     (dict(weighting="electron"), "has to be one of x-ray, neutron"),
     (dict(weighting="x-ray", k_max=80.0), "form factors end at 75.4"),
     (dict(scatterers={"Na": "Na+"}), "need a weighting"),
@@ -355,7 +355,7 @@ BAD = [
     (dict(weighting="neutron", scatterers={"Na": "Na+"}), "no nuclide 'Na\\+'"),
     (dict(weighting="neutron", scatterers={"Na": "Po"}), "no neutron scattering length of Po"),
     (dict(weighting="neutron", scatterers={"K": "K"}), "scatterers name K, which is not among"),
-    (dict(blocks=1), "blocks must be at least 2"),
+    (dict(blocks=1), "blocks must be a whole number of at least 2"),
     (dict(discard=4), "cannot discard 4 of 4 frames"),
 ]
 
