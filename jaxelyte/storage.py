@@ -38,6 +38,13 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     return found
 
 
+def explained(error: StorageError, more: str) -> StorageError:
+    """The same error with one more sentence: what is kept, and how to go on."""
+    found = StorageError(f"{error}. {more}")
+    found.errno = error.errno
+    return found
+
+
 def free_space(path: Path) -> str:
     """What is left on the file system of a path, for people."""
     amount = free_bytes(path)

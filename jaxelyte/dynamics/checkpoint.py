@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -62,13 +61,3 @@ def unpack(prefix: str, arrays: dict[str, np.ndarray], like: Any) -> Any:
             )
         restored.append(jax.random.wrap_key_data(jnp.asarray(array)) if key else jnp.asarray(array))
     return jax.tree.unflatten(structure, restored)
-
-
-def fingerprint(tree: Any) -> str:
-    """Hash of the structure and all values of a pytree, the same in every process."""
-    digest = hashlib.sha256(str(jax.tree.structure(tree)).encode())
-    for leaf in jax.tree.leaves(tree):
-        array = np.asarray(leaf)
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()[:16]

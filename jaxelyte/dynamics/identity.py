@@ -59,7 +59,7 @@ def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Paths and plain values of everything below ``value``."""
     parts = _parts(value)
     if parts is None:
-        yield path, _leaf(value)
+        yield path, plain_value(value)
         return
     for name, part in parts:
         yield from _walk(part, f"{path}{name}" if name.startswith("[") or not path else f"{path}.{name}")
@@ -100,7 +100,8 @@ def _by_species(value: Any, species: list[str]) -> Any:
     return dict(zip(species, np.asarray(value).tolist(), strict=True))
 
 
-def _leaf(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """A number, array or object for JSON; long arrays by a digest."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, HashableArray):
@@ -150,7 +151,7 @@ def check_same_run(folder: Path, stored: Mapping[str, Any], now: Mapping[str, An
     moved = moved_to(stored.get("versions", {}), now["versions"])
     changes: list[str] = []
     for name in [key for key in now if key not in FREE]:
-        changes += _changes(name, stored.get(name), now[name], rounding=bool(moved))
+        changes += changes_of(name, stored.get(name), now[name], rounding=bool(moved))
     if "structure changed" in " ".join(changes):
         changes = [c for c in changes if "structure changed" not in c] + _which_atoms(folder, stored, now, systems)
     if changes:
@@ -162,8 +163,9 @@ def check_same_run(folder: Path, stored: Mapping[str, Any], now: Mapping[str, An
     return moved
 
 
-def _changes(name: str, old: Any, new: Any, *, rounding: bool) -> list[str]:
-    if name in ("potential", "observables", "ensemble") and isinstance(old, dict):
+def changes_of(name: str, old: Any, new: Any, *, rounding: bool) -> list[str]:
+    """Each value below ``name`` that differs, with both; ``rounding`` allows for that of another machine."""
+    if name in ("potential", "observables", "ensemble", "target") and isinstance(old, dict):
         found = []
         # Where the kind differs, so do all its settings.
         kinds = [key for key in sorted({*old, *new}) if key.endswith("type") and old.get(key) != new.get(key)]

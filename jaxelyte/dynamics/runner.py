@@ -26,7 +26,7 @@ from jaxelyte.observables.base import Observable
 from jaxelyte.observables.recorded import describe, series_result
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.reference import reference_energies
-from jaxelyte.storage import free_bytes, read_json, size, write_json, writing
+from jaxelyte.storage import explained, free_bytes, read_json, size, write_json, writing
 from jaxelyte.system import System
 from jaxelyte.units import BOLTZMANN
 
@@ -88,7 +88,7 @@ class Runner:
             self.checkpoint()
         except StorageError as error:
             self._abandon()
-            raise _extended(error, "the run was not started") from error
+            raise explained(error, "The run was not started") from error
 
     def _abandon(self) -> None:
         """Take away what a run that could not be started has written."""
@@ -196,8 +196,8 @@ class Runner:
         """The same error, with what is left of the run and how to go on."""
         if self.folder is None:
             return error
-        return _extended(
-            error, f"the run is kept up to step {self.saved} in {self.folder} and goes on from there with resume=True"
+        return explained(
+            error, f"The run is kept up to step {self.saved} in {self.folder} and goes on from there with resume=True"
         )
 
     def _one_chunk(self, bar: Progress) -> None:
@@ -343,9 +343,3 @@ def _remove_run(folder: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-
-
-def _extended(error: StorageError, more: str) -> StorageError:
-    found = StorageError(f"{error}. {more[0].upper()}{more[1:]}")
-    found.errno = error.errno
-    return found

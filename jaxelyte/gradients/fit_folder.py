@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxelyte.dynamics.checkpoint import fingerprint, load_arrays, pack, save_arrays, unpack
-from jaxelyte.errors import InputError
+from jaxelyte.dynamics.checkpoint import load_arrays, pack, save_arrays, unpack
+from jaxelyte.dynamics.ensembles import NVT
+from jaxelyte.dynamics.identity import changes_of, describe_potential, plain_value
+from jaxelyte.errors import InputError, StorageError
+from jaxelyte.gradients.targets import Target
 from jaxelyte.potentials.base import Potential
-from jaxelyte.storage import write_text
+from jaxelyte.storage import explained, write_text, writing
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -46,22 +50,47 @@ class Progress:
             self.best = (row["loss"], row["step"], potential)
 
 
-def begin(folder: Path, fresh: Progress, resume: bool, iterations: int) -> Progress:
+def describe(potential: Potential, targets: Sequence[Target], ensemble: NVT) -> dict[str, Any]:
+    """What a fit is: where it starts and what it is to reach; for JSON. Functions are not compared."""
+    numbers = {
+        f"{one.name}.{part}": plain_value(np.asarray(getattr(one, part)))
+        for one in targets
+        for part in ("value", "scale", "weight")
+    }
+    content = {"potential": describe_potential(potential), "target": numbers, "ensemble": asdict(ensemble)}
+    return json.loads(json.dumps(content, default=float))
+
+
+def begin(folder: Path, fresh: Progress, settings: dict[str, Any], resume: bool, iterations: int) -> Progress:
     """What the folder holds, or the start.
 
+    Args:
+        folder: it exists.
+        fresh: the start.
+        settings: see `describe`.
+        resume: go on with what is there.
+        iterations: gradient steps in all.
+
     Raises:
-        InputError: a fit is there and is not to be resumed, or it started from another potential.
+        InputError: a fit is there and is not to be resumed, or it is another one, or its files are damaged.
     """
     there = (folder / STATE).exists()
     if there and not resume:
         raise InputError(f"{folder} holds a fit; resume=True goes on with it, or choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
     if not there:
-        (folder / HISTORY).unlink(missing_ok=True)
+        with writing(folder / HISTORY):
+            (folder / HISTORY).unlink(missing_ok=True)
         return fresh
     arrays = load_arrays(folder / STATE)
-    if str(arrays["start"]) != fingerprint(fresh.potential):
-        raise InputError(f"the fit in {folder} started from another potential; give that one, or another folder")
+    if "settings" not in arrays:
+        raise InputError(f"the fit in {folder} is of another version of jaxelyte; choose another folder")
+    stored = json.loads(str(arrays["settings"]))
+    changed = [line for name in settings for line in changes_of(name, stored.get(name), settings[name], rounding=True)]
+    if changed:
+        raise InputError(
+            f"{folder} holds another fit: {'; '.join(changed[:5])}; give its potential, targets and ensemble, or "
+            "another folder"
+        )
     lines = _history(folder / HISTORY, int(arrays["steps"]))
     if len(lines) <= iterations and json.loads(lines[-1])["length"] is None:
         lines.pop()  # the end of a shorter fit, from where this one goes on
@@ -78,18 +107,26 @@ def begin(folder: Path, fresh: Progress, resume: bool, iterations: int) -> Progr
     )
 
 
-def keep(folder: Path, start: Potential, now: Progress) -> None:
-    """History first, then the state that counts its lines."""
-    write_text(folder / HISTORY, "".join(json.dumps(row) + "\n" for row in now.history))
+def keep(folder: Path, settings: dict[str, Any], now: Progress) -> None:
+    """History first, then the state that counts its lines.
+
+    Raises:
+        StorageError: they cannot be written; the step before is kept.
+    """
     loss, step, best = now.best or (math.nan, -1, now.potential)
-    arrays = {"steps": np.array(len(now.history)), "start": np.array(fingerprint(start))}
+    arrays = {"steps": np.array(len(now.history)), "settings": np.array(json.dumps(settings))}
     arrays |= {"best/loss": np.array(loss), "best/step": np.array(step)}
     arrays |= pack("potential", now.potential) | pack("best", best) | pack("state", now.state)
     several = now.atoms if isinstance(now.atoms, list) else [now.atoms]
     arrays["atoms/positions"] = np.array([a.positions for a in several])
     arrays["atoms/momenta"] = np.array([a.get_momenta() for a in several])
     arrays["atoms/cells"] = np.array([a.cell.array for a in several])
-    save_arrays(folder / STATE, arrays)
+    try:
+        write_text(folder / HISTORY, "".join(json.dumps(row) + "\n" for row in now.history))
+        save_arrays(folder / STATE, arrays)
+    except StorageError as error:
+        kept = f"The fit in {folder} is kept up to the step before, and goes on from there with resume=True"
+        raise explained(error, kept) from error
 
 
 def _history(path: Path, count: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -15,11 +16,12 @@ import numpy as np
 
 from jaxelyte.dynamics import NVT, Run, simulate
 from jaxelyte.errors import InputError, JaxelyteError
-from jaxelyte.gradients.fit_folder import Progress, begin, keep
+from jaxelyte.gradients.fit_folder import Progress, begin, describe, keep
 from jaxelyte.gradients.reweighting import LEAST, Reweighting
 from jaxelyte.gradients.targets import Target
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.form_error import check_plain
+from jaxelyte.storage import claimed, output_folder
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -127,6 +129,7 @@ def fit_observables(
     Raises:
         InputError: no target, no parameter to change, numbers that cannot be used, or a folder that holds another fit.
         SimulationError: a simulation blew up; the state of the step before is kept in ``output``.
+        StorageError: ``output`` cannot be written; the step before is kept there.
     """
     import optax
 
@@ -142,14 +145,16 @@ def fit_observables(
     rule = optax.adam(learning_rate) if optimizer is None else optimizer
     start = potential
     now = Progress(potential, rule.init(potential), atoms)  # pyright: ignore[reportArgumentType]
-    folder = Path(output) if output is not None else None
-    if folder is not None:
-        now = begin(folder, now, resume, iterations)
+    folder = None if output is None else output_folder(output)
     discard = min(steps // every - 1, max(1, (steps // 5 if equilibration is None else equilibration) // every))
     kept: dict[str, Any] = dict(temperature=ensemble.temperature, discard=discard, at_once=at_once, least=0.0)
     arguments: dict[str, Any] = {"equilibration": equilibration, "progress": False, **options}
     samples, run, completed = None, None, True
-    try:
+    settings = describe(start, targets, ensemble)
+    with claimed(folder), contextlib.suppress(KeyboardInterrupt):
+        if folder is not None:
+            now = begin(folder, now, settings, resume, iterations)
+        completed = False
         for step in range(len(now.history), iterations + 1):
             last = step == iterations
             found = None if samples is None or last else _evaluate(samples, now.potential, targets, penalty, effective)
@@ -178,9 +183,8 @@ def fit_observables(
             if progress:
                 sys.stderr.write(_line(row, iterations))
             if folder is not None:
-                keep(folder, start, now)
-    except KeyboardInterrupt:
-        completed = False
+                keep(folder, settings, now)
+        completed = True
     _, best, chosen = now.best or (math.nan, -1, start)
     return ObservablesFit(chosen, now.history, best, run, completed)
 

@@ -17,7 +17,7 @@ from jaxelyte.checks import caution
 from jaxelyte.dynamics.checkpoint import load_arrays, pack, save_arrays, unpack
 from jaxelyte.dynamics.identity import moved_to, not_bitwise
 from jaxelyte.errors import InputError, StorageError
-from jaxelyte.storage import LOCK, read_json, write_json, write_text, writing
+from jaxelyte.storage import LOCK, explained, read_json, write_json, write_text, writing
 
 CONFIG, METRICS, CHECKPOINT, MODEL = "config.json", "metrics.jsonl", "checkpoint.npz", "model"
 EARLIER = "checkpoints"
@@ -95,15 +95,13 @@ class TrainFolder:
         write_json(self.path / CONFIG, self.config)
 
     @contextlib.contextmanager
-    def explained(self) -> Iterator[None]:
+    def keeping(self) -> Iterator[None]:
         """Add to a `StorageError` met inside what is kept of the training, and how to go on."""
         try:
             yield
         except StorageError as error:
             kept = f"is kept up to epoch {self.saved} in {self.path} and goes on from there" if self.saved else "starts"
-            found = StorageError(f"{error}. The training {kept} with resume=True")
-            found.errno = error.errno
-            raise found from error
+            raise explained(error, f"The training {kept} with resume=True") from error
 
     def save(self, epoch: int, state: Any, host: dict[str, Any]) -> None:
         """Keep the state after an epoch; the checkpoint before is replaced as a whole.

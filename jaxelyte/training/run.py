@@ -178,7 +178,7 @@ def _run(
     bar = TrainProgress(trainer.epochs, done=trainer.epoch, show=show)
     bar.say(head)
     try:
-        with interruptible() as asked, nullcontext() if folder is None else folder.explained():
+        with interruptible() as asked, nullcontext() if folder is None else folder.keeping():
             if folder is not None:
                 folder.open()
             if measure and trainer.epoch == 0:

@@ -13,8 +13,9 @@ import optax
 import pytest
 from ase import Atoms
 
+from full_disk import full_disk
 from jaxelyte.dynamics import NVT
-from jaxelyte.errors import InputError
+from jaxelyte.errors import InputError, StorageError
 from jaxelyte.gradients import Target, fit_observables
 from jaxelyte.potentials.lennard_jones import LennardJones
 from jaxelyte.potentials.restraints import HarmonicRestraint
@@ -221,9 +222,31 @@ def test_ctrl_c_returns_what_there_is(where: str, tmp_path: Path, monkeypatch: p
 def test_a_folder_of_another_fit_is_refused(tmp_path: Path) -> None:
     settings = SETTINGS | {"steps": 200, "output": tmp_path}
     fit_observables(HarmonicRestraint(ANCHORS, 1.3), [TARGET], wells(), LANGEVIN, iterations=1, **settings)
-    with pytest.raises(InputError, match="another potential"):
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    other = replace(TARGET, value=2.0 * np.asarray(TARGET.value))
+    hotter = replace(LANGEVIN, temperature=310.0)
+    for k, target, ensemble, message in (
+        (1.4, TARGET, LANGEVIN, r"another fit: parameter k of the potential 1\.3 → 1\.4"),
+        (1.3, other, LANGEVIN, rf"target {TARGET.name}\.value .* → "),
+        (1.3, TARGET, hotter, r"ensemble temperature .* → 310"),
+    ):
+        with pytest.raises(InputError, match=message):
+            fit_observables(
+                HarmonicRestraint(ANCHORS, k), [target], wells(), ensemble, iterations=2, resume=True, **settings
+            )
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    with full_disk(100), pytest.raises(StorageError, match=r"cannot write .*history\.jsonl.*resume=True"):
         fit_observables(
-            HarmonicRestraint(ANCHORS, 1.4), [TARGET], wells(), LANGEVIN, iterations=2, resume=True, **settings
+            HarmonicRestraint(ANCHORS, 1.3), [TARGET], wells(), LANGEVIN, iterations=2, resume=True, **settings
+        )
+    again = fit_observables(
+        HarmonicRestraint(ANCHORS, 1.3), [TARGET], wells(), LANGEVIN, iterations=2, resume=True, **settings
+    )
+    assert len(again.history) == 3
+    (tmp_path / "history.jsonl").write_text("")
+    with pytest.raises(InputError, match=r"history of the fit .*history\.jsonl"):
+        fit_observables(
+            HarmonicRestraint(ANCHORS, 1.3), [TARGET], wells(), LANGEVIN, iterations=3, resume=True, **settings
         )
 
 
