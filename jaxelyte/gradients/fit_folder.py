@@ -94,7 +94,6 @@ def begin(folder: Path, fresh: Progress, settings: dict[str, Any], resume: bool,
     lines = _history(folder / HISTORY, int(arrays["steps"]))
     if len(lines) <= iterations and json.loads(lines[-1])["length"] is None:
         lines.pop()  # the end of a shorter fit, from where this one goes on
-    write_text(folder / HISTORY, "".join(line + "\n" for line in lines))
     best = None
     if int(arrays["best/step"]) >= 0:
         best = (float(arrays["best/loss"]), int(arrays["best/step"]), unpack("best", arrays, fresh.potential))
