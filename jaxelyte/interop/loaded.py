@@ -151,6 +151,7 @@ def _even(trajectory: Trajectory, loaded: Loaded) -> np.ndarray:
 
 def _given(trajectory: Trajectory, loaded: Loaded, source: str, interval: float) -> np.ndarray:
     count = np.arange(len(trajectory), dtype=np.float64)
+    _tell_of_copies(trajectory, source)
     if loaded.steps_known and len(count) > 1:
         gaps = np.diff(trajectory.steps)
         usual = float(np.median(gaps))
@@ -171,6 +172,20 @@ def _given(trajectory: Trajectory, loaded: Loaded, source: str, interval: float)
                 "interval out if the file is right"
             )
     return count * interval
+
+
+def _tell_of_copies(trajectory: Trajectory, source: str) -> None:
+    """Warn of frames that are the one before again, as where a restart wrote its first frame once more."""
+    positions = trajectory.positions
+    if not isinstance(positions, np.ndarray) or isinstance(positions, np.memmap):
+        return
+    copies = [n for n in range(1, len(positions)) if np.array_equal(positions[n], positions[n - 1])]
+    if copies:
+        others = f", and so are {len(copies) - 1} others" if copies[1:] else ""
+        caution(
+            f"{source}: frame {copies[0]} is a copy of the one before it{others}, as where a restart writes its first "
+            "frame again: times by interval= are wrong behind it; take the copies out"
+        )
 
 
 def _with_cell(trajectory: Trajectory, cell: np.ndarray, source: str) -> Trajectory:

@@ -51,10 +51,12 @@ def read_through_mdanalysis(
             raise InputError(f"{path} holds no complete frame")
         if naming.topology is not None and naming.topology.sites != header.atoms:
             raise InputError(f"{path} holds {header.atoms} atoms, its topology {naming.topology.sites}; both must fit")
-    with tempfile.TemporaryDirectory() as folder, errors_of(path, "MDAnalysis"), _quiet():
-        universe = _universe(unpacked(path, Path(folder)), naming, topology, kind)
+    with tempfile.TemporaryDirectory() as folder, errors_of(path, "MDAnalysis"):
+        with _quiet():
+            universe = _universe(unpacked(path, Path(folder)), naming, topology, kind)
         species = species_of(universe.atoms, naming)
-        found = _frames(universe, species, path, header.frames if header is not None else None)
+        with _quiet():
+            found = _frames(universe, species, path, header.frames if header is not None else None)
     positions, velocities, cells, times, reader = found
     read = len(positions)
     expected = int(reader.n_frames) if header is None else header.frames
@@ -84,10 +86,11 @@ def topology_of(path: Path, naming: Naming) -> Species:
         InputError: see `read_through_mdanalysis`.
     """
     import_mdanalysis(path)
-    with tempfile.TemporaryDirectory() as folder, errors_of(path, "MDAnalysis"), _quiet():
+    with tempfile.TemporaryDirectory() as folder, errors_of(path, "MDAnalysis"):
         import MDAnalysis
 
-        universe = MDAnalysis.Universe(str(unpacked(path, Path(folder))), to_guess=())
+        with _quiet():
+            universe = MDAnalysis.Universe(str(unpacked(path, Path(folder))), to_guess=())
         return species_of(universe.atoms, naming)
 
 

@@ -339,3 +339,13 @@ def test_options_for_files_reach_the_analysis(tmp_path: Path) -> None:
     code, _ = invoke("analyse", dump, "--only", "diffusion", "--elements", "1=Na,2=Cl", "--interval", "50")
     assert code == 0
     assert set(json.loads((tmp_path / "analysis" / "report.json").read_text())["diffusion"]) == {"Na", "Cl"}
+
+
+def test_run_files_say_how_their_structure_is_read(tmp_path: Path, run_file: Path) -> None:
+    dump = write_dump(tmp_path)
+    text = run_file.read_text().replace('"argon.extxyz"', f'"{dump.name}"\nelements = {{1 = "Ar", 2 = "Ar"}}')
+    run_file.write_text(text.replace("elements", 'cell = [11.0, 11.0, 12.0]\nformat = "lammps-dump"\nelements'))
+    with pytest.warns(UserWarning, match="cell= replaces"):
+        atoms = build_system(load_config(run_file))
+    assert atoms.get_chemical_symbols() == ["Ar"] * 4
+    assert atoms.cell.lengths().tolist() == [11.0, 11.0, 12.0]

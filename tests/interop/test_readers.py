@@ -15,7 +15,7 @@ from ase.io import write
 
 import jaxelyte as jxl
 from jaxelyte.errors import InputError, UnsupportedError
-from walks import EDGE, INTERVAL, PAIRS, TRUE, walk, wrapped_frames
+from walks import EDGE, INTERVAL, PAIRS, TRUE, dump_text, walk, wrapped_frames, xyz_text
 
 BOHR = 0.529177210903
 
@@ -25,40 +25,11 @@ def coefficient(source: Any) -> float:
     return jxl.diffusivity(source, "Na", stretches=2, fit=(50.0, 500.0)).value / TRUE
 
 
-def dump_text(frames: list[Atoms], *, columns: str = "id type element x y z", every: int = 100, start: int = 0) -> str:
-    parts = []
-    for k, atoms in enumerate(frames):
-        rows = []
-        for n, (symbol, position) in enumerate(zip(atoms.get_chemical_symbols(), atoms.positions, strict=True)):
-            words = {"id": n + 1, "type": 1 if symbol == "Na" else 2, "element": symbol}
-            words |= dict(zip(("x", "y", "z"), position, strict=True))
-            rows.append(" ".join(str(words[name]) for name in columns.split()))
-        rows = rows[k % len(rows) :] + rows[: k % len(rows)]  # LAMMPS writes the atoms in any order
-        bounds = "".join(f"0.0 {length}\n" for length in atoms.cell.lengths())
-        parts.append(
-            f"ITEM: TIMESTEP\n{start + k * every}\nITEM: NUMBER OF ATOMS\n{len(atoms)}\n"
-            f"ITEM: BOX BOUNDS pp pp pp\n{bounds}"
-            f"ITEM: ATOMS {columns}\n" + "\n".join(rows) + "\n"
-        )
-    return "".join(parts)
-
-
-def xyz_text(frames: list[Atoms], comment: str = "", length: float = 1.0) -> str:
-    parts = []
-    for k, atoms in enumerate(frames):
-        rows = [
-            f"{s} {x:.6f} {y:.6f} {z:.6f}"
-            for s, (x, y, z) in zip(atoms.get_chemical_symbols(), atoms.positions / length, strict=True)
-        ]
-        parts.append(f"{len(atoms)}\n{comment.format(step=k)}\n" + "\n".join(rows) + "\n")
-    return "".join(parts)
-
-
-@pytest.mark.parametrize("kind", ["dump", "lammpstrj", "pdb", "xyz", "extxyz", "traj"])
+@pytest.mark.parametrize("kind", ["dump", "pdb", "xyz", "traj"])
 def test_frames_without_times_have_no_dynamics_until_the_interval_is_given(tmp_path: Path, kind: str) -> None:
     frames = wrapped_frames(101 if kind == "pdb" else 301)
     path = tmp_path / f"walk.{kind}"
-    if kind in ("dump", "lammpstrj"):
+    if kind == "dump":
         path.write_text(dump_text(frames))
     elif kind == "xyz":
         path.write_text(xyz_text(frames))
@@ -127,103 +98,6 @@ def test_units_and_cells_of_ipi_are_read(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="holds forces of i-PI"):
         jxl.read(path)
-
-
-def test_types_of_lammps_are_no_elements(tmp_path: Path) -> None:
-    frames = wrapped_frames(3)
-    path = tmp_path / "a.dump"
-    path.write_text(dump_text(frames, columns="id type x y z"))
-    for call in (jxl.open_trajectory, jxl.read):
-        with pytest.raises(
-            InputError, match=r"named '1' \(10 atoms\), '2' \(10 atoms\) .* types of LAMMPS are no elements"
-        ):
-            call(path)
-        with pytest.raises(InputError, match="elements names 3, which"):
-            call(path, elements={1: "Na", 2: "Cl", 3: "O"})
-        with pytest.raises(InputError, match="named '2'"):
-            call(path, elements={1: "Na"})
-        with pytest.raises(InputError, match="'sodium', which is not a chemical symbol"):
-            call(path, elements={1: "sodium"})
-    found = jxl.open_trajectory(path, elements={"1": "Na", 2: "Cl"})
-    assert found.numbers[0].tolist() == [11] * PAIRS + [17] * PAIRS
-    path.write_text(dump_text(frames).replace(" Na ", " C ").replace(" Cl ", " C "))
-    with pytest.raises(InputError, match="gives the element C to all of its 2 types"):
-        jxl.open_trajectory(path)
-    plain = tmp_path / "a.xyz"
-    plain.write_text(xyz_text(frames).replace("Na ", "1 ").replace("Cl ", "2 "))
-    with pytest.raises(InputError, match="types of LAMMPS are no elements"):
-        jxl.read(plain)
-    assert jxl.read(plain, 0, elements={1: "Na", 2: "Cl"})[0].get_chemical_symbols()[0] == "Na"
-    write(tmp_path / "a.data", frames[0], format="lammps-data")
-    with pytest.raises(InputError, match="types of LAMMPS are no elements"):
-        jxl.read(tmp_path / "a.data")
-    write(tmp_path / "b.data", frames[0], format="lammps-data", masses=True, atom_style="full")
-    back = jxl.read(tmp_path / "b.data")[0]
-    assert back.get_chemical_symbols() == frames[0].get_chemical_symbols()
-    np.testing.assert_allclose(back.positions, frames[0].positions, atol=1e-10)
-    named = jxl.open_trajectory(path, topology=tmp_path / "b.data")
-    assert named.numbers[0].tolist() == [11] * PAIRS + [17] * PAIRS
-
-
-def test_names_that_may_be_several_elements_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.xyz"
-    path.write_text("4\n\nCO 0 0 0\nOS 1 1 1\nHO 2 2 2\nCS 3 3 3\n")
-    with pytest.raises(InputError, match=r"'CO' .* may stand for several elements"):
-        jxl.read(path)
-    named = jxl.read(path, elements={"CO": "C", "OS": "O", "HO": "H", "CS": "C"})[0]
-    assert named.get_chemical_symbols() == ["C", "O", "H", "C"]
-    path.write_text("4\n\nCo 0 0 0\nOs 1 1 1\nNA 2 2 2\nd 3 3 3\n")
-    atoms = jxl.read(path)[0]
-    assert atoms.get_chemical_symbols() == ["Co", "Os", "Na", "H"]
-    assert atoms.get_masses()[3] == pytest.approx(2.014, abs=1e-3)
-
-
-def gro_text(atoms: list[tuple[int, str, str]], frames: int = 1, *, times: bool = True) -> str:
-    parts = []
-    for k in range(frames):
-        title = f"water and salt t= {k * 0.05:.5f} step= {k}" if times else "water and salt"
-        rows = [
-            f"{n:5d}{r:<5s}{a:>5s}{i + 1:5d}{0.1 * i:8.3f}{0.2:8.3f}{0.01 * k:8.3f}"
-            for i, (n, r, a) in enumerate(atoms)
-        ]
-        parts.append(f"{title}\n{len(atoms):5d}\n" + "\n".join(rows) + "\n   2.00000   2.00000   3.00000\n")
-    return "".join(parts)
-
-
-TIP4P = [(1, "SOL", "OW"), (1, "SOL", "HW1"), (1, "SOL", "HW2"), (1, "SOL", "MW")]
-
-
-def test_four_site_water_and_ions_by_their_residues(tmp_path: Path) -> None:
-    path = tmp_path / "a.gro"
-    path.write_text(gro_text([*TIP4P, (2, "CA", "CA"), (3, "CL", "CL"), (4, "CL-", "CL-")], 3))
-    with pytest.warns(UserWarning, match="1 MW: sites without mass"):
-        found = jxl.open_trajectory(path)
-    assert found.frame(0).get_chemical_symbols() == ["O", "H", "H", "Ca", "Cl", "Cl"]
-    np.testing.assert_allclose(found.positions[:, 0, 3], [[4.0, 2.0, 0.1 * k] for k in range(3)], atol=1e-9)
-    np.testing.assert_allclose(found.times, [0.0, 50.0, 100.0])
-    np.testing.assert_allclose(found.cells[0], np.diag([20.0, 20.0, 30.0]))
-    assert len(jxl.read(path, -1, elements={"MW": "X"})[0]) == 6
-    path.write_text(gro_text([(1, "ALA", "N"), (1, "ALA", "CA"), (1, "ALA", "C")]))
-    with pytest.raises(InputError, match="'CA'"):
-        jxl.open_trajectory(path)
-    path.write_text(gro_text(TIP4P, 3, times=False))
-    assert np.isnan(jxl.open_trajectory(path, elements={"MW": "X"}).times).all()
-
-
-def test_masses_of_isotopes_come_back_from_our_own_extended_xyz(tmp_path: Path) -> None:
-    from jaxelyte.interop.extxyz import ExtXYZAppender
-
-    atoms = Atoms("OH2", positions=np.eye(3), cell=[9.0] * 3, pbc=True)
-    for heavy in (False, True):
-        if heavy:
-            atoms.set_masses([15.999, 2.014, 2.014])
-        trajectory = jxl.Trajectory.from_atoms([atoms] * 2, interval=1.0)
-        file = ExtXYZAppender(tmp_path / "a.extxyz")
-        file.append(trajectory, np.asarray(trajectory.positions), np.zeros((2, 1, 6)) + np.arange(2)[:, None, None])
-        file.close()
-        assert ("masses" in (tmp_path / "a.extxyz").read_text()) == heavy
-        assert jxl.open_trajectory(tmp_path / "a.extxyz").masses[0].tolist() == atoms.get_masses().tolist()
-        assert jxl.read(tmp_path / "a.extxyz", -1)[0].get_masses().tolist() == atoms.get_masses().tolist()
 
 
 def test_restarts_and_killed_runs(tmp_path: Path) -> None:
@@ -432,3 +306,46 @@ def test_amber_netcdf_has_times_only_where_they_are_stored(tmp_path: Path) -> No
         else:
             assert np.isnan(found.times).all()
     assert mda is not None
+
+
+def test_a_frame_that_was_written_twice_is_told(tmp_path: Path) -> None:
+    frames = wrapped_frames(4)
+    (tmp_path / "a.xyz").write_text(xyz_text([*frames[:2], frames[1], *frames[2:]]))
+    with pytest.warns(UserWarning, match="frame 2 is a copy of the one before it"):
+        jxl.open_trajectory(tmp_path / "a.xyz", interval=INTERVAL)
+
+
+def test_boxes_of_lammps_that_change_tilt_or_are_open(tmp_path: Path) -> None:
+    """Atoms at rest in a box that breathes do not move, however often they had crossed it; bounds of tilted boxes."""
+    parts = []
+    for k in range(40):
+        edge = 10.0 * (1.0 + 0.01 * np.sin(k))
+        rows = "".join(f"{n + 1} 1 {0.1 * n * edge:.9f} 0.0 0.0 {20 * n} 0 -7\n" for n in range(4))
+        parts.append(
+            f"ITEM: TIMESTEP\n{k}\nITEM: NUMBER OF ATOMS\n4\nITEM: BOX BOUNDS pp pp pp\n" + f"0 {edge:.9f}\n" * 3
+        )
+        parts.append("ITEM: ATOMS id type x y z ix iy iz\n" + rows)
+    path = tmp_path / "a.dump"
+    path.write_text("".join(parts))
+    found = jxl.open_trajectory(path, elements={1: "Na"}, interval=1.0)
+    assert not found.unwrapped
+    assert jxl.msd(found, "Na", stretches=2).value[-1] < 1e-9
+    tilted = (
+        "ITEM: TIMESTEP\n5\nITEM: NUMBER OF ATOMS\n1\n"
+        "ITEM: BOX BOUNDS xy xz yz pp pp ff\n-2.0 13.5 3.0\n1.0 12.0 -2.0\n-1.0 8.0 1.0\n"
+        "ITEM: ATOMS id type xs ys zs\n1 1 0.5 0.5 0.5\n"
+    )
+    path.write_text(tilted)
+    atoms = jxl.read(path, elements={1: "Na"})[0]
+    assert atoms.pbc.tolist() == [True, True, False]
+    # xlo = -2 - min(0, xy, xz, xy + xz) = 0; yhi = 12 - max(0, yz) = 11.
+    np.testing.assert_allclose(atoms.cell.array[:2], [[10.5, 0.0, 0.0], [3.0, 10.0, 0.0]])
+    np.testing.assert_allclose(atoms.positions[0], [0.5 * (10.5 + 3 - 2), 1.0 + 0.5 * 11, -1.0 + 4.5])
+    general = tilted.replace("xy xz yz pp pp ff\n-2.0 13.5 3.0\n1.0 12.0 -2.0\n-1.0 8.0 1.0", "abc origin pp pp pp\n"
+        "0 10 0 1\n-9 0 0 2\n0 1 8 3")  # fmt: skip
+    path.write_text(general.replace("xs ys zs", "x y z"))
+    atoms = jxl.read(path, elements={1: "Na"})[0]
+    np.testing.assert_allclose(atoms.cell.array, [[0, 10, 0], [-9, 0, 0], [0, 1, 8]])
+    path.write_text(tilted + tilted.replace("\n1\nITEM: BOX", "\n2\nITEM: BOX") + "2 1 0.2 0.2 0.2\n")
+    with pytest.raises(InputError, match="frame 1"):
+        jxl.read(path, elements={1: "Na"})
