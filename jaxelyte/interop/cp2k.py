@@ -203,8 +203,11 @@ def _number(text: str | None) -> float:
 
 def _torn(rows: list[str]) -> bool:
     """Whether the last number of a frame lacks digits that all its other numbers have: it was cut within it."""
-    digits = [_digits(number) for row in rows for number in row.split()[1:]]
-    return digits[-1] < digits[0] and len(set(digits[:-1])) == 1
+    last = [_digits(number) for number in rows[-1].split()[1:]]
+    if last[2] >= last[0]:
+        return False
+    others = {_digits(number) for row in rows[:-1] for number in row.split()[1:]}
+    return others | set(last[:2]) == {last[0]}
 
 
 def _digits(number: str) -> int:

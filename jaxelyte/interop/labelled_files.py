@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxelyte.arrays import read_arrays
-from jaxelyte.checks import caution
+from jaxelyte.checks import caution, file_path
 from jaxelyte.errors import InputError
 from jaxelyte.interop.cp2k import read_blocks, read_cells, tell, to_atoms
 from jaxelyte.interop.cp2k_steps import Match, keep_last, match_steps
+from jaxelyte.interop.file_units import as_cell
 from jaxelyte.units import BOHR, HARTREE, KCAL_PER_MOL, KJ_PER_MOL
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def read_cp2k(
     Args:
         positions: the xyz file of positions.
         forces: the xyz file of forces.
-        cell: the cell file, or a fixed cell in Å (3 numbers or 3 x 3); no periodicity without.
+        cell: the cell file, or a fixed cell in Å: 3 lengths, also with 3 angles, or 3 x 3; no periodicity without.
         kinds: elements of kinds whose names are no chemical symbols, such as ``{"Ow": "O"}``; names like Ow, H2 and
             Na1 are understood without.
         index: which frames, in ASE's notation.
@@ -167,16 +168,19 @@ def read_cp2k(
     Raises:
         InputError: files that are missing, hold no common step or different atoms; a kind of unknown element.
     """
-    path = Path(positions)
+    path = file_path("positions", positions)
     check_name(path, "positions", "pos")
-    fixed = None if cell is None or isinstance(cell, str | Path) else _fixed_cell(cell)
+    fixed = None if cell is None or isinstance(cell, str | Path) else as_cell(cell)
     blocks, damage = read_blocks(path)
     kept, repeats = keep_last(blocks)
     tell(path, damage + repeats)
     pulls = cells = None
     if forces is not None:
-        check_name(Path(forces), "forces", "frc")
-        pulls, damage = read_blocks(Path(forces))
+        other = file_path("forces", forces)
+        check_name(other, "forces", "frc")
+        if other.resolve() == path.resolve():
+            raise InputError(f"{path} is given as the file of positions and as that of forces")
+        pulls, damage = read_blocks(other)
         tell(forces, damage)
     if isinstance(cell, str | Path):
         cells, damage = read_cells(Path(cell))
@@ -216,19 +220,6 @@ def _labelled(match: Match, kinds: Mapping[str, str] | None, fixed: np.ndarray |
         results["forces"] = match.forces.values * (HARTREE / BOHR)
     frame.calc = SinglePointCalculator(frame, **results)
     return frame
-
-
-def _fixed_cell(cell: ArrayLike) -> np.ndarray:
-    try:
-        fixed = np.asarray(cell, np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"cell = {cell!r} must be 3 lengths or 3 x 3 numbers in Å") from error
-    fixed = np.diag(fixed) if fixed.shape == (3,) else fixed
-    if fixed.shape != (3, 3):
-        raise InputError(f"cell has shape {fixed.shape}; give 3 lengths or 3 x 3 in Å")
-    if not np.all(np.isfinite(fixed)) or abs(np.linalg.det(fixed)) < 1e-6:
-        raise InputError(f"cell = {fixed.tolist()} has no volume; give 3 lengths or 3 x 3 in Å")
-    return fixed
 
 
 def _warn_if_dense(frame: Atoms, path: Path) -> None:
