@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.cli.analysis_dynamics import conduction, diffusion, flow, residence, vibrations
 from jaxelyte.cli.analysis_structure import forces, scattering, shell_angles, structure
 from jaxelyte.cli.analysis_thermodynamics import activity, osmotic
@@ -78,8 +79,8 @@ def analyse_source(
         InputError: a source or an option that cannot be used.
     """
     for name, value in {"temperature": temperature, "permittivity": permittivity, "viscosity": viscosity}.items():
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise InputError(f"--{name} {value:g} must be positive")
+        if value is not None:
+            checks.quantity(f"--{name}", value, name)
     from jaxelyte.cli.config import run_file_of
     from jaxelyte.cli.objects import all_pairs, parse_charges, parse_pairs
     from jaxelyte.cli.report import rdf_rows, rdf_table, run_table, save_log, save_rdf, section_table

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxelyte import units
+from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.diffusion import WINDOW, MSDResult
@@ -32,6 +32,7 @@ from jaxelyte.observables.series import (
     spread,
     stretches_of,
     temperature_of,
+    window_of,
     within,
 )
 from jaxelyte.observables.unwrapping import unwrapped
@@ -147,8 +148,15 @@ def conductivity(
     """
     trajectory = analysed(source, discard)
     temperature = temperature_of(source) if temperature is None else temperature
-    if temperature is None or not temperature > 0:
+    if temperature is None:
         raise InputError("a conductivity needs a temperature: pass temperature= in K")
+    temperature = checks.quantity("temperature", temperature, "temperature")
+    charges = {
+        name: checks.quantity(f"charges[{name!r}]", charge, "charge", zero=True, signed=True)
+        for name, charge in checks.mapping("charges", charges, "{'Na': 1.0, 'Cl': -1.0}").items()
+    }
+    if not any(charges.values()):
+        raise InputError(f"charges = {charges}: give those of the ions in e, such as {{'Na': 1.0, 'Cl': -1.0}}")
     if not all(trajectory.pbc):
         raise InputError("a conductivity needs a volume, so a cell that is periodic in all directions")
     chosen = {name: members_of(trajectory, name) for name in charges}
@@ -157,8 +165,7 @@ def conductivity(
         raise InputError(f"the ions carry {net:+g} e together; give the charges of all of them")
     parts = stretches_of(trajectory, stretches, "a conductivity")
     lags = parts.lags
-    window = WINDOW[0] * float(lags[-1]), WINDOW[1] * float(lags[-1])
-    window = window if fit is None else (float(fit[0]), float(fit[1]))
+    window = window_of(fit, (WINDOW[0] * float(lags[-1]), WINDOW[1] * float(lags[-1])))
     inside = within(lags, window)
     moved = _displacements(trajectory, charges, chosen, parts)
     volume = float(np.mean(np.abs(np.linalg.det(trajectory.cells.reshape(-1, 3, 3)))))

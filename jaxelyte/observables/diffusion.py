@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxelyte import units
+from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.sampling import analysed
@@ -28,6 +28,7 @@ from jaxelyte.observables.series import (
     spread,
     stretches_of,
     temperature_of,
+    window_of,
     within,
 )
 from jaxelyte.observables.unwrapping import unwrapped
@@ -112,7 +113,7 @@ class MSDResult:
         Raises:
             InputError: a window that holds fewer than three lags; a viscosity without cell or temperature.
         """
-        window = self._window() if fit is None else (float(fit[0]), float(fit[1]))
+        window = window_of(fit, self._window())
         inside = within(self.lags, window)
         slopes = np.array([line(self.lags[inside], row[inside])[0] for row in self.stretches])
         slope, intercept = line(self.lags[inside], self.value[inside])
@@ -257,7 +258,10 @@ def msd(
         rows += [mean_squared_displacement(positions[part])[: len(lags)] for part in slices]
     table = np.array(rows)
     cell = trajectory.cells.reshape(-1, 3, 3).mean(axis=0) if all(trajectory.pbc) else None
-    found = temperature if temperature is not None else temperature_of(source)
+    if temperature is None:
+        found = temperature_of(source)
+    else:
+        found = checks.quantity("temperature", temperature, "temperature")
     return MSDResult(species, lags, table.mean(axis=0), spread(table), table, cell, found)
 
 
@@ -317,8 +321,8 @@ def finite_size_correction(cell: np.ndarray | None, temperature: float | None, v
     if cell is None or temperature is None:
         missing = "a periodic cell" if cell is None else "a temperature: pass temperature= in K"
         raise InputError(f"the finite-size correction needs {missing}")
-    if not (math.isfinite(viscosity) and viscosity > 0) or not temperature > 0:
-        raise InputError(f"viscosity = {viscosity!r} Pa s and temperature = {temperature!r} K have to be positive")
+    viscosity = checks.quantity("viscosity", viscosity, "viscosity")
+    temperature = checks.quantity("temperature", temperature, "temperature")
     potential = lattice_potential(np.asarray(cell, np.float64))  # 1/Å, negative
     boltzmann = units.BOLTZMANN * 1.602176634e-19  # J/K
     return -potential * 1e10 * boltzmann * temperature / (6.0 * math.pi * viscosity)

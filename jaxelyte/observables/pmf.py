@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxelyte import units
+from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.curve import Feature, Pair, RDFResult
@@ -159,8 +159,7 @@ def pmf(
         raise InputError(
             f"a potential of mean force is of one pair; pick one first, result['{'-'.join(result.pairs[0])}']"
         )
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise InputError(f"temperature = {temperature!r} K must be positive")
+    temperature = checks.quantity("temperature", temperature, "temperature")
     if (charges is None) != (permittivity is None):
         raise InputError("the short-range part needs both charges and permittivity")
     pair, scale = result.pairs[0], units.BOLTZMANN * temperature
@@ -169,8 +168,12 @@ def pmf(
     error = np.where(seen, scale * result.error / np.where(seen, result.g, 1.0), np.nan)
     short = None
     if charges is not None and permittivity is not None:
-        missing = [name for name in pair if name not in charges]
-        if missing or not permittivity > 0:
-            raise InputError(f"charges = {dict(charges)} and permittivity = {permittivity!r} do not describe {pair}")
+        permittivity = checks.quantity("permittivity", permittivity, "permittivity")
+        given = checks.mapping("charges", charges, "{'Na': 1.0, 'Cl': -1.0}")
+        if any(name not in given for name in pair):
+            raise InputError(f"charges = {given} lack one of the pair {'-'.join(pair)}")
+        charges = {
+            name: checks.quantity(f"charges[{name!r}]", given[name], "charge", zero=True, signed=True) for name in pair
+        }
         short = value - units.COULOMB * charges[pair[0]] * charges[pair[1]] / (permittivity * result.r)
     return PMFResult(pair, float(temperature), result.r, value, error, short, result)

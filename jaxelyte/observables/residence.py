@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.blocks import jackknife
 from jaxelyte.observables.sampling import analysed
-from jaxelyte.observables.series import line, members_of, spread, stretches_of, within
+from jaxelyte.observables.series import line, members_of, spread, stretches_of, window_of, within
 from jaxelyte.observables.survival import check_reach, find_presence, survivors
 from jaxelyte.observables.unwrapping import check_continuous
 from jaxelyte.storage import saving, write_text
@@ -176,10 +177,8 @@ def residence_time(
         InputError: too few frames, or not equally spaced; a species that is not there; a cut-off or a tolerance that is
             not positive, or a cut-off beyond half the cell; no neighbours, or none that stay long enough for a fit.
     """
-    if not (math.isfinite(r_max) and r_max > 0):
-        raise InputError(f"r_max must be a positive distance in Å, not {r_max}")
-    if not tolerance >= 0:
-        raise InputError(f"tolerance must be a time in fs, 0 or more, not {tolerance}")
+    r_max = checks.positive("r_max", r_max, "Å")
+    tolerance = checks.number("tolerance", tolerance, "fs", least=0.0, infinite=True)
     trajectory = analysed(source, discard)
     centers, neighbors = members_of(trajectory, center), members_of(trajectory, neighbor)
     check_reach(trajectory, r_max)
@@ -193,7 +192,7 @@ def residence_time(
         raise InputError(f"no {neighbor} came within {r_max} Å of a {center}; raise r_max")
     plateau = number / (len(neighbors) - (center == neighbor)) if absent is None else 0.0
     curve = _decay(counts.tolerated.mean(axis=0), plateau)
-    window = _window(lags, curve, tolerance) if fit is None else (float(fit[0]), float(fit[1]))
+    window = _window(lags, curve, tolerance) if fit is None else window_of(fit, (0.0, 0.0))
     inside = within(lags, window)
     if np.any(curve[inside] <= 0):
         raise InputError(f"no {neighbor} stays as long as {window[1]:g} fs; choose an earlier window by fit=")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError
 from jaxelyte.trajectory import Trajectory
 
@@ -42,7 +43,7 @@ def stretches_of(trajectory: Trajectory, wanted: int | None, what: str) -> Stret
         InputError: too few frames, or frames without times or not equally spaced.
     """
     interval = trajectory.interval(what)
-    each = max(1, STRETCHES // trajectory.replicas) if wanted is None else wanted
+    each = max(1, STRETCHES // trajectory.replicas) if wanted is None else checks.count("stretches", wanted)
     length = len(trajectory) // each
     if length < 6:
         raise InputError(f"{len(trajectory)} frames in {each} stretches are too few for {what}")
@@ -58,12 +59,29 @@ def members_of(trajectory: Trajectory, species: str) -> np.ndarray:
     """
     from ase.data import atomic_numbers
 
-    if species not in atomic_numbers:
+    if not isinstance(species, str) or species not in atomic_numbers or species == "X":
         raise InputError(f"species = {species!r} is not a chemical symbol")
     chosen = np.flatnonzero(trajectory.numbers[0] == atomic_numbers[species])
     if len(chosen) == 0:
         raise InputError(f"there is no {species} in the trajectory")
     return chosen
+
+
+def window_of(fit: Any, default: tuple[float, float]) -> tuple[float, float]:
+    """Window of a fit in fs, as given or by default.
+
+    Raises:
+        InputError: no two numbers of which the second is larger.
+    """
+    if fit is None:
+        return default
+    ends = checks.sequence("fit", fit, "two times in fs")
+    if len(ends) != 2:
+        raise InputError(f"fit = {checks.shown(fit)} must be two times in fs, such as (1000.0, 5000.0)")
+    first, last = (checks.not_negative("fit", end, "fs") for end in ends)
+    if not first < last:
+        raise InputError(f"fit = {checks.shown(fit)} fs: the second time has to be later than the first")
+    return first, last
 
 
 def within(lags: np.ndarray, window: tuple[float, float]) -> np.ndarray:
@@ -74,9 +92,11 @@ def within(lags: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     """
     inside = (lags >= window[0] * (1 - 1e-9)) & (lags <= window[1] * (1 + 1e-9)) & (lags > 0)
     if np.sum(inside) < 3:
+        thousand = (lags >= 1e3 * window[0]) & (lags <= 1e3 * window[1]) & (lags > 0)
+        unit = "; times are in fs: is this window in ps?" if np.sum(thousand) >= 3 else ""
         raise InputError(
             f"fit = {window} fs holds {int(np.sum(inside))} lags of {lags[0]:g} to {lags[-1]:g} fs; at least three are "
-            "needed: run longer, or pass fewer stretches=, whose half is the longest lag"
+            f"needed: run longer, or pass fewer stretches=, whose half is the longest lag{unit}"
         )
     return inside
 

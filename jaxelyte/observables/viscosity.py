@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxelyte import units
+from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.recorded import PressureTensor, SeriesResult
@@ -126,10 +126,16 @@ def viscosity(
     temperature = temperature_of(source) if temperature is None else temperature
     volume = _volume_of(source) if volume is None else volume
     for name, value, unit in (("temperature", temperature, "K"), ("volume", volume, "Å³")):
-        if value is None or not (math.isfinite(value) and value > 0):
-            raise InputError(f"a viscosity needs a {name}: pass {name}= in {unit} (got {value!r})")
-    assert temperature is not None
-    assert volume is not None
+        if value is None:
+            raise InputError(f"a viscosity needs a {name}: pass {name}= in {unit}")
+    temperature = checks.quantity("temperature", temperature, "temperature")
+    volume = checks.positive("volume", volume, "Å³")
+    if not np.all(np.isfinite(series.values)):
+        sample, replica, column = (int(i) for i in np.argwhere(~np.isfinite(series.values))[0])
+        raise InputError(
+            f"sample {sample} of replica {replica} of the pressure tensor is not finite ({series.columns[column]}): "
+            "the simulation broke down, or the file is damaged"
+        )
     rows, lags = _correlations(series, longest, stretches)
     scale = SCALE * volume / temperature * series.interval
     running = scale * (np.cumsum(rows, axis=1) - 0.5 * (rows[:, :1] + rows))
@@ -187,11 +193,11 @@ def _volume_of(source: Any) -> float | None:
 def _correlations(series: SeriesResult, longest: float | None, stretches: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Correlation of each stretch, (stretches, lags) in GPa², and the lags in fs."""
     replicas = series.values.shape[1]
-    each = max(1, STRETCHES // replicas) if stretches is None else stretches
-    length = len(series) // each if each > 0 else 0
+    each = max(1, STRETCHES // replicas) if stretches is None else checks.count("stretches", stretches)
+    length = len(series) // each
     if length < 20:
         raise InputError(f"{len(series)} samples in {each} stretches are too few for a viscosity (20 in each at least)")
-    limit = 20_000.0 if longest is None else float(longest)
+    limit = 20_000.0 if longest is None else checks.positive("longest", longest, "fs")
     if not limit > 2 * series.interval:
         raise InputError(f"longest = {longest} fs is too short for samples each {series.interval:g} fs")
     lags = min(length // 2, math.floor(limit / series.interval)) + 1

@@ -193,7 +193,7 @@ def test_bad_input(rng: np.random.Generator) -> None:
         (lambda: jxl.msd(uneven, "Na"), "equally spaced"),
         (lambda: jxl.diffusivity(free), "name the species"),
         (lambda: jxl.diffusivity(free, "Na", viscosity=1e-3), "temperature"),
-        (lambda: jxl.diffusivity(free, "Na", viscosity=-1.0, temperature=300.0), "positive"),
+        (lambda: jxl.diffusivity(free, "Na", viscosity=-1.0, temperature=300.0), "viscosity = -1 Pa s cannot be"),
         (lambda: jxl.diffusivity(free, "Na", fit=(1.0, 2.0)), "holds 0 lags"),
         (lambda: jxl.MSDResult.from_arrays(np.arange(3.0), np.ones(4)), "have to be"),
     ):

@@ -107,7 +107,7 @@ def test_results_are_written(tmp_path: Path) -> None:
     [
         ({"temperature": -1.0}, "temperature"),
         ({"temperature": 300.0, "charges": {"Na": 1.0, "Cl": -1.0}}, "both charges and permittivity"),
-        ({"temperature": 300.0, "charges": {"Na": 1.0}, "permittivity": 78.0}, "do not describe"),
+        ({"temperature": 300.0, "charges": {"Na": 1.0}, "permittivity": 78.0}, "lack one of the pair"),
     ],
 )
 def test_bad_input(options: dict[str, Any], message: str) -> None:

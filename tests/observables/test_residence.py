@@ -250,10 +250,13 @@ def test_bad_input() -> None:
     run = blinking(telegraph(200, 5, 0.1, 0.1))
     unequal = replace(run, times=np.cumsum(np.random.default_rng(0).uniform(1.0, 2.0, 200)))
     for call, message in (
-        (lambda: residence_time(run, "Na", "O", 0.0), "r_max must be a positive distance"),
+        (lambda: residence_time(run, "Na", "O", 0.0), "r_max must be a finite number in Å, above 0"),
         (lambda: residence_time(run, "Na", "O", 8.0), "more than half the smallest width of the cell, 7 Å"),
-        (lambda: residence_time(run, "Na", "O", 3.0, tolerance=-1.0), "tolerance must be a time in fs"),
-        (lambda: residence_time(run, "Na", "O", 3.0, tolerance=math.nan), "tolerance must be a time in fs"),
+        (lambda: residence_time(run, "Na", "O", 3.0, tolerance=-1.0), "tolerance must be a number in fs, 0 or more"),
+        (
+            lambda: residence_time(run, "Na", "O", 3.0, tolerance=math.nan),
+            "tolerance must be a number in fs, 0 or more",
+        ),
         (lambda: residence_time(run, "Na", "K", 3.0), "there is no K"),
         (lambda: residence_time(run, "Na", "O", 1.0), "no O came within 1.0 Å of a Na"),
         (lambda: residence_time(run, "Na", "O", 3.0, discard=190), "too few for a residence time"),
