@@ -156,12 +156,10 @@ class Naming:
         return one.number, mass if mass is not None else one.mass
 
     def _refuse(self, labels: list[str], unknown: dict[str, str]) -> None:
-        unmatched = [key for key in self.elements if key not in set(labels)]
-        if unmatched:
-            there = ", ".join(sorted(set(labels))[:20])
-            raise InputError(
-                f"elements names {', '.join(unmatched)}, which {self.source} does not hold; it holds {there}"
-            )
+        if self.elements and not any(key in set(labels) for key in self.elements):
+            # A map of all types of a simulation may be larger than the part of it that a file holds.
+            there, given = ", ".join(sorted(set(labels))[:20]), ", ".join(self.elements)
+            raise InputError(f"elements names {given}, none of which {self.source} holds; it holds {there}")
         if not unknown:
             return
         counts = Counter(labels)

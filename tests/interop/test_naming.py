@@ -23,8 +23,9 @@ def test_types_of_lammps_are_no_elements(tmp_path: Path) -> None:
             InputError, match=r"named '1' \(10 atoms\), '2' \(10 atoms\) .* types of LAMMPS are no elements"
         ):
             call(path)
-        with pytest.raises(InputError, match="elements names 3, which"):
-            call(path, elements={1: "Na", 2: "Cl", 3: "O"})
+        with pytest.raises(InputError, match="elements names 3, 4, none of which"):
+            call(path, elements={3: "Na", 4: "Cl"})
+        call(path, elements={1: "Na", 2: "Cl", 3: "O"})  # all types of the simulation, of which the file holds two
         with pytest.raises(InputError, match="named '2'"):
             call(path, elements={1: "Na"})
         with pytest.raises(InputError, match="'sodium', which is not a chemical symbol"):
