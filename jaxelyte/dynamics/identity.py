@@ -38,6 +38,11 @@ def describe_potential(potential: Potential) -> dict[str, Any]:
     return dict(_walk(potential.plain(), ""))
 
 
+def describe_observables(observables: Mapping[str, Any]) -> dict[str, Any]:
+    """Every setting of each observable, such as ``rdf.r_max``; for JSON."""
+    return {path: value for name, one in observables.items() for path, value in _walk(one, name)}
+
+
 def describe_systems(systems: System, velocities: np.ndarray | None) -> dict[str, Any]:
     """Digests of the start structures.
 

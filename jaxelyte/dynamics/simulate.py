@@ -17,7 +17,7 @@ from jaxelyte import checks
 from jaxelyte.dynamics.chunk import Settings
 from jaxelyte.dynamics.ensembles import NVE, NVT, Ensemble
 from jaxelyte.dynamics.folder import check_folder
-from jaxelyte.dynamics.identity import FORMAT, describe_potential, describe_systems, run_versions
+from jaxelyte.dynamics.identity import FORMAT, describe_observables, describe_potential, describe_systems, run_versions
 from jaxelyte.dynamics.integrators import make_integrator
 from jaxelyte.dynamics.minimize import minimize as fire
 from jaxelyte.dynamics.run import Run
@@ -218,6 +218,7 @@ def simulate(
         minimize=minimize,
         velocities=origin,
         devices=1 if devices is None or shared is not None else len(chosen_devices(devices)),
+        observables=describe_observables({} if observables is None else observables),
         potential=given,
         structure=describe_systems(
             systems, given_velocities(atoms, len(systems.positions)) if origin == "atoms" else None
@@ -359,8 +360,6 @@ def _description(
         "save_velocities": runner.settings.velocities,
         "extxyz": runner.extxyz,
         "equilibration": runner.equilibration,
-        "observables": {name: repr(o) for name, o in runner.observables.items()}
-        | {name: repr(s) for name, s in zip(runner.series, runner.settings.series, strict=True)},
         **arguments,
         "versions": run_versions(),
         "config": dict(config) if config else None,

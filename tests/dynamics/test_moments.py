@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,7 +81,7 @@ def fill_and_resume(folder: Path, whole: Path, limit: contextlib.AbstractContext
     return step
 
 
-@pytest.mark.parametrize("share", [0.02, pytest.param(0.5, marks=pytest.mark.more), 0.8])
+@pytest.mark.parametrize("share", [*(pytest.param(x, marks=pytest.mark.more) for x in (0.02, 0.5, 0.95)), 0.8])
 def test_a_full_disk_loses_nothing(tmp_path: Path, whole: Path, share: float) -> None:
     fill_and_resume(tmp_path / "run", whole, full_disk(share * written(whole)))
 
@@ -178,6 +177,7 @@ def test_a_hundred_moments_of_kill_9(tmp_path: Path, whole: Path, rng: np.random
     print(f"\nkill -9: {total} moments, {sum(s < 0 for s in reached)} of them before the first checkpoint")
 
 
+@pytest.mark.more
 def test_a_folder_that_is_taken_away(tmp_path: Path) -> None:
     """Removed while the run goes on: one error that names it."""
     from jaxelyte.dynamics.runner import Runner
@@ -223,4 +223,3 @@ def test_damaged_folders_are_refused_by_name(tmp_path: Path, whole: Path) -> Non
                     killed_run.run(folder, STEPS + 20)
                 assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
             shutil.rmtree(folder)
-            time.sleep(0)

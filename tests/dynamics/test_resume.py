@@ -16,10 +16,10 @@ import pytest
 from ase.build import bulk
 
 from jaxelyte.dynamics import NVE, NVT, load_run, simulate
-from jaxelyte.dynamics.identity import describe_potential
+from jaxelyte.dynamics.identity import describe_observables, describe_potential
 from jaxelyte.errors import InputError
 from jaxelyte.interop.nequip_files import load_nequip
-from jaxelyte.observables import RDF
+from jaxelyte.observables import RDF, Distance
 from jaxelyte.potentials.coulomb import ScreenedCoulomb
 from killed_run import run
 from toys import Argon
@@ -133,7 +133,7 @@ def test_resume_refuses_another_run_and_names_what_changed(tmp_path: Path) -> No
         (Argon(), heavier, NVE(), {}, "masses of atom 0 39.948 → 40"),
         (Argon(), started, NVE(), {"velocities": "atoms"}, r"velocities 50\.0 → atoms"),
         (Argon(), atoms, NVE(), {"steps": 5}, "a run of 10 steps, more than steps=5; ask for at least 10"),
-        (Argon(), atoms, NVE(), {"observables": {"g": RDF([("Ar", "Ar")])}}, r"observables g \(absent\) → RDF"),
+        (Argon(), atoms, NVE(), {"observables": {"g": RDF([("Ar", "Ar")])}}, r"observables g\.type \(absent\) → RDF"),
     ):
         with pytest.raises(InputError, match=message):
             simulate(potential, start, ensemble, resume=True, **(arguments | change))
@@ -155,6 +155,16 @@ def test_parameters_are_named_by_term_and_species() -> None:
     assert json.loads(json.dumps(big)) == big
 
 
+def test_settings_of_observables_are_compared() -> None:
+    one = describe_observables({"g": RDF([("Ar", "Ar")], r_max=7.0), "d": Distance((0, 1))})
+    assert one["g.r_max"] == 7.0
+    assert one["d.type"] == "Distance"
+    near = {"r_max": 7.0}
+    for other in (RDF([("Ar", "Ar")], r_max=7.5), RDF([("Ar", "Ne")], **near), RDF([("Ar", "Ar")], bins=50, **near)):
+        assert describe_observables({"g": other, "d": Distance((0, 1))}) != one
+    assert describe_observables({"g": RDF([("Ar", "Ar")], r_max=7.0), "d": Distance((0, 2))}) != one
+
+
 def test_files_after_a_real_resume(tmp_path: Path) -> None:
     """The settings give the new length, the summary a speed, and a run that has nothing left to do keeps its own."""
     atoms = bulk("Ar", "fcc", a=5.6, cubic=True).repeat(3)
@@ -169,6 +179,7 @@ def test_files_after_a_real_resume(tmp_path: Path) -> None:
     assert again.performance["ns_per_day"] == speed
 
 
+@pytest.mark.more
 def test_steps_after_the_last_frame_are_run_and_reported(tmp_path: Path) -> None:
     atoms = bulk("Ar", "fcc", a=5.6, cubic=True).repeat(3)
     arguments = dict(velocities=50.0, progress=False, timestep=2.0)

@@ -82,6 +82,7 @@ def written(folder: Path) -> float:
     return EPOCHS * (folder / "checkpoint.npz").stat().st_size + 3.0 * sum(sizes)
 
 
+@pytest.mark.more
 def test_a_full_disk_names_file_and_remedy(tmp_path: Path) -> None:
     frames = salt(8)
     whole = quick(frames, epochs=2)
