@@ -213,6 +213,33 @@ def test_what_cannot_be_computed_is_said(walkers: Trajectory, tmp_path: Path) ->
     assert page.index("Not computed") > page.index("Structure")
 
 
+def test_pairs_that_never_met_and_sections_that_fail_are_said(
+    walkers: Trajectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report is written whatever is missing: g of like ions is 0, and a section ends in an unforeseen error."""
+    with pytest.warns(UserWarning, match="no pair Na-Na, Na-Cl came within"):
+        result = jxl.rdf(walkers[:2], pairs=[("Na", "Na"), ("Na", "Cl")], r_max=0.01, bins=2)
+    sample = Sample(walkers, result, temperature=300.0, charges=CHARGES)
+
+    def broken(_: Sample) -> Section:
+        raise ZeroDivisionError("no reason")
+
+    monkeypatch.setitem(PARTS, "scattering", broken)
+    monkeypatch.setitem(
+        PARTS, "activity", lambda _: Section("activity", ("a",), rows=[("1",)], content={"x": [np.nan, 1.0]})
+    )
+    sections = analyse_sample(
+        sample, tmp_path, title="Ions apart", names=("structure", "pmf", "scattering", "activity")
+    )
+    assert sections["structure"].rows[0][:3] == ("Na-Na", "not sampled", "not sampled")
+    assert sections["pmf"].rows == [(pair, *["not sampled"] * 3) for pair in ("Na-Na", "Na-Cl")]
+    assert "ZeroDivisionError in test_analysis.py" in sections["scattering"].notes[0]
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["pmf"]["Na-Na"] == {"contact": None, "barrier": None, "separated": None}
+    assert content["activity"] == {"x": [None, 1.0]}
+    assert "not sampled" in (tmp_path / "report.html").read_text()
+
+
 def test_sections_are_chosen_by_name() -> None:
     assert chosen(PARTS, "", "") == list(PARTS)
     assert chosen(PARTS, "activity, structure", "") == ["structure", "activity"]
