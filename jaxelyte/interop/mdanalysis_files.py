@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
 from jaxelyte.interop.dcd_files import DCDHeader, read_dcd_header
 from jaxelyte.interop.file_text import errors_of, unpacked, warn_of_part
 from jaxelyte.interop.file_units import FileUnits
 from jaxelyte.interop.loaded import Loaded, rounding_of
 from jaxelyte.interop.naming import Naming, Species
+from jaxelyte.interop.pdb_files import missing_end
 from jaxelyte.trajectory import Trajectory
 
 TIMED = ("TNG", "TRZ", "NCDF", "NC", "H5MD")
@@ -64,6 +66,8 @@ def read_through_mdanalysis(
         warn_of_part(path, read, f"frame {read} of {expected} is damaged", more=f", {expected - read} were not")
     elif header is not None and header.cut:
         warn_of_part(path, read, "the file ends early, behind its last complete frame")
+    elif kind == "PDB" and (why := missing_end(path)):
+        caution(f"{path} is not whole: {why}; atoms or frames may be missing")
     edges = np.array(cells)
     periodic = bool(np.any(edges))
     trajectory = Trajectory(
