@@ -305,6 +305,8 @@ def train_config(
             split_seed=data.split_seed,
             keys=data.keys(),
             check_units=data.check_units,
+            drop_outliers=data.drop_outliers,
+            exclude=data.exclude,
             progress=progress,
             resume=resume,
             overwrite=overwrite,

@@ -15,6 +15,8 @@ SPELLINGS = (
     ),
     (r"keys=LabelKeys\((energy|forces|stress)='([^']*)'\)", r'\1 = "\2" in [data] (jaxelyte evaluate: --\1 \2)'),
     (r"keys=LabelKeys\(virial='([^']*)'(, stress='[^']*')?\)", r'virial = "\1" in [data]'),
+    (r"\bdrop_outliers=(True|False)", lambda m: f"drop_outliers = {m.group(1).lower()}"),
+    (r"\bexclude=\[…\]", "exclude = […]"),
     (r"\bcheck_units=False", "check_units = false in [data]"),
     (r"\bminimize=True", "minimize = true in [run]"),
     (r"\bvelocities=(\d+\.?\d*)", r"velocities = \1"),

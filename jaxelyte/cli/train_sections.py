@@ -58,6 +58,8 @@ class DataSection(ReadingSection):
     stress: str | list[str] | None = None
     virial: str | list[str] | None = None
     check_units: bool = True
+    drop_outliers: bool | None = None
+    exclude: list[int] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _some_source(self) -> DataSection:

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxelyte.data.baseline import evaluate_frames
-from jaxelyte.data.dataset import Dataset, Residuals, make_dataset
+from jaxelyte.data.dataset import Dataset, Residuals, make_dataset, stack
 from jaxelyte.data.labels import LabelKeys, Labels, collect_labels
-from jaxelyte.data.plausibility import check_units
 from jaxelyte.data.references import References, fit_references
 from jaxelyte.data.split import Split
+from jaxelyte.data.structures import warn_of_structures
 from jaxelyte.errors import InputError
 from jaxelyte.models.config import NequIP
 from jaxelyte.models.parameters import weight_sizes
@@ -25,6 +25,7 @@ from jaxelyte.neighbors.lists import NeighborSpec
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.codec import identities
 from jaxelyte.potentials.nequip import NequIPPotential
+from jaxelyte.potentials.reference import in_float64, reference_energies
 from jaxelyte.system import System, check_atoms
 from jaxelyte.training.digests import digest_of
 from jaxelyte.training.settings import Loss
@@ -60,26 +61,31 @@ class Problem:
     digest: str
 
 
-def check_frames(
-    frames: Sequence[Atoms], loss: Loss, keys: LabelKeys | None = None, *, units: bool = True
-) -> list[Labels]:
-    """The labels of all frames, once everything about them is known to be usable.
+def check_frames(frames: Sequence[Atoms], loss: Loss, keys: LabelKeys | None = None) -> list[Labels]:
+    """The labels of all frames, once everything that the loss needs is known to be there.
 
     Raises:
-        InputError: atoms that cannot be simulated, labels that are missing for what the loss asks, or in other units.
+        InputError: atoms that cannot be simulated, labels that are missing for what the loss asks.
+
+    Warns:
+        UserWarning: labels that few frames have; structures that are probably not meant as they stand.
     """
     for number, frame in enumerate(frames):
         try:
             check_atoms(frame)
         except InputError as error:
             raise InputError(f"frame {number}: {error}") from error
-    labels = collect_labels(frames, keys)
-    for kind in ("energy", "forces", "stress"):
-        weight = getattr(loss, kind)
-        missing = sum(not label.has(kind) for label in labels)
-        if weight > 0 and missing == len(labels) and kind != "stress":
+    kinds = ("energy", "forces", "stress")
+    labels = collect_labels(frames, keys, needed=[kind for kind in kinds if getattr(loss, kind) > 0])
+    warn_of_structures(frames)
+    several = sum(len(frame) > 1 for frame in frames) or len(frames)
+    for kind in kinds:
+        weight, there = getattr(loss, kind), sum(label.has(kind) for label in labels)
+        if weight > 0 and there == 0 and kind != "stress":
             warnings.warn(f"no frame has {kind}: the term of the loss with weight {weight} is empty", stacklevel=3)
-        if weight > 0 and missing == len(labels) and kind == "stress":
+        elif weight > 0 and 0 < there < 0.5 * several:
+            warnings.warn(f"only {there} of {len(frames)} frames have {kind}; the others train without", stacklevel=3)
+        if weight > 0 and there == 0 and kind == "stress":
             raise InputError(f"Loss(stress={weight}) asks for stresses, but no frame has one")
         open_ended = [n for n, frame in enumerate(frames) if labels[n].has("stress") and not all(frame.pbc)]
         if weight > 0 and kind == "stress" and open_ended:
@@ -87,8 +93,6 @@ def check_frames(
                 f"frame {open_ended[0]} has a stress but is not periodic in all directions, so there is none to learn; "
                 "remove it, or set the cell and pbc"
             )
-    if units:
-        check_units(frames, labels)
     # Stresses that are not learnt are not predicted either, so there is nothing to compare them with.
     unknown = np.full((3, 3), np.nan)
     return labels if loss.stress > 0 else [replace(label, stress=unknown) for label in labels]
@@ -118,6 +122,7 @@ def make_problem(
     references: Mapping[str, float] | None,
     seed: int,
     committee: int | None,
+    isolated: Mapping[int, float] | None = None,
 ) -> Problem:
     """Subtract, fit references, choose scales, pad.
 
@@ -132,6 +137,7 @@ def make_problem(
         references: energies in eV by symbol; fitted if None.
         seed: of the weights.
         committee: number of networks, or None for one.
+        isolated: energies of isolated atoms in eV by atomic number, which are the references of a new network.
 
     Raises:
         InputError: species or settings that do not fit the frames.
@@ -154,7 +160,8 @@ def make_problem(
     if previous is not None:
         # What the network says already is no part of the reference energies.
         energies = energies - evaluate_frames(previous, frames).energies
-    found = _references(names, counts, energies, split.train, references)
+    lone = {} if previous is not None else _lone_references(isolated or {}, numbers, baseline)
+    found = _references(names, counts, energies, split.train, references, lone)
     learned = residuals._replace(energies=residuals.energies - counts @ found.energies)
     if previous is None:
         widths = _scales(frames, learned, split.train, numbers, scales)
@@ -170,23 +177,52 @@ def make_problem(
     return Problem(config, start, datasets[0], datasets[1], split, found, widths, digest_of(frames, labels))
 
 
+def _lone_references(
+    isolated: Mapping[int, float], numbers: Sequence[int], baseline: Potential | None
+) -> dict[int, float]:
+    """Reference energies by place among the species: energies of isolated atoms less the constants of the baseline."""
+    from ase import Atoms
+
+    found = {}
+    for place, number in enumerate(numbers):
+        if number in isolated:
+            constant = 0.0
+            if baseline is not None:
+                with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+                    one = stack([System.from_atoms(Atoms(numbers=[number], positions=np.zeros((1, 3))))])
+                    constant = float(reference_energies(in_float64(baseline), one)[0])
+            found[place] = isolated[number] - constant
+    return found
+
+
 def _references(
     names: tuple[str, ...],
     counts: np.ndarray,
     energies: np.ndarray,
     chosen: np.ndarray,
     given: Mapping[str, float] | None,
+    lone: Mapping[int, float],
 ) -> References:
-    if given is None:
-        return fit_references(counts[chosen], energies[chosen])
-    if set(given) != set(names):
+    if given is not None and set(given) != set(names):
         raise InputError(f"references are given for {sorted(given)}, but the species are {sorted(names)}")
-    fixed = np.array([float(given[name]) for name in names])
+    if given is None and not lone:
+        return fit_references(counts[chosen], energies[chosen])
+    if given is None and len(lone) < len(names):
+        fixed = np.array([lone.get(place, 0.0) for place in range(len(names))])
+        free = [place for place in range(len(names)) if place not in lone]
+        some = chosen[counts[chosen][:, free].sum(axis=1) > 0]
+        rest = fit_references(counts[some][:, free], energies[some] - counts[some] @ fixed)
+        fixed[free] = rest.energies
+        determined = np.ones(len(names), bool)
+        determined[free] = rest.determined
+    else:
+        fixed = np.array([float(given[name]) if given is not None else lone[n] for n, name in enumerate(names)])
+        determined = np.ones(len(names), bool)
     atoms = counts[chosen].sum(axis=1)
     left = (energies[chosen] - counts[chosen] @ fixed) / atoms
     known = np.isfinite(left)
     residual = float(np.sqrt(np.mean(left[known] ** 2))) if np.any(known) else float("nan")
-    return References(fixed, np.ones(len(names), bool), residual)
+    return References(fixed, determined, residual)
 
 
 def _scales(

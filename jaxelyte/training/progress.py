@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from jaxelyte.data.selection import described_selection
+
 
 def text(value: float | None, factor: float = 1000.0) -> str:
     """A number times a factor, or a dash."""
@@ -23,9 +25,11 @@ def describe(row: dict[str, Any], epochs: int) -> str:
     )
 
 
-def described_counts(counts: dict[str, int]) -> str:
-    """How many frames carry each label, in a line."""
-    return "labels of {frames} frames: energy in {energy}, forces in {forces}, stress in {stress}".format(**counts)
+def described_counts(counts: dict[str, Any]) -> str:
+    """How many frames carry each label, and what was left out, in a line."""
+    line = "labels of {frames} frames: energy in {energy}, forces in {forces}, stress in {stress}".format(**counts)
+    left = described_selection(counts)
+    return f"{line}; {left}" if left else line
 
 
 class TrainProgress:

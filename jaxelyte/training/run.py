@@ -15,6 +15,8 @@ import numpy as np
 from jaxelyte.data.charges import check_charges
 from jaxelyte.data.frames import as_frames
 from jaxelyte.data.labels import LabelKeys, label_counts
+from jaxelyte.data.plausibility import check_units as judge_units
+from jaxelyte.data.selection import isolated_energies, select_frames
 from jaxelyte.data.split import Split, split_frames
 from jaxelyte.dynamics.identity import run_versions
 from jaxelyte.dynamics.progress import interruptible
@@ -57,6 +59,8 @@ def train(
     devices: int | None = None,
     keys: LabelKeys | None = None,
     check_units: bool = True,
+    drop_outliers: bool | None = None,
+    exclude: Sequence[int] = (),
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
@@ -89,11 +93,16 @@ def train(
         scales: the network's output is multiplied with the root mean square of the force components to learn:
             "overall", "species" (of each species its own) or "none".
         train_scales: whether the scales are trained too.
-        references: energies of the species in eV; by least squares otherwise.
+        references: energies of the species in eV; otherwise those of isolated atoms where there are such frames, and
+            by least squares for the other species.
         committee: train that many networks of different initial weights side by side, for uncertainties.
         devices: local devices that share each batch; all of them by default.
         keys: names of the labels in the frames, where they are not ASE's.
         check_units: refuse labels that do not look like eV and Å.
+        drop_outliers: what to do with frames whose labels do not go with the others (failed calculations, other units,
+            another level of theory, see `jaxelyte.data.outliers`): None refuses them by number, True leaves them out,
+            False trains on them.
+        exclude: numbers of frames to leave out; those of ``validation`` count on after the last of ``frames``.
         resume: go on with ``output``, bitwise as if it had never stopped; the arguments have to be the same, except
             that ``epochs`` may differ (a cosine then follows the new length from there on). Starts afresh where there
             is nothing.
@@ -108,7 +117,9 @@ def train(
 
     Warns:
         UserWarning: validation or test frames that the fit was trained on (a bare network does not know its frames),
-            no epoch better than the start, charges of the baseline that no frame needs.
+            no epoch better than the start, charges of the baseline that no frame needs, frames left out, labels that
+            are NaN or that few frames have, duplicates across the split, structures that are probably not meant (see
+            `jaxelyte.data.structures`).
     """
     place = None if output is None else output_folder(output)
     seen: frozenset[str] = frozenset()
@@ -121,26 +132,38 @@ def train(
     optimization = (optimization or Optimization()).resolved(trained=isinstance(model, NequIPPotential))
     _check_numbers(1, epochs=epochs, batch_size=batch_size, committee=committee, devices=devices)
     _check_numbers(0, seed=seed, split_seed=split_seed)
-    everything, split = _split(frames, validation, test, split_seed)
-    labels = check_frames(everything, loss, keys, units=check_units)
-    counts = label_counts(labels)
+    everything = as_frames(frames)
+    first = len(everything)
+    if not isinstance(validation, int | float | np.number):
+        everything = everything + as_frames(validation, "validation")
+    labels = check_frames(everything, loss, keys)
+    selection = select_frames(everything, labels, exclude=exclude, drop_outliers=drop_outliers)
+    kept = selection.kept
+    chosen, own = [everything[n] for n in kept], [labels[n] for n in kept]
+    if check_units:
+        judge_units(chosen, own, selection.check.predictions)
+    counts = label_counts(labels) | selection.summary()
     if baseline is not None:
-        check_charges(everything, baseline)
+        check_charges(chosen, baseline)
+    place_of = _split(kept, first, validation, test, split_seed)
+    split = Split(*(kept[part] for part in place_of))
     _warn_of_seen(everything, split, seen)
     _warn_of_duplicates(everything, split)
     shared = _devices(devices)
     batch_size = shared if batch_size is None else batch_size
     problem = make_problem(
-        everything,
-        labels,
+        chosen,
+        own,
         model,
-        split,
+        place_of,
         baseline=baseline,
         scales=scales,
         references=references,
         seed=seed,
         committee=committee,
+        isolated=isolated_energies(selection, labels),
     )
+    problem = dataclasses.replace(problem, split=split)
     settings = {
         "epochs": epochs,
         "seed": seed,
@@ -229,18 +252,20 @@ def _write_best(trainer: Trainer, baseline: Potential | None, folder: TrainFolde
     return members
 
 
-def _split(frames: Any, validation: Any, test: float, seed: int) -> tuple[list[Atoms], Split]:
-    frames = as_frames(frames)
+def _split(kept: np.ndarray, first: int, validation: Any, test: float, seed: int) -> Split:
+    """Places among the frames kept: of shares of all of them, or of validation frames that follow the first ones."""
     if isinstance(validation, int | float | np.number):
         share = validation if isinstance(validation, bool) else float(validation)
-        return frames, split_frames(len(frames), validation=share, test=test, seed=seed)
-    others = as_frames(validation, "validation")
+        return split_frames(len(kept), validation=share, test=test, seed=seed)
+    count = int(np.sum(kept < first))
+    if count in (0, len(kept)):
+        raise InputError(f"no frame is left to {'train on' if count == 0 else 'validate with'}")
     # One frame of the two sets too many, so that the rule for what is left applies to the test share alone.
-    own = split_frames(len(frames) + 1, validation=1, test=test, seed=seed)
-    order = np.random.default_rng(seed).permutation(len(frames))
+    own = split_frames(count + 1, validation=1, test=test, seed=seed)
+    order = np.random.default_rng(seed).permutation(count)
     untouched = np.sort(order[: len(own.test)])
-    kept = np.setdiff1d(np.arange(len(frames)), untouched)
-    return frames + others, Split(kept, np.arange(len(frames), len(frames) + len(others)), untouched)
+    trained = np.setdiff1d(np.arange(count), untouched)
+    return Split(trained, np.arange(count, len(kept)), untouched)
 
 
 def _check_numbers(least: int, **values: Any) -> None:
