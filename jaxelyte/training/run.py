@@ -18,6 +18,7 @@ from jaxelyte.data.labels import LabelKeys, label_counts
 from jaxelyte.data.plausibility import check_units as judge_units
 from jaxelyte.data.selection import isolated_energies, select_frames
 from jaxelyte.data.split import Split, split_frames
+from jaxelyte.data.stresses import check_stresses
 from jaxelyte.dynamics.identity import run_versions
 from jaxelyte.dynamics.progress import interruptible
 from jaxelyte.errors import InputError
@@ -98,7 +99,7 @@ def train(
         committee: train that many networks of different initial weights side by side, for uncertainties.
         devices: local devices that share each batch; all of them by default.
         keys: names of the labels in the frames, where they are not ASE's.
-        check_units: refuse labels that do not look like eV and Å.
+        check_units: refuse labels that do not look like eV, eV/Å and eV/Å³ (stresses where they are learnt).
         drop_outliers: what to do with frames whose labels do not go with the others (failed calculations, other units,
             another level of theory, see `jaxelyte.data.outliers`): None refuses them by number, True leaves them out,
             False trains on them.
@@ -142,6 +143,7 @@ def train(
     chosen, own = [everything[n] for n in kept], [labels[n] for n in kept]
     if check_units:
         judge_units(chosen, own, selection.check.predictions)
+        check_stresses(chosen, own, selection.check.predictions)
     counts = label_counts(labels) | selection.summary()
     if baseline is not None:
         check_charges(chosen, baseline)

@@ -101,13 +101,15 @@ def test_forces_choose_the_best_epoch() -> None:
 
 
 def test_untouched_frames_stay_untouched() -> None:
-    frames, others = salt(12), salt(3)
-    everything, split = _split(frames, others, 4, 0)
-    assert len(everything) == 15
+    split = _split(np.arange(15), 12, salt(3), 4, 0)
     assert split.validation.tolist() == [12, 13, 14]
     assert len(split.test) == 4
     assert sorted([*split.train, *split.test]) == list(range(12))
-    assert _split(frames, np.int64(2), 0.0, 0)[1].validation.shape == (2,)
+    assert _split(np.arange(12), 12, np.int64(2), 0.0, 0).validation.shape == (2,)
+    # Two of the first frames and one of the others are left out: places among those that are kept.
+    left = _split(np.delete(np.arange(15), [3, 7, 13]), 12, salt(3), 0.0, 0)
+    assert left.train.tolist() == list(range(10))
+    assert left.validation.tolist() == [10, 11]
 
 
 def test_scales_and_neighbours_by_hand() -> None:

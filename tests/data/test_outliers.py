@@ -1,0 +1,222 @@
+"""Broken labels among good ones: found by frame, none found in sound sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+import jaxelyte as jxl
+from jaxelyte.data import Labels, collect_labels
+from jaxelyte.data.outliers import find_outliers, outlier_message
+from jaxelyte.data.pair_model import fit_pair_model
+from jaxelyte.data.plausibility import check_units
+from jaxelyte.data.selection import isolated_energies, select_frames
+from jaxelyte.data.stresses import check_stresses
+from jaxelyte.data.structures import warn_of_structures
+
+EDGE = 9.0
+
+
+def drop(seed: int) -> tuple[Atoms, Labels]:
+    """Three harmonic water molecules with a soft repulsion, in a periodic cell; the stress is the exact virial."""
+    rng = np.random.default_rng(seed)
+    molecule = np.array([[0, 0, 0], [0.76, 0.58, 0], [-0.76, 0.58, 0]])
+    origins = np.array([[2.0, 2.0, 2.0], [6.5, 2.0, 2.2], [2.0, 6.5, 6.0]])
+    x = np.concatenate([o + molecule for o in origins]) + rng.normal(0, 0.06, (9, 3))
+    energy, forces, virial = -470.0 * 3, np.zeros((9, 3)), np.zeros((3, 3))
+    for i in range(9):
+        for j in range(i + 1, 9):
+            d = x[j] - x[i]
+            d -= EDGE * np.round(d / EDGE)
+            r = float(np.linalg.norm(d))
+            if i // 3 == j // 3:
+                k, r0 = (45.0, 0.96) if i % 3 == 0 else (8.0, 1.52)
+                energy, slope = energy + 0.5 * k * (r - r0) ** 2, k * (r - r0)
+            else:
+                energy, slope = energy + 0.3 * np.exp(-2.0 * (r - 2.5)), -0.6 * np.exp(-2.0 * (r - 2.5))
+            forces[i] += slope * d / r
+            forces[j] -= slope * d / r
+            virial += slope * np.outer(d, d) / r
+    return Atoms("OH2" * 3, x, cell=[EDGE] * 3, pbc=True), Labels(energy, forces, virial / EDGE**3)
+
+
+@pytest.fixture(scope="module")
+def sound() -> tuple[list[Atoms], list[Labels]]:
+    frames, labels = zip(*[drop(n) for n in range(24)], strict=True)
+    return list(frames), list(labels)
+
+
+def changed(labels: list[Labels], change: Callable[[Labels], Labels], which: Any = (5,)) -> list[Labels]:
+    return [change(label) if n in which else label for n, label in enumerate(labels)]
+
+
+def one_force(label: Labels) -> Labels:
+    forces = label.forces.copy()
+    forces[4, 0] += 30.0
+    return replace(label, forces=forces)
+
+
+EVEN = range(0, 24, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "which", "message"),
+    [
+        (one_force, (5,), r"1 of 24 .*frame 5: single forces far off \(atom 4 \(H\)"),
+        (lambda x: replace(x, energy=x.energy + 5.0), (5,), r"frame 5: energy does not go with the others \(\+5"),
+        (lambda x: replace(x, energy=x.energy + 30.0), EVEN, r"12 of 24 .*12 frames .*30 eV off.*Two groups"),
+        (lambda x: replace(x, forces=0.0 * x.forces), (5,), "frame 5: all forces are zero"),
+        (lambda x: replace(x, forces=-x.forces), (5,), "frame 5: forces point the wrong way"),
+        (lambda x: replace(x, forces=x.forces[[3, 4, 5, 6, 7, 8, 0, 1, 2]]), (5,), "frame 5: forces do not belong"),
+        (
+            lambda x: replace(x, forces=x.forces / 51.422),
+            (5, 6),
+            "2 frames .5, 6.: forces are in another unit, Hart",
+        ),
+        (lambda x: replace(x, energy=x.energy / 27.2114), (5, 6), "2 frames .5, 6.: energy .* in Hartree by its size"),
+    ],
+)
+def test_broken_frames_are_named(
+    sound: tuple[list[Atoms], list[Labels]], change: Callable[[Labels], Labels], which: Any, message: str
+) -> None:
+    frames, labels = sound
+    found = find_outliers(frames, changed(labels, change, which)).reasons
+    assert len(found) == len(which)
+    with pytest.raises(jxl.InputError, match=message):
+        select_frames(frames, changed(labels, change, which), exclude=(), drop_outliers=None)
+
+
+def test_sound_frames_pass(sound: tuple[list[Atoms], list[Labels]]) -> None:
+    frames, labels = sound
+    for count in (3, 5, 8, 24):
+        assert find_outliers(frames[:count], labels[:count]).reasons == {}
+    # Relaxed structures have small forces, in directions of their own.
+    rng = np.random.default_rng(1)
+    calm = changed(labels, lambda x: Labels(-1410.0, rng.normal(0, 1e-3, (9, 3)), x.stress), (2, 3))
+    frames = [minimum(frame) if n in (2, 3) else frame for n, frame in enumerate(frames)]
+    assert find_outliers(frames, calm).reasons == {}
+
+
+def minimum(frame: Atoms) -> Atoms:
+    out = frame.copy()
+    for n in range(3):
+        h = out.positions[3 * n] + np.array([[0.76, 0.5865, 0], [-0.76, 0.5865, 0]])
+        out.positions[3 * n + 1 : 3 * n + 3] = h
+    return out
+
+
+def test_frames_are_dropped_or_excluded(sound: tuple[list[Atoms], list[Labels]]) -> None:
+    frames, labels = sound
+    broken = changed(labels, one_force, (5, 7))
+    with pytest.warns(UserWarning, match="left out: 2 of 24"):
+        chosen = select_frames(frames, broken, exclude=(), drop_outliers=True)
+    assert sorted(set(range(24)) - set(chosen.kept.tolist())) == [5, 7]
+    assert list(chosen.summary()["outliers_dropped"]) == ["5", "7"]
+    assert chosen.check.predictions is not None
+    assert len(chosen.check.predictions) == 22
+    assert len(select_frames(frames, broken, exclude=(), drop_outliers=False).kept) == 24
+    assert select_frames(frames, broken, exclude=[5, -17], drop_outliers=None).excluded == [5, 7]
+    for wrong in ([24], ["x"], [1.5]):
+        with pytest.raises(jxl.InputError, match="exclude"):
+            select_frames(frames, labels, exclude=wrong, drop_outliers=None)  # pyright: ignore[reportArgumentType]
+
+
+def test_atoms_in_one_place(sound: tuple[list[Atoms], list[Labels]]) -> None:
+    frames, labels = [frame.copy() for frame in sound[0]], sound[1]
+    frames[5].positions[3] = frames[5].positions[0] + [EDGE, 0, 0]
+    reasons = find_outliers(frames, labels).reasons
+    assert list(reasons) == [5]
+    assert reasons[5][0] == "atoms 0 and 3 are at the same position"
+    assert "frame 5: atoms 0 and 3" in outlier_message(reasons, 24)
+
+
+def test_isolated_atoms_become_references(sound: tuple[list[Atoms], list[Labels]]) -> None:
+    none = np.full((3, 3), np.nan)
+    lone = [Atoms("H", pbc=False), Atoms("O", cell=[12.0] * 3, pbc=True)]
+    own = [Labels(-13.6, np.zeros((1, 3)), none), Labels(-430.0, np.zeros((1, 3)), none)]
+    frames, labels = [*lone, *sound[0]], [*own, *sound[1]]
+    chosen = select_frames(frames, labels, exclude=(), drop_outliers=None)
+    assert chosen.kept.tolist() == list(range(2, 26))
+    assert isolated_energies(chosen, labels) == {1: -13.6, 8: -430.0}
+    twice = [Atoms("H"), *frames]
+    again = [Labels(-13.1, np.zeros((1, 3)), none), *labels]
+    with pytest.raises(jxl.InputError, match="isolated atoms of H have several energies"):
+        isolated_energies(select_frames(twice, again, exclude=(), drop_outliers=None), again)
+    # A crystal of one atom is none, and frames of single atoms alone are what they are.
+    argon = Atoms("Ar", cell=[3.8] * 3, pbc=True)
+    assert not select_frames([argon, *frames], [own[0], *labels], exclude=(), drop_outliers=None).isolated.get(18)
+    assert len(select_frames(lone, own, exclude=(), drop_outliers=None).kept) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: -s, "opposite sign"),
+        (lambda s: 1602.1766 * s, "they look like kbar: multiply them by 0.00062415"),
+        (lambda s: -1602.1766 * s, "they look like kbar, with the opposite sign: multiply them by -0.00062415"),
+        (lambda s: 160.21766 * s, "they look like GPa"),
+        (lambda s: -(EDGE**3) * s, "virials"),
+        (lambda s: 0.0 * s, "all components of the stress are zero"),
+        (lambda s: s + np.array([[0, 1e-2, 0], [0, 0, 0], [0, 0, 0]]), "not symmetric"),
+    ],
+)
+def test_stresses_are_judged_by_the_forces(
+    sound: tuple[list[Atoms], list[Labels]], change: Callable[[np.ndarray], np.ndarray], message: str
+) -> None:
+    frames, labels = sound
+    model = fit_pair_model(frames, labels)
+    assert model is not None
+    predictions = [model.predict(frame) for frame in frames]
+    check_stresses(frames, labels, predictions)
+    check_stresses(frames, labels, None)
+    assert all(np.allclose(-p.virial / EDGE**3, x.stress, atol=5e-4) for p, x in zip(predictions, labels, strict=True))
+    with pytest.raises(jxl.InputError, match=message):
+        check_stresses(frames, [replace(x, stress=change(x.stress)) for x in labels], predictions)
+
+
+def test_energies_are_judged_by_the_forces(sound: tuple[list[Atoms], list[Labels]]) -> None:
+    frames, labels = sound
+    model = fit_pair_model(frames, labels)
+    assert model is not None
+    predictions = [model.predict(frame) for frame in frames]
+    check_units(frames, labels, predictions)
+    for name, factor in (("Hartree", 27.2113862), ("kcal/mol", 0.0433641)):
+        wrong = [replace(x, energy=x.energy / factor) for x in labels]
+        with pytest.raises(jxl.InputError, match=f"They look like {name}"):
+            check_units(frames, wrong, predictions)
+    with pytest.raises(jxl.InputError, match="contradict each other"):
+        check_units(frames, [replace(x, energy=-x.energy) for x in labels], predictions)
+
+
+def test_structures_that_are_probably_not_meant(sound: tuple[list[Atoms], list[Labels]], recwarn: Any) -> None:
+    frames = [frame.copy() for frame in sound[0][:4]]
+    slab = Atoms("Ar64", np.random.default_rng(0).uniform(0, 12, (64, 3)), cell=[12, 12, 30], pbc=(True, True, False))
+    molecule = Atoms("OH2", [[0, 0, 0], [0.96, 0, 0], [0, 0.96, 0]])
+    molecule.center(vacuum=4.0)
+    warn_of_structures([*frames, slab, molecule, Atoms("Ar60", 0.4 * slab.positions[:60])])
+    assert not recwarn.list
+    liquid = Atoms("Ar128", np.random.default_rng(0).uniform(0, 12, (128, 3)))
+    with pytest.warns(UserWarning, match="frame 0: no cell"):
+        warn_of_structures([liquid])
+    full = Atoms("Ar128", liquid.positions, cell=[12.0] * 3, pbc=False)
+    with pytest.warns(UserWarning, match="pbc is False along a, b, c"):
+        warn_of_structures([full])
+    frames[1].info["charge"], frames[2].info["charge"] = 0, 1
+    with pytest.warns(UserWarning, match=r"differ in info\['charge'\]"):
+        warn_of_structures(frames[1:3])
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("name", ["nacl_revPBE0-D3", "nacl_r2SCAN", "water_revPBE0-D3"])
+def test_real_frames_have_no_outliers(dft_data: Path, name: str) -> None:
+    frames = jxl.read(dft_data / f"{name}.xyz.gz", "::2")
+    labels = collect_labels(frames)
+    assert find_outliers(frames, labels).reasons == {}
+    some = [replace(x, energy=x.energy + 10.0) if n == 3 else x for n, x in enumerate(labels)]
+    assert list(find_outliers(frames, some).reasons) == [3]
