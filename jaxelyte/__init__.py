@@ -7,6 +7,8 @@ Units everywhere: eV, Å, fs, K, elementary charges, g/mol. Public names are imp
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -344,6 +346,17 @@ __all__ = [
     "viscosity",
     "widom",
 ]
+
+
+class _Names(ModuleType):
+    """The package: its public function `free_energy` is not hidden by the folder of that name, once it is imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Names
 
 
 def __getattr__(name: str) -> Any:

@@ -78,6 +78,12 @@ RANGES: dict[str, Range] = {
     "distance": Range("a distance", "Å", 1e-3, 0.6, 100.0, 1e5, _LENGTHS),
     "reach": Range("a cut-off", "Å", 1e-3, 0.3, 100.0, 1e4, _LENGTHS),
     "width": Range("a width", "Å", 1e-6, 1e-3, 20.0, 1e3, _LENGTHS),
+    "edge": Range("an edge of a cell", "Å", 0.5, 2.5, 2e3, 1e6, _LENGTHS),
+    "radius": Range("a radius of an ion", "Å", 1e-2, 0.3, 20.0, 1e3, _LENGTHS),
+    "number density": Range(
+        "a number density", "1/Å³", 1e-15, 1e-12, 1.0, 100.0, {"1/nm³": 1e-3, "mol/L": 6.02214e-4, "1/m³": 1e-30}
+    ),
+    "bin width": Range("a width of bins", "Å", 1e-5, 1e-3, 1.0, 20.0, _LENGTHS),
     "bond length": Range("a bond length", "Å", 0.2, 0.3, 5.0, 50.0, _LENGTHS),
     "skin": Range("a skin", "Å", 1e-4, 0.02, 6.0, 50.0, _LENGTHS),
     "overlap": Range("a distance of overlapping atoms", "Å", 1e-6, 1e-6, 1.6, 5.0, _LENGTHS),

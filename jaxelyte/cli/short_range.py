@@ -41,6 +41,7 @@ def _table(config: RunFile, pair: Pair, r: np.ndarray) -> np.ndarray:
     from ase import Atoms
 
     from jaxelyte.neighbors import neighbor_lists
+    from jaxelyte.potentials.topology import idle_terms_allowed
     from jaxelyte.system import System
 
     potential = _short_range(config)
@@ -48,7 +49,8 @@ def _table(config: RunFile, pair: Pair, r: np.ndarray) -> np.ndarray:
     def dimer(distance: float) -> System:
         return System.from_atoms(Atoms("".join(pair), [[0.0, 0.0, 0.0], [0.0, 0.0, distance]]))
 
-    prepared = potential.prepare(dimer(float(r[0])))
+    with idle_terms_allowed():  # a barrier is between other species than these
+        prepared = potential.prepare(dimer(float(r[0])))
     energy = jax.jit(prepared.interaction)
     capacities = (1,) * len(prepared.requirements())
     values = []

@@ -148,6 +148,7 @@ def simulate(
     for name, value in (flags | {"overwrite": overwrite, "resume": resume}).items():
         checks.flag(name, value)
     potential = as_potential(potential)
+    config = None if config is None else checks.mapping("config", config, "{'note': 'test'}")
     checks.instance("ensemble", ensemble, (NVE, NVT), "NVE() or NVT(temperature)")
     if isinstance(ensemble, NVT):
         _check_relaxation(ensemble, timestep)
@@ -155,7 +156,7 @@ def simulate(
     if jax.process_count() > 1:
         folder = _check_processes(folder, chunk=chunk, resume=resume)
     check_folder(folder, overwrite=overwrite, resume=resume)
-    named, series = _split(observables or {})
+    named, series = _split({} if observables is None else observables)
 
     systems = batch_systems(atoms, replicas, overlap=overlap)
     given = describe_potential(potential)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxelyte import units
+from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.dynamics.start import prepare_potential
 from jaxelyte.errors import InputError
@@ -30,6 +31,7 @@ from jaxelyte.observables.sampling import analysed, complete_cells
 from jaxelyte.observables.series import temperature_of
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.reference import reference_energies
+from jaxelyte.potentials.topology import idle_terms_allowed
 from jaxelyte.storage import write_text
 from jaxelyte.system import System
 
@@ -115,12 +117,10 @@ def widom(
     """
     potential = as_potential(potential)
     number, mass = particle(symbol)
-    if isinstance(per_frame, bool) or not isinstance(per_frame, int) or per_frame < 1 or at_once < 1:
-        raise InputError(f"per_frame = {per_frame!r} and at_once = {at_once!r} must be whole numbers from 1 on")
+    per_frame, at_once = checks.count("per_frame", per_frame), checks.count("at_once", at_once)
+    seed = checks.random_seed(seed)
     trajectory = analysed(source, discard)
-    temperature = temperature_of(source) if temperature is None else temperature
-    if temperature is None or not temperature > 0:
-        raise InputError("insertion needs the temperature of the run: pass temperature= in K")
+    temperature = checked_temperature(source, temperature, "insertion")
     if not all(trajectory.pbc) or len(trajectory) == 0:
         raise InputError("insertion needs frames in a cell that is periodic in all directions")
     atoms = trajectory.frame(0)
@@ -129,7 +129,8 @@ def widom(
     rng = np.random.default_rng(seed)
     beta = 1.0 / (units.BOLTZMANN * temperature)
     sums, weights = [], []
-    without, with_one = _Evaluator(potential, before), _Evaluator(potential, after)
+    # A term may act on the particle alone.
+    without, with_one = _Evaluator(potential, before, idle=True), _Evaluator(potential, after)
     references = [reference_energies(potential, batch_of(system, 1))[0] for system in (after, before)]
     gap = float(references[0] - references[1])
     for replica in range(trajectory.replicas):
@@ -179,9 +180,9 @@ def ideal_chemical_potential(density: float, mass: float, temperature: float) ->
     Raises:
         InputError: numbers that are not positive.
     """
-    for name, value in (("density", density), ("mass", mass), ("temperature", temperature)):
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"{name} = {value!r} must be positive")
+    density = checks.quantity("density", density, "number density")
+    mass = checks.quantity("mass", mass, "mass")
+    temperature = checks.quantity("temperature", temperature, "temperature")
     thermal = units.BOLTZMANN * temperature
     joule = thermal * 1.602176634e-19
     length = PLANCK / math.sqrt(2.0 * math.pi * mass * 1.66053906660e-27 * joule) * 1e10
@@ -232,13 +233,17 @@ def charge_correction(
     Raises:
         InputError: a cell without volume, a permittivity below one, a radius that is not positive.
     """
-    box = np.asarray(cell, np.float64) * (np.eye(3) if np.ndim(cell) == 0 else 1.0)
+    charge = checks.quantity("charge", charge, "charge", zero=True, signed=True)
+    permittivity = checks.number("permittivity", permittivity, least=1.0, infinite=True)  # of a conductor: infinite
+    edges = checks.array("cell", cell, None, "Å")
+    if edges.ndim == 0:
+        edges = np.asarray(checks.positive("cell", cell, "Å"))
+    box = edges * np.eye(3) if edges.ndim == 0 else edges
     if box.shape != (3, 3) or not abs(np.linalg.det(box)) > 0:
-        raise InputError(f"cell = {cell!r} must be the edge of a cube or (3, 3) lattice vectors in Å")
-    if not permittivity >= 1:
-        raise InputError(f"permittivity = {permittivity!r} must be at least 1")
-    if radius is not None and not radius > 0:
-        raise InputError(f"radius = {radius!r} Å must be positive")
+        raise InputError(f"cell = {checks.shown(cell)} must be the edge of a cube or (3, 3) lattice vectors in Å")
+    checks.quantity("the edge of the cell", abs(float(np.linalg.det(box))) ** (1.0 / 3.0), "edge")
+    if radius is not None:
+        radius = checks.quantity("radius", radius, "radius")
     half, screening = 0.5 * units.COULOMB * charge**2, 1.0 - 1.0 / permittivity
     lattice = half * lattice_potential(box)
     under = 0.0
@@ -252,8 +257,8 @@ def charge_correction(
 class _Evaluator:
     """Energies of a batch of positions in one cell; lists grow when they run out of room."""
 
-    def __init__(self, potential: Potential, template: System) -> None:
-        self.given, self.template = potential, template
+    def __init__(self, potential: Potential, template: System, *, idle: bool = False) -> None:
+        self.given, self.template, self.idle = potential, template, idle
         self.cell: np.ndarray | None = None
         self.ready, self.plan = potential, ListPlan((), SKIN)
 
@@ -265,7 +270,8 @@ class _Evaluator:
         systems = systems.replace(cell=jnp.broadcast_to(jnp.asarray(cell, dtype), systems.cell.shape))
         if self.cell is None or np.any(self.cell != cell):
             # Test particles may overlap, which a start structure may not: each system is prepared as one of a kind.
-            self.ready = prepare_potential(self.given, jax.tree.map(lambda x: x[:1], systems))
+            with idle_terms_allowed() if self.idle else nullcontext():
+                self.ready = prepare_potential(self.given, jax.tree.map(lambda x: x[:1], systems))
             self.plan = plan_lists(systems, self.ready.requirements(), SKIN)
             self.cell = cell
         while True:
@@ -281,6 +287,20 @@ def _energies(plan: ListPlan, potential: Potential, systems: System) -> tuple[An
     return potential.batch_interaction(systems, neighbors), lists.needed, overflowed(plan, lists)
 
 
+def checked_temperature(source: Any, temperature: float | None, what: str) -> float:
+    """Temperature in K as given, or that of the run.
+
+    Raises:
+        InputError: neither is there, or it is no temperature.
+    """
+    if temperature is not None:
+        return checks.quantity("temperature", temperature, "temperature")
+    found = temperature_of(source)
+    if found is None:
+        raise InputError(f"{what} needs the temperature of the run: pass temperature= in K")
+    return checks.quantity("temperature of the run", found, "temperature", warn=False)
+
+
 def particle(symbol: str) -> tuple[int, float]:
     """Atomic number and mass in g/mol.
 
@@ -289,8 +309,8 @@ def particle(symbol: str) -> tuple[int, float]:
     """
     from ase.data import atomic_masses, atomic_numbers
 
-    if symbol not in atomic_numbers or symbol == "X":
-        raise InputError(f"{symbol!r} is not a chemical symbol")
+    if not isinstance(symbol, str) or symbol not in atomic_numbers or symbol == "X":
+        raise InputError(f"symbol must be a chemical symbol such as 'Na', not {checks.shown(symbol)}")
     return int(atomic_numbers[symbol]), float(atomic_masses[atomic_numbers[symbol]])
 
 

@@ -14,13 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxelyte import units
+from jaxelyte import checks, units
 from jaxelyte.dynamics import NVT, Run, simulate
 from jaxelyte.errors import InputError, UnsupportedError
-from jaxelyte.free_energy.profile import bin_edges, block_bounds, profile, symbols_of
+from jaxelyte.free_energy.profile import bin_edges, block_bounds, checked_screening, profile, symbols_of
 from jaxelyte.observables import PMFResult, Sample, Series, SeriesResult
 from jaxelyte.potentials.base import Potential, Sum, as_potential
 from jaxelyte.potentials.distance import Metadynamics, checked_pair, distances
+from jaxelyte.system import check_kind
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -154,9 +155,16 @@ def metadynamics(
     pair = checked_pair(pair)
     if not isinstance(ensemble, NVT):
         raise InputError(f"metadynamics is at constant temperature; the ensemble must be NVT, not {ensemble!r}")
-    if not 0 <= discard < 1:
-        raise InputError(f"discard = {discard!r} must be a share of the run from 0 to below 1")
+    discard = checks.number("discard", discard, least=0.0, below=1.0)
+    for number, one in enumerate(atoms if isinstance(atoms, list) else [atoms]):
+        check_kind(one, f"atoms[{number}]" if isinstance(atoms, list) else "atoms")
+    if isinstance(atoms, list) and not atoms:
+        raise InputError("the list of start structures is empty")
     species = symbols_of(atoms, pair)
+    steps, sample_every = checks.count("steps", steps), checks.count("sample_every", sample_every)
+    walkers = checks.count("walkers", walkers)
+    bins = checks.quantity("bins", bins, "bin width")
+    checked_screening(charges, permittivity, species)
     bias = Metadynamics(
         pair,
         upper=upper,

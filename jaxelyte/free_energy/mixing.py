@@ -8,7 +8,6 @@ MBAR.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,16 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxelyte import checks
 from jaxelyte.dynamics import NVT, Run, simulate
 from jaxelyte.dynamics.start import batch_systems
 from jaxelyte.errors import InputError, RunInterruptedError, UnsupportedError
-from jaxelyte.free_energy.difference import FreeEnergyResult, difference
+from jaxelyte.free_energy.difference import ESTIMATORS, FreeEnergyResult, difference
 from jaxelyte.free_energy.end_points import check_end_points
 from jaxelyte.free_energy.quadrature import even_nodes, nodes_and_weights
 from jaxelyte.observables import Sample, Series, SeriesResult
 from jaxelyte.potentials.base import Potential, Sum, as_potential
 from jaxelyte.potentials.ladder import Ladder
 from jaxelyte.potentials.reference import reference_energies
+from jaxelyte.system import check_kind
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -137,14 +138,25 @@ def free_energy(
     """
     if not isinstance(ensemble, NVT):
         raise InputError(f"free energies are at constant temperature; the ensemble must be NVT, not {ensemble!r}")
-    if target is not None and not (math.isfinite(target) and target > 0):
-        raise InputError(f"target = {target!r} eV must be positive")
+    if target is not None:
+        target = checks.positive("target", target, "eV")
+    steps, sample_every = checks.count("steps", steps), checks.count("sample_every", sample_every)
+    exchange = checks.count("exchange", exchange, least=0)
+    equilibration = checks.count("equilibration", equilibration, least=0)
+    if equilibration >= steps:
+        raise InputError(f"equilibration = {equilibration} leaves none of steps = {steps}")
+    seed, timestep = checks.random_seed(seed), checks.quantity("timestep", timestep, "time step")
+    checks.choice("estimator", estimator, ESTIMATORS)
+    check, adapt = checks.flag("check", check), checks.flag("adapt", adapt)
     if target is not None and options.get("output") is None:
         raise InputError("target= goes on with a run until its error is small, so it needs a folder: pass output=")
     initial, final = as_potential(initial, "initial"), as_potential(final, "final")
     common = None if common is None else as_potential(common, "common")
+    if not isinstance(nodes, str):
+        nodes = checks.array("nodes", nodes, (None,)).tolist()
     lam, weights = nodes_and_weights(windows, nodes)
-    first = atoms[0] if isinstance(atoms, list) else atoms
+    first: Any = atoms[0] if isinstance(atoms, list) and atoms else atoms
+    check_kind(first)
     if check:
         check_end_points(initial, final, first)
     reference = _reference_gap(initial, final, first)

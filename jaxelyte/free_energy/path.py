@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.arrays import finite, first_lines
 from jaxelyte.dynamics import NVT
 from jaxelyte.errors import InputError, RunInterruptedError
 from jaxelyte.free_energy.difference import FreeEnergyResult, summary
 from jaxelyte.free_energy.mixing import free_energy
 from jaxelyte.potentials.base import Potential
-from jaxelyte.storage import write_text
+from jaxelyte.storage import output_folder, write_text
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -80,11 +81,13 @@ def free_energy_path(
     Raises:
         InputError: fewer than two potentials; see also `free_energy`.
     """
+    potentials = checks.sequence("potentials", potentials, "potentials")
+    output = None if output is None else output_folder(output)
     if len(potentials) < 2:
         raise InputError(f"a path needs at least two potentials, not {len(potentials)}")
     legs: list[FreeEnergyResult] = []
     for number, (initial, final) in enumerate(pairwise(potentials), 1):
-        folder = {} if output is None else {"output": Path(output) / f"leg{number}"}
+        folder = {} if output is None else {"output": output / f"leg{number}"}
         try:
             leg = free_energy(initial, final, atoms, ensemble, **folder, **options)
         except RunInterruptedError:

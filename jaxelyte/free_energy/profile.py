@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxelyte import units
+from jaxelyte import checks, units
 from jaxelyte.errors import InputError
 from jaxelyte.observables import PMFResult, RDFResult, pmf
 from jaxelyte.observables.blocks import FEWEST
@@ -31,10 +31,8 @@ def bin_edges(lowest: float, highest: float, width: float) -> np.ndarray:
     """Edges of bins that begin at multiples of their width.
 
     Raises:
-        InputError: a width that is not positive, or fewer than four bins.
+        InputError: fewer than four bins.
     """
-    if not width > 0:
-        raise InputError(f"width = {width!r} Å must be positive")
     first, last = np.floor(lowest / width + 1e-9), np.ceil(highest / width - 1e-9)
     if last - first < 4:
         raise InputError(f"distances from {lowest:.2f} to {highest:.2f} Å fill fewer than four bins of {width} Å")
@@ -78,9 +76,6 @@ def profile(
     """
     level = 1.0
     if charges is not None and permittivity is not None:
-        missing = [name for name in species if name not in charges]
-        if missing:
-            raise InputError(f"charges = {dict(charges)} say nothing about {', '.join(missing)}")
         r = 0.5 * (edges[1:] + edges[:-1])
         far, shell = r > edges[-1] - REFERENCE, np.diff(edges**3)
         energy = units.COULOMB * charges[species[0]] * charges[species[1]] / (permittivity * r)
@@ -108,6 +103,39 @@ def profile(
         stretches=stretches[:, None],
     )
     return pmf(result, temperature, charges=charges, permittivity=permittivity)
+
+
+def checked_species(species: Any) -> tuple[str, str]:
+    """Names of two species.
+
+    Raises:
+        InputError: anything else.
+    """
+    names = species if isinstance(species, tuple | list) else ()
+    if len(names) != 2 or not all(isinstance(name, str) and name for name in names):
+        raise InputError(f"species must be two chemical symbols such as ('Na', 'Cl'), not {checks.shown(species)}")
+    return names[0], names[1]
+
+
+def checked_screening(
+    charges: Mapping[str, float] | None, permittivity: float | None, species: tuple[str, str]
+) -> None:
+    """Charges of both species in e and the solvent's permittivity, or neither.
+
+    Raises:
+        InputError: one without the other, charges that are missing, or values that they cannot have.
+    """
+    if (charges is None) != (permittivity is None):
+        raise InputError("the screened Coulomb energy needs both charges= and permittivity=")
+    if charges is None:
+        return
+    table = checks.mapping("charges", charges, "{'Na': 1.0, 'Cl': -1.0}")
+    missing = [name for name in species if name not in table]
+    if missing:
+        raise InputError(f"charges = {table} say nothing about {', '.join(missing)}")
+    for name, charge in table.items():
+        checks.quantity(f"charges[{name!r}]", charge, "charge", zero=True, signed=True)
+    checks.quantity("permittivity", permittivity, "permittivity")
 
 
 def symbols_of(atoms: Any, pair: tuple[int, int]) -> tuple[str, str]:

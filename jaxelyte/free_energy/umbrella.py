@@ -11,14 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxelyte import units
+from jaxelyte import checks, units
 from jaxelyte.dynamics import NVT, Run, simulate
 from jaxelyte.errors import InputError
 from jaxelyte.free_energy.estimators import overlap_matrix, solve_mbar, unbiased_weights
-from jaxelyte.free_energy.profile import bin_edges, block_bounds, profile, symbols_of
+from jaxelyte.free_energy.profile import (
+    bin_edges,
+    block_bounds,
+    checked_screening,
+    checked_species,
+    profile,
+    symbols_of,
+)
 from jaxelyte.observables import Distance, PMFResult, SeriesResult
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.distance import DistanceRestraint, checked_pair
+from jaxelyte.system import check_kind
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -128,14 +136,17 @@ def umbrella_sampling(
     if not isinstance(ensemble, NVT):
         raise InputError(f"umbrella sampling is at constant temperature; the ensemble must be NVT, not {ensemble!r}")
     windows, springs = _windows(centers, k)
+    check_kind(atoms)
     species = symbols_of(atoms, pair)
+    timestep = checks.quantity("timestep", timestep, "time step")
+    pull = checks.number("pull", pull, "Å/ps", above=0.0, most=1e4)
+    steps, sample_every = checks.count("steps", steps), checks.count("sample_every", sample_every)
+    if equilibration is not None:
+        equilibration = checks.count("equilibration", equilibration, least=0)
+    width = checks.quantity("width", width, "bin width")
+    checked_screening(charges, permittivity, species)
     start = float(atoms.get_distance(*pair, mic=bool(np.any(atoms.pbc))))
     rate = pull * timestep / 1000.0
-    if not (math.isfinite(rate) and rate > 0):
-        raise InputError(f"pull = {pull!r} Å/ps and timestep = {timestep!r} fs have to be positive")
-    for name, value in (("steps", steps), ("sample_every", sample_every)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{name} = {value!r} must be a whole number from 1 on")
     every = int(options.pop("every", 100 * sample_every))
     before = math.ceil(float(np.max(np.abs(windows - start))) / rate)
     before += steps // 5 if equilibration is None else equilibration
@@ -207,11 +218,19 @@ def umbrella_pmf(
         InputError: windows and samples that do not fit.
     """
     windows, springs = _windows(centers, k)
-    samples = [np.asarray(d, np.float64) for d in distances]
-    if len(samples) != len(windows) or any(d.ndim != 1 or len(d) < 2 or not np.all(np.isfinite(d)) for d in samples):
-        raise InputError(f"{len(windows)} windows need as many series of at least two finite distances in Å")
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise InputError(f"temperature = {temperature!r} K must be positive")
+    given = checks.sequence("distances", distances, "series of distances, one for each window")
+    samples = [checks.array(f"distances[{n}]", d, (None,), "Å") for n, d in enumerate(given)]
+    if len(samples) != len(windows) or any(len(d) < 2 for d in samples):
+        raise InputError(
+            f"{len(windows)} windows need as many series of at least two distances in Å, not {len(samples)} of "
+            f"{min((len(d) for d in samples), default=0)} or more"
+        )
+    for n, one in enumerate(samples):
+        checks.quantities(f"distances[{n}]", one, "distance", warn=False)
+    temperature = checks.quantity("temperature", temperature, "temperature")
+    width = checks.quantity("width", width, "bin width")
+    species = checked_species(species)
+    checked_screening(charges, permittivity, species)
     beta = 1.0 / (units.BOLTZMANN * temperature)
     every = np.concatenate(samples)
     edges = bin_edges(float(every.min()), float(every.max()), width)
@@ -237,14 +256,16 @@ def umbrella_pmf(
 
 
 def _windows(centers: Any, k: Any) -> tuple[np.ndarray, np.ndarray]:
-    windows = np.atleast_1d(np.asarray(centers, np.float64))
-    if windows.ndim != 1 or len(windows) < 2 or not np.all(np.isfinite(windows) & (windows > 0)):
-        raise InputError(f"centers = {centers!r} must be two or more distances in Å")
+    windows = checks.quantities("centers", centers, "distance", (None,))
+    if len(windows) < 2:
+        raise InputError(f"centers = {checks.shown(centers)} must be two or more distances in Å")
     if np.any(np.diff(windows) <= 0):
         raise InputError(f"centers = {windows.tolist()} Å have to rise")
-    springs = np.asarray(k, np.float64)
-    if springs.shape not in ((), windows.shape) or not np.all(np.isfinite(springs) & (springs > 0)):
-        raise InputError(f"k = {k!r} must be positive in eV/Å², one number or one for each of {len(windows)} windows")
+    springs = checks.quantities("k", k, "bond stiffness")
+    if springs.shape not in ((), windows.shape):
+        raise InputError(
+            f"k = {checks.shown(k)} must be positive in eV/Å², one number or one for each of {len(windows)} windows"
+        )
     return windows, np.broadcast_to(springs, windows.shape).copy()
 
 

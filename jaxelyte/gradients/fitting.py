@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.dynamics import NVT, Run, simulate
 from jaxelyte.errors import InputError, JaxelyteError
 from jaxelyte.gradients.fit_folder import Progress, begin, describe, keep
@@ -134,12 +135,12 @@ def fit_observables(
     import optax
 
     potential = as_potential(potential)
-    _check(
-        targets,
-        ensemble,
-        {"iterations": iterations, "steps": steps, "every": every},
-        {"effective": effective, "least": least},
-    )
+    _check(targets, ensemble, {"effective": effective, "least": least})
+    counts = {"iterations": iterations, "steps": steps, "every": every, "at_once": at_once}
+    iterations, steps, every, at_once = (checks.count(name, value) for name, value in counts.items())
+    seed, equilibration = checks.random_seed(seed), _checked_equilibration(equilibration, steps, every)
+    _check_functions(learning_rate, trainable=trainable, penalty=penalty)
+    resume, progress = checks.flag("resume", resume), checks.flag("progress", progress)
     check_plain(potential)
     mask = _mask(potential, trainable)
     rule = optax.adam(learning_rate) if optimizer is None else optimizer
@@ -189,7 +190,9 @@ def fit_observables(
     return ObservablesFit(chosen, now.history, best, run, completed)
 
 
-def _check(targets: Sequence[Target], ensemble: NVT, numbers: dict[str, Any], shares: dict[str, float]) -> None:
+def _check(targets: Sequence[Target], ensemble: NVT, shares: dict[str, float]) -> None:
+    for target in checks.sequence("targets", targets, "Target"):
+        checks.instance("a target", target, Target, "a Target")
     if not targets:
         raise InputError("there is nothing to fit: give at least one Target")
     names = [target.name for target in targets]
@@ -197,14 +200,23 @@ def _check(targets: Sequence[Target], ensemble: NVT, numbers: dict[str, Any], sh
         raise InputError(f"targets need different names for the history, not {', '.join(names)}")
     if not isinstance(ensemble, NVT):
         raise InputError(f"reweighting is at constant temperature; the ensemble must be NVT, not {ensemble!r}")
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{name} = {value!r} must be a whole number from 1 on")
-    if numbers["steps"] < 2 * numbers["every"]:
-        raise InputError(f"steps = {numbers['steps']} leave fewer than two frames; lower every = {numbers['every']}")
     for name, share in shares.items():
-        if not 0.0 < share < 1.0:
-            raise InputError(f"{name} = {share!r} must be a share between 0 and 1")
+        checks.number(name, share, above=0.0, below=1.0)
+
+
+def _checked_equilibration(equilibration: Any, steps: int, every: int) -> int | None:
+    """Steps left out at the start, which leave at least two frames of a run."""
+    if steps < 2 * every:
+        raise InputError(f"steps = {steps} leave fewer than two frames; lower every = {every}")
+    return None if equilibration is None else checks.count("equilibration", equilibration, least=0, most=steps - 1)
+
+
+def _check_functions(learning_rate: Any, **functions: Any) -> None:
+    if not callable(learning_rate):
+        checks.number("learning_rate", learning_rate, above=0.0, most=10.0)
+    for name, value in functions.items():
+        if value is not None and not callable(value):
+            raise InputError(f"{name} must be a function, not {checks.shown(value)}")
 
 
 def _evaluate(

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from jaxelyte import checks
 from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError
 from jaxelyte.free_energy import FreeEnergyResult
@@ -78,9 +79,10 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
     Raises:
         InputError: another method, no run, no windows at the ends, or fewer than four frames in a window.
     """
+    checks.instance("result", result, FreeEnergyResult, "the result of free_energy")
+    checks.choice("method", method, ("ends", "TI"))
+    at_once = checks.count("at_once", at_once)
     run = result.run
-    if method not in ("ends", "TI"):
-        raise InputError(f"method = {method!r}; choose 'ends' or 'TI'")
     if run is None or run.potential is None:
         raise InputError("the result holds no run; call free_energy in this process, with steps to do")
     if method == "ends" and (result.lam[0] != 0.0 or result.lam[-1] != 1.0):

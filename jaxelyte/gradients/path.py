@@ -17,10 +17,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxelyte import checks
 from jaxelyte.dynamics import NVE, NVT
 from jaxelyte.dynamics.integrators import make_integrator
 from jaxelyte.dynamics.integrators.base import Integrator, Particles
-from jaxelyte.dynamics.start import Velocities, batch_systems, prepare_potential, start_velocities
+from jaxelyte.dynamics.start import (
+    Velocities,
+    batch_systems,
+    checked_velocities,
+    prepare_potential,
+    start_velocities,
+)
 from jaxelyte.errors import InputError, SimulationError
 from jaxelyte.gradients.frames import Quantity
 from jaxelyte.neighbors.loop import (
@@ -122,11 +129,15 @@ def path_gradient(
         SimulationError: the dynamics or its derivative is not finite.
     """
     potential = as_potential(potential)
-    if mode not in ("reverse", "forward"):
-        raise InputError(f"mode = {mode!r} must be 'reverse' or 'forward'")
-    for name, value in (("steps", steps), ("every", every)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{name} = {value!r} must be a whole number from 1 on")
+    checks.choice("mode", mode, ("reverse", "forward"))
+    checks.instance("ensemble", ensemble, (NVE, NVT), "NVE() or NVT(temperature)")
+    if not callable(quantity):
+        raise InputError(f"quantity must be a function of potential, system, neighbors, not {checks.shown(quantity)}")
+    if trainable is not None and not callable(trainable):
+        raise InputError(f"trainable must be a function of a parameter's path, not {checks.shown(trainable)}")
+    steps, every = checks.count("steps", steps, most=2**31 - 1), checks.count("every", every)
+    timestep = checks.quantity("timestep", timestep, "time step")
+    seed, velocities = checks.random_seed(seed), checked_velocities(velocities)
     if steps % every:
         raise InputError(f"every = {every} must divide steps = {steps}")
     systems = batch_systems(atoms, 1 if isinstance(atoms, list) else replicas)

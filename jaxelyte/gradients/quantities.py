@@ -10,18 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxelyte import checks
 from jaxelyte.arrays import HashableArray
 from jaxelyte.dynamics.start import prepare_potential
 from jaxelyte.errors import InputError, UnsupportedError
-from jaxelyte.free_energy.insertion import batch_of, particle, with_one_more
+from jaxelyte.free_energy.insertion import batch_of, checked_temperature, particle, with_one_more
 from jaxelyte.lattice import combine
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, overflowed, plan_lists
 from jaxelyte.observables import RDF
 from jaxelyte.observables.sampling import analysed, first_systems
-from jaxelyte.observables.series import temperature_of
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import energy_forces_stress
+from jaxelyte.potentials.topology import idle_terms_allowed
 from jaxelyte.system import System
 from jaxelyte.units import BOLTZMANN
 
@@ -131,18 +132,16 @@ def insertion_factor(
     potential = as_potential(potential)
     number, mass = particle(symbol)
     trajectory = analysed(source)
-    found = temperature_of(source) if temperature is None else temperature
-    if found is None or not found > 0:
-        raise InputError("insertion needs the temperature of the run: pass temperature= in K")
-    if isinstance(places, bool) or not isinstance(places, int) or places < 1:
-        raise InputError(f"places = {places!r} must be a whole number from 1 on")
+    found = checked_temperature(source, temperature, "insertion")
+    places = checks.count("places", places, most=1_000_000)
     if not all(trajectory.pbc) or len(trajectory) == 0:
         raise InputError("insertion needs frames in a cell that is periodic in all directions")
     points = qmc.Sobol(3, rng=0).random(places)
     system = System.from_atoms(trajectory.frame(len(trajectory) - 1))
     many = _inserted(system, jnp.asarray(points, system.positions.dtype), number, mass)
     ready = prepare_potential(potential, jax.tree.map(lambda x: x[:1], many))
-    before = prepare_potential(potential, batch_of(system, 1))
+    with idle_terms_allowed():  # a term may act on the particle alone
+        before = prepare_potential(potential, batch_of(system, 1))
     if [np.shape(leaf) for leaf in jax.tree.leaves(ready)] != [np.shape(leaf) for leaf in jax.tree.leaves(before)]:
         raise UnsupportedError(
             "this potential has other parameters for one more atom, so that the insertion has no derivatives by them; "

@@ -16,11 +16,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError, JaxelyteError
+from jaxelyte.free_energy.insertion import checked_temperature
 from jaxelyte.gradients.frames import Frames, Quantity, energy
 from jaxelyte.observables.sampling import analysed
-from jaxelyte.observables.series import temperature_of
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.form_error import check_plain
 from jaxelyte.units import BOLTZMANN
@@ -108,10 +109,9 @@ class Reweighting:
         least: float = LEAST,
     ) -> None:
         trajectory = analysed(source, discard)
-        found = temperature_of(source) if temperature is None else temperature
-        if found is None or not (math.isfinite(found) and found > 0):
-            raise InputError("reweighting needs the temperature of the run: pass temperature= in K")
-        self._fill(Frames.from_trajectory(trajectory, at_once=at_once), potential, float(found), least)
+        found = checked_temperature(source, temperature, "reweighting")
+        least, at_once = checks.number("least", least, least=0.0, below=1.0), checks.count("at_once", at_once)
+        self._fill(Frames.from_trajectory(trajectory, at_once=at_once), potential, found, least)
 
     @classmethod
     def of_frames(

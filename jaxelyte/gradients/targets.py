@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError
 from jaxelyte.gradients.frames import Quantity
@@ -45,12 +46,20 @@ class Target:
     __repr__ = brief_repr
 
     def __post_init__(self) -> None:
-        if not np.all(np.isfinite(np.asarray(self.value))):
-            raise InputError(f"the value of target {self.name!r} is not finite")
-        if not np.all(np.asarray(self.scale) > 0):
+        if not isinstance(self.name, str) or not self.name:
+            raise InputError(f"name of a target must be a word, not {checks.shown(self.name)}")
+        if not callable(self.quantity):
+            raise InputError(
+                f"quantity of target {self.name!r} must be a function of potential, system and neighbors, not "
+                f"{checks.shown(self.quantity)}"
+            )
+        if self.function is not None and not callable(self.function):
+            raise InputError(f"function of target {self.name!r} must be a function, not {checks.shown(self.function)}")
+        checks.array(f"the value of target {self.name!r}", self.value, None)
+        if not np.all(checks.array(f"the scale of target {self.name!r}", self.scale, None) > 0):
             raise InputError(f"the scale of target {self.name!r} must be positive, everywhere")
-        if not self.weight >= 0:
-            raise InputError(f"weight = {self.weight!r} of target {self.name!r} must not be negative")
+        object.__setattr__(self, "weight", checks.not_negative(f"weight of target {self.name!r}", self.weight))
+        object.__setattr__(self, "explicit", checks.flag("explicit", self.explicit))
 
     def loss(self, mean: jax.Array) -> jax.Array:
         """Of the average of A."""

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.errors import UnsupportedError
 from jaxelyte.lattice import combine
 from jaxelyte.neighbors.cells import import_jax_md
@@ -41,6 +42,8 @@ def to_jax_md(
             only. `simulate` and `Calculator` handle both.
     """
     potential = as_potential(potential)
+    skin = checks.quantity("skin", skin, "skin")
+    capacity_multiplier = checks.number("capacity_multiplier", capacity_multiplier, least=1.0, most=1000.0)
     system = as_system(atoms)
     potential.validate(system)
     prepared = potential.prepare(system)

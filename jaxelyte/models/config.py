@@ -104,7 +104,9 @@ class NequIP:
         object.__setattr__(self, "type_names", _type_names(self.type_names))
         values: dict[str, Any] = {
             "r_max": checks.quantity("r_max", self.r_max, "cut-off"),
-            "polynomial_cutoff_p": checks.number("polynomial_cutoff_p", self.polynomial_cutoff_p, least=2.0),
+            "polynomial_cutoff_p": checks.number(
+                "polynomial_cutoff_p", self.polynomial_cutoff_p, least=2.0, most=200.0
+            ),
         }
         for name in ("num_layers", "num_features", "num_basis", "invariant_neurons"):
             values[name] = checks.count(name, getattr(self, name), most=MOST)
@@ -113,15 +115,17 @@ class NequIP:
         for name in ("parity", "trainable_bessel", "use_sc", "resnet", "zbl"):
             values[name] = checks.flag(name, getattr(self, name))
         if self.avg_num_neighbors is not None:
-            values["avg_num_neighbors"] = checks.positive("avg_num_neighbors", self.avg_num_neighbors)
+            values["avg_num_neighbors"] = checks.number(
+                "avg_num_neighbors", self.avg_num_neighbors, above=0.0, most=1e5
+            )
         for name, value in values.items():
             object.__setattr__(self, name, value)
         for name in IRREPS:
             if not isinstance(getattr(self, name), str | None):
                 raise InputError(f"{name} must be irreps such as '32x0e', not {checks.shown(getattr(self, name))}")
-        if self.nonlinearity_type not in ("gate", "norm"):
+        if not isinstance(self.nonlinearity_type, str) or self.nonlinearity_type not in ("gate", "norm"):
             raise UnsupportedError(
-                f"nonlinearity_type = {self.nonlinearity_type!r} is not supported; choose 'gate' or 'norm'"
+                f"nonlinearity_type = {checks.shown(self.nonlinearity_type)} is not supported; choose 'gate' or 'norm'"
             )
         if len(set(self.type_names)) != len(self.type_names):
             raise InputError(f"type_names = {self.type_names} names a species twice")

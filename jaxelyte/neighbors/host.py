@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import jax.numpy as jnp
 import numpy as np
 
+from jaxelyte import checks
+from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import NeighborList, Neighbors, NeighborSpec, layout_of
 from jaxelyte.system import System, as_system
 
@@ -28,11 +30,14 @@ def neighbor_lists(
             devices choose their own.
 
     Raises:
-        InputError: atoms that cannot be simulated.
+        InputError: atoms that cannot be simulated, or no potential.
     """
     system = as_system(system)
     # A fit stands for its total; the full check (`as_potential`) is in the layer of potentials.
-    specs = getattr(potential, "total", potential).requirements()
+    whole = getattr(potential, "total", potential)
+    if not hasattr(whole, "requirements"):
+        raise InputError(f"potential must be a potential or a Fit, not {checks.shown(potential)}")
+    specs = whole.requirements()
     if any(spec.layout is not None for spec in specs):
         return layout_of(specs).neighbor_lists(system, specs)
     sizes = capacities if capacities is not None else (None,) * len(specs)

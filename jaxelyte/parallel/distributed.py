@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
 from jaxelyte.parallel.decompose import exchange
-from jaxelyte.parallel.layout import AXIS, Layout, Shape, choose_layout, chosen_devices
+from jaxelyte.parallel.layout import AXIS, Layout, Shape, choose_layout, chosen_devices, whole_shape
 from jaxelyte.parallel.lists import CUT, WHOLE, DomainNeighbors, local_neighbors, one_system, shared
 from jaxelyte.parallel.plan import check_single
 from jaxelyte.potentials.base import Potential, Scalar, as_potential
@@ -154,4 +154,7 @@ def distribute(
     """
     if isinstance(potential, Distributed):
         raise InputError("the potential is divided among devices already; give the potential itself")
-    return Distributed(as_potential(potential), chosen_devices(devices), shape=shape)
+    chosen = chosen_devices(devices)
+    if shape is not None:
+        shape = whole_shape(shape, len(chosen))
+    return Distributed(as_potential(potential), chosen, shape=shape)

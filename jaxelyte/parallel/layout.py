@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.system import System, perpendicular_widths
 
@@ -118,16 +119,28 @@ def choose_layout(systems: Sequence[System], devices: tuple[Any, ...], radius: f
     return Layout(min(candidates, key=lambda s: (seen(s), s)), devices)
 
 
+def whole_shape(shape: Any, count: int) -> Shape:
+    """Domains along each lattice vector.
+
+    Raises:
+        InputError: anything but three whole numbers whose product is the number of devices.
+    """
+    given = list(shape) if isinstance(shape, tuple | list | np.ndarray) and np.shape(shape) == (3,) else [0, 0, 0]
+    if not all(isinstance(m, int | np.integer) and m >= 1 for m in given) or math.prod(given) != count:
+        raise InputError(
+            f"shape = {checks.shown(shape)} must be three whole numbers whose product is the number of devices, {count}"
+        )
+    return (int(given[0]), int(given[1]), int(given[2]))
+
+
 def _checked_shape(shape: Shape, count: int, pbc: tuple[bool, bool, bool]) -> Shape:
-    whole = len(shape) == 3 and all(isinstance(m, int | np.integer) and m >= 1 for m in shape)
-    if not whole or math.prod(shape) != count:
-        raise InputError(f"shape = {shape} must be three whole numbers whose product is the number of devices, {count}")
+    shape = whole_shape(shape, count)
     for axis, (many, periodic) in enumerate(zip(shape, pbc, strict=True)):
         if many > 1 and not periodic:
             raise InputError(
                 f"shape = {shape} divides direction {'abc'[axis]}, which is not periodic; use 1 domain along it"
             )
-    return (int(shape[0]), int(shape[1]), int(shape[2]))
+    return shape
 
 
 def _factorizations(count: int) -> list[Shape]:

@@ -23,6 +23,7 @@ from jaxelyte.potentials.topology import (
     atomic_number,
     check_indices,
     check_parameter,
+    check_single,
     index_table,
     parameter,
     require_members,
@@ -67,13 +68,14 @@ class GaussianBarrier(Potential):
         object.__setattr__(self, "center", parameter("center", self.center, "distance", zero=True))
         object.__setattr__(self, "width", parameter("width", self.width, "width"))
         if self.species is not None:
-            if isinstance(self.species, str) or not hasattr(self.species, "__len__") or len(self.species) != 2:
+            if not isinstance(self.species, tuple | list) or len(self.species) != 2:
                 raise InputError(f"species must be two chemical symbols, not {checks.shown(self.species)}")
-            if any(isinstance(one, list | tuple) for one in given):
-                raise InputError("height, center and width of a barrier between species are one number each")
+            for name, value in zip(("height", "center", "width"), given, strict=True):
+                check_single(name, value)
             object.__setattr__(self, "species", tuple(atomic_number(s) for s in self.species))
             if self.cutoff is None:
-                object.__setattr__(self, "cutoff", float(given[1]) + 6.0 * float(given[2]))
+                center, width = (checks.number(name, x) for name, x in zip(("center", "width"), given[1:], strict=True))
+                object.__setattr__(self, "cutoff", center + 6.0 * width)
             object.__setattr__(self, "cutoff", checks.quantity("cutoff", self.cutoff, "reach", warn=False))
         else:
             object.__setattr__(self, "pairs", index_table(self.pairs, 2, "pairs", empty=False))
@@ -93,13 +95,14 @@ class GaussianBarrier(Potential):
         check_parameter("center", self.center, "distance", zero=True)
         check_parameter("width", self.width, "width")
 
+    def needs(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        return tuple(("the barriers", (one,)) for one in self.species or ())
+
     def prepare(self, *systems: System) -> GaussianBarrier:
         """Fix the room for atoms of the first species, whose rows are the only ones that are read."""
         for system in systems:
             self.validate(system)
-        if self.species is not None:
-            for one in self.species:
-                require_members(systems, (one,), "the barrier's species")
+        require_members(systems, self.needs())
         return self if self.species is None else replace(self, rows=count_members(systems, self.species[:1]))
 
     def interaction(self, system: System, neighbors: Neighbors) -> Scalar:

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
@@ -107,6 +106,10 @@ class Potential:
 
     def validate(self, system: System) -> None:
         """Raise `InputError` where the system cannot be described by this potential. Runs on the host."""
+
+    def needs(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """What acts on certain species only, and their atomic numbers: `prepare` refuses systems without them."""
+        return ()
 
     def prepare(self, *systems: System) -> Potential:
         """Fix what depends on cell and composition and must be static under jit (k-vectors, meshes, row counts).
@@ -300,6 +303,9 @@ class Sum(Potential):
                 term = term.without_baseline()  # pyright: ignore[reportAttributeAccessIssue]  # noqa: PLW2901
             term.validate(system)
 
+    def needs(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        return tuple(need for term in self.terms for need in term.needs())
+
     def of_one(self) -> Potential:
         return Sum(tuple(term.of_one() for term in self.terms))
 
@@ -360,6 +366,9 @@ class Scaled(Potential):
         _check_constant(self.potential)
         self.potential.validate(system)
 
+    def needs(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        return self.potential.needs()
+
     def prepare(self, *systems: System) -> Scaled:
         return Scaled(self.factor, self.potential.prepare(*systems))
 
@@ -407,6 +416,9 @@ class Mix(Potential):
         self.initial.validate(system)
         self.final.validate(system)
 
+    def needs(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        return (*self.initial.needs(), *self.final.needs())
+
     def prepare(self, *systems: System) -> Mix:
         return Mix(self.initial.prepare(*systems), self.final.prepare(*systems), self.lam)
 
@@ -440,8 +452,8 @@ def mix(initial: Potential, final: Potential, lam: float | Scalar) -> Mix:
 
 
 def _number_leaf(name: str, value: Any) -> Array:
-    """A number as a leaf; arrays and traced values pass."""
-    if not isinstance(value, jax.Array | np.ndarray):
+    """A number as a leaf; arrays of jax and traced values pass."""
+    if not isinstance(value, jax.Array):
         value = checks.number(name, value)
     return jnp.asarray(value, jnp.result_type(float))
 

@@ -39,6 +39,7 @@ from jaxelyte.potentials.topology import (
     by_species,
     check_indices,
     check_parameter,
+    check_single,
     element_numbers,
     index_table,
     parameter,
@@ -125,14 +126,13 @@ class ScreenedCoulomb(Potential):
             table = by_species("charges", self.charges, "charge", example, zero=True, signed=True)
             object.__setattr__(self, "numbers", tuple(table))
             object.__setattr__(self, "charges", list(table.values()))
-        elif isinstance(self.charges, int | float):
+        elif isinstance(self.charges, int | float) and not isinstance(self.charges, np.generic):
             raise InputError(f"charges = {self.charges!r} must be a charge for each species or atom, {{'Na': 1.0}}")
         object.__setattr__(self, "charges", parameter("charges", self.charges, "charge", zero=True, signed=True))
         object.__setattr__(self, "permittivity", parameter("permittivity", self.permittivity, "permittivity"))
         self._check()
         if self.elements is not None and not isinstance(self.elements, IndexTable):
-            atoms = (len(self.elements),) if isinstance(self.elements, str) else np.shape(self.elements)
-            table = element_numbers(self.elements, atoms, "charges")
+            table = element_numbers(checks.sequence("elements", self.elements, "symbols"), (-1,), "charges")
             object.__setattr__(self, "elements", IndexTable(np.arange(len(table)), table))
         if self.exclusions is not None:
             table = index_table(self.exclusions, 2, "exclusions")
@@ -177,6 +177,7 @@ class ScreenedCoulomb(Potential):
 
     def validate(self, system: System) -> None:
         """Raise `InputError` where the charges, exclusions or periodicity do not fit the system."""
+        check_single("permittivity", self.permittivity)
         check_parameter("permittivity", self.permittivity, "permittivity")
         check_parameter("charges", self.charges, "charge", zero=True, signed=True)
         if self.numbers is None:
@@ -208,6 +209,9 @@ class ScreenedCoulomb(Potential):
             raise InputError(f"method {self.method!r} needs a fully periodic cell, but pbc={system.pbc}; use 'auto'")
         return "direct" if self.cutoff is None else "cutoff"
 
+    def needs(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        return () if self.numbers is None else (("the charges", self.numbers),)
+
     def prepare(self, *systems: System) -> ScreenedCoulomb:
         """Choose method, splitting, k-vectors or mesh that keep the tolerance in all of the systems. Runs on the host.
 
@@ -221,7 +225,7 @@ class ScreenedCoulomb(Potential):
             )
         for system in systems:
             self.validate(system)
-        require_members(systems, self.numbers, "the charges")
+        require_members(systems, self.needs())
         method = self._method_for(systems[0])
         charged = systems[0].num_atoms if self.numbers is None else count_members(systems, self.numbers)
         if method in ("cutoff", "reaction-field", "direct"):

@@ -20,6 +20,7 @@ from jaxelyte.potentials.topology import (
     IndexTable,
     check_indices,
     check_parameter,
+    check_single,
     concrete,
     element_numbers,
     parameter,
@@ -118,12 +119,12 @@ class DistanceRestraint(Potential):
         object.__setattr__(self, "k", parameter("k", self.k, "bond stiffness", zero=True))
         object.__setattr__(self, "center", parameter("center", self.center, "distance", zero=True))
         if self.rate is not None:
-            object.__setattr__(self, "rate", checks.positive("rate", self.rate, "Å per step"))
+            object.__setattr__(self, "rate", checks.number("rate", self.rate, "Å per step", above=0.0, most=1.0))
 
     def validate(self, system: System) -> None:
         for name, kind in (("k", "bond stiffness"), ("center", "distance")):
             check_parameter(name, getattr(self, name), kind, zero=True)
-            if jnp.ndim(getattr(self, name)) > 1:
+            if jnp.ndim(getattr(self, name)) > 1 or jnp.size(getattr(self, name)) == 0:
                 raise InputError(f"{name} has shape {jnp.shape(getattr(self, name))}; give one for each replica")
         check_pair(self.pair, self.elements, system)
         farthest = concrete(self.center)
@@ -250,6 +251,8 @@ class Metadynamics(Potential):
         return np.linspace(self.lower, self.upper, count)
 
     def validate(self, system: System) -> None:
+        for name in ("height", "wall"):
+            check_single(name, getattr(self, name))
         check_parameter("height", self.height, "bias", zero=True)
         check_parameter("wall", self.wall, "bond stiffness", zero=True)
         check_pair(self.pair, self.elements, system)

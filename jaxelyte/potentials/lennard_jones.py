@@ -161,12 +161,14 @@ class LennardJones(Potential):
         check_parameter("epsilon", self.epsilon, "well depth", zero=True)
         check_indices(self.exclusions, system, "exclusions")
 
+    def needs(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        return (("the Lennard-Jones parameters", self.active),) if self.active else ()
+
     def prepare(self, *systems: System) -> LennardJones:
         """Fix the number of interacting atoms, so that rows of others (hydrogen) are never computed."""
         for system in systems:
             self.validate(system)
-        if self.active:
-            require_members(systems, self.active, "the Lennard-Jones parameters")
+        require_members(systems, self.needs())
         return replace(self, rows=count_members(systems, self.active))
 
     def tables(self, dtype: Any) -> tuple[Float[Array, "species species"], ...]:

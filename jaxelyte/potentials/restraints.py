@@ -68,7 +68,8 @@ class HarmonicRestraint(Potential):
             object.__setattr__(self, "elements", None)
 
     def _read_anchors(self) -> None:
-        if self.anchors is None or isinstance(self.anchors, str | bool | int | float | list | tuple | np.ndarray):
+        # Placeholders of jax, which are plain objects, pass.
+        if type(self.anchors) is not object:
             try:
                 points: np.ndarray = np.asarray(self.anchors, np.float64)
             except (TypeError, ValueError):
@@ -85,6 +86,8 @@ class HarmonicRestraint(Potential):
     def validate(self, system: System) -> None:
         """Raise `InputError` unless there is an anchor for every restrained atom."""
         atoms = int(np.sum(np.asarray(system.mask)))
+        if not isinstance(self.anchors, jax.Array):
+            raise InputError(f"anchors must be points in Å, not {checks.shown(self.anchors)}")
         if self.indices is not None:
             check_indices(self.indices, system, "indices")
         elif self.anchors.shape[0] != atoms:

@@ -8,13 +8,14 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jaxelyte import checks
 from jaxelyte.errors import InputError
 from jaxelyte.potentials.geometry import symbols
 from jaxelyte.potentials.lennard_jones import LennardJones
-from jaxelyte.potentials.topology import as_leaf, atomic_number, concrete, require_members
+from jaxelyte.potentials.topology import as_leaf, atomic_number, concrete
 from jaxelyte.system import System
 
 
@@ -56,22 +57,24 @@ class SoftCoreLennardJones(LennardJones):
         if unknown := set(numbers) - set(self.numbers):
             raise InputError(f"appearing names {symbols(unknown)}, which sigma and epsilon do not")
         object.__setattr__(self, "appearing", numbers)
-        if self.coupling is None or isinstance(self.coupling, str | bool | int | float | list | tuple | Mapping):
+        plain = isinstance(self.coupling, str | bool | int | float | list | tuple | Mapping)
+        text = isinstance(self.coupling, np.ndarray) and self.coupling.dtype.kind not in "iuf"
+        if self.coupling is None or text or (plain and not isinstance(self.coupling, np.generic)):
             checks.number("coupling", self.coupling)
         object.__setattr__(self, "coupling", as_leaf(self.coupling))
-        object.__setattr__(self, "alpha", checks.positive("alpha", self.alpha))
+        object.__setattr__(self, "alpha", checks.number("alpha", self.alpha, above=0.0, most=100.0))
 
     def validate(self, system: System) -> None:
         """See `LennardJones`; the coupling is looked at here, for a derivative by it is of the same class."""
         super().validate(system)
         value = concrete(self.coupling)
+        if value is None and not isinstance(self.coupling, Tracer):
+            checks.fraction("coupling", self.coupling)
         if value is not None and not np.all((value >= 0.0) & (value <= 1.0)):
             raise InputError(f"coupling = {value} must be from 0 (a ghost) to 1 (there in full)")
 
-    def prepare(self, *systems: System) -> SoftCoreLennardJones:
-        """See `LennardJones`; an appearing species has to be there."""
-        require_members(systems, self.appearing, "the couplings")
-        return super().prepare(*systems)  # pyright: ignore[reportReturnType]
+    def needs(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        return (*super().needs(), ("the coupling and its appearing species", self.appearing))
 
     def tables(self, dtype: Any) -> tuple[Float[Array, "species species"], ...]:
         """σ in Å, ε in eV times the coupling, and the softness of the core of every pair of species."""

@@ -19,6 +19,9 @@ from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError
 from jaxelyte.system import System
 
+Needs = tuple[tuple[str, tuple[int, ...]], ...]
+"""What acts, and the atomic numbers of which one has to be there; see `Potential.needs`."""
+
 _idle_allowed: ContextVar[bool] = ContextVar("idle_allowed", default=False)
 
 
@@ -90,7 +93,7 @@ def index_table(
 
 
 def element_numbers(elements: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """Atomic numbers from symbols or numbers, as an array of the given shape (one row stands for all).
+    """Atomic numbers from symbols or numbers, as an array of the given shape (one row stands for all; -1: any length).
 
     Raises:
         InputError: no elements, or another shape.
@@ -102,7 +105,7 @@ def element_numbers(elements: Any, shape: tuple[int, ...], name: str) -> np.ndar
     try:
         flat = np.array(elements, object)
         numbers = np.array([atomic_number(one) for one in flat.ravel()], np.int32).reshape(flat.shape)
-        return np.broadcast_to(numbers, shape).copy()
+        return numbers if shape == (-1,) and numbers.ndim == 1 else np.broadcast_to(numbers, shape).copy()
     except (TypeError, ValueError) as error:
         raise InputError(
             f"elements = {checks.shown(elements)} must be the chemical symbols of the atoms in {name}: one row for "
@@ -154,19 +157,25 @@ def idle_terms_allowed() -> Iterator[None]:
         _idle_allowed.reset(token)
 
 
-def require_members(systems: Iterable[System], numbers: tuple[int, ...] | None, what: str) -> None:
-    """Raise `InputError` where no system holds an atom of the given species: the term would be zero in silence."""
-    if numbers is None or _idle_allowed.get():
+def require_members(systems: Iterable[System], needs: Needs) -> None:
+    """Raise `InputError` where no system holds an atom that a term acts on: it would be zero in silence."""
+    if not needs or _idle_allowed.get():
         return
     present: set[int] = set()
     for system in systems:
         present |= set(np.asarray(system.numbers)[np.asarray(system.mask)].tolist())
-    if not present & set(numbers):
-        named = ", ".join(chemical_symbols[n] for n in numbers) or "nothing"
-        raise InputError(
-            f"{what} act on {named}, but the atoms are {', '.join(chemical_symbols[n] for n in sorted(present))}: the "
-            "term would be zero. Name species that are there, or leave the term out"
-        )
+    check_present(present, needs)
+
+
+def check_present(present: set[int], needs: Needs) -> None:
+    """Raise `InputError` unless one of the species of each need is among the atomic numbers."""
+    for what, numbers in needs:
+        if not present & set(numbers):
+            raise InputError(
+                f"{what} act on {', '.join(chemical_symbols[n] for n in numbers)}, but the atoms are "
+                f"{', '.join(chemical_symbols[n] for n in sorted(present))}: the term would be zero. Name species that "
+                "are there, or leave the term out"
+            )
 
 
 def by_species(
@@ -201,15 +210,16 @@ def as_leaf(value: Any) -> Any:
 def parameter(name: str, value: Any, kind: str, *, zero: bool = False, signed: bool = False) -> Any:
     """A leaf from what a user gives for a parameter: a number, or a sequence of numbers.
 
-    Numbers are judged here (see `checks.quantity`). Arrays are not: a derivative by the potential is a potential, too,
-    and its arrays have any sign. `check_parameter` judges them once a system is there.
+    Numbers are judged here (see `checks.quantity`). Arrays and numpy scalars are not: a derivative by the potential is
+    a potential, too, and has any sign. `check_parameter` judges them once a system is there.
 
     Raises:
         InputError: no number, or one that the quantity cannot be.
     """
-    if value is None or isinstance(value, str | bytes | bool | np.bool_ | Mapping | set):
+    wrong = isinstance(value, str | bytes | bool | np.bool_ | complex | Mapping | set) or callable(value)
+    if value is None or wrong:
         checks.quantity(name, value, kind, zero=zero, signed=signed)
-    if isinstance(value, int | float | np.number):
+    if isinstance(value, int | float) and not isinstance(value, np.generic):
         return as_leaf(checks.quantity(name, value, kind, zero=zero, signed=signed))
     if isinstance(value, list | tuple) and not any(isinstance(one, jax.Array) for one in jax.tree.leaves(value)):
         checks.quantities(name, value, kind, zero=zero, signed=signed)
@@ -220,9 +230,14 @@ def parameter(name: str, value: Any, kind: str, *, zero: bool = False, signed: b
 
 def check_parameter(name: str, value: Any, kind: str, *, zero: bool = False, signed: bool = False) -> None:
     """Raise `InputError` where a leaf has a value that the quantity cannot be; traced leaves have none yet."""
-    found = concrete(value)
-    if found is not None:
-        checks.quantities(name, found, kind, zero=zero, signed=signed, warn=False)
+    if not isinstance(value, Tracer):
+        checks.quantities(name, value, kind, zero=zero, signed=signed, warn=False)
+
+
+def check_single(name: str, value: Any) -> None:
+    """Raise `InputError` where a leaf is several numbers instead of one."""
+    if np.ndim(value):
+        raise InputError(f"{name} must be one number, not an array of shape {np.shape(value)}")
 
 
 def check_rows(name: str, value: Any, rows: int, of: str) -> None:

@@ -108,7 +108,7 @@ def test_wrong_settings_are_named() -> None:
         ({"appearing": ()}, "must name the species"),
         ({"appearing": "Xe"}, "appearing names Xe"),
         ({"appearing": "Kr", "coupling": 1.2}, r"coupling = 1\.2 must be from 0"),
-        ({"appearing": "Kr", "alpha": 0.0}, "alpha = 0.0 must be positive"),
+        ({"appearing": "Kr", "alpha": 0.0}, "alpha must be a finite number, above 0"),
     ]
     for settings, message in wrong:
         with pytest.raises(InputError, match=message):

@@ -256,9 +256,9 @@ def test_bad_input_is_named() -> None:
         fit_observables(start, [], wells(), LANGEVIN, iterations=1, steps=1000)
     with pytest.raises(InputError, match=r"no parameter .* such as \.anchors, \.k"):
         fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=1, steps=1000, trainable=lambda _: False)
-    with pytest.raises(InputError, match="between 0 and 1"):
+    with pytest.raises(InputError, match="effective must be a finite number, above 0 and below 1"):
         fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=1, steps=1000, effective=1.5)
-    with pytest.raises(InputError, match="least = 0"):
+    with pytest.raises(InputError, match="least must be a finite number, above 0 and below 1"):
         fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=1, steps=1000, least=0)
     with pytest.raises(InputError, match="iterations = 0"):
         fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=0, steps=1000)

@@ -148,7 +148,7 @@ def test_bad_input_is_named() -> None:
     for arguments, message in (
         (dict(steps=10, every=3), "must divide"),
         (dict(steps=0), "whole number"),
-        (dict(steps=10, mode="both"), "'reverse' or 'forward'"),
+        (dict(steps=10, mode="both"), "mode must be one of 'reverse', 'forward'"),
         (dict(steps=10, trainable=lambda _: False), r"such as \.k"),
     ):
         with pytest.raises(InputError, match=message):
