@@ -96,7 +96,8 @@ def within(lags: np.ndarray, window: tuple[float, float]) -> np.ndarray:
         unit = "; times are in fs: is this window in ps?" if np.sum(thousand) >= 3 else ""
         raise InputError(
             f"the window of the fit, {window[0]:g} to {window[1]:g} fs, holds {int(np.sum(inside))} lags (they go to "
-            f"{lags[-1]:g} fs, in steps of {lags[1] - lags[0]:g} fs); at least three are needed: run longer, or pass fewer stretches=, whose half is the longest lag{unit}"
+            f"{lags[-1]:g} fs, in steps of {lags[1] - lags[0]:g} fs); at least three are needed: run "
+            f"longer, or pass fewer stretches=, whose half is the longest lag{unit}"
         )
     return inside
 
