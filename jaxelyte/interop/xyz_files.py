@@ -94,9 +94,12 @@ def read_xyz(path: Path, naming: Naming, *, units: str | None = None) -> list[At
 
 def _tell_of_cells(frames: list[Atoms], path: Path) -> None:
     """A warning about frames without a cell among others that have one, and about periodicity without a cell."""
-    bare = [n for n, atoms in enumerate(frames) if not np.all(np.any(atoms.cell.array, axis=1)[atoms.pbc])]
+    bare = [n for n, atoms in enumerate(frames) if np.linalg.matrix_rank(atoms.cell.array[atoms.pbc]) < sum(atoms.pbc)]
     if bare:
-        caution(f"{path}: {len(bare)} frames are periodic (pbc) but have no cell, the first is frame {bare[0]}")
+        caution(
+            f"{path}: {len(bare)} frames are periodic (pbc) but have no cell, or one without volume; the first is "
+            f"frame {bare[0]}"
+        )
     without = [n for n, atoms in enumerate(frames) if not np.any(atoms.cell.array)]
     if len(without) not in (0, len(bare), len(frames)):
         caution(f"{path}: {len(without)} of {len(frames)} frames have no cell, the first is frame {without[0]}")

@@ -190,7 +190,7 @@ def _quietly(folder: Path, name: str, frames: list[Atoms]) -> None:
 
 def make_run(folder: Path) -> None:
     """A short run of argon that is finished, with an observable."""
-    positions = np.array(list(np.ndindex(2, 2, 2)), float) * 5.0
+    positions = np.array(list(np.ndindex(2, 2, 2)), float) * 4.0
     atoms = Atoms("Ar8", positions, cell=[10.0, 10.0, 10.0], pbc=True)
     potential = jxl.LennardJones({"Ar": 3.4}, {"Ar": 0.0103}, cutoff=4.0)
     jxl.simulate(
