@@ -93,7 +93,14 @@ def read_xyz(path: Path, naming: Naming, *, units: str | None = None) -> list[At
 
 
 def _tell_of_cells(frames: list[Atoms], path: Path) -> None:
-    """A warning about frames without a cell among others that have one, and about periodicity without a cell."""
+    """A warning about frames without a cell among others that have one, and about periodicity without a cell.
+
+    Raises:
+        InputError: a cell that is not finite.
+    """
+    broken = [n for n, atoms in enumerate(frames) if not np.all(np.isfinite(atoms.cell.array))]
+    if broken:
+        raise InputError(f"{path}: the cell of frame {broken[0]} is not finite: {frames[broken[0]].cell.tolist()}")
     bare = [n for n, atoms in enumerate(frames) if np.linalg.matrix_rank(atoms.cell.array[atoms.pbc]) < sum(atoms.pbc)]
     if bare:
         caution(
