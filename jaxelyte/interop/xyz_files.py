@@ -100,8 +100,14 @@ def _tell_of_cells(frames: list[Atoms], path: Path) -> None:
     """
     broken = [n for n, atoms in enumerate(frames) if not np.all(np.isfinite(atoms.cell.array))]
     if broken:
-        raise InputError(f"{path}: the cell of frame {broken[0]} is not finite: {frames[broken[0]].cell.tolist()}")
-    bare = [n for n, atoms in enumerate(frames) if np.linalg.matrix_rank(atoms.cell.array[atoms.pbc]) < sum(atoms.pbc)]
+        raise InputError(
+            f"{path}: the cell of frame {broken[0]} is not finite: {frames[broken[0]].cell.array.tolist()}"
+        )
+    bare = [
+        n
+        for n, atoms in enumerate(frames)
+        if np.linalg.matrix_rank(atoms.cell.array[atoms.pbc]) < int(np.sum(atoms.pbc))
+    ]
     if bare:
         caution(
             f"{path}: {len(bare)} frames are periodic (pbc) but have no cell, or one without volume; the first is "
