@@ -59,21 +59,38 @@ class TrainFolder:
                 raise InputError(f"{path} exists; pass resume=True to go on, overwrite=True, or another folder")
             if strange:
                 raise InputError(f"{path} holds {', '.join(strange)}, which is no training run; nothing is removed")
+        ours = sorted(set(there) & KNOWN)
+        if resume and ours and CONFIG not in ours:
+            raise InputError(
+                f"{path} holds {', '.join(ours)}, but no {CONFIG} to resume; restore it, or choose another folder"
+            )
         self._resuming = resume and CONFIG in there
         if self._resuming:
-            stored = read_json(path / CONFIG)
-            if "data_sha256" not in stored:
-                raise InputError(f"{path / CONFIG} is not of a training; choose another folder")
-            _same_settings(stored, self.config, path)
-            if CHECKPOINT not in there and EARLIER in there:
-                raise InputError(
-                    f"{path} was written by version 0.1 of jaxelyte, whose checkpoints cannot be resumed; its best "
-                    "model can be read (load_fit) and trained further in another folder"
-                )
-            moved = moved_to(stored.get("versions", {}), self.config.get("versions", {}))
-            if moved and CHECKPOINT in there:
+            self._check_stored(CHECKPOINT in there)
+
+    def _check_stored(self, started: bool) -> None:
+        """Refuse to go on with another training, or one whose files are not complete."""
+        path, stored = self.path, read_json(self.path / CONFIG)
+        if "data_sha256" not in stored:
+            raise InputError(f"{path / CONFIG} is not of a training; choose another folder")
+        _same_settings(stored, self.config, path)
+        moved = moved_to(stored.get("versions", {}), self.config.get("versions", {}))
+        if started:
+            if moved:
                 caution(not_bitwise(path, moved))
                 self.config["versions"] = stored["versions"]
+            return
+        if (path / EARLIER).exists():
+            raise InputError(
+                f"{path} was written by version 0.1 of jaxelyte, whose checkpoints cannot be resumed; its best model "
+                "can be read (load_fit) and trained further in another folder"
+            )
+        # The first checkpoint follows the metrics of the first epoch.
+        if any(row["epoch"] > 1 for row in read_rows(path / METRICS)):
+            raise InputError(
+                f"{path} holds the metrics of a training, but no {CHECKPOINT} to resume; restore it, or choose another "
+                "folder"
+            )
 
     def open(self) -> None:
         """Make the folder ready for this run: remove what is to be replaced, write the configuration.

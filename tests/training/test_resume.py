@@ -30,10 +30,16 @@ def test_resumed_training_is_bitwise_the_same(tmp_path: Path, committee: int | N
     lines = (tmp_path / "part" / "metrics.jsonl").read_text().splitlines()
     assert without_times([json.loads(line) for line in lines]) == without_times(whole.metrics)
     assert same(jxl.load_fit(tmp_path / "part"), whole)
-    with pytest.raises(jxl.InputError, match="other settings"):
+    with pytest.raises(jxl.InputError, match="other settings: seed 0 → 5"):
         quick(frames, epochs=4, output=tmp_path / "part", committee=committee, resume=True, seed=5)
     with pytest.raises(jxl.InputError, match="exists"):
         quick(frames, output=tmp_path / "part")
+    for name in ("checkpoint.npz", "config.json"):
+        (tmp_path / "part" / name).unlink()
+        before = {p: p.read_bytes() for p in (tmp_path / "part").rglob("*") if p.is_file()}
+        with pytest.raises(jxl.InputError, match=f"no {name} to resume"):
+            quick(frames, epochs=5, output=tmp_path / "part", committee=committee, resume=True)
+        assert {p: p.read_bytes() for p in (tmp_path / "part").rglob("*") if p.is_file()} == before
 
 
 @pytest.mark.slow
