@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+import jaxelyte as jxl
 from jaxelyte.errors import JaxelyteError
 from public_calls import CALLS, LEGITIMATE, Call
 from public_runs import RUNS
+from public_theory import THEORIES
 from wrong_values import label
 
 
@@ -77,11 +79,95 @@ def cases(call: Call) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-ALL = {**CALLS, **RUNS}
+ALL = {**CALLS, **RUNS, **THEORIES}
+ACCEPTED = [name for name, call in ALL.items() if call.right or not call.kinds]
+
+RESULTS = [
+    "ActivityDerivative",
+    "AnglesResult",
+    "ChargeCorrection",
+    "ConductivityResult",
+    "DiffusivityResult",
+    "Evaluation",
+    "Fit",
+    "FormError",
+    "FreeEnergyGradient",
+    "FreeEnergyResult",
+    "Insertion",
+    "InsertionFactor",
+    "KirkwoodBuffResult",
+    "MSDResult",
+    "MetadynamicsResult",
+    "NequIPPotential",
+    "ObservablesFit",
+    "PMFResult",
+    "PartialVolumes",
+    "PathGradient",
+    "PathResult",
+    "RDFResult",
+    "ResidenceResult",
+    "Run",
+    "SeriesResult",
+    "Stability",
+    "StructureFactorResult",
+    "System",
+    "UmbrellaResult",
+    "VACFResult",
+    "ViscosityResult",
+]
+"""Made by functions, not by users."""
+
+BASES = [
+    "InputError",
+    "JaxelyteError",
+    "Observable",
+    "Potential",
+    "Series",
+    "SimulationError",
+    "StorageError",
+    "TrainingError",
+    "UnsupportedError",
+]
+MODULES = [
+    "build",
+    "datasets",
+    "plots",
+    "theory",
+]
+ELSEWHERE = [
+    "Angles",
+    "Distance",
+    "LabelKeys",
+    "PressureTensor",
+    "RDF",
+    "StructureFactor",
+    "Trajectory",
+    "activity_derivative",
+    "angles",
+    "attach_lammps",
+    "conductivity",
+    "diffusivity",
+    "evaluate",
+    "frame_rdf",
+    "kirkwood_buff",
+    "msd",
+    "open_lammps",
+    "partial_molar_volumes",
+    "pmf",
+    "rdf",
+    "residence_time",
+    "save_nequip",
+    "stability",
+    "structure_factor",
+    "train",
+    "vacf",
+    "viscosity",
+]
+"""Analyses, LAMMPS and training: not in the table yet."""
 
 
 @pytest.mark.usefixtures("_nothing_compiles")
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", ACCEPTED)
 def test_a_right_call_is_accepted_without_a_word(name: str) -> None:
     call = ALL[name]
     assert attempt(call, call.right) == "accepted"
@@ -101,5 +187,10 @@ def test_one_wrong_argument_is_refused_or_warned_about(name: str) -> None:
 
 def test_the_number_of_cases() -> None:
     count = sum(len(list(cases(call))) for call in ALL.values())
-    assert count > 2500
     print(f"{count} single wrong arguments of {len(ALL)} functions and classes")
+    assert count > 7000
+
+
+def test_every_public_name_is_known_here() -> None:
+    known = {*ALL, *RESULTS, *BASES, *MODULES, *ELSEWHERE}
+    assert not set(jxl.__all__) - known, "add a right call and the kinds of its arguments"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxelyte import units
-from jaxelyte.checks import count
+from jaxelyte.checks import count, file_path
 from jaxelyte.dynamics.record import LOG, read_log
 from jaxelyte.dynamics.summary import averages
 from jaxelyte.errors import InputError
@@ -84,7 +84,7 @@ def load_run(folder: str | Path) -> Run:
     """
     from jaxelyte.dynamics.checkpoint import load_arrays
 
-    folder = Path(folder)
+    folder = file_path("folder", folder)
     checkpoint = folder / "checkpoint.npz"
     if not checkpoint.exists():
         raise InputError(f"{folder} holds no run (no checkpoint.npz); give the output folder of a simulation")

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.arrays import HashableArray, read_arrays
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.interop.foreign_models import describe
@@ -30,7 +31,7 @@ from jaxelyte.models.config import NequIP
 from jaxelyte.models.parameters import parameter_shapes
 from jaxelyte.potentials.codec import identities
 from jaxelyte.potentials.nequip import NequIPPotential, NequIPSource
-from jaxelyte.storage import saving, write_json, writing
+from jaxelyte.storage import output_folder, saving, write_json, writing
 
 CONFIG, STATE = "config.json", "state_dict.npz"
 BASELINE = "baseline"
@@ -52,7 +53,7 @@ def load_nequip(path: str | os.PathLike[str], *, torchscript: bool = False) -> N
         InputError: a file that is missing, unreadable or contradictory, with what and why.
         UnsupportedError: an option that this version does not implement, by name.
     """
-    path = Path(path)
+    path = checks.file_path("path", path)
     if path.is_dir():
         config, arrays = _read_folder(path)
     elif not path.exists():
@@ -179,14 +180,13 @@ def save_nequip(potential: NequIPPotential, folder: str | os.PathLike[str], *, o
         overwrite: replace an existing folder that holds a NequIP model and nothing else.
 
     Raises:
-        InputError: the folder exists, or is something else than a NequIP model.
+        InputError: no `NequIPPotential`; the folder exists, or is something else than a NequIP model.
         StorageError: the folder cannot be written; one that is there is kept.
-        TypeError: ``potential`` is not a `NequIPPotential`.
     """
     if not isinstance(potential, NequIPPotential):
         remedy = "; Fit.save writes a fit with its baseline" if hasattr(potential, "members") else ""
-        raise TypeError(f"save_nequip writes a NequIPPotential, not a {type(potential).__name__}{remedy}")
-    folder = Path(folder)
+        raise InputError(f"save_nequip writes a NequIPPotential, not a {type(potential).__name__}{remedy}")
+    folder, overwrite = output_folder(folder, argument="folder"), checks.flag("overwrite", overwrite)
     if folder.exists():
         if not overwrite:
             raise InputError(f"{folder} exists; choose another folder or pass overwrite=True")

@@ -436,7 +436,7 @@ def _like(factor: Any, energy: Float[Array, "*replicas"]) -> Float[Array, "*fact
     return jnp.asarray(factor, energy.dtype)
 
 
-def mix(initial: Potential, final: Potential, lam: float | Scalar) -> Mix:
+def mix(initial: Potential, final: Potential, lam: Any) -> Mix:
     """Linear mixture (1 - lam) * initial + lam * final; ``lam`` is a differentiable leaf.
 
     Args:

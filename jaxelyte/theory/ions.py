@@ -47,6 +47,8 @@ class IonModel:
 
     def __post_init__(self) -> None:
         charges = checks.mapping("charges", self.charges, "{'Na': 1.0, 'Cl': -1.0}")
+        for name, charge in charges.items():
+            checks.number(f"charges[{name!r}]", charge, "e")
         values = checks.quantities("charges", list(charges.values()), "charge", signed=True).tolist()
         if len(values) != 2 or values[0] * values[1] >= 0:
             raise InputError(f"charges = {dict(self.charges)} have to be those of one cation and one anion")

@@ -52,6 +52,8 @@ def molality(molarity: float | np.ndarray, *, volume: float, solvent_density: fl
         InputError: a density that is not positive, or a salt that fills all the volume.
     """
     c = checks.array("molarity", molarity, None, "mol/L")
+    if not c.size:
+        raise InputError("molarity is empty")
     if np.any(c < 0.0):
         raise InputError(f"molarity = {float(c.min()):g} mol/L must not be negative")
     solvent_density = checks.quantity("solvent_density", solvent_density, "density")  # kg/L is g/cm³
@@ -87,7 +89,7 @@ def molal_scale(
     filled = np.asarray(molarity, np.float64) * volume
     phi, gamma = checks.array("osmotic", osmotic, None), checks.array("activity", activity, None)
     for name, values in (("osmotic", phi), ("activity", gamma)):
-        if values.shape not in ((), m.shape) and m.shape:
+        if values.shape not in ((), m.shape) and (m.shape or not values.size):
             raise InputError(f"{name} has shape {values.shape} and molarity {m.shape}; give one for each concentration")
     if np.any(gamma < 0.0):
         raise InputError(f"activity = {float(gamma.min()):g} must not be negative")

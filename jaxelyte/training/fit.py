@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError
 from jaxelyte.interop.foreign_models import describe
 from jaxelyte.interop.nequip_files import BASELINE, load_nequip, save_nequip
@@ -160,7 +161,7 @@ def load_fit(folder: str | Path) -> Fit:
     Raises:
         InputError: the folder holds no trained model.
     """
-    folder = Path(folder)
+    folder = checks.file_path("folder", folder)
     if not folder.exists():
         raise InputError(f"there is no folder {folder}")
     if not (folder / MODEL).is_dir() or not (folder / CONFIG).is_file():

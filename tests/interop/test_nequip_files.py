@@ -207,7 +207,7 @@ def test_saving_never_clobbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="holds more than a NequIP model"):
         save_nequip(other, folder, overwrite=True)
-    with pytest.raises(TypeError, match="a NequIPPotential, not a float"):
+    with pytest.raises(InputError, match="a NequIPPotential, not a float"):
         save_nequip(3.0, tmp_path / "b")  # pyright: ignore[reportArgumentType]
 
 
