@@ -22,13 +22,16 @@ import numpy as np
 
 from jaxelyte import checks, units
 from jaxelyte.arrays import finite
+from jaxelyte.dynamics import load_run
 from jaxelyte.dynamics.start import prepare_potential
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, grow, overflowed, plan_lists
-from jaxelyte.observables.blocks import jackknife
+from jaxelyte.observables.blocks import block_error, jackknife
 from jaxelyte.observables.diffusion import lattice_potential
+from jaxelyte.observables.provenance import check_made_by, recorded_energies
 from jaxelyte.observables.sampling import analysed, complete_cells
 from jaxelyte.observables.series import temperature_of
+from jaxelyte.observables.tails import deciding
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.potentials.topology import idle_terms_allowed
@@ -42,6 +45,9 @@ SKIN = 1e-3
 
 LEAST = 20
 """Insertions that carry half of the average, below which a warning is given."""
+
+LEAST_FRAMES = 10
+"""Independent frames that decide the average, below which a warning is given."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +116,15 @@ def widom(
         seed: of the places.
 
     Raises:
-        InputError: no such symbol, no cell, no temperature.
+        InputError: no such symbol, no cell, no temperature, or a potential that did not make the frames of the run.
 
     Warns:
-        UserWarning: fewer than `LEAST` insertions carry half of the average.
+        UserWarning: fewer than `LEAST` insertions carry half of the average, or fewer than `LEAST_FRAMES` independent
+            frames decide it.
     """
     potential = as_potential(potential)
+    if isinstance(source, (str, Path)) and (Path(source) / "trajectory.h5").exists():
+        source = load_run(source)
     number, mass = particle(symbol)
     per_frame, at_once = checks.count("per_frame", per_frame), checks.count("at_once", at_once)
     seed = checks.random_seed(seed)
@@ -128,7 +137,7 @@ def widom(
     after = with_one_more(before, number, mass)
     rng = np.random.default_rng(seed)
     beta = 1.0 / (units.BOLTZMANN * temperature)
-    sums, weights = [], []
+    sums, weights, energies = [], [], []
     # A term may act on the particle alone.
     without, with_one = _Evaluator(potential, before, idle=True), _Evaluator(potential, after)
     references = [reference_energies(potential, batch_of(system, 1))[0] for system in (after, before)]
@@ -138,6 +147,7 @@ def widom(
         for frame, cell in enumerate(cells):
             positions = np.asarray(trajectory.positions[frame, replica], np.float64)
             own = without(positions[None], cell)[0]
+            energies.append(own)
             places = rng.random((per_frame, 3)) @ cell
             found = []
             for start in range(0, per_frame, at_once):
@@ -151,6 +161,8 @@ def widom(
             volume = abs(float(np.linalg.det(cell)))
             sums.append([volume * boltzmann.mean(), volume])
             weights.append(boltzmann)
+    own_energies = np.reshape(energies, (trajectory.replicas, -1)).T + float(references[1])
+    check_made_by(recorded_energies(source, len(trajectory)), own_energies, 1.0 / beta)
     groups = np.array_split(np.array(sums), min(BLOCKS, len(sums)))
     totals = np.array([g.sum(axis=0) for g in groups])
     with np.errstate(divide="ignore", invalid="ignore"):  # where no insertion had room at all
@@ -161,6 +173,12 @@ def widom(
         warnings.warn(
             f"insertion of {symbol}: {carrying} insertions carry half of the average; the liquid is too dense "
             "for it, and the true value is lower. Take free_energy_path with a cavity",
+            stacklevel=2,
+        )
+    elif (frames := _deciding_frames(np.array(sums), trajectory.replicas)) < LEAST_FRAMES:
+        warnings.warn(
+            f"insertion of {symbol}: {frames:.0f} independent frames decide the average ({LEAST_FRAMES} are needed), "
+            "so that its error bar is too small; run longer",
             stacklevel=2,
         )
     return Insertion(symbol, float(value) + gap, float(error), float(temperature), per_frame * len(sums), share)
@@ -342,3 +360,13 @@ def _contributing(weight: np.ndarray) -> float:
     if not total[-1] > 0:
         return 0.0
     return float(np.searchsorted(total, 0.5 * total[-1]) + 1) / len(order)
+
+
+def _deciding_frames(sums: np.ndarray, replicas: int) -> float:
+    """Independent frames that decide Σ V exp(-ΔU/k_B T) / Σ V, of (frames of all replicas, 2)."""
+    mean, width = sums.mean(axis=0), sums[:, 1].mean()
+    influence = (sums[:, 0] - mean[0] / mean[1] * sums[:, 1]) / width
+    if len(influence) < 2 * replicas or np.ptp(influence) == 0.0:
+        return float(len(influence))
+    found = float(block_error(influence.reshape(replicas, -1).T).inefficiency)
+    return deciding(influence) / max(1.0, found) if math.isfinite(found) else deciding(influence)

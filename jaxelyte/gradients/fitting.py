@@ -18,6 +18,7 @@ from jaxelyte import checks
 from jaxelyte.dynamics import NVT, Run, simulate
 from jaxelyte.errors import InputError, JaxelyteError
 from jaxelyte.gradients.fit_folder import Progress, begin, describe, keep
+from jaxelyte.gradients.frames import leafwise
 from jaxelyte.gradients.reweighting import LEAST, Reweighting
 from jaxelyte.gradients.targets import Target
 from jaxelyte.potentials.base import Potential, as_potential
@@ -229,16 +230,16 @@ def _evaluate(
     """A row of the history and the gradient; None where too few frames count."""
     share = samples.effective(potential) / len(samples.frames)
     # Not the other way round: the share is NaN where an energy is.
-    if not share >= effective:
+    if not share >= effective or (effective > 0.0 and not samples.usable(potential, effective)):
         return None
     results = [
         samples.gradient(t.quantity, potential, function=t.loss, explicit=t.explicit, errors=False) for t in targets
     ]
-    total = jax.tree.map(lambda *x: sum(x), *(r.gradient for r in results))
+    total = leafwise(lambda *x: sum(x), *(r.gradient for r in results))
     parts = {t.name: r.value for t, r in zip(targets, results, strict=True)}
     if penalty is not None:
         value, slope = jax.value_and_grad(penalty)(potential)
-        total = jax.tree.map(lambda a, b: a + np.asarray(b), total, slope)
+        total = leafwise(lambda a, b: a + np.asarray(b), total, slope)
         parts["penalty"] = float(value)
     row = {
         "loss": float(sum(parts.values())),

@@ -37,12 +37,14 @@ class Frames:
         cells: (frames, 3, 3), Å, complete.
         template: one of them as a system.
         at_once: frames that are evaluated together, which bounds the memory.
+        replicas: whose frames these are, as many of each; 1 where they were chosen.
     """
 
     positions: np.ndarray
     cells: np.ndarray
     template: System
     at_once: int
+    replicas: int = 1
 
     @classmethod
     def from_trajectory(cls, trajectory: Trajectory, *, at_once: int) -> Frames:
@@ -67,6 +69,7 @@ class Frames:
             np.broadcast_to(cells, (*positions.shape[:2], 3, 3)).transpose(order).reshape(-1, 3, 3).astype(dtype),
             system,
             at_once,
+            trajectory.replicas,
         )
 
     def __len__(self) -> int:
@@ -131,9 +134,23 @@ class Frames:
             new = np.concatenate([[True], np.diff(rows) > 0])
             own = np.where(new.reshape(-1, *(1,) * (weights.ndim - 1)), weights[rows], 0.0)
             part = _pulled(quantity, plan, potential, self.batch(rows), jnp.asarray(own, self.positions.dtype))
-            wide = jax.tree.map(lambda x: np.asarray(x, np.float64), part)
-            total = wide if total is None else jax.tree.map(np.add, total, wide)
+            wide = leafwise(np.asarray, part)
+            total = wide if total is None else leafwise(np.add, total, wide)
         return total
+
+
+def leafwise(function: Callable[..., Any], *trees: Any) -> Any:
+    """A function of the leaves of trees like a potential, in float64.
+
+    Leaves stay arrays, also those without dimensions: a potential takes numbers for parameters given by a user, and
+    refuses those that its parameters cannot have, which derivatives and their errors can.
+    """
+
+    def applied(*leaves: Any) -> Any:
+        found = np.asarray(function(*leaves), np.float64)
+        return found if np.all(np.isfinite(found)) else jnp.asarray(found)
+
+    return jax.tree.map(applied, *trees)
 
 
 def _energy(potential: Potential, system: System, neighbors: Neighbors) -> Array:

@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Array
 
@@ -21,8 +20,9 @@ from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError
 from jaxelyte.free_energy import FreeEnergyResult
 from jaxelyte.free_energy.mixing import ladder_of
-from jaxelyte.gradients.frames import Frames, energy
-from jaxelyte.gradients.reweighting import BLOCKS, Reweighting
+from jaxelyte.gradients.frames import Frames, energy, leafwise
+from jaxelyte.gradients.reweighting import Reweighting
+from jaxelyte.gradients.trust import inefficiency, stretches_of
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.potentials.base import Mix, Potential, Sum
 from jaxelyte.potentials.ladder import Ladder
@@ -103,8 +103,8 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
         end, end_error = _mean(frames.chosen(groups[last]), (ladder.final, beside), 1.0)
         common, common_error = None, None
         if beside is not None:
-            common = jax.tree.map(np.add, start[1], end[1])
-            common_error = jax.tree.map(np.hypot, start_error[1], end_error[1])
+            common = leafwise(np.add, start[1], end[1])
+            common_error = leafwise(np.hypot, start_error[1], end_error[1])
         return FreeEnergyGradient(start[0], start_error[0], end[0], end_error[0], common, common_error, counts)
     windows = []
     for window, rows in groups.items():
@@ -115,11 +115,11 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
         windows.append((_split(found.gradient), _split(found.gradient_error)))
     share = result.weights
     total = [
-        jax.tree.map(lambda *x: np.tensordot(share, np.array(x, np.float64), axes=1), *(w[0][part] for w in windows))
+        leafwise(lambda *x: np.tensordot(share, np.array(x, np.float64), axes=1), *(w[0][part] for w in windows))
         for part in range(3)
     ]
     error = [
-        jax.tree.map(
+        leafwise(
             lambda *x: np.sqrt(np.tensordot(share**2, np.array(x, np.float64) ** 2, axes=1)),
             *(w[1][part] for w in windows),
         )
@@ -158,11 +158,11 @@ def _mean(frames: Frames, potentials: tuple[Potential, Potential | None], sign: 
         if potential is None:
             continue
         ready, plan = frames.prepared(potential)
-        groups = np.array_split(np.arange(len(frames)), min(BLOCKS, len(frames)))
+        groups = stretches_of(len(frames), inefficiency(frames.energies(ready, plan), 1))
         rows = [frames.chosen(g).pull_back(energy, ready, plan, np.full(len(g), sign / len(g))) for g in groups]
         share = np.array([len(g) for g in groups]) / len(frames)
-        values.append(jax.tree.map(lambda *x, share=share: np.tensordot(share, np.array(x), axes=1), *rows))
-        errors.append(jax.tree.map(lambda *x: np.std(x, axis=0, ddof=1) / math.sqrt(len(x)), *rows))
+        values.append(leafwise(lambda *x, share=share: np.tensordot(share, np.array(x), axes=1), *rows))
+        errors.append(leafwise(lambda *x: np.std(x, axis=0, ddof=1) / math.sqrt(len(x)), *rows))
     return values, errors
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,19 +19,29 @@ import numpy as np
 
 from jaxelyte import checks
 from jaxelyte.arrays import brief_repr
+from jaxelyte.dynamics import load_run
 from jaxelyte.errors import InputError, JaxelyteError
 from jaxelyte.free_energy.insertion import checked_temperature
-from jaxelyte.gradients.frames import Frames, Quantity, energy
-from jaxelyte.observables.sampling import analysed
+from jaxelyte.gradients.frames import Frames, Quantity, energy, leafwise
+from jaxelyte.gradients.trust import (
+    EVEN,
+    FEWEST,
+    check_tail,
+    halves_apart,
+    inefficiency,
+    stretches_of,
+    warn_if_doubtful,
+)
+from jaxelyte.observables.provenance import check_made_by, recorded_energies
+from jaxelyte.observables.sampling import analysed, first_systems
+from jaxelyte.observables.tails import largest_k, pareto_k
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.form_error import check_plain
+from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.units import BOLTZMANN
 
 LEAST = 0.1
 """Share of the frames that has to remain as effective samples: below it a handful of frames decides."""
-
-BLOCKS = 10
-"""Stretches of the frames whose spread gives the standard errors."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +102,14 @@ class Reweighting:
         at_once: frames evaluated together; bounds the memory.
         least: share of effective samples below which it refuses.
 
-    It fails for parameters far from those of the run: a few frames then have all the weight. The effective number
-    tells, and below ``least`` an error is raised; simulate again with the new parameters.
+    It fails for parameters far from those of the run: a few frames then have all the weight. An error is raised where
+    fewer effective samples than ``least`` remain, or where the weights, or their products with A and A · U, have a tail
+    so heavy that their largest values decide (Vehtari et al., J. Mach. Learn. Res. 25, 1 (2024)); a warning is given
+    where few independent frames decide the result. Simulate again with the new parameters then. For derivatives the
+    energy U stands for all ∂U/∂θ in these tests: parameters that act in rare places only need more frames than it does.
 
     Raises:
-        InputError: frames or a temperature that are missing.
+        InputError: frames or a temperature that are missing, or a potential that did not make the frames of the run.
     """
 
     def __init__(
@@ -108,10 +122,16 @@ class Reweighting:
         at_once: int = 8,
         least: float = LEAST,
     ) -> None:
+        if isinstance(source, (str, Path)) and (Path(source) / "trajectory.h5").exists():
+            source = load_run(source)
         trajectory = analysed(source, discard)
         found = checked_temperature(source, temperature, "reweighting")
         least, at_once = checks.number("least", least, least=0.0, below=1.0), checks.count("at_once", at_once)
         self._fill(Frames.from_trajectory(trajectory, at_once=at_once), potential, found, least)
+        recorded = recorded_energies(source, len(trajectory))
+        if recorded is not None:
+            constant = np.asarray(reference_energies(self.potential, first_systems(trajectory)), np.float64)
+            check_made_by(recorded, self.energies.reshape(trajectory.replicas, -1).T + constant, 1.0 / self.beta)
 
     @classmethod
     def of_frames(
@@ -138,7 +158,7 @@ class Reweighting:
         """(frames,), adding up to one, for another potential of the same structure.
 
         Raises:
-            JaxelyteError: fewer effective samples than ``least`` of the frames.
+            JaxelyteError: fewer effective samples than ``least`` of the frames, or weights with a heavy tail.
         """
         if potential is None:
             return np.full(len(self.frames), 1.0 / len(self.frames))
@@ -149,7 +169,21 @@ class Reweighting:
                 f"{effective:.1f} effective samples of {len(weight)} frames (least = {self.least:g} of them): these "
                 "parameters are too far from those of the run; simulate again with the new ones"
             )
+        if effective <= EVEN * len(weight):
+            check_tail(weight, "weights", self._independent(weight))
         return weight
+
+    def usable(self, potential: Potential, share: float) -> bool:
+        """Whether at least this share of the frames remains as effective samples, and no heavy tail decides."""
+        weight = self._weights(potential)
+        effective = effective_samples(weight) / len(weight)
+        # Not the other way round: the share is NaN where an energy is.
+        if not effective >= share:
+            return False
+        return effective > EVEN or pareto_k(weight) <= largest_k(self._independent(weight))
+
+    def _independent(self, series: np.ndarray) -> float:
+        return len(series) / inefficiency(series, self.frames.replicas)
 
     def effective(self, potential: Potential | None = None) -> float:
         """Effective number of frames for another potential, (Σw)²/Σw²; NaN where one of its energies is not finite."""
@@ -168,7 +202,9 @@ class Reweighting:
         weight = self.weights(potential)
         values = self.frames.map(quantity, self._ready(potential), self.plan)
         mean = np.tensordot(weight, values, axes=1)
-        return Average(mean, spread_of(self._parts(weight, values - mean)), effective_samples(weight))
+        judged = self._judged(weight, values, _size(values - mean), "average")
+        error = spread_of(judged.parts(weight, values - mean))
+        return Average(mean, np.full_like(error, np.nan) if judged.hopeless else error, effective_samples(weight))
 
     def gradient(
         self,
@@ -205,9 +241,10 @@ class Reweighting:
             raise InputError(f"A has shape {values.shape[1:]}; pass function= that makes a number of its average")
         value, direction = (float(mean), np.ones(())) if function is None else _linearised(function, mean)
         scalars = np.tensordot(values - mean, direction, axes=direction.ndim)
-        parts = self._parts(weight, values - mean)
+        judged = self._judged(weight, values, scalars, "derivative" if errors else "", self._energies_at(potential))
+        parts = judged.parts(weight, values - mean)
         # Without errors all frames are one stretch, about whose own mean force <A - <A>> = 0 leaves nothing to shift.
-        groups = _stretches(len(weight)) if errors else [np.arange(len(weight))]
+        groups = judged.stretches if errors else [np.arange(len(weight))]
         forces = self.frames.pull_back(energy, ready, self.plan, weight) if errors else None
         rows, directs = [], []
         for group in groups:
@@ -216,29 +253,55 @@ class Reweighting:
             if forces is not None:
                 # Relative to the mean force of the parameters, <∂U/∂θ>, each stretch counts.
                 shift = self.beta * float(share @ scalars[group])
-                found = jax.tree.map(lambda a, b, shift=shift: a + shift * b, found, forces)
+                found = leafwise(lambda a, b, shift=shift: a + shift * b, found, forces)
             if explicit:
                 vector = share.reshape(-1, *(1,) * direction.ndim) * direction
                 directs.append(part.pull_back(quantity, ready, self.plan, vector))
             rows.append(found)
-        total = jax.tree.map(lambda *x: np.sum(x, axis=0), *rows, *directs)
+        total = leafwise(lambda *x: np.sum(x, axis=0), *rows, *directs)
         if errors:
             rows = _deviations(rows, directs, [float(weight[group].sum()) for group in groups])
             if function is not None and values.ndim == 1 and direction != 0.0:
                 # The slope of f is taken at a mean that has an error itself: f''(<A>) δ<A> d<A>/dθ.
                 moves = _curvature(function, mean) / float(direction) * parts
-                rows = [
-                    jax.tree.map(lambda a, b, m=m: a + m * b, one, total) for one, m in zip(rows, moves, strict=True)
-                ]
+                rows = [leafwise(lambda a, b, m=m: a + m * b, one, total) for one, m in zip(rows, moves, strict=True)]
+        spread = leafwise(lambda *x: spread_of(np.array(x)), *rows) if errors else None
+        error = float(spread_of(np.tensordot(parts, direction, axes=direction.ndim)))
+        if judged.hopeless:
+            spread, error = leafwise(lambda x: np.full_like(x, np.nan), spread), math.nan
         return AverageGradient(
             value,
-            float(spread_of(np.tensordot(parts, direction, axes=direction.ndim))),
+            error,
             _like(asked, total),
-            _like(asked, jax.tree.map(lambda *x: spread_of(np.array(x)), *rows)) if errors else None,
+            _like(asked, spread) if errors else None,
             effective_samples(weight),
             mean,
             parts,
         )
+
+    def _judged(
+        self, weight: np.ndarray, values: np.ndarray, deviations: np.ndarray, kind: str, energies: Any = None
+    ) -> _Judgement:
+        """How correlated the frames are in what decides the result, and whether they can; no test for no kind."""
+        influence = weight * deviations
+        series = [influence]
+        if energies is not None:
+            moved = energies - float(weight @ energies)
+            series.append(influence * moved - weight * float(influence @ moved))
+        correlated = max(inefficiency(one, self.frames.replicas) for one in series)
+        groups = stretches_of(len(weight), correlated)
+        if not kind:
+            return _Judgement(groups, False)
+        if effective_samples(weight) <= EVEN * len(weight) and values.ndim == 1:
+            height, independent = values - values.min(), len(weight) / correlated
+            check_tail(weight * height, "weights times A", independent)
+            if energies is not None:
+                check_tail(weight * height * (energies - energies.min()), "weights times A times U", independent)
+        halves = halves_apart(np.array([series[-1][g].sum() for g in groups]))
+        return _Judgement(groups, warn_if_doubtful(series[-1], weight, correlated, kind, halves))
+
+    def _energies_at(self, potential: Potential | None) -> np.ndarray:
+        return self.energies if potential is None else self.frames.energies(self._ready(potential), self.plan)
 
     def _weights(self, potential: Potential) -> np.ndarray:
         exponent = -self.beta * (self.frames.energies(self._ready(potential), self.plan) - self.energies)
@@ -257,14 +320,30 @@ class Reweighting:
             raise InputError("this potential differs from that of the run in more than parameters")
         return ready
 
-    def _parts(self, weight: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+
+@dataclass(frozen=True)
+class _Judgement:
+    """Rows of the stretches whose spread is the error, and whether there can be one."""
+
+    stretches: list[np.ndarray]
+    hopeless: bool
+
+    def parts(self, weight: np.ndarray, deviations: np.ndarray) -> np.ndarray:
         """What each stretch adds to Σ w (A - <A>), (stretches, …)."""
-        return np.array([np.tensordot(weight[g], deviations[g], axes=1) for g in _stretches(len(weight))])
+        return np.array([np.tensordot(weight[g], deviations[g], axes=1) for g in self.stretches])
 
 
-def _stretches(count: int) -> list[np.ndarray]:
-    """Rows of each stretch of the frames."""
-    return np.array_split(np.arange(count), min(BLOCKS, count))
+def _size(deviations: np.ndarray) -> np.ndarray:
+    """(frames,): a scalar itself; of an array the root mean square over components, each in units of its width."""
+    if deviations.ndim == 1:
+        return deviations
+    flat = deviations.reshape(len(deviations), -1)
+    width = flat.std(axis=0)
+    return (
+        np.sqrt(np.mean((flat[:, width > 0.0] / width[width > 0.0]) ** 2, axis=1))
+        if np.any(width > 0.0)
+        else flat[:, 0]
+    )
 
 
 def _like(potential: Potential, tree: Any) -> Any:
@@ -273,9 +352,9 @@ def _like(potential: Potential, tree: Any) -> Any:
 
 
 def spread_of(parts: np.ndarray) -> np.ndarray:
-    """Standard error of a sum from its parts, (parts, …); NaN for one."""
+    """Standard error of a sum from its parts, (parts, …); NaN for fewer than `FEWEST`."""
     count = len(parts)
-    return math.sqrt(count) * parts.std(axis=0, ddof=1) if count > 1 else np.full(parts.shape[1:], np.nan)
+    return math.sqrt(count) * parts.std(axis=0, ddof=1) if count >= FEWEST else np.full(parts.shape[1:], np.nan)
 
 
 def effective_samples(weight: np.ndarray) -> float:
@@ -288,9 +367,9 @@ def _deviations(rows: list[Any], directs: list[Any], shares: list[float]) -> lis
     """What each stretch adds to the gradient beside its share of <∂A/∂θ>: stretches differ in weight."""
     if not directs:
         return rows
-    mean = jax.tree.map(lambda *x: np.sum(x, axis=0), *directs)
+    mean = leafwise(lambda *x: np.sum(x, axis=0), *directs)
     return [
-        jax.tree.map(lambda a, b, m, s=share: a + b - s * m, row, direct, mean)
+        leafwise(lambda a, b, m, s=share: a + b - s * m, row, direct, mean)
         for row, direct, share in zip(rows, directs, shares, strict=True)
     ]
 
