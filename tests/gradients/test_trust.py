@@ -114,7 +114,7 @@ def test_few_frames_are_said(rng: np.random.Generator) -> None:
         found = samples_of(rng.normal(size=(3, 3))).gradient(square, explicit=False)
     assert math.isnan(found.error)
     assert math.isnan(float(found.gradient_error.k))
-    assert math.isfinite(float(found.gradient.k))
+    assert math.isfinite(float(found.gradient.k))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def correlated(rng: np.random.Generator, frames: int, time: float) -> np.ndarray:
