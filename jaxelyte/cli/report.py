@@ -36,11 +36,20 @@ def run_table(run: Run) -> Table:
     )
     temperature, drift, speed = summary["temperature"], summary["drift"], summary.get("performance")
     table.add_row("simulated time", f"{summary['time_ps']:.4g} ps, {run.trajectory.replicas} replica(s)")
-    table.add_row("temperature", f"{temperature['value']:.1f} ± {temperature['error']:.1f} K")
-    table.add_row("drift of the conserved quantity", f"({drift['value']:.1e} ± {drift['error']:.1e}) {drift['unit']}")
+    kelvin, slope = _spelt(temperature, ".1f"), _spelt(drift, ".1e")
+    table.add_row("temperature", f"{kelvin} K")
+    table.add_row("drift of the conserved quantity", f"({slope}) {drift['unit']}")
     if speed is not None and math.isfinite(speed["ns_per_day"]):
         table.add_row("speed", f"{speed['ns_per_day']:.3g} ns/day, {speed['ms_per_step']:.3g} ms/step")
     return table
+
+
+def _spelt(entry: dict[str, Any], form: str) -> str:
+    """Value and error of an entry of a summary."""
+    from jaxelyte.observables.blocks import plus_minus
+
+    value = float("nan") if entry["value"] is None else entry["value"]
+    return plus_minus(value, entry["error"], entry.get("error_at_least"), form)
 
 
 def rdf_rows(result: RDFResult) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from jaxelyte.checks import count, file_path
 from jaxelyte.dynamics.record import LOG, read_log
 from jaxelyte.dynamics.summary import averages
 from jaxelyte.errors import InputError
+from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.potentials.base import Potential
 from jaxelyte.storage import read_json
 from jaxelyte.trajectory import Trajectory, open_trajectory
@@ -66,11 +67,10 @@ class Run:
         many = f", {replicas} replicas" if replicas > 1 else ""
         time = self.log["time"][-1] / 1000.0
         temperature = self.summary.get("temperature", {})
-        mean, error = temperature.get("value", float("nan")), temperature.get("error", float("nan"))
+        mean = temperature.get("value", float("nan"))
+        kelvin = plus_minus(mean, temperature.get("error"), temperature.get("error_at_least"), ".1f")
         where = f", in {self.folder}" if self.folder else ""
-        return (
-            f"Run({state}: {len(self.log['step'])} frames, {time:.4g} ps{many}, T = {mean:.1f} ± {error:.1f} K{where})"
-        )
+        return f"Run({state}: {len(self.log['step'])} frames, {time:.4g} ps{many}, T = {kelvin} K{where})"
 
 
 def load_run(folder: str | Path) -> Run:

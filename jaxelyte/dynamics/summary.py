@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxelyte.observables.blocks import standard_error
+from jaxelyte.arrays import finite
+from jaxelyte.observables.blocks import FEWEST, INDEPENDENT, naive_error, of_series
+from jaxelyte.observables.noise import uncertainty
 
 if TYPE_CHECKING:
     from jaxelyte.dynamics.engine import Engine
@@ -53,33 +55,55 @@ def averages(log: dict[str, np.ndarray], atoms: int, *, thermostat: float | None
         discard: rows that are left out as equilibration, unless no other is there.
     """
     begin = min(discard, len(log["step"]) - 1)
-    slope, slope_error = conserved_drift(log, atoms)
+    slope, slope_error, slope_bound = conserved_drift(log, atoms)
+    drift = {"value": finite(slope)} | error_entries(slope_error, slope_bound)
     return {
         "frames": len(log["step"]),
         "temperature": _estimate(log["temperature"][begin:], "K") | {"thermostat": thermostat},
         "potential": _estimate(log["potential"][begin:], "eV"),
-        "drift": {"value": slope, "error": slope_error, "unit": "eV/atom/ns", "of": "conserved quantity"},
+        "drift": drift | {"unit": "eV/atom/ns", "of": "conserved quantity"},
         "discarded_frames": begin,
     }
 
 
 def _estimate(values: np.ndarray, unit: str) -> dict[str, Any]:
-    return {"value": float(np.mean(values)), "error": float(standard_error(values)), "unit": unit}
+    found = of_series(values)
+    return {"value": float(np.mean(values))} | error_entries(found.error, found.bound) | {"unit": unit}
 
 
-def conserved_drift(log: dict[str, np.ndarray], atoms: int) -> tuple[float, float]:
-    """Slope of the conserved quantity in eV per atom and ns, mean over replicas, and its standard error.
+def error_entries(error: np.ndarray | float, bound: np.ndarray | float) -> dict[str, float | None]:
+    """A standard error for a file: null if it is not known, with a lower bound of it."""
+    known = finite(float(error))
+    return {"error": known} if known is not None else {"error": None, "error_at_least": finite(float(bound))}
 
-    A slope is the mean of (t - <t>) e / var(t); the correlated residuals of e about the line give its error by blocks.
-    NaN for fewer than three rows, the error for fewer than four.
+
+def conserved_drift(log: dict[str, np.ndarray], atoms: int) -> tuple[float, float, float]:
+    """Slope of the conserved quantity in eV per atom and ns, its standard error, and a lower bound of the error.
+
+    The slope is that of a straight line by least squares, mean over the replicas; from four replicas on its error is
+    that of the slopes' spread. Rounding makes the quantity walk, and a walk looks like a drift: with fewer replicas the
+    error is that of independent residuals and a random walk, see `jaxelyte.observables.noise`. It is NaN where the
+    walk prevails: the slope is then no evidence of a drift. It is about twice too large where nothing walks, and up to
+    a third too small where a walk is just too weak to be seen. The slope is NaN for fewer than three rows, such an
+    error for fewer than eight.
     """
-    if len(log["time"]) < 3:
-        return math.nan, math.nan
-    time = log["time"] * 1e-6 - np.mean(log["time"] * 1e-6)
+    time, rows = log["time"] * 1e-6, len(log["time"])
+    if rows < 3:
+        return math.nan, math.nan, math.nan
+    centered = time - time.mean()
     energy = (log["conserved"] - np.mean(log["conserved"], axis=0)) / atoms
-    slopes = time @ energy / (time @ time)
-    influence = time[:, None] * (energy - time[:, None] * slopes) / np.mean(time**2)
-    return float(np.mean(slopes)), float(standard_error(influence))
+    slopes = centered @ energy / (centered @ centered)
+    slope = float(np.mean(slopes))
+    if len(slopes) >= FEWEST:
+        error = float(naive_error(slopes[None]))
+        return slope, error, error
+    if rows < 2 * FEWEST:
+        return slope, math.nan, math.nan
+    if not np.any(energy):
+        return slope, 0.0, 0.0
+    found = uncertainty(energy, slope=True)
+    bound = float(found.error) / (time[1] - time[0])
+    return slope, bound if found.independent > INDEPENDENT else math.nan, bound
 
 
 def performance(engine: Engine, timestep: float) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Standard errors of correlated time series by blocks, and of derived quantities by the jackknife."""
+"""Standard errors of correlated time series, and of derived quantities by the jackknife."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from itertools import pairwise
@@ -9,61 +10,75 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxelyte.observables.noise import uncertainty
+
 FEWEST = 4
 """Independent values below which no standard error is given: its own relative error is 1/sqrt(2 (n - 1))."""
+
+
+INDEPENDENT = 4.0
+"""Independent values that a correlated series must be worth for a standard error."""
 
 
 class BlockError(NamedTuple):
     """Result of `block_error`; every array has the shape of one value of the series.
 
     Attributes:
-        error: standard error of the mean; NaN where there are too few values.
-        inefficiency: correlated values that are worth one independent value, (error / naive error)².
-        converged: True where a block length was found beyond which the error no longer grows.
+        error: standard error of the mean; NaN where there are too few values, or too few independent ones.
+        inefficiency: correlated values that are worth one independent value, (bound / naive error)².
+        converged: True where the series is long enough for a standard error.
+        bound: the estimate itself: the standard error where converged, otherwise a lower bound of it.
     """
 
     error: np.ndarray
     inefficiency: np.ndarray
     converged: np.ndarray
+    bound: np.ndarray
 
 
 def block_error(series: np.ndarray) -> BlockError:
-    """Standard error of the mean of a correlated stationary series by repeated halving.
+    """Standard error of the mean of a correlated stationary series.
 
-    Neighbouring values are averaged in pairs again and again (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989)):
-    the apparent error of the mean grows until blocks are longer than the correlation time. The block length B taken is
-    the shortest with B³ > 2 n (s_B / s_1)⁴, n values per replica and s_B the apparent error at length B (Lee, Needs and
-    Towler, Phys. Rev. E 83, 066706 (2011)), where bias and noise of the error balance. Replicas are independent and
-    share one mean. Where no length qualifies the largest error found is returned and ``converged`` is False.
+    Blocks of the series are described by independent noise and a part that decays exponentially; strength and
+    correlation time are weighted by their likelihood, see `jaxelyte.observables.noise`. Replicas are independent and
+    share one mean. Where the series is worth no more than `INDEPENDENT` independent values the error is NaN: its memory
+    is about as long as the series itself, and what the values say about their own scatter is a lower bound.
+
+    It fails, unnoticed, where a series has not yet visited a state that matters: nothing in the values shows it.
 
     Args:
         series: shape (n, replicas, …), equally spaced in time.
     """
     series = np.asarray(series, np.float64)
-    errors = []
-    blocks = series
-    while blocks.shape[0] >= 1 and blocks.shape[0] * blocks.shape[1] >= FEWEST:
-        errors.append(naive_error(blocks))
-        if blocks.shape[0] < 2:
-            break
-        pairs = blocks.shape[0] // 2
-        # An odd value is left out at the start, where equilibration may linger.
-        kept = blocks[blocks.shape[0] - 2 * pairs :]
-        blocks = 0.5 * (kept[0::2] + kept[1::2])
-    shape = series.shape[2:]
-    if not errors:
-        return BlockError(np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, bool))
-    stack = np.stack(errors)
-    first = np.where(stack[0] > 0, stack[0], 1.0)
-    length = 2.0 ** np.arange(len(stack)).reshape(-1, *(1,) * len(shape))
-    enough = length**3 > 2.0 * series.shape[0] * (stack / first) ** 4
-    # A replica that is averaged to one value cannot get any more correlated.
-    if series.shape[1] >= FEWEST and series.shape[0] == 1:
-        enough[-1] = True
-    converged = np.any(enough, axis=0)
-    chosen = np.take_along_axis(stack, np.argmax(enough, axis=0)[None], axis=0)[0]
-    error = np.where(converged, chosen, np.max(stack, axis=0))
-    return BlockError(error, (error / first) ** 2, converged)
+    count, shape = series.shape[0] * series.shape[1], series.shape[2:]
+    if count < FEWEST:
+        nothing = np.full(shape, np.nan)
+        return BlockError(nothing, nothing, np.zeros(shape, bool), nothing)
+    first = naive_error(series)
+    if len(series) == 1:
+        return BlockError(first, np.ones(shape), np.ones(shape, bool), first)
+    found = uncertainty(series)
+    constant = first == 0
+    converged = constant | (found.independent > INDEPENDENT)
+    bound = np.where(constant, 0.0, found.error)
+    ratio = np.where(constant, 1.0, bound / np.where(constant, 1.0, first)) ** 2
+    return BlockError(np.where(converged, bound, np.nan), ratio, converged, bound)
+
+
+def plus_minus(value: float, error: float | None, bound: float | None = None, form: str = ".3g") -> str:
+    """A value with its standard error for a text; what is known of the error where there is none.
+
+    Args:
+        value: the value.
+        error: its standard error, None or NaN if unknown.
+        bound: a lower bound of an unknown error.
+        form: format of all of them.
+    """
+    if error is not None and math.isfinite(error):
+        return f"{value:{form}} ± {error:{form}}"
+    if bound is not None and math.isfinite(bound):
+        return f"{value:{form}} ± more than {bound:{form}}"
+    return f"{value:{form}} ± unknown"
 
 
 def naive_error(values: np.ndarray) -> np.ndarray:
@@ -80,14 +95,20 @@ def standard_error(values: np.ndarray) -> np.ndarray:
         values: shape (n,) or (n, replicas, …), equally spaced in time.
 
     Returns:
-        The shape of one value; NaN where fewer than four values are there.
+        The shape of one value; NaN where fewer than four values are there, or the series is too short against its
+        memory.
     """
+    return of_series(values).error
+
+
+def of_series(values: np.ndarray) -> BlockError:
+    """As `block_error`, also of a series of shape (n,)."""
     values = np.asarray(values)
-    return block_error(values[:, None] if values.ndim == 1 else values).error
+    return block_error(values[:, None] if values.ndim == 1 else values)
 
 
 def warn_if_short(estimate: BlockError, *, blocks: int, replicas: int, what: str) -> None:
-    """Warn where an error bar is missing, or a lower bound because the run is short against its correlation time."""
+    """Warn where most error bars are missing because the run is short, by itself or against its correlation time."""
     if blocks * replicas < FEWEST:
         warnings.warn(
             f"{what}: no standard error from {blocks} block(s) of {replicas} replica(s), at least {FEWEST} are needed; "
@@ -95,14 +116,14 @@ def warn_if_short(estimate: BlockError, *, blocks: int, replicas: int, what: str
             stacklevel=3,
         )
         return
-    used = estimate.error > 0
-    open_fraction = float(np.mean(~estimate.converged[used])) if np.any(used) else 0.0
-    if open_fraction > 0.5:
+    used = estimate.bound > 0
+    missing = float(np.mean(~estimate.converged[used])) if np.any(used) else 0.0
+    if missing > 0.5:
         worst = float(np.median(estimate.inefficiency[used]))
         warnings.warn(
-            f"{what}: the standard error still grows with the block length in {open_fraction:.0%} of the values "
-            f"({blocks} blocks of {replicas} replica(s), {worst:.1f} blocks per independent one): take it as a lower "
-            "bound and run longer",
+            f"{what}: the run is too short against its correlation time for standard errors of {missing:.0%} of the "
+            f"values ({blocks} blocks of {replicas} replica(s), {worst:.1f} blocks per independent one at least): they "
+            "are left out; run longer",
             stacklevel=3,
         )
 

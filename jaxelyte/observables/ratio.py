@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from jaxelyte.errors import InputError
-from jaxelyte.observables.blocks import BlockError, block_error, naive_error
+from jaxelyte.observables.blocks import FEWEST, BlockError, block_error, naive_error
 
 
 def ratio_of_sums(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -39,7 +39,8 @@ def series_error(series: np.ndarray, blocks: int | None) -> BlockError:
 
     Args:
         series: equally spaced in time.
-        blocks: fixed number of blocks of each replica; found from the correlation by default.
+        blocks: fixed number of blocks of each replica, taken as independent; no error from fewer than four in all. By
+            default the error is that of `block_error`.
 
     Raises:
         InputError: more blocks than values.
@@ -51,6 +52,7 @@ def series_error(series: np.ndarray, blocks: int | None) -> BlockError:
     each = len(series) // blocks
     kept = series[len(series) - each * blocks :]
     means = kept.reshape(blocks, each, *series.shape[1:]).mean(axis=1)
-    error, first = naive_error(means), naive_error(series)
-    ratio = (error / np.where(first > 0, first, 1.0)) ** 2
-    return BlockError(error, ratio, np.ones(error.shape, bool))
+    bound, first = naive_error(means), naive_error(series)
+    ratio = (bound / np.where(first > 0, first, 1.0)) ** 2
+    enough = np.full(bound.shape, blocks * series.shape[1] >= FEWEST)
+    return BlockError(np.where(enough, bound, np.nan), ratio, enough, bound)

@@ -19,10 +19,11 @@ from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.neighbors.search import image_offsets
 from jaxelyte.observables.base import CompensatedSum, Observable
-from jaxelyte.observables.blocks import BlockError, block_error, group_blocks, naive_error, warn_if_short
+from jaxelyte.observables.blocks import group_blocks, warn_if_short
 from jaxelyte.observables.curve import Pair, RDFResult, pair_names
-from jaxelyte.observables.effort import check_bins, check_reach_of
+from jaxelyte.observables.effort import check_bins
 from jaxelyte.observables.histogram import fractional_coordinates, pair_histogram
+from jaxelyte.observables.ratio import series_error
 from jaxelyte.observables.sampling import accumulate, analysed, first_systems
 from jaxelyte.system import System, perpendicular_widths
 
@@ -198,7 +199,7 @@ class RDF(Observable):
         # Errors come from blocks of one length; a shorter last one counts in the mean only.
         full = samples[:, 0] == samples.max()
         g_blocks, n_blocks = counts[full] / expected[full], np.cumsum(counts[full], axis=-1) / centers[full]
-        error, number_error = self._errors(g_blocks), self._errors(n_blocks)
+        error, number_error = series_error(g_blocks, self.blocks), series_error(n_blocks, self.blocks)
         warn_if_short(
             error, blocks=len(g_blocks), replicas=counts.shape[1], what=f"RDF of {int(samples.sum())} samples"
         )
@@ -223,26 +224,6 @@ class RDF(Observable):
     def _ordered_pairs(self) -> np.ndarray:
         """(pairs,), N_a (N_b - δ_ab)."""
         return np.array([len(a) * (len(b) - (a == b)) for a, b in self._static()[2].members])
-
-    def _errors(self, series: np.ndarray) -> BlockError:
-        if self.blocks is None:
-            return block_error(series)
-        if len(series) < self.blocks:
-            raise InputError(f"blocks={self.blocks}, but there are only {len(series)} stretches to share among them")
-        each = len(series) // self.blocks
-        kept = series[len(series) - each * self.blocks :]
-        means = kept.reshape(self.blocks, each, *series.shape[1:]).mean(axis=1)
-        error, first = naive_error(means), naive_error(series)
-        ratio = (error / np.where(first > 0, first, 1.0)) ** 2
-        return BlockError(error, ratio, np.ones(error.shape, bool))
-
-    def _check_effort(self, cells: np.ndarray, pbc: tuple[bool, bool, bool], r_max: float, numbers: np.ndarray) -> None:
-        """Refuse an r_max in another unit, whose images would take hours."""
-        from ase.data import atomic_numbers
-
-        count = {s: float(np.sum(numbers == atomic_numbers[s])) for pair in self.pairs for s in pair}
-        pairs = sum(count[a] * count[b] for a, b in {tuple(sorted(pair)) for pair in self.pairs})
-        check_reach_of("r_max", r_max, cells, pbc, pairs=pairs, what="a radial distribution function")
 
     def _grid(self, cells: np.ndarray) -> tuple[float, int]:
         """r_max in Å and the number of bins."""

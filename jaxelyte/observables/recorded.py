@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from jaxelyte.arrays import MOST, brief_repr, finite
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors
-from jaxelyte.observables.blocks import standard_error
+from jaxelyte.observables.blocks import BlockError, block_error, plus_minus
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.geometry import shortest_vectors
 from jaxelyte.storage import saving, write_text
@@ -197,8 +197,20 @@ class SeriesResult:
 
     @property
     def error(self) -> np.ndarray:
-        """(columns,), standard error of the mean, correlation taken into account; see `block_error`."""
-        return standard_error(self.values)
+        """(columns,), standard error of the mean, correlation taken into account; see `block_error`.
+
+        NaN where the series is too short against its memory; `error_bound` is then a lower bound.
+        """
+        return self._errors.error
+
+    @property
+    def error_bound(self) -> np.ndarray:
+        """(columns,), lower bound of the standard error: the same as `error` where that is known."""
+        return self._errors.bound
+
+    @property
+    def _errors(self) -> BlockError:
+        return block_error(self.values)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -216,11 +228,12 @@ class SeriesResult:
             np.savetxt(temporary, table, delimiter=",", header=",".join(["time_fs", *names]), comments="")
 
     def to_json(self, path: str | Path) -> None:
-        """Write means and standard errors; NaN is stored as null."""
-        rows = {
-            name: {"mean": float(m), "error": finite(e)}
-            for name, m, e in zip(self.columns, self.mean, self.error, strict=True)
-        }
+        """Write means and standard errors; null for an error that is not known, with a lower bound of it."""
+        errors, rows = self._errors, {}
+        for name, mean, error, bound in zip(self.columns, self.mean, errors.error, errors.bound, strict=True):
+            rows[name] = {"mean": float(mean), "error": finite(error)}
+            if not np.isfinite(error):
+                rows[name]["error_at_least"] = finite(bound)
         content = {"unit": self.unit, "samples": len(self), "interval_fs": self.interval} | rows
         write_text(path, json.dumps(content, indent=1) + "\n")
 
@@ -232,8 +245,9 @@ class SeriesResult:
 
     def __repr__(self) -> str:
         shown = self.values[..., :MOST]
-        numbers = zip(self.columns, shown.mean(axis=(0, 1)), standard_error(shown), strict=False) if len(self) else ()
-        rows = ", ".join(f"{n} = {m:.4g} ± {e:.2g} {self.unit}" for n, m, e in numbers)
+        found = block_error(shown) if len(self) else ()
+        numbers = zip(self.columns, shown.mean(axis=(0, 1)), found.error, found.bound, strict=False) if found else ()
+        rows = ", ".join(f"{name} = {plus_minus(*several)} {self.unit}" for name, *several in numbers)
         rest = f", … {len(self.columns)} columns" if len(self.columns) > MOST else ""
         return f"SeriesResult({len(self)} samples each {self.interval:g} fs: {rows}{rest})"
 

@@ -1,0 +1,174 @@
+"""How far an average of correlated values can be off: noise models of a few parameters, weighted by the data.
+
+A series is averaged to at most `MOST` blocks in time. The covariance of the blocks is taken as
+
+    C_ij = s² ((1 - q) δ_ij + q exp(-|i - j| / τ)),
+
+independent noise and a part that decays exponentially. Each pair (q, τ) of a grid is weighted by its marginal
+likelihood (flat priors for the mean and ln s; Harville, Biometrika 61, 383 (1974)), and the variances of the average
+under all of them are combined with these weights. The error bar therefore contains the uncertainty of the correlation
+time itself. An error from blocks of a single length does not, and is much too small for runs of some ten correlation
+times or fewer.
+
+For the slope of a drifting quantity the correlated part is a random walk, C_ij = s² (δ_ij + r min(i, j)): rounding adds
+up this way in a conserved energy, and a walk looks like a drift.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+MOST = 64
+"""Blocks of one replica, with up to four replicas; 16 at least with more."""
+
+SHARES = (0.3, 0.6, 1.0)
+"""Values of q."""
+
+TIMES = 9
+"""Number of values of τ, from half a block to three times the run."""
+
+WALKS = 15
+"""Number of values of r, from 1e-4 to 1e3."""
+
+HALVES = np.geomspace(0.05, 5000.0, 1000)
+"""Half the degrees of freedom of inverse χ² distributions, to invert the trigamma function."""
+
+
+CHUNK = 2**22
+"""Numbers in one matrix product, which bounds the memory."""
+
+
+class NoiseModels(NamedTuple):
+    """Covariance matrices C, for s = 1, and what follows from each for a linear estimate a·y of one replica.
+
+    Attributes:
+        inverse: C⁻¹, (models, n, n).
+        projected: X'C⁻¹, (models, parameters, n), with the design X.
+        normal: X'C⁻¹X, (models, parameters, parameters).
+        log_size: ln |C|, (models,).
+        variance: a'Ca, (models,).
+        inefficiency: a'Ca over a'a, its value for independent noise of variance 1.
+        log_prior: ln of the prior weights.
+    """
+
+    inverse: np.ndarray
+    projected: np.ndarray
+    normal: np.ndarray
+    log_size: np.ndarray
+    variance: np.ndarray
+    inefficiency: np.ndarray
+    log_prior: np.ndarray
+
+
+class Uncertainty(NamedTuple):
+    """Result of `uncertainty`; arrays of the shape of one value.
+
+    Attributes:
+        error: standard error of the estimate.
+        independent: number of independent blocks that the series is worth.
+    """
+
+    error: np.ndarray
+    independent: np.ndarray
+
+
+def uncertainty(series: np.ndarray, *, slope: bool = False) -> Uncertainty:
+    """Standard error of the mean of a series, or of its slope per value by least squares.
+
+    Args:
+        series: shape (n, replicas, …), equally spaced in time; four values at least, of each replica for a slope.
+            Replicas are independent and share the mean, or the slope.
+        slope: of the slope instead; each replica has an offset of its own.
+    """
+    values = np.asarray(series, np.float64)
+    replicas = values.shape[1]
+    length = -(-len(values) // max(16, min(MOST, 4 * MOST // replicas)))
+    count = len(values) // length
+    # What is left over is dropped at the start, where equilibration may linger.
+    blocks = values[len(values) - count * length :].reshape(count, length, *values.shape[1:]).mean(axis=1)
+    blocks = blocks - blocks.mean(axis=0 if slope else (0, 1), keepdims=True)
+    flat = blocks.reshape(count, replicas, -1)
+    freedom = count * replicas - (replicas + 1 if slope else 1)
+    known = models(count, slope)
+    columns = max(1, CHUNK // (replicas * known.inverse.size // count))
+    parts = [_weigh(known, flat[..., k : k + columns], freedom, slope) for k in range(0, flat.shape[2], columns)]
+    error, inefficiency = (np.concatenate(part).reshape(values.shape[2:]) for part in zip(*parts, strict=True))
+    return Uncertainty(error / (length if slope else 1), count * replicas / inefficiency)
+
+
+def _weigh(known: NoiseModels, flat: np.ndarray, freedom: int, slope: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Standard error and mean inefficiency of blocks (n, replicas, columns) under all models by their weights."""
+    replicas = flat.shape[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        square, size = _residuals(known, flat)
+        fixed = known.log_prior - 0.5 * (replicas * known.log_size + size)
+        weights = fixed[:, None] - 0.5 * freedom * np.log(square)
+        shares = np.exp(weights - np.max(weights, axis=0))
+        shares /= shares.sum(axis=0)
+        variances = np.log(square * (known.variance / (replicas * freedom))[:, None])
+        inefficiency = np.exp(np.log(known.inefficiency) @ shares)
+        # A walk cannot be told from a drift where it is weak: the mean over the models errs on the safe side.
+        error = np.sum(shares * np.exp(0.5 * variances), axis=0) if slope else _scale(shares, variances, freedom)
+    return error, inefficiency
+
+
+def _residuals(known: NoiseModels, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Σ y'C⁻¹y about the fit shared by the replicas, (models, columns), and ln |X'C⁻¹X| of all of them, (models,)."""
+    count, replicas = flat.shape[:2]
+    rows = flat.reshape(count, -1)
+    several = len(known.inverse)
+    product = (known.inverse.reshape(-1, count) @ rows).reshape(several, *flat.shape)
+    square = np.einsum("irk,mirk->mk", flat, product)
+    moments = (known.projected.reshape(-1, count) @ rows).reshape(several, -1, *flat.shape[1:]).sum(axis=2)
+    normal = replicas * known.normal
+    fitted = np.einsum("mpk,mpk->mk", moments, np.linalg.solve(normal, moments))
+    return square - fitted, np.linalg.slogdet(normal)[1]
+
+
+def _scale(shares: np.ndarray, variances: np.ndarray, freedom: int) -> np.ndarray:
+    """Standard error from the variances, as logarithms, of models with these shares, (models, columns).
+
+    Under one model the variance has an inverse χ² distribution of ``freedom`` degrees. The mixture is replaced by the
+    one of this form with the same mean and variance of the logarithm; its scale is the squared error.
+    """
+    from scipy.special import digamma, polygamma
+
+    mean = np.sum(shares * variances, axis=0)
+    width = np.sum(shares * (variances - mean) ** 2, axis=0) + polygamma(1, 0.5 * freedom)
+    half = np.exp(np.interp(-np.log(width), -np.log(polygamma(1, HALVES)), np.log(HALVES)))
+    shift = (np.log(0.5 * freedom) - digamma(0.5 * freedom)) - (np.log(half) - digamma(half))
+    return np.exp(0.5 * (mean + shift))
+
+
+@lru_cache(maxsize=64)
+def models(count: int, slope: bool) -> NoiseModels:
+    """The noise models of ``count`` blocks; independent noise and the grid over q and τ have half the prior each."""
+    times = np.arange(count) - 0.5 * (count - 1)
+    design = np.stack([np.ones(count), times], axis=1) if slope else np.ones((count, 1))
+    weights = times / np.sum(times**2) if slope else np.full(count, 1.0 / count)
+    white = np.eye(count)
+    if slope:
+        steps = np.arange(1.0, count + 1)
+        # Means of a walk over blocks, in place of its values at their ends (Working, Econometrica 28, 916, 1960).
+        walk = np.minimum(steps[:, None], steps) - 0.5 - white / 6.0
+        families = [[white + r * walk for r in np.geomspace(1e-4, 1e3, WALKS)]]
+    else:
+        lags, taus = np.abs(times[:, None] - times), np.geomspace(0.5, 3.0 * count, TIMES)
+        families = [[white], [(1.0 - q) * white + q * np.exp(-lags / tau) for tau in taus for q in SHARES]]
+    covariance = np.array([one for family in families for one in family])
+    prior = np.concatenate([np.full(len(family), 1.0 / len(family)) for family in families])
+    inverse = np.linalg.inv(covariance)
+    projected = design.T @ inverse
+    variance = weights @ covariance @ weights
+    return NoiseModels(
+        inverse,
+        projected,
+        projected @ design,
+        np.linalg.slogdet(covariance)[1],
+        variance,
+        variance / (weights @ weights),
+        np.log(prior),
+    )
