@@ -18,7 +18,7 @@ def decaying(rng: np.random.Generator, count: int, tau: float, replicas: int = 1
     keep = np.exp(-1.0 / tau) if tau > 0 else 0.0
     kicks = rng.normal(size=(count, replicas))
     kicks[1:] *= np.sqrt(1.0 - keep**2)
-    return lfilter([1.0], [1.0, -keep], kicks, axis=0)
+    return np.asarray(lfilter([1.0], [1.0, -keep], kicks, axis=0))
 
 
 def mean(seed: int, *, count: int, tau: float, replicas: int = 1, slow: tuple[float, float] | None = None) -> Case:

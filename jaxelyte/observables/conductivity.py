@@ -21,6 +21,7 @@ import numpy as np
 from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
+from jaxelyte.observables.blocks import FEWEST
 from jaxelyte.observables.diffusion import WINDOW, MSDResult
 from jaxelyte.observables.sampling import analysed
 from jaxelyte.observables.series import (
@@ -235,8 +236,8 @@ def _warn(value: float, error: float, power: float, window: tuple[float, float])
     if abs(power - 1.0) > 0.15:
         warnings.warn(
             f"conductivity: displacements of the ions grow as t^{power:.2f} between {window[0] / 1e3:g} and "
-            f"{window[1] / 1e3:g} ps, so that the value means nothing yet; run longer, or pass fewer stretches= for "
-            "longer lags",
+            f"{window[1] / 1e3:g} ps, so that the value means nothing yet; run longer, or choose the window by "
+            "fit=(from, to) in fs",
             stacklevel=3,
         )
     if math.isfinite(error) and error > 0.3 * abs(value):
@@ -246,7 +247,7 @@ def _warn(value: float, error: float, power: float, window: tuple[float, float])
 def _share_errors(table: np.ndarray) -> np.ndarray:
     """Standard errors of the transport numbers by the jackknife over stretches."""
     count = len(table)
-    if count < 2:
+    if count < FEWEST:
         return np.full(table.shape[1], np.nan)
     others = (table.sum(axis=0) - table) / (count - 1)
     shares = others.sum(axis=2) / others.sum(axis=(1, 2))[:, None]

@@ -53,7 +53,7 @@ class MSDResult:
         species: chemical symbol.
         lags: (lags,), fs.
         value: (lags,), Å².
-        error: (lags,), standard error from the spread between stretches; NaN where there are fewer than two.
+        error: (lags,), standard error from the spread between stretches; NaN where there are fewer than four.
         stretches: (stretches, lags), Å², of independent parts of the run.
         cell: (3, 3), Å, mean cell; None where it is not known.
         temperature: K, where it is known.
@@ -123,8 +123,8 @@ class MSDResult:
             still = "; it hardly grows: the atoms are confined, or wrapped into a box" if power < 0.3 else ""
             warnings.warn(
                 f"MSD of {self.species} grows as t^{power:.2f} between {window[0] / 1e3:g} and {window[1] / 1e3:g} "
-                "ps: not diffusive there, so that D means nothing yet; run longer, pass fewer stretches= for longer "
-                f"lags, or choose the window by fit=(from, to) in fs{still}",
+                "ps: not diffusive there, so that D means nothing yet; run longer, or choose the window by "
+                f"fit=(from, to) in fs{still}",
                 stacklevel=3,
             )
         correction = 0.0
@@ -173,7 +173,7 @@ class DiffusivityResult:
     Attributes:
         species: chemical symbol.
         value: m²/s, finite-size correction included where a viscosity was given.
-        error: standard error in m²/s, from the spread between stretches of the run; NaN where there are fewer than two.
+        error: standard error in m²/s, from the spread between stretches of the run; NaN for fewer than four.
         uncorrected: m²/s.
         correction: m²/s.
         fit: window of the straight line in fs.

@@ -320,6 +320,6 @@ def _warn(what: str, time: float, duration: float, longest: float) -> None:
     elif longest < time:
         warnings.warn(
             f"{what}: {time / 1e3:.3g} ps is longer than the longest lag, {longest / 1e3:.3g} ps, so the exponential "
-            "is extrapolated; pass fewer stretches=, or run longer",
+            "is extrapolated; run longer",
             stacklevel=3,
         )

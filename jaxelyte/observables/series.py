@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxelyte import checks
 from jaxelyte.errors import InputError
+from jaxelyte.observables.blocks import FEWEST
 from jaxelyte.trajectory import Trajectory
 
 STRETCHES = 8
@@ -97,7 +98,7 @@ def within(lags: np.ndarray, window: tuple[float, float]) -> np.ndarray:
         raise InputError(
             f"the window of the fit, {window[0]:g} to {window[1]:g} fs, holds {int(np.sum(inside))} lags (they go to "
             f"{lags[-1]:g} fs, in steps of {lags[1] - lags[0]:g} fs); at least three are needed: run "
-            f"longer, or pass fewer stretches=, whose half is the longest lag{unit}"
+            f"longer (the longest lag is half a stretch), or choose another window{unit}"
         )
     return inside
 
@@ -154,7 +155,7 @@ def line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 
 def spread(rows: np.ndarray) -> np.ndarray:
-    """Standard error of the mean of independent rows; NaN for a single one."""
-    if len(rows) < 2:
+    """Standard error of the mean of independent rows; NaN for fewer than four."""
+    if len(rows) < FEWEST:
         return np.full(rows.shape[1:], np.nan)
     return rows.std(axis=0, ddof=1) / math.sqrt(len(rows))
