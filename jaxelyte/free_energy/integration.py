@@ -11,7 +11,7 @@ import numpy as np
 from jaxelyte.free_energy.estimators import decorrelated
 from jaxelyte.free_energy.quadrature import integral_with_slopes, sensitivities
 from jaxelyte.free_energy.steps import Steps, variance_of
-from jaxelyte.observables.blocks import standard_error
+from jaxelyte.observables.blocks import of_series
 from jaxelyte.observables.tails import pareto_k
 
 HEAVIEST = 1.0
@@ -110,7 +110,7 @@ def mean_error(series: np.ndarray, inefficiency: float) -> float:
     they differ by more than `APART`, since something slow is missed more easily than invented. NaN for fewer than four
     values.
     """
-    blocked = float(standard_error(series))
+    blocked = float(of_series(series).bound)
     direct = math.sqrt(float(np.var(series)) * inefficiency / len(series))
     if not blocked > 0.0:
         return direct if math.isnan(blocked) else max(blocked, direct)

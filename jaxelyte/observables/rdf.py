@@ -225,6 +225,14 @@ class RDF(Observable):
         """(pairs,), N_a (N_b - δ_ab)."""
         return np.array([len(a) * (len(b) - (a == b)) for a, b in self._static()[2].members])
 
+    def _check_effort(self, cells: np.ndarray, pbc: tuple[bool, bool, bool], r_max: float, numbers: np.ndarray) -> None:
+        """Refuse an r_max in another unit, whose images would take hours."""
+        from ase.data import atomic_numbers
+
+        count = {s: float(np.sum(numbers == atomic_numbers[s])) for pair in self.pairs for s in pair}
+        pairs = sum(count[a] * count[b] for a, b in {tuple(sorted(pair)) for pair in self.pairs})
+        check_reach_of("r_max", r_max, cells, pbc, pairs=pairs, what="a radial distribution function")
+
     def _grid(self, cells: np.ndarray) -> tuple[float, int]:
         """r_max in Å and the number of bins."""
         r_max = self.r_max
