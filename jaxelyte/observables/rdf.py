@@ -21,7 +21,7 @@ from jaxelyte.neighbors.search import image_offsets
 from jaxelyte.observables.base import CompensatedSum, Observable
 from jaxelyte.observables.blocks import group_blocks, warn_if_short
 from jaxelyte.observables.curve import Pair, RDFResult, pair_names
-from jaxelyte.observables.effort import check_bins
+from jaxelyte.observables.effort import check_bins, check_reach_of
 from jaxelyte.observables.histogram import fractional_coordinates, pair_histogram
 from jaxelyte.observables.ratio import series_error
 from jaxelyte.observables.sampling import accumulate, analysed, first_systems
