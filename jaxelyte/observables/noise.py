@@ -16,10 +16,12 @@ up this way in a conserved energy, and a walk looks like a drift.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import digamma, polygamma
 
 MOST = 64
 """Blocks of one replica, with up to four replicas; 16 at least with more."""
@@ -99,20 +101,60 @@ def uncertainty(series: np.ndarray, *, slope: bool = False) -> Uncertainty:
     return Uncertainty(error / (length if slope else 1), count * replicas / inefficiency)
 
 
+class Integral(NamedTuple):
+    """Integral of a correlation function.
+
+    Attributes:
+        value: ∫ C(t) dt from 0, in units of the spacing of the values.
+        error: its standard error.
+        independent: number of independent blocks that one series is worth.
+    """
+
+    value: float
+    error: float
+    independent: float
+
+
+def correlation_integral(series: np.ndarray, blocks: int) -> Integral:
+    """∫ C(t) dt of stationary series that share one correlation function, from the variance of their long averages.
+
+    Half the spectral density at zero frequency: n times the variance of the average of n values is 2 ∫ C dt, if n is
+    long against the memory. No correlation function has to be cut off.
+
+    Args:
+        series: shape (n, series), equally spaced in time, independent of each other.
+        blocks: that each of them is averaged to; the shorter the blocks, the more of the shape of C is seen.
+    """
+    count = min(blocks, len(series))
+    length = len(series) // count
+    flat = series[len(series) - count * length :].reshape(count, length, -1).mean(axis=1)[..., None]
+    known, freedom = models(count, False, True), flat.size - 1
+    shares, square = _shares(known, flat, freedom)
+    mean, width = _moments(shares, np.log(square * (known.variance / freedom)[:, None]), freedom)
+    mean = mean + np.log(0.5 * freedom) - digamma(0.5 * freedom)
+    value = 0.5 * count * length * math.exp(float(mean[0]))
+    inefficiency = math.exp(float((np.log(known.inefficiency) @ shares)[0]))
+    return Integral(value, value * math.sqrt(float(width[0])), count / inefficiency)
+
+
 def _weigh(known: NoiseModels, flat: np.ndarray, freedom: int, slope: bool) -> tuple[np.ndarray, np.ndarray]:
     """Standard error and mean inefficiency of blocks (n, replicas, columns) under all models by their weights."""
-    replicas = flat.shape[1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        square, size = _residuals(known, flat)
-        fixed = known.log_prior - 0.5 * (replicas * known.log_size + size)
-        weights = fixed[:, None] - 0.5 * freedom * np.log(square)
-        shares = np.exp(weights - np.max(weights, axis=0))
-        shares /= shares.sum(axis=0)
-        variances = np.log(square * (known.variance / (replicas * freedom))[:, None])
+        shares, square = _shares(known, flat, freedom)
+        variances = np.log(square * (known.variance / (flat.shape[1] * freedom))[:, None])
         inefficiency = np.exp(np.log(known.inefficiency) @ shares)
         # A walk cannot be told from a drift where it is weak: the mean over the models errs on the safe side.
         error = np.sum(shares * np.exp(0.5 * variances), axis=0) if slope else _scale(shares, variances, freedom)
     return error, inefficiency
+
+
+def _shares(known: NoiseModels, flat: np.ndarray, freedom: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the models, and their Σ y'C⁻¹y, both (models, columns)."""
+    square, size = _residuals(known, flat)
+    fixed = known.log_prior - 0.5 * (flat.shape[1] * known.log_size + size)
+    weights = fixed[:, None] - 0.5 * freedom * np.log(square)
+    shares = np.exp(weights - np.max(weights, axis=0))
+    return shares / shares.sum(axis=0), square
 
 
 def _residuals(known: NoiseModels, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -134,18 +176,28 @@ def _scale(shares: np.ndarray, variances: np.ndarray, freedom: int) -> np.ndarra
     Under one model the variance has an inverse χ² distribution of ``freedom`` degrees. The mixture is replaced by the
     one of this form with the same mean and variance of the logarithm; its scale is the squared error.
     """
-    from scipy.special import digamma, polygamma
-
-    mean = np.sum(shares * variances, axis=0)
-    width = np.sum(shares * (variances - mean) ** 2, axis=0) + polygamma(1, 0.5 * freedom)
+    mean, width = _moments(shares, variances, freedom)
     half = np.exp(np.interp(-np.log(width), -np.log(polygamma(1, HALVES)), np.log(HALVES)))
     shift = (np.log(0.5 * freedom) - digamma(0.5 * freedom)) - (np.log(half) - digamma(half))
     return np.exp(0.5 * (mean + shift))
 
 
+def _moments(shares: np.ndarray, variances: np.ndarray, freedom: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the models of ln variance, and the variance of ln variance, each model's own included; (columns,)."""
+    mean = np.sum(shares * variances, axis=0)
+    return mean, np.sum(shares * (variances - mean) ** 2, axis=0) + polygamma(1, 0.5 * freedom)
+
+
 @lru_cache(maxsize=64)
-def models(count: int, slope: bool) -> NoiseModels:
-    """The noise models of ``count`` blocks; independent noise and the grid over q and τ have half the prior each."""
+def models(count: int, slope: bool, fine: bool = False) -> NoiseModels:
+    """The noise models of ``count`` blocks; independent noise and the grid over q and τ have half the prior each.
+
+    Args:
+        count: of blocks.
+        slope: for a slope, with random walks, in place of a mean.
+        fine: on a grid whose steps are smaller than the uncertainty of many series together, and with the covariance
+            of averages over blocks in place of that of values.
+    """
     times = np.arange(count) - 0.5 * (count - 1)
     design = np.stack([np.ones(count), times], axis=1) if slope else np.ones((count, 1))
     weights = times / np.sum(times**2) if slope else np.full(count, 1.0 / count)
@@ -156,8 +208,10 @@ def models(count: int, slope: bool) -> NoiseModels:
         walk = np.minimum(steps[:, None], steps) - 0.5 - white / 6.0
         families = [[white + r * walk for r in np.geomspace(1e-4, 1e3, WALKS)]]
     else:
-        lags, taus = np.abs(times[:, None] - times), np.geomspace(0.5, 3.0 * count, TIMES)
-        families = [[white], [(1.0 - q) * white + q * np.exp(-lags / tau) for tau in taus for q in SHARES]]
+        lags, taus = np.abs(times[:, None] - times), np.geomspace(0.5, 3.0 * count, 3 * TIMES if fine else TIMES)
+        shares = np.arange(1, 11) / 10.0 if fine else SHARES
+        parts = [_averaged(lags, tau) if fine else np.exp(-lags / tau) for tau in taus]
+        families = [[white], [(1.0 - q) * white + q * part for part in parts for q in shares]]
     covariance = np.array([one for family in families for one in family])
     prior = np.concatenate([np.full(len(family), 1.0 / len(family)) for family in families])
     inverse = np.linalg.inv(covariance)
@@ -172,3 +226,10 @@ def models(count: int, slope: bool) -> NoiseModels:
         variance / (weights @ weights),
         np.log(prior),
     )
+
+
+def _averaged(lags: np.ndarray, tau: float) -> np.ndarray:
+    """Correlation of averages over consecutive blocks of unit length of a process with exp(-|t| / τ)."""
+    own = 2.0 * (1.0 / tau - 1.0 + math.exp(-1.0 / tau))
+    apart = (1.0 - math.exp(-1.0 / tau)) ** 2 * np.exp(-(np.maximum(lags, 1.0) - 1.0) / tau)
+    return np.where(lags < 0.5, 1.0, apart / own)

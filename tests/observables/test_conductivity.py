@@ -99,10 +99,10 @@ def test_bad_input(rng: np.random.Generator) -> None:
 
 
 def test_short_runs_are_told() -> None:
-    rng = np.random.default_rng(2)  # of ten such runs, one in three has an error above 30 %; this is one of them
+    rng = np.random.default_rng(23)  # one of the few such runs with an error above 30 %
     few, others = rng.normal(0.0, 0.1, (2, 240, 1, 1, 3))
     with pytest.warns(UserWarning, match="too short"):
-        jxl.conductivity(trajectory_of(few, others), CHARGES, temperature=T, stretches=3)
+        jxl.conductivity(trajectory_of(few, others), CHARGES, temperature=T, stretches=4)
 
 
 def test_errors_of_transport_numbers_are_those_of_a_ratio(rng: np.random.Generator) -> None:
