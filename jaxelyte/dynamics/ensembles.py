@@ -19,6 +19,11 @@ class NVE:
 class NVT:
     """Constant temperature.
 
+    ``"nose-hoover"`` and ``"svr"`` control the total kinetic energy only. Where energy hardly passes between atoms
+    (springs, crystals at low temperature, dilute gases, ions far apart) single atoms or species then stay hotter or
+    colder than the mean for the whole run, although the temperature of the system is right: use
+    ``"nose-hoover-massive"`` or ``"langevin"`` there, which act on each degree of freedom.
+
     Attributes:
         temperature: K.
         thermostat: ``"nose-hoover"``, one chain for the system; ``"nose-hoover-massive"``, a chain for each degree of

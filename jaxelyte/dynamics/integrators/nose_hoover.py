@@ -34,7 +34,9 @@ class NoseHooverChain:
     Equations: dv/dt = F/m - ξ̇_1 v, Q_1 ξ̈_1 = 2K - N_f k_B T - Q_1 ξ̇_1 ξ̇_2, and so on along the chain, with
     Q_1 = N_f k_B T τ² and Q_j = k_B T τ². Conserved: K + U + Σ ½ Q_j ξ̇_j² + k_B T (N_f ξ_1 + Σ_{j>1} ξ_j).
     Massive: the same for each Cartesian degree of freedom alone, N_f = 1 each; the total momentum is not conserved.
-    One chain on few or stiff degrees of freedom is not ergodic: use massive, svr or Langevin there.
+    One chain scales all velocities alike. It is not ergodic where energy hardly passes between the atoms (few, stiff or
+    weakly coupled springs): each keeps its own share of the energy. Stochastic rescaling has the same fault; use
+    massive chains or Langevin there.
     """
 
     degrees: int

@@ -18,7 +18,9 @@ class StochasticRescaling:
     Source: Bussi, Donadio, Parrinello, J. Chem. Phys. 126, 014101 (2007), appendix: with c = exp(-dt/τ) and
     K̄ = N_f k_B T / 2 the new kinetic energy is
     K' = c K + (1 - c) K̄/N_f (R_1² + Σ_{i=2}^{N_f} R_i²) + 2 R_1 sqrt(c (1 - c) K K̄ / N_f), R_i normal.
-    Conserved: K + U minus the heat exchanged. Momentum is conserved and diffusion hardly disturbed.
+    Conserved: K + U minus the heat exchanged. Momentum is conserved and diffusion hardly disturbed. All velocities are
+    scaled alike: where energy hardly passes between the atoms (weakly coupled springs) the total kinetic energy is
+    canonical, but each atom keeps its own share. Use massive Nosé-Hoover chains or Langevin there.
     """
 
     degrees: int
