@@ -364,14 +364,10 @@ def effective_samples(weight: np.ndarray) -> float:
 
 
 def _deviations(rows: list[Any], directs: list[Any], shares: list[float]) -> list[Any]:
-    """What each stretch adds to the gradient beside its share of <∂A/∂θ>: stretches differ in weight."""
-    if not directs:
-        return rows
-    mean = leafwise(lambda *x: np.sum(x, axis=0), *directs)
-    return [
-        leafwise(lambda a, b, m, s=share: a + b - s * m, row, direct, mean)
-        for row, direct, share in zip(rows, directs, shares, strict=True)
-    ]
+    """What each stretch adds to the gradient beside its share of the whole: stretches differ in weight."""
+    whole = [leafwise(np.add, *pair) for pair in zip(rows, directs, strict=True)] if directs else rows
+    total = leafwise(lambda *x: np.sum(x, axis=0), *whole)
+    return [leafwise(lambda a, m, s=share: a - s * m, one, total) for one, share in zip(whole, shares, strict=True)]
 
 
 def _curvature(function: Any, mean: np.ndarray) -> float:
