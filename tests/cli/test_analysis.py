@@ -94,7 +94,7 @@ def test_report_says_what_the_functions_say(walkers: Trajectory, tmp_path: Path)
     # Free walkers have no peak but of noise, so that there may be no contact: report and function agree on it.
     contact = stored["pmf"]["Na-Cl"]["contact"]
     if contact is None:
-        with pytest.raises(InputError, match="no peak above 1"):
+        with pytest.raises(jxl.InputError, match="no peak above 1"):
             _ = own.contact
     else:
         assert contact["energy_eV"] == pytest.approx(own.contact.energy, rel=1e-12)
