@@ -41,7 +41,9 @@ def test_numbers_of_any_type_are_numbers(value):
     assert found == 0.5
 
 
-@pytest.mark.parametrize("value", [*NO_NUMBERS, np.nan, np.inf, -np.inf], ids=lambda v: type(v).__name__ if type(v) is object else repr(v))
+@pytest.mark.parametrize(
+    "value", [*NO_NUMBERS, np.nan, np.inf, -np.inf], ids=lambda v: type(v).__name__ if type(v) is object else repr(v)
+)
 def test_what_is_no_finite_number_is_refused(value):
     with pytest.raises(InputError, match="timestep must be a finite number in fs, not "):
         checks.number("timestep", value, "fs")
@@ -71,7 +73,11 @@ def test_counts_are_numbers_without_a_fraction(value):
     assert found == 5
 
 
-@pytest.mark.parametrize("value", [*NO_NUMBERS, 0, -1, 1.5, np.nan, np.inf, 1e30, 10**400], ids=lambda v: type(v).__name__ if type(v) is object else repr(v)[:20])
+@pytest.mark.parametrize(
+    "value",
+    [*NO_NUMBERS, 0, -1, 1.5, np.nan, np.inf, 1e30, 10**400],
+    ids=lambda v: type(v).__name__ if type(v) is object else repr(v)[:20],
+)
 def test_what_is_no_count_is_refused(value):
     with pytest.raises(InputError, match="steps must be a whole number of at least 1 and at most 1000, not "):
         checks.count("steps", value, most=1000)

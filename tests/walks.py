@@ -9,8 +9,8 @@ EDGE, INTERVAL, STEP = 12.0, 50.0, 0.12
 """Å; fs between frames; Å, standard deviation of a step along each axis."""
 
 PAIRS = 10
-TRUE = STEP**2 / (2.0 * INTERVAL) * 1e-5 * (1.0 - 1.0 / (2 * PAIRS))
-"""m²/s; the drift is taken away, which costs a degree of freedom."""
+TRUE = STEP**2 / (2.0 * INTERVAL) * 1e-5
+"""m²/s."""
 
 
 def walk(frames: int = 301, seed: int = 1) -> np.ndarray:

@@ -31,6 +31,7 @@ from jaxelyte.observables.diffusion import lattice_potential
 from jaxelyte.observables.provenance import check_made_by, recorded_energies
 from jaxelyte.observables.sampling import analysed, complete_cells
 from jaxelyte.observables.series import temperature_of
+from jaxelyte.observables.species import same_order
 from jaxelyte.observables.tails import deciding
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.reference import reference_energies
@@ -117,6 +118,7 @@ def widom(
 
     Raises:
         InputError: no such symbol, no cell, no temperature, or a potential that did not make the frames of the run.
+        UnsupportedError: replicas that list their atoms in another order.
 
     Warns:
         UserWarning: fewer than `LEAST` insertions carry half of the average, or fewer than `LEAST_FRAMES` independent
@@ -132,6 +134,8 @@ def widom(
     temperature = checked_temperature(source, temperature, "insertion")
     if not all(trajectory.pbc) or len(trajectory) == 0:
         raise InputError("insertion needs frames in a cell that is periodic in all directions")
+    # A potential knows atoms by their numbers, and a topology by their order.
+    same_order(trajectory.numbers, "insertion")
     atoms = trajectory.frame(0)
     before = System.from_atoms(atoms)
     after = with_one_more(before, number, mass)

@@ -22,6 +22,7 @@ from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.blocks import FEWEST
+from jaxelyte.observables.center import follow
 from jaxelyte.observables.diffusion import WINDOW, MSDResult
 from jaxelyte.observables.sampling import analysed
 from jaxelyte.observables.series import (
@@ -36,7 +37,6 @@ from jaxelyte.observables.series import (
     window_of,
     within,
 )
-from jaxelyte.observables.unwrapping import unwrapped
 from jaxelyte.storage import saving, write_text
 from jaxelyte.trajectory import Trajectory
 
@@ -161,7 +161,7 @@ def conductivity(
     if not all(trajectory.pbc):
         raise InputError("a conductivity needs a volume, so a cell that is periodic in all directions")
     chosen = {name: members_of(trajectory, name) for name in charges}
-    net = sum(charges[name] * len(members) for name, members in chosen.items())
+    net = sum(charges[name] * members.shape[1] for name, members in chosen.items())
     if abs(net) > 1e-6:
         raise InputError(f"the ions carry {net:+g} e together; give the charges of all of them")
     parts = stretches_of(trajectory, stretches, "a conductivity")
@@ -211,11 +211,13 @@ def _displacements(
     """All displacements of all stretches; the frames of a replica are read once."""
     names, count, mixed, free = list(charges), len(stretches.lags), [], []
     for replica in range(trajectory.replicas):
-        positions = unwrapped(trajectory, replica, drift=True)
+        followed = follow(trajectory, replica, count // 2)
+        alone = followed.positions / np.sqrt(followed.share)[:, None]
+        ions = [(charges[name], chosen[name][replica]) for name in names]
         for part in stretches.slices:
-            ions = [charges[name] * positions[part][:, chosen[name]] for name in names]
-            free.append([x.shape[1] * mean_squared_displacement(x)[:count] for x in ions])
-            moments = [x.sum(axis=1, keepdims=True) for x in ions]
+            each = [charge * alone[part][:, atoms] for charge, atoms in ions]
+            free.append([x.shape[1] * mean_squared_displacement(x)[:count] for x in each])
+            moments = [charge * followed.relative[part][:, atoms].sum(axis=1, keepdims=True) for charge, atoms in ions]
             square = np.empty((len(names), len(names), count))
             for i, a in enumerate(moments):
                 square[i, i] = mean_squared_displacement(a)[:count]

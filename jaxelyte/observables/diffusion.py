@@ -19,6 +19,7 @@ import numpy as np
 from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
+from jaxelyte.observables.center import follow
 from jaxelyte.observables.sampling import analysed
 from jaxelyte.observables.series import (
     exponent,
@@ -243,7 +244,8 @@ def msd(
         species: chemical symbol.
         discard: frames left out at the start, as equilibration.
         stretches: parts of each replica; eight parts in all by default.
-        drift: take displacements relative to the centre of mass, which a thermostat may have moved.
+        drift: take out the motion of the centre of mass, unless it is that of independent atoms, and correct for what
+            single atoms lack then, see `jaxelyte.observables.center`. False takes positions as they are.
         temperature: K, kept for the finite-size correction; that of the run by default.
 
     Raises:
@@ -254,7 +256,12 @@ def msd(
     slices, lags = stretches_of(trajectory, stretches, "a mean squared displacement")
     rows = []
     for replica in range(trajectory.replicas):
-        positions = unwrapped(trajectory, replica, drift=drift)[:, chosen]
+        atoms = chosen[replica]
+        if drift:
+            followed = follow(trajectory, replica, len(lags) // 2)
+            positions = followed.positions[:, atoms] / np.sqrt(followed.share[atoms])[:, None]
+        else:
+            positions = unwrapped(trajectory, replica, drift=False)[:, atoms]
         rows += [mean_squared_displacement(positions[part])[: len(lags)] for part in slices]
     table = np.array(rows)
     cell = trajectory.cells.reshape(-1, 3, 3).mean(axis=0) if all(trajectory.pbc) else None

@@ -190,7 +190,7 @@ def residence_time(
     number = float(counts.tolerated[:, 0].mean())
     if number == 0.0:
         raise InputError(f"no {neighbor} came within {r_max} Å of a {center}; raise r_max")
-    plateau = number / (len(neighbors) - (center == neighbor)) if absent is None else 0.0
+    plateau = number / (neighbors.shape[1] - (center == neighbor)) if absent is None else 0.0
     curve = _decay(counts.tolerated.mean(axis=0), plateau)
     window = _window(lags, curve, tolerance) if fit is None else window_of(fit, (0.0, 0.0))
     inside = within(lags, window)
@@ -238,12 +238,12 @@ def _survival(
     lags: int,
     absent: int | None,
 ) -> _Counts:
-    """Counts of all stretches; each frame is read once."""
+    """Counts of all stretches; each frame is read once. ``centers`` and ``neighbors``: see `members_of`."""
     tolerated, intermittent = [], []
     for replica in range(trajectory.replicas):
         for part in slices:
-            presence = find_presence(trajectory, replica, centers, neighbors, r_max, part)
-            origins = len(centers) * (presence.frames - np.arange(lags))
+            presence = find_presence(trajectory, replica, centers[replica], neighbors[replica], r_max, part)
+            origins = centers.shape[1] * (presence.frames - np.arange(lags))
             everyone = survivors(presence, lags, None) / origins
             intermittent.append(everyone)
             tolerated.append(everyone if absent is None else survivors(presence, lags, absent) / origins)

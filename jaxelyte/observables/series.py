@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxelyte import checks
-from jaxelyte.errors import InputError
+from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.observables.blocks import FEWEST
 from jaxelyte.trajectory import Trajectory
 
@@ -53,19 +53,27 @@ def stretches_of(trajectory: Trajectory, wanted: int | None, what: str) -> Stret
 
 
 def members_of(trajectory: Trajectory, species: str) -> np.ndarray:
-    """Indices of the atoms of a species.
+    """Indices of the atoms of a species, (replicas, atoms of the species): replicas may list their atoms in any order.
 
     Raises:
         InputError: no chemical symbol, or one that is not there.
+        UnsupportedError: replicas that hold different numbers of these atoms.
     """
     from ase.data import atomic_numbers
 
     if not isinstance(species, str) or species not in atomic_numbers or species == "X":
         raise InputError(f"species = {species!r} is not a chemical symbol")
-    chosen = np.flatnonzero(trajectory.numbers[0] == atomic_numbers[species])
-    if len(chosen) == 0:
+    found = trajectory.numbers == atomic_numbers[species]
+    counts = found.sum(axis=1)
+    if not np.any(counts):
         raise InputError(f"there is no {species} in the trajectory")
-    return chosen
+    if np.any(counts != counts[0]):
+        other = int(np.argmax(counts != counts[0]))
+        raise UnsupportedError(
+            f"replica 0 holds {counts[0]} {species} and replica {other} holds {counts[other]}: replicas of different "
+            "composition have no common average; analyse them one by one"
+        )
+    return np.nonzero(found)[1].reshape(len(counts), counts[0])
 
 
 def window_of(fit: Any, default: tuple[float, float]) -> tuple[float, float]:

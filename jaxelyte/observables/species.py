@@ -22,7 +22,19 @@ def shared_numbers(systems: System, what: str) -> np.ndarray:
     """
     several = np.asarray(systems.numbers).reshape(-1, systems.num_atoms)
     present = np.asarray(systems.mask).reshape(-1, systems.num_atoms)
-    numbers = np.where(present, several, 0)
+    return same_order(np.where(present, several, 0), what)
+
+
+def same_order(numbers: np.ndarray, what: str) -> np.ndarray:
+    """Atomic numbers (atoms,) that all rows of (replicas, atoms) share.
+
+    Args:
+        numbers: of each replica.
+        what: is computed, for the error.
+
+    Raises:
+        UnsupportedError: replicas with the species in another order.
+    """
     if np.any(numbers != numbers[0]):
         raise UnsupportedError(
             f"replicas with different species, or the same in another order, cannot share one {what}; sort the atoms "

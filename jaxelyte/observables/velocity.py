@@ -131,12 +131,13 @@ def vacf(
     trajectory = analysed(source, discard)
     if trajectory.velocities is None:
         raise InputError("the frames hold no velocities; a run of jaxelyte keeps them, other files may not")
-    chosen = np.arange(trajectory.num_atoms) if species is None else members_of(trajectory, species)
+    everyone = np.tile(np.arange(trajectory.num_atoms), (trajectory.replicas, 1))
+    members = everyone if species is None else members_of(trajectory, species)
     slices, lags = stretches_of(trajectory, stretches, "a velocity autocorrelation")
-    masses = trajectory.masses[0, chosen]
-    factor = np.sqrt(masses / masses.mean()) if weighted else np.ones(len(chosen))
     rows = []
-    for replica in range(trajectory.replicas):
+    for replica, chosen in enumerate(members):
+        masses = trajectory.masses[replica, chosen]
+        factor = np.sqrt(masses / masses.mean()) if weighted else np.ones(len(chosen))
         velocities = np.asarray(trajectory.velocities[:, replica], np.float64)
         check_finite(velocities, trajectory, 0, replica, "velocity")
         velocities = velocities[:, chosen] * factor[:, None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -13,7 +14,7 @@ import pytest
 from ase import Atoms
 
 from jaxelyte.dynamics import NVT, simulate
-from jaxelyte.errors import InputError
+from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.free_energy import charge_correction, ideal_chemical_potential, widom
 from jaxelyte.interop.ase_calculator import Calculator
 from jaxelyte.potentials.coulomb import ScreenedCoulomb
@@ -46,6 +47,12 @@ def test_a_constant_energy_is_the_chemical_potential(rng: np.random.Generator) -
     assert far.value == pytest.approx(-500.0, abs=1e-9)
     assert found.insertions == 240
     assert found.contributing == pytest.approx(0.5, abs=0.01)
+
+
+def test_replicas_in_another_order_are_refused(rng: np.random.Generator) -> None:
+    frames = gas(rng, 12, 2, 20.0 * np.eye(3))
+    with pytest.raises(UnsupportedError, match="cannot share one insertion"):
+        widom(replace(frames, numbers=np.array([[18, 10], [10, 18]])), Shifted(0.05), "Ar", temperature=TEMPERATURE)
 
 
 def second_virial(sigma: float, epsilon: float, cutoff: float) -> float:

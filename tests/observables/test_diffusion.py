@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ase import Atoms
 
 import jaxelyte as jxl
 from jaxelyte import units
-from jaxelyte.errors import InputError
+from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.observables.diffusion import finite_size_correction
 from jaxelyte.observables.series import mean_squared_displacement
 from jaxelyte.trajectory import Trajectory
@@ -50,8 +51,7 @@ def test_random_walk_has_its_coefficient(rng: np.random.Generator) -> None:
     """Within three standard errors, and those are as small as they should be."""
     exact = 2e-4  # Å²/fs, 2e-9 m²/s
     found = jxl.diffusivity(walk(rng, 4000, diffusivity=exact, symbols="Na40"), "Na", fit=(200.0, 3000.0))
-    # The centre of mass walks too and is taken away: 1 - 1/N.
-    assert abs(found.value - exact * 1e-5 * (1 - 1 / 40)) < 3.0 * found.error
+    assert abs(found.value - exact * 1e-5) < 3.0 * found.error
     assert found.error < 0.03 * found.value
     assert found.correction == 0.0
     assert abs(found.exponent - 1.0) < 0.03
@@ -86,12 +86,62 @@ def test_wrapped_positions_are_unwrapped(origin: float, cell: np.ndarray, rng: n
     assert np.allclose(found.value, jxl.msd(free, "Na", **options).value, rtol=1e-9)
 
 
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("moved", ["free", "fixed", "pushed"])
+def test_few_particles_have_the_coefficient_of_many(count: int, moved: str) -> None:
+    """Whether the centre of mass walks with them, is fixed, or is moved by something else; a lost 1/N shows."""
+    if moved != "free" and count == 1:
+        return  # all of its motion is that of the centre
+    exact, values = 1e-4, []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        free = replace(walk(rng, 2000, diffusivity=exact, symbols=f"Na{count}"), unwrapped=True)
+        center = np.mean(free.positions, axis=2, keepdims=True)
+        shift = {"free": 0.0, "fixed": center, "pushed": 9.0 * center + 0.05 * np.arange(2000)[:, None, None, None]}
+        values.append(jxl.diffusivity(replace(free, positions=free.positions - shift[moved]), "Na").value)
+    # Each scatters by about a tenth for four walkers.
+    assert np.mean(values) == pytest.approx(exact * 1e-5, abs=3.5 * np.std(values, ddof=1) / 8**0.5)
+    assert np.std(values, ddof=1) / 8**0.5 < 0.08 * exact * 1e-5 * max(1.0, 3.0 / count)
+
+
+def test_replicas_may_list_their_atoms_in_any_order(rng: np.random.Generator) -> None:
+    """Diffusion, conductivity, velocities: the same as of replicas that are alike; other compositions are refused."""
+    free = walk(rng, 400, diffusivity=1e-4, symbols="Na6Cl3O2")
+    slow = np.where(np.asarray(Atoms("Na6Cl3O2").numbers) == 17, 0.1, 1.0)[:, None]
+    alike = replace(free, positions=free.positions * slow, velocities=free.positions * slow * 1e-3)
+    order = rng.permutation(11)
+
+    def mixed(values: np.ndarray) -> np.ndarray:
+        """The second replica in another order."""
+        return np.stack([values[..., 0, :, :], values[..., 1, order, :]], axis=-3)
+
+    other = replace(
+        alike,
+        positions=mixed(alike.positions),
+        velocities=mixed(alike.velocities),
+        **{name: np.stack([getattr(free, name)[0], getattr(free, name)[1, order]]) for name in ("numbers", "masses")},
+    )
+    for species in ("Na", "Cl"):
+        np.testing.assert_allclose(jxl.msd(other, species).value, jxl.msd(alike, species).value, rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(jxl.vacf(other, species).value, jxl.vacf(alike, species).value, rtol=1e-8)
+    np.testing.assert_allclose(jxl.vacf(other, weighted=True).value, jxl.vacf(alike, weighted=True).value, rtol=1e-8)
+    charges: dict[str, Any] = {"charges": {"Na": 1, "Cl": -2}, "temperature": 300.0, "fit": (200.0, 1000.0)}
+    assert jxl.conductivity(other, **charges).value == pytest.approx(jxl.conductivity(alike, **charges).value)
+    numbers = other.numbers.copy()
+    numbers[1, np.argmax(numbers[1] == 11)] = 19
+    with pytest.raises(UnsupportedError, match="replica 0 holds 6 Na and replica 1 holds 5"):
+        jxl.msd(replace(other, numbers=numbers), "Na")
+
+
 def test_drift_of_the_whole_is_no_diffusion(rng: np.random.Generator) -> None:
     free = walk(rng, 200, diffusivity=1e-5)
     shift = 0.05 * np.arange(200)[:, None, None, None]
     given = {name: getattr(free, name) for name in ("numbers", "masses", "pbc", "steps", "times", "cells")}
     moved = Trajectory(positions=np.asarray(free.positions) + shift, **given)
-    assert np.allclose(jxl.msd(moved, "O").value, jxl.msd(free, "O").value, rtol=1e-8, atol=1e-10)
+    center = np.einsum("frad,ra->frd", free.positions, free.masses / np.sum(free.masses[0]))
+    fixed = np.asarray(free.positions) - center[:, :, None]
+    expected = jxl.msd(Trajectory(positions=fixed, **given), "O").value
+    assert np.allclose(jxl.msd(moved, "O").value, expected, rtol=1e-8, atol=1e-10)
     assert jxl.msd(moved, "O", drift=False).value[-1] > 2.0 * jxl.msd(free, "O", drift=False).value[-1]
 
 

@@ -227,6 +227,18 @@ def test_short_runs_warn_with_the_number() -> None:
         residence_time(blinking(telegraph(2000, 10, 0.1, 0.1)), "Na", "O", 3.0, tolerance=0.0)
 
 
+def test_replicas_may_list_their_atoms_in_any_order() -> None:
+    alike = blinking(telegraph(400, 8, 0.1, 0.1, replicas=2))
+    order = np.random.default_rng(1).permutation(9)
+    positions = np.asarray(alike.positions).copy()
+    positions[:, 1] = positions[:, 1, order]
+    both = {name: np.stack([getattr(alike, name)[0], getattr(alike, name)[1, order]]) for name in ("numbers", "masses")}
+    found = residence_time(replace(alike, positions=positions, **both), "Na", "O", 3.0, tolerance=0.0)
+    expected = residence_time(alike, "Na", "O", 3.0, tolerance=0.0)
+    np.testing.assert_array_equal(found.survival, expected.survival)
+    assert found.number == expected.number
+
+
 def test_files_and_pictures(tmp_path: Path) -> None:
     found = residence_time(blinking(telegraph(2000, 10, 0.05, 0.05)), "Na", "O", 3.0, tolerance=100.0)
     found.to_csv(tmp_path / "r.csv")
