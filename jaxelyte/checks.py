@@ -65,6 +65,7 @@ _STIFFNESSES = {
 
 RANGES: dict[str, Range] = {
     "time step": Range("a time step", "fs", 1e-6, 0.01, 20.0, 60.0, _TIMES, "0.5 is usual where hydrogen atoms move"),
+    "interval": Range("a time between frames", "fs", 1e-9, 0.1, 1e8, 1e12, _TIMES),
     "temperature": Range(
         "a temperature", "K", 1e-3, 50.0, 2e4, 1e7, {"eV": ELECTRONVOLT_IN_KELVIN}, "25 °C is 298.15 K"
     ),

@@ -202,8 +202,9 @@ class AppendFile:
                 os.close(descriptor)
 
     def __del__(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            self.close()
+        if getattr(self, "_descriptor", -1) >= 0:  # closed files are left alone while the interpreter ends
+            with contextlib.suppress(OSError):
+                self.close()
 
 
 def output_folder(path: str | os.PathLike[str], *, argument: str = "output") -> Path:

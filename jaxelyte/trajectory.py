@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxelyte.checks import positive
+from jaxelyte.checks import quantity
 from jaxelyte.errors import InputError
 
 if TYPE_CHECKING:
@@ -314,7 +314,7 @@ def stacked(replicas: list[list[Atoms]], *, interval: float | None, source: str 
     if interval is None:
         times = np.array([_of_info(entry, "time", np.nan, i, where) for i, entry in enumerate(info)])
     else:
-        times = np.arange(count) * positive("interval", interval, "fs")
+        times = np.arange(count) * quantity("interval", interval, "interval")
     moving = all("momenta" in atoms.arrays for frames in replicas for atoms in frames)
     velocities = None
     if moving:

@@ -102,9 +102,11 @@ def analyse_source(
     wanted = parse_pairs(pairs.split(",")) if pairs else all_pairs(symbols)
     known, screening = known_charges(config, symbols)
     ions = parse_charges(charges, symbols, periodic=all(trajectory.pbc)) if charges else known
+    # Clusters and slabs have no density, and still move; who asks for distribution functions gets the reason.
+    distributed = all(trajectory.pbc) or pairs or r_max is not None or width is not None
     sample = Sample(
         trajectory=trajectory,
-        result=rdf(trajectory, pairs=wanted, r_max=r_max, width=width, discard=left_out),
+        result=rdf(trajectory, pairs=wanted, r_max=r_max, width=width, discard=left_out) if distributed else None,
         discard=left_out,
         temperature=temperature if temperature is not None else temperature_of(run),
         charges=ions,
@@ -119,11 +121,13 @@ def analyse_source(
     if run is not None and run.summary:
         show(run_table(run))
         save_log(run, folder)
-    show(rdf_table(rdf_rows(sample.result)))
-    files = save_rdf(sample.result, folder)
+    files: list[Path] = []
+    if sample.result is not None:
+        show(rdf_table(rdf_rows(sample.result)))
+        files = save_rdf(sample.result, folder)
     sections = analyse_sample(sample, folder, title=f"Analysis of {source.resolve().name}", names=names, say=say)
     for name, section in sections.items():
-        if name != "structure":  # that stands in the first table
+        if name != "structure" or sample.result is None:  # that stands in the first table
             show(section_table(section))
     for path in (*files, folder / "report.json", folder / "report.html"):
         show(str(path))

@@ -21,6 +21,11 @@ WELL = ("position_A", "position_error_A", "energy_eV", "energy_error_eV")
 K_MAX, K_WIDTH = 10.0, 0.1
 """1/Å, of structure factors."""
 
+NO_DENSITY = (
+    "the frames are not periodic in all directions, and have no density that g(r) could be compared with; pass --cell "
+    "if the file only lacks it"
+)
+
 FIRST = (1.0, 4.0)
 """1/Å, where the peaks of the liquid lie; beyond it those of molecules."""
 
@@ -36,6 +41,8 @@ def structure(sample: Sample) -> Section:
     from jaxelyte.cli.report import absent, rdf_rows
 
     section = Section("Structure", ("pair", "first peak / Å", "coordination number", "experiment / Å"))
+    if sample.result is None:
+        return needs(section, NO_DENSITY)
     rows = rdf_rows(sample.result)
     for row in rows:
         peak, shell, known = row["peak_position_A"], row["coordination"], PEAKS.get(row["pair"])
@@ -60,18 +67,20 @@ def forces(sample: Sample) -> Section:
 
     section = Section("Potentials of mean force between ions", ("pair", "contact", "barrier", "solvent-separated"))
     section.content = {}
-    charges = sample.charges
+    charges, result = sample.charges, sample.result
+    if result is None:
+        return needs(section, NO_DENSITY)
     if not charges:
         return needs(section, "the charges of the ions are not known; pass --charges, such as Na=1,Cl=-1")
-    for number, pair in enumerate(sample.result.pairs):
+    for number, pair in enumerate(result.pairs):
         if not all(s in charges for s in pair):
             continue
         name = "-".join(pair)
 
         def one(number: int = number) -> Any:
-            return pmf(sample.result[number], sample.kelvin, charges=charges, permittivity=sample.permittivity)
+            return pmf(result[number], sample.kelvin, charges=charges, permittivity=sample.permittivity)
 
-        if not np.any(sample.result[number].g > 0):
+        if not np.any(result[number].g > 0):
             section.rows.append((name, *("not sampled" for _ in WELLS)))
             section.content[name] = dict.fromkeys(WELLS)
             continue

@@ -51,7 +51,7 @@ class Sample:
 
     Attributes:
         trajectory: all frames.
-        result: radial distribution functions of the pairs asked for.
+        result: radial distribution functions of the pairs asked for; None where the frames have no density.
         discard: frames left out at the start.
         temperature: K; None where it is not known.
         charges: of the ions in e; None where they are not known.
@@ -62,7 +62,7 @@ class Sample:
     """
 
     trajectory: Trajectory
-    result: RDFResult
+    result: RDFResult | None
     discard: int = 0
     temperature: float | None = None
     charges: Mapping[str, float] | None = None
@@ -143,7 +143,7 @@ class Sample:
         """Radial distribution function of one pair, computed if it was not asked for."""
         from jaxelyte.observables import rdf
 
-        if (center, neighbor) in self.result.pairs:
+        if self.result is not None and (center, neighbor) in self.result.pairs:
             return self.result[center, neighbor]
         return rdf(self.trajectory, center, neighbor, discard=self.discard)
 

@@ -65,6 +65,7 @@ LIKE_XYZ = (".gro", ".crd", ".txyz", ".arc", ".inpcrd", ".rst7")
 """Suffixes of formats that may start as xyz files do."""
 
 PDB = re.compile(r"^(?:ATOM  |HETATM)[ \d]", re.MULTILINE)
+MMCIF = re.compile(r"^_(?:atom_site|cell|entry)\.", re.MULTILINE)
 DUMP = re.compile(r"\s*ITEM: (?:TIMESTEP|UNITS|TIME)\b")
 
 
@@ -90,7 +91,11 @@ def format_of(path: Path, given: str | None = None) -> str:
 
 
 def _by_content(head: bytes, suffix: str) -> str | None:
-    """The format that the first bytes of a file prove; the suffix decides between formats that look alike."""
+    """The format that the first bytes of a file prove; the suffix decides between formats that look alike.
+
+    Raises:
+        InputError: a format that is recognised, but that nothing here reads.
+    """
     marked = next((name for place, magic, name in MAGIC if head[place : place + len(magic)] == magic), None)
     if marked is not None:
         return marked
@@ -99,6 +104,8 @@ def _by_content(head: bytes, suffix: str) -> str | None:
         return "lammps-dump"
     if looks_like_data(text):
         return "lammps-data"
+    if MMCIF.search(text):
+        raise InputError("PDBx/mmCIF files cannot be read; write PDB, or a CIF of a crystal, instead")
     if suffix not in LIKE_XYZ and looks_like_xyz(text):
         return "extxyz"
     return "pdb" if suffix in (".pdb", ".ent", "") and PDB.search(text) else None

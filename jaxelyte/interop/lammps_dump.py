@@ -95,7 +95,7 @@ class _Frames:
         self.steps: list[int] = []
         self.times: list[float] = []
         self.pbc: tuple[bool, bool, bool] = (True, True, True)
-        self.images = True
+        self.images, self.identified = True, True
 
     def add(self, n: int, frame: Frame) -> None:
         ids, kinds = self._order(frame)
@@ -103,6 +103,11 @@ class _Frames:
             self.pbc, self.ids, self.kinds = frame.pbc, ids, kinds
             masses = frame.numbers("mass")[:, 0] if frame.has("mass") else None
             self.species = self.naming.of(self._labels(frame), masses=masses)
+        elif not self.identified and sorted(kinds) == sorted(self.kinds) and kinds != self.kinds:
+            raise InputError(
+                f"{self.path}: frame {n} (step {frame.step}) holds the atoms in another order than frame 0, and no ids "
+                "to sort them by; write the column id"
+            )
         elif self.ids is None or not np.array_equal(ids, self.ids) or kinds != self.kinds:
             raise InputError(
                 f"{self.path}: frame {n} (step {frame.step}) holds {len(ids)} atoms, frame 0 {len(self.kinds)}, or "
@@ -132,7 +137,7 @@ class _Frames:
             if len(twice):
                 raise InputError(f"the id {twice[0]} belongs to two atoms")
         else:
-            ids = np.arange(len(frame.rows))
+            self.identified, ids = False, np.arange(len(frame.rows))
         name = next((name for name in ("type", "element") if name in frame.columns), None)
         return ids, [] if name is None else frame.rows[:, frame.columns.index(name)].tolist()
 
@@ -162,7 +167,7 @@ class _Frames:
     def finished(self, units: FileUnits | None) -> Loaded:
         if self.species is None:
             raise InputError(f"{self.path} holds no complete frame of atoms")
-        if len(self.steps) > 1 and self.ids is not None and np.array_equal(self.ids, np.arange(len(self.ids))):
+        if len(self.steps) > 1 and not self.identified:
             caution(
                 f"{self.path} holds no ids of its atoms, whose order LAMMPS changes as they move: motion cannot be "
                 "followed; write the column id (averages over all atoms are right)"
@@ -238,9 +243,18 @@ def _frames(path: Path, stated: list[str]) -> Iterator[Frame]:
                 yield frame
                 done, frame = done + 1, None
         if frame is not None or lines.cut:
-            if not done:
-                raise InputError(f"{path} holds no complete frame")
-            warn_of_part(path, done, f"the file ends early, behind line {lines.number}")
+            yield from _without_end(path, frame, done, lines.number)
+
+
+def _without_end(path: Path, frame: Frame | None, done: int, line: int) -> Iterator[Frame]:
+    """The only frame of a file although its last line has no end; of several frames the last one is left out."""
+    if not done and frame is not None and len(frame.rows):
+        caution(f"{path}: its last line has no end ({' '.join(frame.rows[-1])[:60]!r}): is it whole?")
+        yield frame
+    elif not done:
+        raise InputError(f"{path} holds no complete frame")
+    else:
+        warn_of_part(path, done, f"the file ends early, behind line {line}")
 
 
 def _read_item(frame: Frame, name: str, lines: Lines, path: Path) -> bool:
@@ -299,9 +313,10 @@ def _set_box(frame: Frame, words: list[str], lines: Lines) -> bool:
 def _set_rows(frame: Frame, columns: list[str], lines: Lines) -> bool:
     rows = lines.take(frame.count)
     frame.columns = columns
-    if len(rows) < frame.count or (rows and not rows[-1].endswith("\n")):
-        return False
     parts = [row.split() for row in rows]
+    ended = bool(rows) and rows[-1].endswith("\n")
+    if len(rows) < frame.count or not (ended or not rows or len(parts[-1]) == len(columns)):
+        return False
     wrong = next((n for n, row in enumerate(parts) if len(row) != len(columns)), None)
     if wrong is not None:
         raise InputError(
@@ -311,4 +326,4 @@ def _set_rows(frame: Frame, columns: list[str], lines: Lines) -> bool:
     if not parts:
         raise InputError(f"step {frame.step} holds no atoms")
     frame.rows = np.array(parts)
-    return True
+    return ended

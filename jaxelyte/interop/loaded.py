@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxelyte.checks import caution, positive
+from jaxelyte.checks import RANGES, caution, quantity
 from jaxelyte.errors import InputError
 from jaxelyte.interop.file_units import as_cell
 from jaxelyte.trajectory import Trajectory
@@ -67,10 +67,13 @@ def completed(loaded: Loaded, source: str, *, interval: float | None = None, cel
         trajectory = replace(
             trajectory, times=np.full(len(trajectory), np.nan) if restarted else _even(trajectory, loaded)
         )
+        _check_spacing(trajectory, source)
     elif restarted:
         raise InputError(f"{source} holds several runs one after the other, so that no interval= fits; split the file")
     else:
-        trajectory = replace(trajectory, times=_given(trajectory, loaded, source, positive("interval", interval, "fs")))
+        trajectory = replace(
+            trajectory, times=_given(trajectory, loaded, source, quantity("interval", interval, "interval"))
+        )
     if cell is not None:
         trajectory = _with_cell(trajectory, as_cell(cell), source)
     _check_density(trajectory, loaded, source)
@@ -147,6 +150,17 @@ def _even(trajectory: Trajectory, loaded: Loaded) -> np.ndarray:
         return times
     even = times[0] + (times[-1] - times[0]) * count / count[-1]
     return even if np.max(np.abs(even - times)) <= loaded.resolution else times
+
+
+def _check_spacing(trajectory: Trajectory, source: str) -> None:
+    """Warn of times that are so close that they are hardly in fs."""
+    gaps = np.diff(np.asarray(trajectory.times, np.float64))
+    spacing = float(np.median(gaps)) if len(gaps) else np.nan
+    if 0.0 < spacing < RANGES["interval"].low:
+        caution(
+            f"{source} states times {spacing:g} apart, which are taken for fs; if they are in ps, pass "
+            f"interval={1e3 * spacing:g}"
+        )
 
 
 def _given(trajectory: Trajectory, loaded: Loaded, source: str, interval: float) -> np.ndarray:

@@ -100,7 +100,7 @@ def _topology(path: Path, elements: Any) -> Species:
     if kind in MDANALYSIS:
         from jaxelyte.interop.mdanalysis_files import topology_of
 
-        return topology_of(path, naming)
+        return topology_of(path, naming, MDANALYSIS[kind])
     first = load_frames(path, elements=elements, index=0)[0]
     return Species(np.asarray(first.numbers, np.int32), first.get_masses())
 

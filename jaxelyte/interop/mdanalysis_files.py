@@ -20,7 +20,7 @@ from jaxelyte.interop.file_text import errors_of, unpacked, warn_of_part
 from jaxelyte.interop.file_units import FileUnits
 from jaxelyte.interop.loaded import Loaded, rounding_of
 from jaxelyte.interop.naming import Naming, Species
-from jaxelyte.interop.pdb_files import missing_end
+from jaxelyte.interop.pdb_files import as_models, missing_end
 from jaxelyte.trajectory import Trajectory
 
 TIMED = ("TNG", "TRZ", "NCDF", "NC", "H5MD")
@@ -55,7 +55,7 @@ def read_through_mdanalysis(
             raise InputError(f"{path} holds {header.atoms} atoms, its topology {naming.topology.sites}; both must fit")
     with tempfile.TemporaryDirectory() as folder, errors_of(path, "MDAnalysis"):
         with _quiet():
-            universe = _universe(unpacked(path, Path(folder)), naming, topology, kind)
+            universe = _universe(_plain(path, Path(folder), kind), naming, topology, kind)
         species = species_of(universe.atoms, naming)
         with _quiet():
             found = _frames(universe, species, path, header.frames if header is not None else None)
@@ -83,8 +83,13 @@ def read_through_mdanalysis(
     return Loaded(trajectory, resolution=rounding_of(trajectory.times))
 
 
-def topology_of(path: Path, naming: Naming) -> Species:
+def topology_of(path: Path, naming: Naming, kind: str) -> Species:
     """Elements and masses of a file that MDAnalysis reads, which may be one without coordinates.
+
+    Args:
+        path: the file.
+        naming: elements that the user names.
+        kind: MDAnalysis' name of the format.
 
     Raises:
         InputError: see `read_through_mdanalysis`.
@@ -94,8 +99,13 @@ def topology_of(path: Path, naming: Naming) -> Species:
         import MDAnalysis
 
         with _quiet():
-            universe = MDAnalysis.Universe(str(unpacked(path, Path(folder))), to_guess=())
+            universe = MDAnalysis.Universe(str(_plain(path, Path(folder), kind)), to_guess=())
         return species_of(universe.atoms, naming)
+
+
+def _plain(path: Path, folder: Path, kind: str | None) -> Path:
+    """The file unpacked; frames of PDB files as models."""
+    return as_models(path, folder) if kind == "PDB" else unpacked(path, folder)
 
 
 @contextlib.contextmanager

@@ -1,12 +1,21 @@
-"""Whether a PDB file is whole: MDAnalysis reads one that was cut as a smaller system."""
+"""PDB files: their frames and cells in the one form that MDAnalysis reads, and whether they are whole.
+
+Frames stand between MODEL and ENDMDL (OpenMM, GROMACS), or end with END (VMD, CP2K); the cell stands in each of them,
+in front of each, or once in front of all.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import IO
 
+from jaxelyte.errors import InputError
 from jaxelyte.interop.file_text import errors_of, open_bytes
 
 ATOMS = (b"ATOM  ", b"HETATM")
+CELL = ((6, 15), (15, 24), (24, 33), (33, 40), (40, 47), (47, 54))
+"""Columns of CRYST1: three lengths in Å, three angles in degrees."""
+
 COORDINATES = 54
 """Columns up to the end of the coordinates."""
 
@@ -31,3 +40,45 @@ def missing_end(path: Path) -> str:
     if cut and before.startswith(ATOMS) and len(last) < max(COORDINATES, len(before.rstrip(b"\r\n"))):
         return "its last line is shorter than the one before"
     return ""
+
+
+def as_models(path: Path, folder: Path) -> Path:
+    """A copy in which each frame is a model that begins with its cell, the last one given before or in it.
+
+    MDAnalysis takes a single cell in front of the first model for none, and frames that end with END for one.
+
+    Raises:
+        InputError: a cell that is not six numbers.
+    """
+    target = folder / "models.pdb"
+    cell, frame, count, opened = b"", [], 0, False
+    with errors_of(path), open_bytes(path) as source, target.open("wb") as copy:
+        for number, line in enumerate(source, 1):
+            if line.startswith(b"CRYST1"):
+                cell = _cell_line(line, path, number)
+            elif line.startswith((*ATOMS, b"TER")):
+                opened |= line.startswith(ATOMS)
+                frame.append(line if line.endswith(b"\n") else line + b"\n")
+            elif line.startswith((b"MODEL", b"END")) and opened:
+                count += 1
+                _write_model(copy, count, cell, frame)
+                frame, opened = [], False
+        if opened or not count:
+            _write_model(copy, count + 1, cell, frame)
+    return target
+
+
+def _write_model(copy: IO[bytes], count: int, cell: bytes, frame: list[bytes]) -> None:
+    copy.write(b"MODEL %8d\n" % count + cell + b"".join(frame) + b"ENDMDL\n")
+
+
+def _cell_line(line: bytes, path: Path, number: int) -> bytes:
+    """A line CRYST1 in its columns, also where it was written without regard to them."""
+    text = line.decode("ascii", "replace")
+    for words in ([text[a:b] for a, b in CELL], text.split()[1:7]):
+        try:
+            a, b, c, alpha, beta, gamma = map(float, words)
+        except ValueError:
+            continue
+        return f"CRYST1{a:9.3f}{b:9.3f}{c:9.3f}{alpha:7.2f}{beta:7.2f}{gamma:7.2f} P 1           1\n".encode()
+    raise InputError(f"{path}: the cell in line {number} is no three lengths and three angles: {text.strip()[:60]!r}")

@@ -29,6 +29,8 @@ IPI_CELL = re.compile(r"CELL[(\[{](abcABC|H|GENH)[)\]}]:\s*((?:[-+0-9.EeDd]+\s+)
 IPI_QUANTITY = re.compile(r"(?<![\w{])([A-Za-z_]+)\{([A-Za-z_0-9/^-]*)\}")
 IPI_POSITIONS = ("positions", "x_centroid", "x_centroid_even", "x_centroid_odd", "cell")
 STEP = re.compile(r"(?:^|[\s.#])(?:Step|Timestep):\s*(\d+)", re.IGNORECASE)
+TIME_UNIT = re.compile(r"(?:^|\s)time=\"?([-+0-9.eE]+)\s*(fs|ps|ns)\b")
+TIME_UNITS = {"fs": 1.0, "ps": 1e3, "ns": 1e6}
 SPECIES = ("species", "symbols", "element", "elements", "symbol")
 
 
@@ -125,12 +127,15 @@ def _blocks(path: Path) -> Iterator[Block]:
             start = lines.number
             count = _count(line, path, start, index)
             comment, rows = lines.next(), lines.take(count)
-            if len(rows) < count or (rows and _torn(rows)):
+            doubtful = bool(rows) and _cut_number(rows)
+            if len(rows) < count or _short(rows) or (doubtful and index):
                 if index == 0:
                     raise InputError(f"{path} holds no complete frame: {len(rows)} of {count} atoms are there")
                 why = lines.cut or f"the last frame (line {start}) has {len(rows)} of {count} complete rows"
                 warn_of_part(path, index, f"the file ends early: {why}")
                 return
+            if doubtful:
+                caution(f"{path} ends with {rows[-1].strip()!r}, fewer digits than all other lines have: is it whole?")
             yield Block(index, start, comment.strip(), rows)
             index += 1
         if index == 0:
@@ -149,18 +154,19 @@ def _count(line: str, path: Path, number: int, index: int) -> int:
     return int(text)
 
 
-def _torn(rows: list[str]) -> bool:
-    """Whether the last row of a file was cut: no end of line, and fewer columns or decimals than the others."""
-    last = rows[-1]
-    if last.endswith("\n"):
+def _short(rows: list[str]) -> bool:
+    """Whether the last row of a file was cut: it has no end of line, and fewer columns than the others."""
+    return not rows[-1].endswith("\n") and len(rows[-1].split()) < min(
+        (len(row.split()) for row in rows[:-1]), default=4
+    )
+
+
+def _cut_number(rows: list[str]) -> bool:
+    """Whether the last number of a file has fewer decimals than those of the other rows, which all have as many."""
+    if rows[-1].endswith("\n") or not rows[-1].split():
         return False
-    parts, others = last.split(), [row.split() for row in rows[:-1]]
-    if len(parts) < 4:
-        return True
-    if not others:
-        return False
-    decimals = [len(row[-1].partition(".")[2]) for row in others if row]
-    return len(parts) < min(map(len, others)) or len(parts[-1].partition(".")[2]) < min(decimals)
+    decimals = {len(word.partition(".")[2]) for row in rows[:-1] for word in row.split()[1:]}
+    return len(decimals) == 1 and len(rows[-1].split()[-1].partition(".")[2]) < min(decimals)
 
 
 def _frame(block: Block, naming: Naming, units: float | None, source: str) -> Atoms:
@@ -186,8 +192,10 @@ def _extended(block: Block, naming: Naming) -> Atoms:
     from ase.data import chemical_symbols
     from ase.io import read
 
-    rows, species = block.rows, None
-    column = _species_column(block.comment)
+    columns, species = _columns(block.comment), None
+    rows = _sorted_by_id(block.rows, columns)
+    # Atomic numbers may take the place of the symbols.
+    column = next((place for name, (place, kind) in columns.items() if kind == "S" and name in SPECIES), None)
     if column is not None:
         parts = [row.split() for row in rows]
         labels = [row[column] for row in parts]
@@ -203,20 +211,37 @@ def _extended(block: Block, naming: Naming) -> Atoms:
     assert not isinstance(atoms, list)
     if species is not None and not atoms.has("masses"):
         _set_masses(atoms, species)
+    _time_unit(atoms, block.comment)
     return atoms
 
 
-def _species_column(comment: str) -> int | None:
-    """The column of the chemical symbols; None where atomic numbers take their place."""
+def _columns(comment: str) -> dict[str, tuple[int, str]]:
+    """First column and type of each property of an extended XYZ file."""
     found = re.search(r"Properties=\"?([^\s\"]+)", comment)
     if found is None:
-        return 0
-    fields, column = found.group(1).split(":"), 0
+        return {"species": (0, "S")}
+    fields, column, columns = found.group(1).split(":"), 0, {}
     for name, kind, count in zip(fields[::3], fields[1::3], fields[2::3], strict=False):
-        if kind == "S" and name in SPECIES:
-            return column
+        columns[name] = (column, kind)
         column += int(count)
-    return None
+    return columns
+
+
+def _sorted_by_id(rows: list[str], columns: dict[str, tuple[int, str]]) -> list[str]:
+    """Rows in the order of their ids, if they have any: a dump that was converted is in another order in each frame."""
+    column, kind = columns.get("id", (0, ""))
+    if kind != "I":
+        return rows
+    ids = [int(row.split()[column]) for row in rows]
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    return [rows[n] for n in order] if len(set(ids)) == len(ids) else rows
+
+
+def _time_unit(atoms: Atoms, comment: str) -> None:
+    """Take the time in fs where the comment has a unit behind it."""
+    found = TIME_UNIT.search(comment)
+    if found is not None:
+        atoms.info["time"] = float(found.group(1)) * TIME_UNITS[found.group(2)]
 
 
 def _plain(block: Block, naming: Naming, units: float | None, source: str) -> Atoms:

@@ -47,7 +47,12 @@ def stretches_of(trajectory: Trajectory, wanted: int | None, what: str) -> Stret
     each = max(1, STRETCHES // trajectory.replicas) if wanted is None else checks.count("stretches", wanted)
     length = len(trajectory) // each
     if length < 6:
-        raise InputError(f"{len(trajectory)} frames in {each} stretches are too few for {what}")
+        fewer = len(trajectory) // 6
+        way = f", or pass stretches={fewer}" if 0 < fewer < each else ""
+        raise InputError(
+            f"{len(trajectory)} frames in {each} stretches are too few for {what}, which needs 6 in each; run longer, "
+            f"or store frames more often{way}"
+        )
     bounds = range(len(trajectory) - each * length, len(trajectory) + 1, length)
     return Stretches(tuple(slice(a, b) for a, b in pairwise(bounds)), interval * np.arange(length // 2 + 1))
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.io import write
 from rich.console import Console
 
 import jaxelyte as jxl
-from jaxelyte.cli.analysis import PARTS, analyse_sample
+from jaxelyte.cli.analysis import PARTS, analyse_sample, analyse_source
 from jaxelyte.cli.experiment import limiting_conductivity, pitzer
 from jaxelyte.cli.objects import all_pairs, parse_charges
 from jaxelyte.cli.page import Section, chosen
@@ -324,3 +325,20 @@ def test_bad_charges_are_named(text: str, message: str) -> None:
 def test_charges_of_a_droplet_need_not_be_neutral() -> None:
     assert parse_charges("Na=1", ["Na", "O"], periodic=False) == {"Na": 1.0}
     assert parse_charges("Na=1, Cl=-1", ["Na", "Cl"], periodic=True) == {"Na": 1.0, "Cl": -1.0}
+
+
+def test_clusters_move_although_they_have_no_density(tmp_path: Path, walkers: Trajectory) -> None:
+    """Without a density there are no distribution functions; the sections that need none are computed all the same."""
+    frames = replace(walkers, pbc=(False, False, False), cells=np.zeros((3, 3)))
+    path, shown = tmp_path / "cluster.xyz", []
+    write(path, [frames.frame(n) for n in range(200)])
+    analyse_source(path, only="structure,pmf,diffusion", charges="Na=1,Cl=-1", show=shown.append, say=lambda _: None)
+    content = json.loads((tmp_path / "analysis" / "report.json").read_text())
+    curve = jxl.diffusivity(path, "Na")
+    assert content["diffusion"]["Na"]["value_m2_s"] == pytest.approx(curve.value)
+    assert all(
+        "no density that g(r) could be compared with" in content["notes"][name][0] for name in ("structure", "pmf")
+    )
+    assert not (tmp_path / "analysis" / "rdf.csv").exists()
+    with pytest.raises(jxl.InputError, match="needs a density"):
+        analyse_source(path, pairs="Na-Cl", show=shown.append, say=lambda _: None)

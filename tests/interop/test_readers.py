@@ -5,6 +5,8 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +166,7 @@ def test_arguments_that_contradict_the_file_and_bad_ones(tmp_path: Path) -> None
     with pytest.warns(UserWarning, match="cell of 12 x 12 x 12 Å, which cell= replaces"):
         assert jxl.open_trajectory(path, cell=[13, 13, 13, 90, 90, 60]).cells[0][1, 0] == pytest.approx(6.5)
     bad: list[tuple[dict[str, Any], type[Exception], str]] = [
-        ({"interval": 0.0}, InputError, "interval must be a finite number in fs"),
+        ({"interval": 0.0}, InputError, "interval = 0 fs cannot be a time between frames"),
         ({"interval": "5 fs"}, InputError, "interval must be"),
         ({"cell": [1, 2]}, InputError, r"cell has shape \(2,\)"),
         ({"cell": [1, 2, -3]}, InputError, "positive lengths"),
@@ -349,3 +351,86 @@ def test_boxes_of_lammps_that_change_tilt_or_are_open(tmp_path: Path) -> None:
     path.write_text(tilted + tilted.replace("\n1\nITEM: BOX", "\n2\nITEM: BOX") + "2 1 0.2 0.2 0.2\n")
     with pytest.raises(InputError, match="frame 1"):
         jxl.read(path, elements={1: "Na"})
+
+
+def test_a_single_frame_without_an_end_of_its_last_line(tmp_path: Path) -> None:
+    """Written by hand it is whole; only numbers of a fixed format that become shorter look cut."""
+    path = tmp_path / "a.xyz"
+    path.write_text("3\n\nO 0.0 0.0 0.1173\nH 0.0 0.7572 -0.4692\nH 0.0 -0.7572 -0.469")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert jxl.read(path)[0].positions[2].tolist() == [0.0, -0.7572, -0.469]
+    path.write_text("2\n\nO 0.0000 0.0000 0.1173\nH 0.0000 0.7572 -0.46")
+    with pytest.warns(UserWarning, match=r"ends with 'H 0.0000 0.7572 -0.46', fewer digits .*: is it whole\?"):
+        assert len(jxl.read(path)[0]) == 2
+    dump = tmp_path / "a.dump"
+    dump.write_text(dump_text(wrapped_frames(1)).rstrip("\n"))
+    with pytest.warns(UserWarning, match=r"its last line has no end \('"):
+        assert len(jxl.open_trajectory(dump)) == 1
+    dump.write_text(dump_text(wrapped_frames(1)).rstrip("\n").rpartition(" ")[0])
+    with pytest.raises(InputError, match="no complete frame"):
+        jxl.open_trajectory(dump)
+
+
+def test_units_of_times_in_comments(tmp_path: Path) -> None:
+    path = tmp_path / "a.xyz"
+
+    def times(form: str) -> list[float]:
+        path.write_text("".join(f"1\n{form.format(0.5 * k)}\nNa {k} 0 0\n" for k in range(3)))
+        return jxl.open_trajectory(path).times.tolist()
+
+    assert times("time={}") == [0.0, 0.5, 1.0]
+    assert times("time={} fs energy=-1") == [0.0, 0.5, 1.0]
+    assert times("time={} ps") == times('time="{} ps" energy=-1') == times("time={}ps") == [0.0, 500.0, 1000.0]
+    assert times("time={} ns") == [0.0, 5e5, 1e6]
+    assert np.isnan(times("t = {} ps")).all()
+    path.write_text("".join(f"1\ntime={0.01 * k}\nNa {k} 0 0\n" for k in range(3)))
+    with pytest.warns(UserWarning, match="times 0.01 apart, .* if they are in ps, pass interval=10"):
+        jxl.open_trajectory(path)
+    with pytest.warns(UserWarning, match="interval = 0.01 fs is unusual .*write 10, if it is in ps"):
+        jxl.open_trajectory(path, interval=0.01)
+
+
+def test_atoms_of_extended_xyz_are_sorted_by_their_ids(tmp_path: Path) -> None:
+    """Converters of dumps keep the order of the dump, which changes from frame to frame."""
+    path = tmp_path / "a.xyz"
+    comment = 'Lattice="9 0 0 0 9 0 0 0 9" Properties=id:I:1:species:S:1:pos:R:3:forces:R:3'
+    rows = [f"{n} {s} {n} 0 0 0 0 {n}.5" for n, s in ((2, "Na"), (1, "Na"), (3, "Cl"))]
+    path.write_text(f"3\n{comment}\n" + "\n".join(rows) + f"\n3\n{comment}\n" + "\n".join(rows[::-1]) + "\n")
+    found = jxl.open_trajectory(path)
+    assert found.numbers[0].tolist() == [11, 11, 17]
+    assert found.positions[:, 0, :, 0].tolist() == [[1.0, 2.0, 3.0]] * 2
+    assert jxl.read(path)[1].get_forces()[:, 2].tolist() == [1.5, 2.5, 3.5]
+
+
+def test_ids_of_dumps_may_begin_with_zero(tmp_path: Path) -> None:
+    path = tmp_path / "a.dump"
+    text = dump_text(wrapped_frames(3))
+    path.write_text(
+        "\n".join(
+            f"{int(line.split()[0]) - 1} {line.split(maxsplit=1)[1]}" if line.split()[2:3] in (["Na"], ["Cl"]) else line
+            for line in text.splitlines()
+        )
+        + "\n"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        jxl.open_trajectory(path)
+    without = re.sub(r"^\d+ (?=\d (Na|Cl))", "", path.read_text(), flags=re.MULTILINE).replace("id type", "type")
+    path.write_text(without)
+    with pytest.raises(
+        InputError, match=r"frame 1 \(step 100\) holds the atoms in another order .*write the col"
+    ):
+        jxl.open_trajectory(path)
+    first = without[: without.index("ITEM: TIMESTEP", 1)]
+    path.write_text(first + first.replace("TIMESTEP\n0", "TIMESTEP\n100"))
+    with pytest.warns(UserWarning, match="holds no ids of its atoms"):
+        jxl.open_trajectory(path)
+
+
+def test_mmcif_is_recognised_and_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.cif"
+    path.write_text("data_cell\n_cell.length_a 20.0\nloop_\n_atom_site.id\n1\n")
+    for call in (jxl.read, jxl.open_trajectory):
+        with pytest.raises(InputError, match=r"a\.cif: PDBx/mmCIF files cannot be read; write PDB"):
+            call(path)
