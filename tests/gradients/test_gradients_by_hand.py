@@ -23,8 +23,9 @@ from jaxelyte.gradients import (
     free_energy_gradient,
     insertion_factor,
 )
-from jaxelyte.gradients.fit_folder import Progress, begin, keep
-from jaxelyte.gradients.free_energies import _rows
+from jaxelyte.gradients.fit_folder import Progress, begin, describe, keep
+from jaxelyte.gradients.frames import Frames
+from jaxelyte.gradients.free_energies import _mean, _rows
 from jaxelyte.gradients.path import _horizon, _mean_and_error
 from jaxelyte.observables.recorded import SeriesResult
 from jaxelyte.potentials.lennard_jones import LennardJones
@@ -71,7 +72,8 @@ def test_a_logarithm_of_a_factor_has_an_exact_derivative(rng: np.random.Generato
     The temperature is so high that the ensemble does not move: its covariance is 1e-12 of the result. To first order
     nothing is left of the error, of which each part alone is 1/sqrt(9 · 50) = 5 %.
     """
-    samples = Reweighting(exact_frames(rng, 50), HarmonicRestraint(ANCHORS, K), temperature=1e15)
+    frames = Frames.from_trajectory(exact_frames(rng, 50), at_once=8)
+    samples = Reweighting.of_frames(frames, HarmonicRestraint(ANCHORS, K), 1e15)  # not a temperature of any run
 
     def scaled(potential: Any, system: Any, neighbors: Any) -> jax.Array:
         return potential.k * spread(potential, system, neighbors)
@@ -113,15 +115,15 @@ def test_errors_and_horizons_by_hand() -> None:
 def test_the_state_of_the_optimiser_is_kept(tmp_path: Path) -> None:
     """Moments and count of Adam after two steps come back to the bit, and the best of them, the first."""
     start, rule = HarmonicRestraint(ANCHORS, K), optax.adam(0.08)
-    now = Progress(start, rule.init(start), wells())
+    now, settings = Progress(start, rule.init(start), wells()), describe(start, [], LANGEVIN)
     for step, slope in enumerate((1.0, -3.0)):
         gradient = jax.tree.map(lambda x, s=slope: jnp.full_like(x, s), start)
         with jax.numpy_dtype_promotion("standard"):
             updates, now.state = rule.update(gradient, now.state, now.potential)
         now.potential = optax.apply_updates(now.potential, updates)
         now.judge({"step": step, "loss": 1.0, "simulated": True, "length": 1.0}, now.potential)
-        keep(tmp_path, start, now)
-    back = begin(tmp_path, Progress(start, rule.init(start), wells()), resume=True, iterations=6)
+        keep(tmp_path, settings, now)
+    back = begin(tmp_path, Progress(start, rule.init(start), wells()), settings, resume=True, iterations=6)
     assert len(back.history) == 2
     for old, new in zip(jax.tree.leaves(now.state), jax.tree.leaves(back.state), strict=True):
         np.testing.assert_array_equal(old, new)
@@ -201,7 +203,7 @@ def test_a_crowd_beyond_the_room_of_the_lists_is_not_a_number(rng: np.random.Gen
 
 def test_errors_of_windows_add_up_with_their_weights() -> None:
     """The integral is Σ w_k of independent windows: its error is √Σ (w_k e_k)², to rounding."""
-    result = two_windows(steps=600, every=20)
+    result = two_windows(steps=3000, every=100)  # 200 fs: independent frames, which have error bars
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few samples
         found = free_energy_gradient(result, method="TI", at_once=30)
@@ -263,9 +265,6 @@ def test_frames_of_replicas_keep_their_cells(rng: np.random.Generator) -> None:
 
 def test_errors_at_the_ends_are_those_of_a_mean(rng: np.random.Generator) -> None:
     """<∂U/∂k> of 2000 independent frames: 3N k_B T/2k, width √(2/3N) of it; 10 stretches know it to 24 %."""
-    from jaxelyte.gradients.frames import Frames
-    from jaxelyte.gradients.free_energies import _mean
-
     frames = Frames.from_trajectory(exact_frames(rng, 2000), at_once=200)
     (value,), (error,) = _mean(frames, (HarmonicRestraint(ANCHORS, K), None), -1.0)
     exact = 1.5 * COUNT * THERMAL / K
