@@ -195,7 +195,7 @@ def _tell_of_copies(trajectory: Trajectory, source: str) -> None:
         return
     copies = [n for n in range(1, len(positions)) if np.array_equal(positions[n], positions[n - 1])]
     if copies:
-        others = f", and so are {len(copies) - 1} others" if copies[1:] else ""
+        others = f", like {len(copies) - 1} more" if copies[1:] else ""
         caution(
             f"{source}: frame {copies[0]} is a copy of the one before it{others}, as where a restart writes its first "
             "frame again: times by interval= are wrong behind it; take the copies out"

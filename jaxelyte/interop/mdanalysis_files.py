@@ -47,15 +47,12 @@ def read_through_mdanalysis(
     """
     import_mdanalysis(path)  # before warnings are silenced: it sets filters of its own
     header = None
-    if kind == "DCD":
-        header = read_dcd_header(path)
-        if header.frames == 0:
-            raise InputError(f"{path} holds no complete frame")
-        if naming.topology is not None and naming.topology.sites != header.atoms:
-            raise InputError(f"{path} holds {header.atoms} atoms, its topology {naming.topology.sites}; both must fit")
     with tempfile.TemporaryDirectory() as folder, errors_of(path, "MDAnalysis"):
+        plain = _plain(path, Path(folder), kind)
+        if kind == "DCD":
+            header = _dcd_header(plain, path, naming)
         with _quiet():
-            universe = _universe(_plain(path, Path(folder), kind), naming, topology, kind)
+            universe = _universe(plain, naming, topology, kind)
         species = species_of(universe.atoms, naming)
         with _quiet():
             found = _frames(universe, species, path, header.frames if header is not None else None)
@@ -101,6 +98,15 @@ def topology_of(path: Path, naming: Naming, kind: str) -> Species:
         with _quiet():
             universe = MDAnalysis.Universe(str(_plain(path, Path(folder), kind)), to_guess=())
         return species_of(universe.atoms, naming)
+
+
+def _dcd_header(plain: Path, path: Path, naming: Naming) -> DCDHeader:
+    header = read_dcd_header(plain)
+    if header.frames == 0:
+        raise InputError(f"{path} holds no complete frame")
+    if naming.topology is not None and naming.topology.sites != header.atoms:
+        raise InputError(f"{path} holds {header.atoms} atoms, its topology {naming.topology.sites}; both must fit")
+    return header
 
 
 def _plain(path: Path, folder: Path, kind: str | None) -> Path:

@@ -26,8 +26,11 @@ IONS = {
 }  # fmt: skip
 """Elements of residues of one atom, by the letters and digits of their names in capitals."""
 
-TOLERANCE = 0.06
+TOLERANCE = 0.065
 """g/mol between a mass of a force field and that of the element."""
+
+UNITED = (14.027, 16.043)
+"""g/mol, CH2 and CH4 as one site, which are within `TOLERANCE` of nitrogen and oxygen."""
 
 LEFT_OUT = ("", "X", "NONE")
 
@@ -221,6 +224,8 @@ def _by_mass(name: str, mass: float) -> int | None:
 
     if abs(mass - HYDROGEN_ISOTOPES["D"]) < 0.02 or abs(mass - HYDROGEN_ISOTOPES["T"]) < 0.01:
         return 1
+    if min(abs(mass - united) for united in UNITED) < 0.012:
+        return None
     near = [int(z) for z in np.flatnonzero(np.abs(atomic_masses[1:95] - mass) < TOLERANCE) + 1]
     named = [z for z in near if name.upper().startswith(chemical_symbols[z].upper())]
     return near[0] if len(near) == 1 else named[0] if len(named) == 1 else None

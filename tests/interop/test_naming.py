@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.data import atomic_numbers
 from ase.io import write
 
 import jaxelyte as jxl
 from jaxelyte.errors import InputError
+from jaxelyte.interop.naming import Naming
 from walks import PAIRS, dump_text, gro_text, pdb_text, wrapped_frames, xyz_text
 
 
@@ -143,3 +145,16 @@ def test_masses_of_a_topology_decide_what_its_names_leave_open(tmp_path: Path, n
     found = jxl.open_trajectory(tmp_path / "a.xyz", topology=tmp_path / "a.psf")
     assert "".join(found.frame(0).get_chemical_symbols()) == symbols
     np.testing.assert_allclose(found.masses[0], [mass for *_, mass in atoms], rtol=1e-6)
+
+
+def test_masses_as_force_fields_round_them() -> None:
+    """Types of LAMMPS are known by their masses alone; a CH2 or CH4 as one site is neither nitrogen nor oxygen."""
+    masses = {"O": (15.9994, 16.0), "N": (14.0067, 14.01, 14.0), "H": (1.0, 1.00794, 2.014), "S": (32.0, 32.06)}
+    masses |= {"Cl": (35.45, 35.5), "K": (39.1,), "Ca": (40.08,), "Ni": (58.69,), "C": (12.0, 12.011), "I": (126.9,)}
+    for symbol, values in masses.items():
+        for mass in values:
+            assert Naming().of(["7"], masses=np.array([mass])).numbers[0] == atomic_numbers[symbol]
+    for united in (13.019, 14.027, 14.0266, 15.035, 16.043, 16.04):
+        with pytest.raises(InputError, match="types of LAMMPS are no elements"):
+            Naming().of(["7"], masses=np.array([united]))
+        assert Naming().of(["CH2"], masses=np.array([united])).numbers[0] == 6

@@ -213,6 +213,9 @@ def test_dcd_times_are_taken_from_programs_that_state_them(tmp_path: Path) -> No
         else:
             assert np.isnan(found.times).all()
     whole = path.read_bytes()
+    with gzip.open(tmp_path / "a.dcd.gz", "wb") as file:
+        file.write(whole)
+    assert len(jxl.open_trajectory(tmp_path / "a.dcd.gz", topology=tmp_path / "top.xyz")) == 301
     path.write_bytes(whole[:-50])
     with pytest.warns(UserWarning, match="300 complete frames were read"):
         assert len(jxl.open_trajectory(path, topology=tmp_path / "top.xyz")) == 300
@@ -343,6 +346,12 @@ def test_boxes_of_lammps_that_change_tilt_or_are_open(tmp_path: Path) -> None:
     # xlo = -2 - min(0, xy, xz, xy + xz) = 0; yhi = 12 - max(0, yz) = 11.
     np.testing.assert_allclose(atoms.cell.array[:2], [[10.5, 0.0, 0.0], [3.0, 10.0, 0.0]])
     np.testing.assert_allclose(atoms.positions[0], [0.5 * (10.5 + 3 - 2), 1.0 + 0.5 * 11, -1.0 + 4.5])
+    # The corners of a box of 10 Å tilted by -3 and -2 reach from -5 to 10, tilted by 3 and 2 from 0 to 15.
+    for bounds, tilts in (("-5.0 10.0", (-3.0, -2.0)), ("0.0 15.0", (3.0, 2.0))):
+        path.write_text(tilted.replace("-2.0 13.5 3.0\n1.0 12.0 -2.0", f"{bounds} {tilts[0]}\n1.0 12.0 {tilts[1]}"))
+        atoms = jxl.read(path, elements={1: "Na"})[0]
+        np.testing.assert_allclose(atoms.cell.array[:2], [[10.0, 0.0, 0.0], [tilts[0], 10.0, 0.0]])
+        np.testing.assert_allclose(atoms.positions[0], [0.5 * (10.0 + sum(tilts)), 6.5, 3.5])
     general = tilted.replace("xy xz yz pp pp ff\n-2.0 13.5 3.0\n1.0 12.0 -2.0\n-1.0 8.0 1.0", "abc origin pp pp pp\n"
         "0 10 0 1\n-9 0 0 2\n0 1 8 3")  # fmt: skip
     path.write_text(general.replace("xs ys zs", "x y z"))
@@ -418,9 +427,7 @@ def test_ids_of_dumps_may_begin_with_zero(tmp_path: Path) -> None:
         jxl.open_trajectory(path)
     without = re.sub(r"^\d+ (?=\d (Na|Cl))", "", path.read_text(), flags=re.MULTILINE).replace("id type", "type")
     path.write_text(without)
-    with pytest.raises(
-        InputError, match=r"frame 1 \(step 100\) holds the atoms in another order .*write the col"
-    ):
+    with pytest.raises(InputError, match=r"frame 1 \(step 100\) holds the atoms in another order .*write the col"):
         jxl.open_trajectory(path)
     first = without[: without.index("ITEM: TIMESTEP", 1)]
     path.write_text(first + first.replace("TIMESTEP\n0", "TIMESTEP\n100"))
