@@ -189,6 +189,11 @@ def test_cp2k_files_of_other_strides(tmp_path: Path) -> None:
         frames = jxl.read_cp2k(position, force, cell=cell)
     assert [frame.info["step"] for frame in frames] == [10, 20]
     assert frames[0].cell[0, 0] == 10.0
+    _, _, cell = cp2k_files(other, steps=tuple(range(0, 21, 5)))
+    position, force, _ = cp2k_files(tmp_path, steps=(0, 10, 20))
+    with warnings.catch_warnings():  # the cell of each step is no reason for a warning
+        warnings.simplefilter("error")
+        assert [frame.cell[0, 0] for frame in jxl.read_cp2k(position, force, cell=cell)] == [9.0, 10.0, 11.0]
     _, strange, _ = cp2k_files(other, steps=(1, 2))
     with pytest.raises(jxl.InputError, match="no common step"):
         jxl.read_cp2k(position, strange)

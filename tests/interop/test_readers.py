@@ -106,7 +106,10 @@ def test_restarts_and_killed_runs(tmp_path: Path) -> None:
     frames = wrapped_frames(12)
     path = tmp_path / "a.dump"
     first, second = dump_text(frames[:6]), dump_text(frames[3:], start=300)
-    path.write_text(first + second)
+    left = [one.copy() for one in frames[3:6]]
+    for one in left:
+        one.positions += 0.5  # the run that was stopped had gone another way
+    path.write_text(dump_text(frames[:3]) + dump_text(left, start=300) + second)
     with pytest.warns(
         UserWarning, match="steps 300 to 500 were written more than once, .* 3 of 15 frames are left out"
     ):
@@ -441,3 +444,14 @@ def test_mmcif_is_recognised_and_refused(tmp_path: Path) -> None:
     for call in (jxl.read, jxl.open_trajectory):
         with pytest.raises(InputError, match=r"a\.cif: PDBx/mmCIF files cannot be read; write PDB"):
             call(path)
+
+
+def test_boxes_and_velocities_of_gro_files(tmp_path: Path) -> None:
+    """The box is v1(x) v2(y) v3(z) v1(y) v1(z) v2(x) v2(z) v3(x) v3(y) in nm; velocities are in nm/ps."""
+    path = tmp_path / "a.gro"
+    row = "    1NA      NA    1   1.000   2.000   0.500  0.1000 -0.2000  0.3000\n"
+    path.write_text(f"salt t= 4.0\n    1\n{row}   3.0 4.0 5.0 0.0 0.0 0.7 0.0 -0.8 0.9\n")
+    found = jxl.open_trajectory(path)
+    np.testing.assert_allclose(found.cells[0], [[30, 0, 0], [7, 40, 0], [-8, 9, 50]], rtol=1e-12)
+    np.testing.assert_allclose(found.positions[0, 0, 0], [10, 20, 5], rtol=1e-12)
+    np.testing.assert_allclose(found.velocities[0, 0, 0], [0.001, -0.002, 0.003], rtol=1e-12)

@@ -149,6 +149,12 @@ def test_steps_about_half_a_cell_are_warned_about() -> None:
         found = unwrapped(trajectory(wrapped(free) @ CUBE), 0, drift=False)
     moved, exact = (np.mean(np.diff(x, axis=0) ** 2) for x in (found, free @ CUBE))
     assert 0.97 < moved / exact < 1.0
+    free = walk(0.12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = unwrapped(trajectory(wrapped(free) @ CUBE), 0, drift=False)
+    moved, exact = (np.mean(np.diff(x, axis=0) ** 2) for x in (found, free @ CUBE))
+    assert 0.999 < moved / exact <= 1.0
 
 
 def test_short_sparse_trajectories_cannot_be_decided() -> None:
