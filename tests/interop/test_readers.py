@@ -215,6 +215,11 @@ def test_dcd_times_are_taken_from_programs_that_state_them(tmp_path: Path) -> No
             assert coefficient(found) == pytest.approx(1.0, abs=0.12)
         else:
             assert np.isnan(found.times).all()
+    one = tmp_path / "one.dcd"  # a step of 1, whatever is meant by it
+    with mda.Writer(str(one), 2 * PAIRS, dt=0.04888821290839616, remarks="Created by CHARMM") as writer:
+        for _ in universe.trajectory[:3]:
+            writer.write(universe.atoms)
+    assert np.isnan(jxl.open_trajectory(one, topology=tmp_path / "top.xyz").times).all()
     whole = path.read_bytes()
     with gzip.open(tmp_path / "a.dcd.gz", "wb") as file:
         file.write(whole)
@@ -289,25 +294,32 @@ def test_amber_netcdf_has_times_only_where_they_are_stored(tmp_path: Path) -> No
                 file.createDimension(name, size)
             shapes = {"coordinates": ("frame", "atom", "spatial"), "cell_lengths": ("frame", "cell_spatial")}
             shapes |= {"cell_angles": ("frame", "cell_angular"), "time": ("frame",)}
+            shapes |= {"velocities": ("frame", "atom", "spatial")}
             units = {
                 "coordinates": b"angstrom",
                 "cell_lengths": b"angstrom",
                 "cell_angles": b"degree",
                 "time": b"picosecond",
+                "velocities": b"angstrom/picosecond",
             }
             values = {
                 "coordinates": positions,
                 "cell_lengths": np.full((11, 3), EDGE),
                 "cell_angles": np.full((11, 3), 90.0),
+                "velocities": positions / 20.455,
             }
             if timed:
                 values["time"] = 100.0 + 0.05 * np.arange(11)
             for name, value in values.items():
                 variable = file.createVariable(name, "f4", shapes[name])
                 variable.units = units[name]
+                if name == "velocities":
+                    variable.scale_factor = 20.455  # the stored numbers are in AMBER's own unit
                 variable[:] = value
         found = jxl.open_trajectory(path, topology=tmp_path / "top.extxyz")
         np.testing.assert_allclose(found.positions[:, 0], positions, atol=1e-5)
+        assert found.velocities is not None
+        np.testing.assert_allclose(found.velocities[:, 0], positions * 1e-3, rtol=1e-5)
         assert found.cells[0][0, 0] == pytest.approx(EDGE)
         if timed:
             assert found.interval() == pytest.approx(INTERVAL, rel=1e-3)

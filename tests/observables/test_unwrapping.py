@@ -157,6 +157,17 @@ def test_steps_about_half_a_cell_are_warned_about() -> None:
     assert 0.999 < moved / exact <= 1.0
 
 
+@pytest.mark.parametrize("flow", [0.45, 0.5, 1.3])
+def test_frames_that_are_moved_as_a_whole_are_no_long_steps(flow: float) -> None:
+    """All atoms move by about half a cell between frames, as where a solute that jumps is kept in the middle."""
+    free = walk()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = unwrapped(trajectory(wrapped(free + flow * np.arange(FRAMES)[:, None, None]) @ CUBE), 0, drift=True)
+    exact = unwrapped(trajectory(free @ CUBE, unwrapped=True), 0, drift=True)
+    assert np.allclose(found - found[0], exact - exact[0])
+
+
 def test_short_sparse_trajectories_cannot_be_decided() -> None:
     with pytest.raises(InputError, match="unwrapped=True"):
         unwrapped(trajectory(walk(0.3, frames=15) @ CUBE), 0, drift=False)
