@@ -48,7 +48,7 @@ def as_models(path: Path, folder: Path) -> Path:
     MDAnalysis takes a single cell in front of the first model for none, and frames that end with END for one.
 
     Raises:
-        InputError: a cell that is not six numbers.
+        InputError: a cell that is not six numbers, or no atoms.
     """
     target = folder / "models.pdb"
     cell, frame, count, opened = b"", [], 0, False
@@ -63,8 +63,10 @@ def as_models(path: Path, folder: Path) -> Path:
                 count += 1
                 _write_model(copy, count, cell, frame)
                 frame, opened = [], False
-        if opened or not count:
+        if opened:
             _write_model(copy, count + 1, cell, frame)
+        elif not count:
+            raise InputError(f"{path} holds no atoms: a PDB file has them in lines ATOM and HETATM")
     return target
 
 
