@@ -6,6 +6,7 @@ in front of each, or once in front of all.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +16,9 @@ from jaxelyte.interop.file_text import errors_of, open_bytes
 ATOMS = (b"ATOM  ", b"HETATM")
 CELL = ((6, 15), (15, 24), (24, 33), (33, 40), (40, 47), (47, 54))
 """Columns of CRYST1: three lengths in Å, three angles in degrees."""
+
+LONGEST = 99999.0
+"""Å, the longest lattice vector that its columns take."""
 
 COORDINATES = 54
 """Columns up to the end of the coordinates."""
@@ -51,13 +55,14 @@ def as_models(path: Path, folder: Path) -> Path:
         InputError: a cell that is not six numbers, or no atoms.
     """
     target = folder / "models.pdb"
-    cell, frame, count, opened = b"", [], 0, False
+    cell, frame, count, opened, bare = b"", [], 0, False, True
     with errors_of(path), open_bytes(path) as source, target.open("wb") as copy:
         for number, line in enumerate(source, 1):
             if line.startswith(b"CRYST1"):
                 cell = _cell_line(line, path, number)
             elif line.startswith((*ATOMS, b"TER")):
                 opened |= line.startswith(ATOMS)
+                bare &= not cell
                 frame.append(line if line.endswith(b"\n") else line + b"\n")
             elif line.startswith((b"MODEL", b"END")) and opened:
                 count += 1
@@ -67,6 +72,8 @@ def as_models(path: Path, folder: Path) -> Path:
             _write_model(copy, count + 1, cell, frame)
         elif not count:
             raise InputError(f"{path} holds no atoms: a PDB file has them in lines ATOM and HETATM")
+        if cell and bare:
+            raise InputError(f"{path}: its cell (CRYST1) stands behind all atoms; it belongs in front of them")
     return target
 
 
@@ -77,10 +84,14 @@ def _write_model(copy: IO[bytes], count: int, cell: bytes, frame: list[bytes]) -
 def _cell_line(line: bytes, path: Path, number: int) -> bytes:
     """A line CRYST1 in its columns, also where it was written without regard to them."""
     text = line.decode("ascii", "replace")
+    found: list[list[float]] = []
     for words in ([text[a:b] for a, b in CELL], text.split()[1:7]):
-        try:
-            a, b, c, alpha, beta, gamma = map(float, words)
-        except ValueError:
-            continue
-        return f"CRYST1{a:9.3f}{b:9.3f}{c:9.3f}{alpha:7.2f}{beta:7.2f}{gamma:7.2f} P 1           1\n".encode()
-    raise InputError(f"{path}: the cell in line {number} is no three lengths and three angles: {text.strip()[:60]!r}")
+        with contextlib.suppress(ValueError):
+            found.append([float(word) for word in words])
+    # Numbers may touch each other in their columns; where they do not, both readings agree.
+    if not found or len(found[0]) < 6 or (found[0] != found[-1] and len(found[-1]) == 6) or max(found[0]) > LONGEST:
+        raise InputError(
+            f"{path}: the cell in line {number} is no three lengths and three angles: {text.strip()[:60]!r}"
+        )
+    a, b, c, alpha, beta, gamma = found[0]
+    return f"CRYST1{a:9.3f}{b:9.3f}{c:9.3f}{alpha:7.2f}{beta:7.2f}{gamma:7.2f} P 1           1\n".encode()
