@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=200, help="training frames of each level")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--windows", type=int, default=4)
+    parser.add_argument("--nodes", default="gauss-legendre", help="of λ; these leave out the ends, others have them")
     parser.add_argument("--steps", type=int, default=8000, help="of each window, 1 fs")
     parser.add_argument("--folder", type=Path, default=Path("benchmarks/output/levels"))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/output/levels.json"))
@@ -58,6 +59,7 @@ def main() -> None:
             jxl.NVT(300.0, "langevin", tau=200.0),
             common=coulomb + jxl.GaussianBarrier(**BARRIER),
             windows=options.windows,
+            nodes=options.nodes,
             steps=options.steps,
             timestep=1.0,
             sample_every=20,
@@ -80,6 +82,8 @@ def main() -> None:
         "gradient_less_reference_eV": (result.gradient - result.reference).tolist(),
         "gradient_error_eV": result.gradient_error.tolist(),
         "overlaps": result.overlaps.tolist(),
+        "deciding_samples": result.support.tolist(),
+        "no_error_bar": result.refused,
         "independent_samples": result.counts.tolist(),
         "hours_of_windows": (time.perf_counter() - began) / 3600.0,
         "cores": os.cpu_count(),

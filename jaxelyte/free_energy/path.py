@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -47,16 +49,25 @@ class PathResult:
         """eV, standard error; the legs are independent runs. NaN where the estimate of a leg has no error bar."""
         return math.sqrt(sum(leg.error**2 for leg in self.legs)) if self.completed else math.nan
 
+    @property
+    def refused(self) -> dict[int, str]:
+        """Numbers of the legs, from one on, whose estimate has no error bar, and why."""
+        return {n: leg.refused[leg.estimator] for n, leg in enumerate(self.legs, 1) if leg.estimator in leg.refused}
+
     def to_json(self, path: str | Path) -> None:
-        """Write the sum and the legs."""
-        legs = [{"free_energy_eV": finite(leg.value), "error_eV": finite(leg.error)} for leg in self.legs]
+        """Write the sum and the legs; "refused" says why the estimate of a leg has no error bar."""
+        legs = [
+            {"free_energy_eV": finite(leg.value), "error_eV": finite(leg.error), "refused": self.refused.get(n, "")}
+            for n, leg in enumerate(self.legs, 1)
+        ]
         content = {"free_energy_eV": finite(self.value), "error_eV": finite(self.error), "legs": legs}
         write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
         head = summary(self.value, self.error) if self.completed else "interrupted"
         lines = [
-            f"  leg {n}: {leg.value:.5f} ± {leg.error:.5f} eV" + ", no error bar" * (leg.estimator in leg.refused)
+            f"  leg {n}: {leg.value:.5f} ± {leg.error:.5f} eV"
+            + (f", no error bar: {self.refused[n]}" if n in self.refused else "")
             for n, leg in enumerate(self.legs, 1)
         ]
         return f"{head} along {len(self.legs)} legs\n{first_lines(lines, 'legs')}"
@@ -80,6 +91,9 @@ def free_energy_path(
 
     Raises:
         InputError: fewer than two potentials; see also `free_energy`.
+
+    Warns:
+        UserWarning: those of `free_energy`, with the number of the leg.
     """
     potentials = checks.sequence("potentials", potentials, "potentials")
     output = None if output is None else output_folder(output)
@@ -89,7 +103,8 @@ def free_energy_path(
     for number, (initial, final) in enumerate(pairwise(potentials), 1):
         folder = {} if output is None else {"output": output / f"leg{number}"}
         try:
-            leg = free_energy(initial, final, atoms, ensemble, **folder, **options)
+            with _named(f"leg {number}"):
+                leg = free_energy(initial, final, atoms, ensemble, **folder, **options)
         except RunInterruptedError:
             return PathResult(tuple(legs), completed=False)
         legs.append(leg)
@@ -102,3 +117,17 @@ def free_energy_path(
         atoms = last[int(np.argmax(windows))] if isinstance(last, list) else last
         options |= {"overlap": 0.0}  # ghosts of the leg before may lie on other atoms
     return PathResult(tuple(legs))
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Warnings in it begin with a name."""
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")  # the filters of the caller count below
+            yield
+    finally:
+        for one in caught:
+            text = f"{name}: {one.message}" if issubclass(one.category, UserWarning) else str(one.message)
+            warnings.warn_explicit(text, one.category, one.filename, one.lineno)

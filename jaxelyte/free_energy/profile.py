@@ -66,7 +66,7 @@ def profile(
     Args:
         edges: (bins + 1,), Å.
         whole: (bins,), weights.
-        others: the same without one stretch each.
+        others: the same without one stretch each; none where there are to be no error bars.
         species: chemical symbols of the pair.
         temperature: K.
         samples: number of samples.
@@ -82,7 +82,7 @@ def profile(
         boltzmann = np.exp(-energy / (units.BOLTZMANN * temperature))
         level = float(np.sum((boltzmann * shell)[far]) / np.sum(shell[far]))
     g = distribution(edges, whole, level)
-    without = np.array([distribution(edges, one, level) for one in others])
+    without = np.array([distribution(edges, one, level) for one in others]).reshape(-1, len(g))
     count = len(without)
     error = np.full(len(g), np.nan)
     if count >= FEWEST:

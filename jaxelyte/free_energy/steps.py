@@ -111,7 +111,7 @@ def steps_between(dense: Sequence[np.ndarray], lam: np.ndarray, beta: float, wor
         up, down = beta * width * dense[n], -beta * width * dense[n + 1]
         found = bar(up, down)
         add("BAR", 1.0, found.difference, (n, found.ahead), (n + 1, found.back))
-        rows.append((found.overlap, _crossing(found.crossing, worth[n : n + 2]), CROSSING, found.difference))
+        rows.append((found.overlap, crossing_samples(found.crossing, worth[n : n + 2]), CROSSING, found.difference))
         step, ahead = zwanzig(up)
         add("Zwanzig forward", 1.0, step, (n, ahead))
         step, back = zwanzig(down)
@@ -133,11 +133,15 @@ def variance_of(pulls: Sequence[np.ndarray], worth: np.ndarray) -> float:
     return float(np.sum(parts))
 
 
-def _crossing(sides: tuple[np.ndarray, np.ndarray], worth: np.ndarray) -> float:
+def crossing_samples(sides: tuple[np.ndarray, np.ndarray], worth: np.ndarray) -> float:
     """Independent samples that carry Σ f (1 - f) of a step, f their chance to be of the other window.
 
     The sum is one over the variance of the step; below one, where its error is above k_B T, it is what counts, and none
     below `NOTHING`.
+
+    Args:
+        sides: f (1 - f) of the samples of both windows; see `Bennett.crossing`.
+        worth: (2,), how many samples of each are worth one that is independent.
     """
     pairs = list(zip(sides, worth, strict=True))
     total = sum(float(np.sum(side)) / g for side, g in pairs)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxelyte import checks, units
 from jaxelyte.dynamics import NVT, Run, simulate
 from jaxelyte.errors import InputError
-from jaxelyte.free_energy.estimators import overlap_matrix, solve_mbar, unbiased_weights
+from jaxelyte.free_energy.estimators import bar, overlap_matrix, solve_mbar, unbiased_weights
 from jaxelyte.free_energy.profile import (
     bin_edges,
     block_bounds,
@@ -23,7 +23,9 @@ from jaxelyte.free_energy.profile import (
     profile,
     symbols_of,
 )
+from jaxelyte.free_energy.steps import CROSSING, crossing_samples
 from jaxelyte.observables import Distance, PMFResult, SeriesResult
+from jaxelyte.observables.blocks import of_series
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.distance import DistanceRestraint, checked_pair
 from jaxelyte.system import check_kind
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 LEAST_OVERLAP = 0.03
 """Of neighbouring windows: below it their relative free energy hangs on a few samples (Klimovich, Shirts and Mobley,
 J. Comput.-Aided Mol. Des. 29, 397 (2015))."""
+
+INDEPENDENT = 20.0
+"""Independent samples of a window below which there is no error bar: each stretch of the jackknife needs two."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,9 @@ class UmbrellaResult:
         free_energies: (windows,), eV, of the biased ensembles relative to the first.
         overlap: (windows, windows), overlap matrix of MBAR; rows add up to one.
         counts: (windows, bins), samples of each window in the bins of the PMF.
+        independent: (windows,), independent samples.
+        support: (windows - 1,), independent samples that decide the steps between neighbouring windows.
+        refused: why w(r) has no error bars (NaN), empty where it has.
         run: the run, where there was one.
     """
 
@@ -56,6 +64,9 @@ class UmbrellaResult:
     free_energies: np.ndarray
     overlap: np.ndarray
     counts: np.ndarray
+    independent: np.ndarray
+    support: np.ndarray
+    refused: str = ""
     run: Run | None = None
 
     def plot(self, ax: Any = None) -> Any:
@@ -74,7 +85,9 @@ class UmbrellaResult:
 
     def __repr__(self) -> str:
         least = float(np.min(np.diagonal(self.overlap, 1))) if len(self.centers) > 1 else math.nan
-        return f"{self.pmf!r}\n  {len(self.centers)} windows, smallest overlap of neighbours {least:.2f}"
+        lines = [repr(self.pmf), f"  {len(self.centers)} windows, smallest overlap of neighbours {least:.2f}"]
+        lines[-1] += f", at least {int(self.independent.min())} independent samples in each"
+        return "\n".join(lines + [f"  no error bars: {self.refused}"] * bool(self.refused))
 
 
 def umbrella_sampling(
@@ -129,7 +142,7 @@ def umbrella_sampling(
         InputError: windows that cannot be used; see also `simulate`.
 
     Warns:
-        UserWarning: neighbouring windows that hardly overlap.
+        UserWarning: neighbouring windows that hardly overlap, or no error bars; see `umbrella_pmf`.
     """
     potential = as_potential(potential)
     pair = checked_pair(pair)
@@ -202,7 +215,9 @@ def umbrella_pmf(
     """Potential of mean force from the distances sampled in windows, of any program; see `umbrella_sampling`.
 
     Standard errors come from leaving out a tenth of each window at a time, so they count the correlation of samples
-    as long as a tenth of a window is longer than that.
+    as long as a tenth of a window is longer than that. There are no error bars (NaN) where a window has fewer than 20
+    independent samples, or where fewer than 30 decide the step between two neighbours (Bennett's ratio): w(r) is then
+    joined there by chance.
 
     Args:
         distances: of each window, (samples,), Å, in the order of time.
@@ -216,6 +231,9 @@ def umbrella_pmf(
 
     Raises:
         InputError: windows and samples that do not fit.
+
+    Warns:
+        UserWarning: neighbouring windows that hardly overlap, or no error bars.
     """
     windows, springs = _windows(centers, k)
     given = checks.sequence("distances", distances, "series of distances, one for each window")
@@ -242,17 +260,18 @@ def umbrella_pmf(
         return np.histogram(r, edges, weights=unbiased_weights(bias, solution))[0], solution
 
     whole, solution = weights(samples, None)
+    overlap = overlap_matrix(solution)
+    independent, support = _supported(samples, windows, springs, beta)
+    refused = _judged(windows, np.diagonal(overlap, 1), independent, support)
     pieces = [block_bounds(len(d)) for d in samples]
     others = [
         weights([np.delete(d, slice(*p[n])) for d, p in zip(samples, pieces, strict=True)], solution.f_k)[0]
-        for n in range(min(len(p) for p in pieces))
+        for n in range(0 if refused else min(len(p) for p in pieces))
     ]
-    overlap = overlap_matrix(solution)
-    _warn_about_gaps(overlap, windows)
     result = profile(edges, whole, others, species, temperature, len(every), charges, permittivity)
     counts = np.array([np.histogram(d, edges)[0] for d in samples])
     energies = np.asarray(solution.f_k - solution.f_k[0]) / beta
-    return UmbrellaResult(result, windows, springs, energies, overlap, counts)
+    return UmbrellaResult(result, windows, springs, energies, overlap, counts, independent, support, refused)
 
 
 def _windows(centers: Any, k: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -269,14 +288,46 @@ def _windows(centers: Any, k: Any) -> tuple[np.ndarray, np.ndarray]:
     return windows, np.broadcast_to(springs, windows.shape).copy()
 
 
-def _warn_about_gaps(overlap: np.ndarray, centers: np.ndarray) -> None:
-    for n, value in enumerate(np.diagonal(overlap, 1)):
-        if value < LEAST_OVERLAP:
-            warnings.warn(
-                f"windows at {centers[n]:g} and {centers[n + 1]:g} Å overlap by {value:.3f} only (at least "
-                f"{LEAST_OVERLAP} are needed): put a window between them, or use weaker springs",
-                stacklevel=4,
-            )
+def _supported(
+    samples: list[np.ndarray], centers: np.ndarray, springs: np.ndarray, beta: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Independent samples of each window, and how many decide the step from each to the next one."""
+    counts = np.array([len(d) for d in samples], np.float64)
+    # A series too short for an estimate counts as one sample.
+    found = np.array([float(of_series(d).inefficiency) for d in samples])
+    worth = np.where(np.isfinite(found), np.maximum(1.0, found), counts)
+
+    def step(r: np.ndarray, n: int) -> np.ndarray:
+        energy = 0.5 * beta * springs[n : n + 2, None] * (r - centers[n : n + 2, None]) ** 2
+        return energy[1] - energy[0]
+
+    support = [
+        crossing_samples(bar(step(samples[n], n), -step(samples[n + 1], n)).crossing, worth[n : n + 2])
+        for n in range(len(samples) - 1)
+    ]
+    return counts / worth, np.array(support)
+
+
+def _judged(centers: np.ndarray, overlaps: np.ndarray, independent: np.ndarray, support: np.ndarray) -> str:
+    """Why there are no error bars, empty where there are; one warning for this and for windows that hardly overlap."""
+    short = [
+        f"the window at {centers[n]:g} Å has {independent[n]:.0f} independent samples ({INDEPENDENT:g} are needed)"
+        for n in np.flatnonzero(~(independent >= INDEPENDENT))
+    ]
+    weak, thin = ~(support >= CROSSING), ~(overlaps >= LEAST_OVERLAP)
+    gaps = [
+        f"windows at {centers[n]:g} and {centers[n + 1]:g} Å overlap by {overlaps[n]:.3f} (at least {LEAST_OVERLAP} is "
+        f"needed), and {support[n]:.1f} independent samples decide the step between them ({CROSSING:g} are needed)"
+        for n in np.flatnonzero(weak | thin)
+    ]
+    refused = "; ".join(short + [gap for gap, n in zip(gaps, np.flatnonzero(weak | thin), strict=True) if weak[n]])
+    if short or gaps:
+        remedy = ["run longer"] * bool(short) + ["put a window between them, or use weaker springs"] * bool(gaps)
+        head = "w(r) has no error bars" if refused else "w(r) hangs on few samples"
+        warnings.warn(
+            f"umbrella sampling: {head}: {'; '.join(short + gaps)}. To mend it, {', and '.join(remedy)}", stacklevel=3
+        )
+    return refused
 
 
 def _fields(result: UmbrellaResult) -> dict[str, Any]:

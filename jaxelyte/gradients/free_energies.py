@@ -9,6 +9,7 @@ for parameters of either end and of what stands beside the mixture in all window
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +22,7 @@ from jaxelyte.errors import InputError
 from jaxelyte.free_energy import FreeEnergyResult
 from jaxelyte.free_energy.mixing import ladder_of
 from jaxelyte.gradients.frames import Frames, energy, leafwise
-from jaxelyte.gradients.reweighting import Reweighting
+from jaxelyte.gradients.reweighting import Reweighting, like
 from jaxelyte.gradients.trust import inefficiency, stretches_of
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.potentials.base import Mix, Potential, Sum
@@ -47,6 +48,8 @@ class FreeEnergyGradient:
         common: d ΔF / d parameter of what stands beside the mixture, None where nothing does.
         common_error: standard errors.
         frames: number of frames: at either end, or of each window.
+        quadrature: of the thermodynamic integral, what the rule over λ is off by for derivatives by (initial, final,
+            common), part of the errors; None for derivatives from the ends, and where no windows at the ends check it.
         windows: of the thermodynamic integral, for each λ the derivatives of <ΔU>_λ by (initial, final, common) and
             their standard errors; empty for derivatives from the ends.
     """
@@ -58,6 +61,7 @@ class FreeEnergyGradient:
     common: Any
     common_error: Any
     frames: tuple[int, ...]
+    quadrature: Trees | None = field(default=None, repr=False)
     windows: tuple[tuple[Trees, Trees], ...] = field(default=(), repr=False)
 
     __repr__ = brief_repr
@@ -73,11 +77,16 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
         result: of `free_energy`.
         method: "ends" takes averages of ∂U/∂θ in the windows at λ = 0 and 1, which have to be there
             (all ``nodes`` but "gauss-legendre"): the derivative of F itself, of least variance.
-            "TI" takes the derivative of the thermodynamic integral, by fluctuations in each window; any nodes.
+            "TI" takes the derivative of the thermodynamic integral, by fluctuations in each window; any nodes. The
+            error of its quadrature is found by comparison with the ends, as far as the difference exceeds the noise of
+            both; without windows at the ends it is not part of the errors, and a warning says so.
         at_once: frames evaluated together.
 
     Raises:
         InputError: another method, no run, no windows at the ends, or fewer than four frames in a window.
+
+    Warns:
+        UserWarning: a thermodynamic integral whose quadrature cannot be checked; see also `Reweighting`.
     """
     checks.instance("result", result, FreeEnergyResult, "the result of free_energy")
     checks.choice("method", method, ("ends", "TI"))
@@ -85,7 +94,8 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
     run = result.run
     if run is None or run.potential is None:
         raise InputError("the result holds no run; call free_energy in this process, with steps to do")
-    if method == "ends" and (result.lam[0] != 0.0 or result.lam[-1] != 1.0):
+    bounded = bool(result.lam[0] == 0.0 and result.lam[-1] == 1.0)
+    if method == "ends" and not bounded:
         raise InputError(
             f"windows from λ = {result.lam[0]:.3g} to {result.lam[-1]:.3g} leave out the ends, where the derivative is "
             "an average; pass nodes='clenshaw-curtis', or method='TI'"
@@ -98,14 +108,11 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
         if len(rows) < FEWEST:
             raise InputError(f"{len(rows)} frames of window {window} are too few ({FEWEST} at least); lower every=")
     counts = tuple(len(rows) for rows in groups.values())
+    ends = _at_the_ends(frames, groups[0], groups[last], ladder, beside) if bounded else None
     if method == "ends":
-        start, start_error = _mean(frames.chosen(groups[0]), (ladder.initial, beside), -1.0)
-        end, end_error = _mean(frames.chosen(groups[last]), (ladder.final, beside), 1.0)
-        common, common_error = None, None
-        if beside is not None:
-            common = leafwise(np.add, start[1], end[1])
-            common_error = leafwise(np.hypot, start_error[1], end_error[1])
-        return FreeEnergyGradient(start[0], start_error[0], end[0], end_error[0], common, common_error, counts)
+        assert ends is not None
+        values, errors = ends
+        return FreeEnergyGradient(values[0], errors[0], values[1], errors[1], values[2], errors[2], counts)
     windows = []
     for window, rows in groups.items():
         mixture = Mix(ladder.initial, ladder.final, float(result.lam[window]))
@@ -113,19 +120,52 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
         samples = Reweighting.of_frames(frames.chosen(rows), whole, result.temperature)
         found = samples.gradient(_gap)
         windows.append((_split(found.gradient), _split(found.gradient_error)))
-    share = result.weights
-    total = [
-        leafwise(lambda *x: np.tensordot(share, np.array(x, np.float64), axes=1), *(w[0][part] for w in windows))
-        for part in range(3)
-    ]
-    error = [
-        leafwise(
-            lambda *x: np.sqrt(np.tensordot(share**2, np.array(x, np.float64) ** 2, axes=1)),
-            *(w[1][part] for w in windows),
+    total, error = _integrated(result.weights, windows)
+    quadrature = None
+    if ends is None:
+        warnings.warn(
+            f"derivative of the thermodynamic integral over {last + 1} windows: without windows at λ = 0 and 1 the "
+            "error of its quadrature is unknown and not part of the error bars; pass nodes='clenshaw-curtis'",
+            stacklevel=2,
         )
-        for part in range(3)
-    ]
-    return FreeEnergyGradient(total[0], error[0], total[1], error[1], total[2], error[2], counts, tuple(windows))
+    else:
+        quadrature = _apart(total, error, *ends)
+        error = leafwise(np.hypot, error, quadrature)
+    return FreeEnergyGradient(
+        total[0], error[0], total[1], error[1], total[2], error[2], counts, quadrature, tuple(windows)
+    )
+
+
+def _integrated(share: np.ndarray, windows: list[tuple[Trees, Trees]]) -> tuple[Trees, Trees]:
+    """Sums over the windows with the weights of the quadrature, and their standard errors."""
+    total = leafwise(lambda *x: np.tensordot(share, np.array(x, np.float64), axes=1), *(w[0] for w in windows))
+    error = leafwise(
+        lambda *x: np.sqrt(np.tensordot(share**2, np.array(x, np.float64) ** 2, axes=1)), *(w[1] for w in windows)
+    )
+    return total, error
+
+
+def _apart(total: Trees, error: Trees, ends: Trees, ends_error: Trees) -> Trees:
+    """How far integrals are from the derivatives at the ends, beyond the noise of both.
+
+    Both hold the frames at the ends, so that the sum of their variances is that of the difference but for a covariance.
+    """
+    ends, ends_error = like(total, ends), like(total, ends_error)
+    return leafwise(
+        lambda x, y, e, f: np.sqrt(np.maximum(0.0, (x - y) ** 2 - e**2 - f**2)), total, ends, error, ends_error
+    )
+
+
+def _at_the_ends(
+    frames: Frames, first: np.ndarray, last: np.ndarray, ladder: Ladder, beside: Potential | None
+) -> tuple[Trees, Trees]:
+    """<∂U1/∂θ>_1 - <∂U0/∂θ>_0 by (initial, final, common) from the rows of both windows, and standard errors."""
+    start, start_error = _mean(frames.chosen(first), (ladder.initial, beside), -1.0)
+    end, end_error = _mean(frames.chosen(last), (ladder.final, beside), 1.0)
+    common, common_error = None, None
+    if beside is not None:
+        common, common_error = leafwise(np.add, start[1], end[1]), leafwise(np.hypot, start_error[1], end_error[1])
+    return (start[0], end[0], common), (start_error[0], end_error[0], common_error)
 
 
 def _gap(potential: Potential, system: System, neighbors: Neighbors) -> Array:

@@ -272,8 +272,8 @@ class Reweighting:
         return AverageGradient(
             value,
             error,
-            _like(asked, total),
-            _like(asked, spread) if errors else None,
+            like(asked, total),
+            like(asked, spread) if errors else None,
             effective_samples(weight),
             mean,
             parts,
@@ -346,7 +346,7 @@ def _size(deviations: np.ndarray) -> np.ndarray:
     )
 
 
-def _like(potential: Potential, tree: Any) -> Any:
+def like(potential: Any, tree: Any) -> Any:
     """A tree of a prepared potential in the structure of the one it was prepared from; leaves are the same."""
     return jax.tree.unflatten(jax.tree.structure(potential), jax.tree.leaves(tree))
 

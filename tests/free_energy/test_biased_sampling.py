@@ -137,9 +137,35 @@ def test_the_far_end_can_be_the_screened_coulomb_energy(rng: np.random.Generator
 
 
 def test_gaps_between_windows_are_named(rng: np.random.Generator) -> None:
+    """w(r) is joined by chance across a gap: no error bars, one warning with the remedy."""
     centers = np.array([2.0, 6.5])
-    with pytest.warns(UserWarning, match=r"2 and 6.5 Å overlap by 0\.0"):
-        umbrella_pmf(exact_samples(rng, centers, 5.0, 200), centers, 5.0, TEMPERATURE)
+    with pytest.warns(UserWarning, match=r"2 and 6.5 Å overlap by 0\.0.* put a window between them") as told:
+        result = umbrella_pmf(exact_samples(rng, centers, 5.0, 200), centers, 5.0, TEMPERATURE)
+    assert len(told) == 1
+    assert np.all(np.isnan(result.pmf.error))
+    assert result.support[0] < 1.0
+    assert "no error bars: windows at 2 and 6.5" in repr(result)
+
+
+def test_windows_of_few_independent_samples_have_no_error_bars(rng: np.random.Generator) -> None:
+    """A window of 400 samples that moves once in 40 is worth ten, though it overlaps with its neighbours."""
+    centers = np.array([3.5, 4.0, 4.5])
+    samples = exact_samples(rng, centers, 0.5, 400)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        good = umbrella_pmf(samples, centers, 0.5, TEMPERATURE, width=0.2)
+    assert not good.refused
+    assert np.all((good.independent > 150.0) & (good.independent <= 400.0))
+    assert np.all((good.support > 200.0) & (good.support <= 800.0))
+    assert np.isfinite(good.pmf.contact.position_error)
+    samples[1] = np.repeat(samples[1][:10], 40)
+    with pytest.warns(UserWarning, match=r"at 4 Å has \d+ independent samples \(20 are needed\).* run longer") as told:
+        found = umbrella_pmf(samples, centers, 0.5, TEMPERATURE, width=0.2)
+    assert len(told) == 1
+    assert found.independent[1] < 20.0
+    assert np.all(np.isnan(found.pmf.error))
+    assert math.isfinite(found.pmf.contact.position)
+    assert math.isnan(found.pmf.contact.position_error)
 
 
 @pytest.mark.usefixtures("fresh_programs")

@@ -6,6 +6,7 @@ import json
 import math
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -417,6 +418,38 @@ def test_a_leg_starts_in_the_last_window_of_the_leg_before(monkeypatch: pytest.M
     np.testing.assert_array_equal(starts[1].positions, run.atoms[int(np.argmax(place))].positions)  # type: ignore[index]
     assert starts[1].get_all_distances(mic=True)[np.triu_indices(64, 1)].min() < 0.3
     assert int(np.argmax(place)) != 3
+
+
+def test_refusals_and_warnings_are_those_of_a_leg(
+    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    """The second of three legs has windows at λ = 0.02 and 0.03 only, so that λ = 1 is made up."""
+    from jaxelyte.free_energy import path
+
+    given = [(np.array([0.0, 0.5, 1.0]), 800), (np.array([0.02, 0.03]), 800), (np.array([0.0, 0.5, 1.0]), 30)]
+    run: Any = SimpleNamespace(
+        completed=True, atoms=wells(), observables={"energies": SimpleNamespace(values=np.zeros((1, 1, 3)))}
+    )
+
+    def found(*_: Any, **__: Any) -> FreeEnergyResult:
+        lam, count = given.pop(0)
+        return difference(gaps(rng, lam, count), lam, TEMPERATURE, weights=np.full(len(lam), 1 / len(lam)), run=run)
+
+    monkeypatch.setattr(path, "free_energy", found)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        result = free_energy_path([well(0.5)] * 4, wells(), LANGEVIN)
+    texts = [str(one.message) for one in told]
+    assert any(text.startswith("leg 2: free energy: MBAR has no error bar") for text in texts)
+    assert any(text.startswith("leg 3: free energy") and "independent samples of the window" in text for text in texts)
+    assert not any(text.startswith("leg 1") for text in texts)
+    assert result.refused[2] == result.legs[1].refused["MBAR"]
+    assert 1 not in result.refused
+    assert math.isnan(result.error)
+    assert f"no error bar: {result.refused[2]}" in repr(result)
+    result.to_json(tmp_path / "path.json")
+    stored = json.loads((tmp_path / "path.json").read_text())
+    assert [leg["refused"] for leg in stored["legs"]][:2] == ["", result.refused[2]]
 
 
 def test_what_is_wrong_is_said(rng: np.random.Generator) -> None:

@@ -201,15 +201,27 @@ def test_a_crowd_beyond_the_room_of_the_lists_is_not_a_number(rng: np.random.Gen
     assert math.isfinite(values[1])
 
 
+@pytest.mark.more
 def test_errors_of_windows_add_up_with_their_weights() -> None:
-    """The integral is Σ w_k of independent windows: its error is √Σ (w_k e_k)², to rounding."""
+    """The integral is Σ w_k of independent windows: its error is √Σ (w_k e_k)², and that of the rule, to rounding.
+
+    The trapezoid of two windows is a poor rule: from k0 = 1 to k1 = 2 eV/Å² its derivative with respect to k0 is
+    -3N k_B T/2 · (1/k0 + 1/k1 + (k1 - k0)/k0²)/2, which is 1.25 times as large as that of 3N k_B T/2 ln(k1/k0).
+    """
     result = two_windows(steps=3000, every=100)  # 200 fs: independent frames, which have error bars
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few samples
         found = free_energy_gradient(result, method="TI", at_once=30)
+        ends = free_energy_gradient(result, at_once=30)
+    assert found.quadrature is not None
     for part, total in ((0, found.initial_error), (1, found.final_error)):
         each = [w * float(errors[part].k) for w, (_, errors) in zip(result.weights, found.windows, strict=True)]
-        assert float(total.k) == pytest.approx(math.hypot(*each), rel=1e-12)
+        rule = float(found.quadrature[part].k)
+        assert float(total.k) == pytest.approx(math.hypot(*each, rule), rel=1e-12)
+        mean = (ends.initial, ends.final)[part], (ends.initial_error, ends.final_error)[part]
+        off = float((found.initial, found.final)[part].k) - float(mean[0].k)
+        noise = sum(e**2 for e in each) + float(mean[1].k) ** 2
+        assert rule == pytest.approx(math.sqrt(max(0.0, off**2 - noise)), rel=1e-9)
 
 
 def test_the_best_parameters_are_those_of_the_best_row(monkeypatch: pytest.MonkeyPatch) -> None:
