@@ -16,7 +16,7 @@ from jaxelyte.arrays import finite
 from jaxelyte.dynamics import Run
 from jaxelyte.errors import InputError
 from jaxelyte.free_energy.estimators import decorrelated, mbar_differences, overlap_matrix, solve_mbar
-from jaxelyte.free_energy.integration import joint_error, mean_error, thermodynamic_integral
+from jaxelyte.free_energy.integration import LEAST_WORTH, joint_error, mean_error, thermodynamic_integral
 from jaxelyte.free_energy.quadrature import thermodynamic_length
 from jaxelyte.free_energy.steps import Steps, steps_between
 from jaxelyte.storage import saving, write_text
@@ -30,9 +30,6 @@ DENSE = 4.0
 """Samples per statistical inefficiency that values are computed from; all of them would say hardly more."""
 FEWEST = 50
 """Independent samples of a window below which a warning is given."""
-
-LEAST_WORTH = 0.7
-"""Statistical inefficiency that independent samples are found to have at least, but for noise."""
 
 FALL = 3.0
 """How many times further than its fluctuations account for <dU/dλ> may fall between windows without a warning."""

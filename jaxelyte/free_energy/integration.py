@@ -17,6 +17,12 @@ from jaxelyte.observables.tails import pareto_k
 HEAVIEST = 1.0
 """Shape k of the tail of U1 - U0 from which on its average does not exist."""
 
+WINDOW = 5
+"""Autocorrelation times that the autocorrelation is summed over."""
+
+LEAST_WORTH = 0.7
+"""Statistical inefficiency that independent samples are found to have at least, but for noise."""
+
 APART = 1.5
 """Factor between two estimates of a standard error from which on the larger one counts."""
 
@@ -109,13 +115,37 @@ def mean_error(series: np.ndarray, inefficiency: float) -> float:
     Each is found too small as often as too large: the mean of their squares where they agree, and the larger one where
     they differ by more than `APART`, since something slow is missed more easily than invented. NaN for fewer than four
     values.
+
+    Args:
+        series: (samples,).
+        inefficiency: at least one. An estimate that is cut off there is too large on average for independent samples:
+            where it is one but for its noise, one that is not cut off takes its place.
     """
     blocked = float(of_series(series).bound)
+    inefficiency = _not_cut_off(series, inefficiency)
     direct = math.sqrt(float(np.var(series)) * inefficiency / len(series))
     if not blocked > 0.0:
         return direct if math.isnan(blocked) else max(blocked, direct)
     larger, smaller = max(blocked, direct), min(blocked, direct)
     return larger if larger > APART * smaller else math.sqrt(0.5 * (larger**2 + smaller**2))
+
+
+def _not_cut_off(series: np.ndarray, inefficiency: float) -> float:
+    """1 + 2 Σ ρ(t) up to 5 times the autocorrelation time, where that is one within twice its noise 2 (M/S)^½.
+
+    (Madras and Sokal, J. Stat. Phys. 50, 109 (1988).) Deviations from a mean of the same S samples are correlated by
+    -1/S on average, which the factor 1 + (2M + 1)/S makes up for.
+    """
+    count = len(series)
+    if count < 2 * WINDOW or np.ptp(series) == 0.0:
+        return inefficiency
+    transform = np.fft.rfft(series - np.mean(series), 2 * count)
+    correlation = np.fft.irfft(np.abs(transform) ** 2)[:count]
+    sums = 1.0 + 2.0 * np.cumsum(correlation[1:] / correlation[0])
+    last = int(np.argmax(np.arange(1, count) >= 0.5 * WINDOW * np.maximum(sums, 0.5)))
+    found = float(sums[last]) * (1.0 + (2.0 * last + 3.0) / count)
+    noise = 2.0 * math.sqrt((last + 1) / count)
+    return max(found, LEAST_WORTH) if inefficiency < 1.0 + 2.0 * noise else inefficiency
 
 
 def joint_error(rows: Sequence[np.ndarray]) -> float:
