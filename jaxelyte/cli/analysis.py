@@ -50,6 +50,8 @@ def analyse_source(
     permittivity: float | None = None,
     viscosity: float | None = None,
     temperature: float | None = None,
+    fit: str = "",
+    stretches: int | None = None,
     only: str = "",
     skip: str = "",
     reading: Mapping[str, Any] | None = None,
@@ -69,6 +71,8 @@ def analyse_source(
         permittivity: relative; that of the run file, or of water, by default.
         viscosity: Pa s.
         temperature: K; that of the run by default.
+        fit: such as 1000,5000: window in fs of diffusion and conductivity.
+        stretches: parts of each replica whose spread gives the errors of what moves.
         only: sections wanted, separated by commas; all by default.
         skip: sections not wanted.
         reading: options of `jaxelyte.open_trajectory` for a trajectory file.
@@ -112,6 +116,8 @@ def analyse_source(
         charges=ions,
         permittivity=permittivity or screening or PERMITTIVITY,
         viscosity=viscosity,
+        fit=_window(fit),
+        stretches=stretches,
         observables={} if run is None else run.observables,
         config=config,
     )
@@ -131,6 +137,17 @@ def analyse_source(
             show(section_table(section))
     for path in (*files, folder / "report.json", folder / "report.html"):
         show(str(path))
+
+
+def _window(text: str) -> tuple[float, float] | None:
+    """Two times in fs, as by ``--fit``; None for no text."""
+    if not text:
+        return None
+    try:
+        first, last = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--fit {text!r} must be two times in fs, such as 1000,5000") from None
+    return first, last
 
 
 def analyse_sample(

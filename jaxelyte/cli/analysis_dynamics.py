@@ -42,6 +42,8 @@ def diffusion(sample: Sample) -> Section:
                 viscosity=sample.viscosity,
                 temperature=sample.temperature,
                 discard=sample.discard,
+                fit=sample.fit,
+                stretches=sample.stretches,
             )
 
         found = attempt(one, section, name)
@@ -51,7 +53,7 @@ def diffusion(sample: Sample) -> Section:
         section.rows.append(
             (
                 name,
-                f"{found.value * 1e9:.3f} ± {found.error * 1e9:.3f}",
+                "not diffusive" if math.isnan(found.value) else f"{found.value * 1e9:.3f} ± {found.error * 1e9:.3f}",
                 f"{found.correction * 1e9:.3f}"
                 if sample.viscosity is not None
                 else "not corrected (no viscosity given)",
@@ -60,7 +62,7 @@ def diffusion(sample: Sample) -> Section:
             )
         )
         section.content[name] = {
-            "value_m2_s": found.value,
+            "value_m2_s": finite(found.value),
             "error_m2_s": finite(found.error),
             "correction_m2_s": found.correction,
             "exponent": found.exponent,
@@ -78,11 +80,18 @@ def conduction(sample: Sample) -> Section:
     if not charges:
         return needs(section, "the charges of the ions are not known; pass --charges, such as Na=1,Cl=-1")
     found = attempt(
-        lambda: conductivity(sample.trajectory, charges, temperature=sample.temperature, discard=sample.discard),
+        lambda: conductivity(
+            sample.trajectory,
+            charges,
+            temperature=sample.temperature,
+            discard=sample.discard,
+            fit=sample.fit,
+            stretches=sample.stretches,
+        ),
         section,
         "conductivity",
     )
-    if found is None:
+    if found is None or math.isnan(found.value):
         return section
     free = f"{found.nernst_einstein:.2f} ± {found.nernst_einstein_error:.2f} S/m"
     section.rows.append(("σ, correlations included", f"{found.value:.2f} ± {found.error:.2f} S/m", ""))
@@ -118,7 +127,9 @@ def residence(sample: Sample) -> Section:
         if edge is None:
             continue
         found = attempt(
-            lambda ion=ion, edge=edge: residence_time(sample.trajectory, ion, solvent, edge, discard=sample.discard),
+            lambda ion=ion, edge=edge: residence_time(
+                sample.trajectory, ion, solvent, edge, discard=sample.discard, stretches=sample.stretches
+            ),
             section,
             ion,
         )

@@ -293,6 +293,10 @@ def analyse(
     ] = None,
     viscosity: Annotated[float | None, typer.Option(help="Pa s; corrects diffusion for the finite cell.")] = None,
     temperature: Annotated[float | None, typer.Option(help="K; that of the run by default.")] = None,
+    fit: Annotated[str, typer.Option(help="Window of diffusion and conductivity in fs, such as 1000,5000.")] = "",
+    stretches: Annotated[
+        int | None, typer.Option(help="Parts of each replica whose spread gives errors of motion; 8 in all by default.")
+    ] = None,
     only: Annotated[str, typer.Option(help=f"Sections wanted: {SECTIONS}.")] = "",
     skip: Annotated[str, typer.Option(help="Sections not wanted, such as scattering,residence (the slow ones).")] = "",
     output: Annotated[
@@ -322,6 +326,8 @@ def analyse(
             permittivity=permittivity,
             viscosity=viscosity,
             temperature=temperature,
+            fit=fit,
+            stretches=stretches,
             only=only,
             skip=skip,
             reading=reading_options(interval, topology, cell, units, elements, file_format),

@@ -58,6 +58,8 @@ class Sample:
         permittivity: relative, of the solvent.
         viscosity: Pa s, for the finite-size correction of diffusion; None for none.
         observables: results of the run by name, such as a recorded pressure tensor.
+        fit: window of straight lines through displacements in fs; None for the default.
+        stretches: parts of each replica whose spread gives the errors of what moves; None for the default.
         config: run file that the frames come from; None where it is not known.
     """
 
@@ -69,6 +71,8 @@ class Sample:
     permittivity: float = PERMITTIVITY
     viscosity: float | None = None
     observables: Mapping[str, Any] = field(default_factory=dict)
+    fit: tuple[float, float] | None = None
+    stretches: int | None = None
     config: RunFile | None = None
 
     @cached_property

@@ -7,7 +7,8 @@ import re
 SPELLINGS = (
     (r"call load_nequip\(path, torchscript=True\)", "pass --torchscript (torchscript = true in a run file)"),
     (r"\b(resume|overwrite)=True", r"--\1"),
-    (r"\b(output|temperature)=(…|(?=\s))", r"--\1"),
+    (r"\bfit=\(from, to\)", "--fit from,to"),
+    (r"\b(output|temperature|stretches|fit)=(…|(?=\s))", r"--\1"),
     (r"keys=LabelKeys\(energy=…, forces=…\)", "--energy and --forces (energy and forces in [data] of a training file)"),
     (
         r"keys=LabelKeys\((energy|forces|stress)=\('([^']*)', '([^']*)'\)\)",

@@ -2,8 +2,8 @@
 
 Displacements relative to the centre of mass lack part of the motion: of N independent walkers alike, 1/N. In general an
 atom of mass m in a system of mass M has <v²> = 3 k_B T (1/m - 1/M) relative to the centre of mass, so that its mean
-squared displacement is 1 - m/M times that of a free atom; the same factor is lost where the dynamics conserves the total
-momentum. `follow` divides by it. (A molecule lacks its own mass over M, of which this counts the atom's only.)
+squared displacement is 1 - m/M times that of a free atom; the same factor is lost where the dynamics conserves the
+total momentum. `follow` gives it. (A molecule lacks its own mass over M, of which this counts the atom's only.)
 
 Where the centre of mass moves just as far as independent atoms move it, it is part of their motion, and stays.
 """

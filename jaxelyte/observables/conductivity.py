@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,12 @@ import numpy as np
 
 from jaxelyte import checks, units
 from jaxelyte.arrays import finite
+from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
 from jaxelyte.observables.blocks import FEWEST
 from jaxelyte.observables.center import follow
 from jaxelyte.observables.diffusion import WINDOW, MSDResult
+from jaxelyte.observables.diffusive import first_time, remedy, shape_of, too_early
 from jaxelyte.observables.sampling import analysed
 from jaxelyte.observables.series import (
     Stretches,
@@ -50,7 +51,7 @@ class ConductivityResult:
 
     Attributes:
         species: the ions, in the order of the arrays.
-        value: S/m, correlations of the ions included.
+        value: S/m, correlations of the ions included; NaN, like all that follows, where the ions do not diffuse.
         error: standard error in S/m, from the spread between stretches of the run; NaN for a single one.
         nernst_einstein: S/m, of ions that move independently.
         nernst_einstein_error: S/m.
@@ -80,11 +81,11 @@ class ConductivityResult:
         """Write the numbers; NaN is stored as null."""
         content = {
             "species": list(self.species),
-            "conductivity_S_m": self.value,
+            "conductivity_S_m": finite(self.value),
             "error_S_m": finite(self.error),
-            "nernst_einstein_S_m": self.nernst_einstein,
+            "nernst_einstein_S_m": finite(self.nernst_einstein),
             "nernst_einstein_error_S_m": finite(self.nernst_einstein_error),
-            "transport_numbers": self.transport.tolist(),
+            "transport_numbers": [finite(x) for x in self.transport],
             "transport_errors": [finite(x) for x in self.transport_error],
             "fit_fs": list(self.fit),
             "exponent": self.exponent,
@@ -140,7 +141,8 @@ def conductivity(
         source: see `msd`.
         charges: formal charge in e of each species of ions; solvent is left out.
         temperature: K; that of the run by default.
-        fit: window of the straight lines in fs; 10 to 50 % of the longest lag by default.
+        fit: window of the straight lines in fs; by default 10 to 50 % of the longest lag, but behind the decay of the
+            velocities; where the ions do not diffuse there, see `diffusivity`, there is a warning and no value (NaN).
         discard: frames left out at the start, as equilibration.
         stretches: parts of each replica whose spread gives the errors; eight parts in all by default.
 
@@ -167,16 +169,26 @@ def conductivity(
     parts = stretches_of(trajectory, stretches, "a conductivity")
     lags = parts.lags
     window = window_of(fit, (WINDOW[0] * float(lags[-1]), WINDOW[1] * float(lags[-1])))
-    inside = within(lags, window)
     moved = _displacements(trajectory, charges, chosen, parts)
+    sizes = {name: members.shape[1] * charges[name] ** 2 for name, members in chosen.items()}
+    reason = ""
+    if fit is None:
+        masses = [trajectory.masses[0, members[0]].mean() for members in chosen.values()]
+        speeds = [3.0 * units.BOLTZMANN * temperature * units.ACCELERATION / mass for mass in masses]
+        window, reason = _default_window(moved, lags, window, speeds, list(sizes.values()))
+    inside = within(lags, window)
     volume = float(np.mean(np.abs(np.linalg.det(trajectory.cells.reshape(-1, 3, 3)))))
     scale = SIEMENS_PER_METRE / (6.0 * volume * units.BOLTZMANN * temperature)
     table, free = scale * _slopes(moved.mixed, lags, inside), scale * _slopes(moved.free, lags, inside).sum(axis=1)
     partial, total = table.mean(axis=0), table.sum(axis=(1, 2))
     displacement = moved.mixed.sum(axis=(1, 2)).mean(axis=0)
     value, error = float(total.mean()), float(spread(total[:, None])[0])
-    power = np.mean([exponent(lags[inside], one[inside]) for one in moved.free.mean(axis=0)])
-    _warn(value, error, float(power), window)
+    shapes = {name: shape_of(lags, moved.free[:, n], window) for n, name in enumerate(charges) if charges[name]}
+    reason = reason or next((f"{name} {shape.reason}" for name, shape in shapes.items() if shape.reason), "")
+    if reason and fit is None:
+        value = error = math.nan
+        table, free, partial = (np.full_like(array, np.nan) for array in (table, free, partial))
+    _warn(value, error, reason, lags)
     return ConductivityResult(
         species=tuple(charges),
         value=value,
@@ -233,17 +245,34 @@ def _slopes(curves: np.ndarray, lags: np.ndarray, inside: np.ndarray) -> np.ndar
     return np.apply_along_axis(lambda curve: line(lags[inside], curve[inside])[0], -1, curves)
 
 
-def _warn(value: float, error: float, power: float, window: tuple[float, float]) -> None:
-    """Warn where the ions do not diffuse yet, or the error is large; ``power`` of their own displacements."""
-    if abs(power - 1.0) > 0.15:
-        warnings.warn(
-            f"conductivity: displacements of the ions grow as t^{power:.2f} between {window[0] / 1e3:g} and "
-            f"{window[1] / 1e3:g} ps, so that the value means nothing yet; run longer, or choose the window by "
-            "fit=(from, to) in fs",
-            stacklevel=3,
-        )
+def _default_window(
+    moved: _Displacements, lags: np.ndarray, window: tuple[float, float], speeds: list[float], sizes: list[float]
+) -> tuple[tuple[float, float], str]:
+    """The default window behind the decay of the velocities of all ions, and why there is none.
+
+    Args:
+        moved: displacements of the ions.
+        lags: fs.
+        window: where it would be without a look at the velocities.
+        speeds: <v²> of each species in Å²/fs².
+        sizes: N q² of each species.
+    """
+    inside, first = within(lags, window), 0.0
+    for curve, speed, size in zip(moved.free.mean(axis=0), speeds, sizes, strict=True):
+        if size:
+            slope = line(lags[inside], curve[inside] / size)[0]
+            first = max(first, first_time(lags, curve / size, speed, slope / 6.0))
+    reason = too_early(first, window)
+    return (window if reason else (max(window[0], first), window[1])), f"ions {reason}" if reason else ""
+
+
+def _warn(value: float, error: float, reason: str, lags: np.ndarray) -> None:
+    """Warn where the ions do not diffuse yet, or the error is large."""
+    if reason:
+        end = "no value is given" if math.isnan(value) else "the value means nothing yet"
+        caution(f"conductivity: MSD of {reason}: not diffusive, so that {end}; {remedy(lags)}")
     if math.isfinite(error) and error > 0.3 * abs(value):
-        warnings.warn(f"conductivity: {value:.2f} ± {error:.2f} S/m: the run is too short for it", stacklevel=3)
+        caution(f"conductivity: {value:.2f} ± {error:.2f} S/m: the run is too short for it")
 
 
 def _share_errors(table: np.ndarray) -> np.ndarray:

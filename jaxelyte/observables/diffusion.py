@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,12 @@ import numpy as np
 
 from jaxelyte import checks, units
 from jaxelyte.arrays import finite
+from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
 from jaxelyte.observables.center import follow
+from jaxelyte.observables.diffusive import change_of_slope, first_time, remedy, shape_of, too_early
 from jaxelyte.observables.sampling import analysed
 from jaxelyte.observables.series import (
-    exponent,
     line,
     mean_squared_displacement,
     members_of,
@@ -35,6 +35,7 @@ from jaxelyte.observables.series import (
 from jaxelyte.observables.unwrapping import unwrapped
 from jaxelyte.storage import saving, write_text
 from jaxelyte.system import perpendicular_widths
+from jaxelyte.trajectory import Trajectory
 
 SI = 1e-5
 """m²/s in one Å²/fs."""
@@ -44,6 +45,9 @@ WINDOW = (0.1, 0.5)
 
 TABLE_WINDOW = (0.01, 0.3)
 """The same for tables, which often are of a single origin, as long as the run, and noise at their end."""
+
+SOME = 20
+"""Frames that the mean squared velocity is taken from."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,9 @@ class MSDResult:
         stretches: (stretches, lags), Å², of independent parts of the run.
         cell: (3, 3), Å, mean cell; None where it is not known.
         temperature: K, where it is known.
-        window: of the longest lag, where a line is fitted unless told otherwise.
+        window: of the longest lag, where a line is fitted by default.
+        mass: g/mol, of an atom; None where it is not known.
+        speed: Å²/fs², mean squared velocity; None where it is not known.
     """
 
     species: str
@@ -69,6 +75,8 @@ class MSDResult:
     cell: np.ndarray | None = None
     temperature: float | None = None
     window: tuple[float, float] = WINDOW
+    mass: float | None = None
+    speed: float | None = None
 
     @classmethod
     def from_arrays(
@@ -113,23 +121,27 @@ class MSDResult:
 
         Raises:
             InputError: a window that holds fewer than three lags; a viscosity without cell or temperature.
+
+        Warns:
+            UserWarning: the motion is not diffusive in the window; the default window gives no value then (NaN).
         """
+        temperature = self.temperature if temperature is None else temperature
         window = window_of(fit, self._window())
+        first = self._first_time(window, temperature)
+        reason = too_early(first, window) if fit is None else ""
+        if fit is None and not reason:
+            window = max(window[0], first), window[1]
         inside = within(self.lags, window)
+        shape = shape_of(self.lags, self.stretches, window)
+        reason = reason or shape.reason
         slopes = np.array([line(self.lags[inside], row[inside])[0] for row in self.stretches])
         slope, intercept = line(self.lags[inside], self.value[inside])
-        error = float(spread(slopes[:, None])[0])
-        power = exponent(self.lags[inside], self.value[inside])
-        if abs(power - 1.0) > 0.15:
-            still = "; it hardly grows: the atoms are confined, or wrapped into a box" if power < 0.3 else ""
-            warnings.warn(
-                f"MSD of {self.species} grows as t^{power:.2f} between {window[0] / 1e3:g} and {window[1] / 1e3:g} "
-                "ps: not diffusive there, so that D means nothing yet; run longer, or choose the window by "
-                f"fit=(from, to) in fs{still}",
-                stacklevel=3,
-            )
+        error = math.hypot(float(spread(slopes[:, None])[0]), change_of_slope(self.lags, self.stretches, window))
+        if reason:
+            self._warn(reason, fit is None)
+        if reason and fit is None:
+            slope = intercept = error = math.nan
         correction = 0.0
-        temperature = self.temperature if temperature is None else temperature
         if viscosity is not None:
             correction = finite_size_correction(self.cell, temperature, viscosity)
         return DiffusivityResult(
@@ -140,12 +152,27 @@ class MSDResult:
             correction=correction,
             fit=window,
             intercept=intercept,
-            exponent=power,
+            exponent=shape.exponent,
             msd=self,
         )
 
     def _window(self) -> tuple[float, float]:
         return self.window[0] * float(self.lags[-1]), self.window[1] * float(self.lags[-1])
+
+    def _first_time(self, window: tuple[float, float], temperature: float | None) -> float:
+        """Fs, before which the default window does not begin; 0 where the decay of the velocity is not known."""
+        inside = within(self.lags, window)
+        slope = line(self.lags[inside], self.value[inside])[0]
+        speed = self.speed
+        if speed is None and self.mass is not None and temperature is not None:
+            speed = 3.0 * units.BOLTZMANN * temperature * units.ACCELERATION / self.mass
+        return first_time(self.lags, self.value, speed, slope / 6.0)
+
+    def _warn(self, reason: str, refused: bool) -> None:
+        caution(
+            f"MSD of {self.species} {reason}: not diffusive, so that D "
+            f"{'is not given' if refused else 'means nothing yet'}; {remedy(self.lags)}"
+        )
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the curve with a band of one standard error; returns the matplotlib axes."""
@@ -173,7 +200,7 @@ class DiffusivityResult:
 
     Attributes:
         species: chemical symbol.
-        value: m²/s, finite-size correction included where a viscosity was given.
+        value: m²/s, finite-size correction included where a viscosity was given; NaN where the motion is not diffusive.
         error: standard error in m²/s, from the spread between stretches of the run; NaN for fewer than four.
         uncorrected: m²/s.
         correction: m²/s.
@@ -207,9 +234,9 @@ class DiffusivityResult:
         """Write the numbers; NaN is stored as null."""
         content = {
             "species": self.species,
-            "diffusivity_m2_s": self.value,
+            "diffusivity_m2_s": finite(self.value),
             "error_m2_s": finite(self.error),
-            "uncorrected_m2_s": self.uncorrected,
+            "uncorrected_m2_s": finite(self.uncorrected),
             "finite_size_correction_m2_s": self.correction,
             "fit_fs": list(self.fit),
             "exponent": self.exponent,
@@ -217,6 +244,8 @@ class DiffusivityResult:
         write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
+        if math.isnan(self.value):
+            return f"D({self.species}) is not known: MSD ~ t^{self.exponent:.2f}, not diffusive"
         with_images = f", {self.correction * 1e9:.3f} of it for the finite cell" if self.correction else ""
         return (
             f"D({self.species}) = ({self.value * 1e9:.3f} ± {self.error * 1e9:.3f})e-9 m²/s{with_images}; "
@@ -269,7 +298,19 @@ def msd(
         found = temperature_of(source)
     else:
         found = checks.quantity("temperature", temperature, "temperature")
-    return MSDResult(species, lags, table.mean(axis=0), spread(table), table, cell, found)
+    mass = float(np.mean([trajectory.masses[replica, atoms] for replica, atoms in enumerate(chosen)]))
+    speed = _mean_square_speed(trajectory, chosen)
+    return MSDResult(species, lags, table.mean(axis=0), spread(table), table, cell, found, mass=mass, speed=speed)
+
+
+def _mean_square_speed(trajectory: Trajectory, chosen: np.ndarray) -> float | None:
+    """Of the chosen atoms in Å²/fs², from some frames; None without velocities."""
+    if trajectory.velocities is None:
+        return None
+    frames = np.unique(np.linspace(0, len(trajectory) - 1, SOME).astype(int))
+    parts = [np.asarray(trajectory.velocities[f])[r, atoms] for f in frames for r, atoms in enumerate(chosen)]
+    found = float(np.mean(np.sum(np.asarray(parts, np.float64) ** 2, axis=-1)))
+    return found if math.isfinite(found) and found > 0.0 else None
 
 
 def diffusivity(
@@ -287,8 +328,11 @@ def diffusivity(
     With a viscosity, the Yeh-Hummer correction k_B T ξ / (6π η L) is added; for a cube ξ = 2.837297, for other cells
     the sum over the lattice itself is taken.
 
-    It fails in short runs: until atoms have left their cages (a few ps in water) the MSD is not linear, which its
-    exponent in the window of the fit tells; and a strongly coupled Langevin thermostat slows diffusion down.
+    It fails in short runs: until atoms have left their cages (a few ps in water) the MSD is not linear. The default
+    window therefore begins no earlier than 20 decay times of the velocity, and where the MSD is not straight over the
+    decade of lags that the window ends with, see `jaxelyte.observables.diffusive`, there is a warning and no value
+    (NaN). A window that is given is used, with a warning. A strongly coupled Langevin thermostat slows diffusion down,
+    unnoticed; so does a slow process that the run is too short to show.
 
     Args:
         source: see `msd`; or a `MSDResult`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,10 @@ from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.observables.diffusion import finite_size_correction
 from jaxelyte.observables.series import mean_squared_displacement
 from jaxelyte.trajectory import Trajectory
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+honesty_diffusion: Any = pytest.importorskip("honesty_diffusion")
+sys.path.pop(0)
 
 CUBE = np.eye(3) * 10.0
 SLANTED = np.array([[9.0, 0.0, 0.0], [3.0, 10.0, 0.0], [-2.0, 4.0, 11.0]])
@@ -198,9 +203,39 @@ def test_ballistic_motion_is_told(rng: np.random.Generator) -> None:
     velocities = rng.normal(size=(1, 2, 25, 3)) * 1e-3
     given = {name: getattr(free, name) for name in ("numbers", "masses", "pbc", "steps", "times", "cells")}
     flying = Trajectory(positions=velocities * free.times[:, None, None, None], **given)
-    with pytest.warns(UserWarning, match="not diffusive"):
+    with pytest.warns(UserWarning, match="not diffusive, so that D is not given"):
         found = jxl.diffusivity(flying, "Na")
     assert abs(found.exponent - 2.0) < 0.01
+    assert np.isnan(found.value)
+    assert np.isnan(found.error)
+    with pytest.warns(UserWarning, match="D means nothing yet"):
+        assert jxl.diffusivity(flying, "Na", fit=(200.0, 1000.0)).value > 0.0
+
+
+@pytest.mark.parametrize("name", ["flight of 200 fs, 8 ps", "springs of 100 fs, 8 ps"])
+def test_no_coefficient_before_velocities_have_decayed(name: str) -> None:
+    """Between free flight and the cage the displacement is straight for a while: no number from there."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = honesty_diffusion.CASES[f"diffusion, {name}"](0)
+    assert np.isnan(found.value)
+    assert "not diffusive" in str(caught[0].message)
+
+
+def test_the_window_begins_behind_the_decay_of_the_velocity(rng: np.random.Generator) -> None:
+    """20 D m / k_B T from the temperature, 60 D / <v²> from velocities."""
+    free = walk(rng, 1600, diffusivity=1e-4)
+    assert jxl.diffusivity(free, "Na").fit == (2000.0, 10000.0)
+    mass = float(free.masses[0, 0])
+    kelvin = 20.0 * 1e-4 * mass / (4000.0 * units.BOLTZMANN * units.ACCELERATION)
+    found = jxl.diffusivity(free, "Na", temperature=kelvin)
+    assert found.fit == (pytest.approx(4000.0, rel=0.2), 10000.0)
+    assert found.value == pytest.approx(1e-9, rel=0.2)
+    with pytest.warns(UserWarning, match="20 decay times of the velocity"):
+        assert np.isnan(jxl.diffusivity(free, "Na", temperature=kelvin / 3.0).value)
+    speed = 60.0 * 1e-4 / 4000.0
+    fast = replace(free, velocities=np.full(free.positions.shape, (speed / 3.0) ** 0.5))
+    assert jxl.diffusivity(fast, "Na").fit == pytest.approx(found.fit)
 
 
 def test_results_are_written(tmp_path: Path, rng: np.random.Generator) -> None:
