@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,11 @@ from jaxelyte.observables.blocks import jackknife
 
 TAIL = 2.0
 """Å: g is divided by its mean within this distance of half the box; integrals are judged over this much below it."""
+
+CORRECTIONS = ("background", "closed", "tail", "none")
+"""Of curves from a closed box of finite size, see `without_artefacts`; the first is the default."""
+
+Correction = Literal["background", "closed", "tail", "none"]
 
 DENSEST = 0.2
 """Particles per Å³, above those of all liquids: water has 0.033 molecules, and 0.1 atoms."""
@@ -42,7 +48,7 @@ def from_integrals(
         r: (bins,), centres of equally wide bins in Å.
         curves: radial distribution functions by name, (bins,) or (stretches, bins).
         box_length: Å.
-        correction: "tail" or "none"; see `kirkwood_buff`.
+        correction: see `without_artefacts`.
         function: maps integrals in Å³, by the names of the curves, to an array.
 
     Raises:
@@ -53,8 +59,8 @@ def from_integrals(
     edges = bin_edges(r)
     check_range(edges, box_length, 0.5 * box_length, correction)
 
-    def estimate(means: np.ndarray, limit: float) -> np.ndarray:
-        corrected = without_artefacts(edges, means, box_length, correction, None)
+    def estimate(means: np.ndarray, limit: float, how: str = correction) -> np.ndarray:
+        corrected = without_artefacts(edges, means, box_length, how)
         inside = int(np.sum(edges[1:] <= limit + 1e-9))
         return function(dict(zip(curves, running_integrals(edges, corrected, "cut-off")[:, inside - 1], strict=True)))
 
@@ -62,7 +68,22 @@ def from_integrals(
     limits = edges[1:][(edges[1:] > 0.5 * box_length - TAIL) & (edges[1:] <= 0.5 * box_length + 1e-9)]
     spread = np.std([estimate(whole, limit) for limit in limits], axis=0)
     _, errors = jackknife(stacked / count, lambda total: estimate(total * count / max(count - 1, 1), 0.5 * box_length))
-    return Judged(estimate(whole, 0.5 * box_length), errors, spread)
+    value = estimate(whole, 0.5 * box_length)
+    if correction == UNSURE[0]:
+        spread = np.hypot(spread, doubt(*(estimate(whole, 0.5 * box_length, how) for how in UNSURE)))
+    return Judged(value, errors, spread)
+
+
+UNSURE = ("background", "tail")
+"""Corrections between which the truth lies: peaks stay as they are, or are raised as much as the background."""
+
+
+def doubt(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Standard deviation of what lies anywhere between the first estimate and the middle of both.
+
+    The second one scales all peaks, as if each neighbour were one of the background; "closed" lies half-way.
+    """
+    return 0.5 * np.abs(first - second) / math.sqrt(12.0)
 
 
 def number_density(name: str, value: float, what: str) -> float:
@@ -112,6 +133,12 @@ def bin_edges(r: np.ndarray) -> np.ndarray:
     return np.concatenate([r - 0.5 * step, [r[-1] + 0.5 * step]])
 
 
+def check_correction(correction: Any) -> None:
+    """Raise `InputError` unless it is one of `CORRECTIONS`."""
+    if correction not in CORRECTIONS:
+        raise InputError(f"correction = {correction!r} has to be one of {', '.join(CORRECTIONS)}")
+
+
 def check_range(edges: np.ndarray, length: float, limit: float, correction: str) -> None:
     """Refuse curves that end before the limit, or before the range of the tail."""
     # A bin of tolerance: the edges are multiples of its width, so that half a box lies between two of them.
@@ -121,34 +148,42 @@ def check_range(edges: np.ndarray, length: float, limit: float, correction: str)
     if length < 2.0 * TAIL:
         raise InputError(f"box_length = {length} Å must be the edge of the box in Å")
     needed = 0.5 * length + TAIL
-    if correction == "tail" and edges[-1] < needed - 2.0 * width:
+    if correction in UNSURE and edges[-1] < needed - 2.0 * width:
         raise InputError(
-            f"the correction of the tail needs g to {needed:.2f} Å, {TAIL:g} Å beyond half the box, and it ends at "
+            f"the correction {correction!r} needs g to {needed:.2f} Å, {TAIL:g} Å beyond half the box, and it ends at "
             f"{edges[-1]:.2f} Å: compute it with rdf(…, r_max={needed:.2f}), or choose another correction"
         )
 
 
-def without_artefacts(
-    edges: np.ndarray,
-    g: np.ndarray,
-    length: float,
-    correction: str,
-    density: np.ndarray | None,
-) -> np.ndarray:
-    """Curves of shape (pairs, bins), finite-size artefacts removed."""
-    if correction == "tail":
-        r = 0.5 * (edges[1:] + edges[:-1])
-        tail = np.abs(r - 0.5 * length) <= TAIL
-        return g / g[:, tail].mean(axis=1, keepdims=True)
-    if correction == "closed" and density is not None:
-        volume = length**3
+def without_artefacts(edges: np.ndarray, g: np.ndarray, length: float, correction: str) -> np.ndarray:
+    """Curves of shape (pairs, bins), finite-size artefacts removed.
+
+    In a closed box what is in excess near a centre is missing elsewhere: g tends to a level t that is not one.
+
+    - "background" divides by t what is not above this level, and leaves alone what stands on it: a bound partner is
+      there however many others are. Ideal dimers come out exactly. t is the mean of g within `TAIL` Å of half the box.
+    - "tail" divides all of g by t; the peak of N ideal dimers comes out 1/N too high.
+    - "closed" takes the level that the excess E = 4π ∫ (g - 1) r² dr up to r leaves outside, 1/f with f = (V - v) /
+      (V - v - E), v = 4πr³/3, and multiplies g by f (Ganguly and van der Vegt, J. Chem. Theory Comput. 9, 1347 (2013),
+      Eq. 7; the density cancels): half of that bias. It spoils
+      curves that tend to one.
+    - "none" takes g as it is.
+
+    Args:
+        edges: (bins + 1,), Å.
+        g: (pairs, bins); of like species per (N - 1)/V, as `rdf` has it.
+        length: Å, cube root of the volume.
+        correction: one of these.
+    """
+    if correction == "none":
+        return g
+    if correction == "closed":
         shells = 4.0 * np.pi / 3.0 * np.diff(edges**3)
-        inner = 4.0 * np.pi / 3.0 * edges[1:] ** 3
-        # Around a centre there are ρV others (itself not counted); what is in excess within r is missing outside.
-        excess = np.cumsum(density[:, None] * (g - 1.0) * shells, axis=1)
-        outside = density[:, None] * (volume - inner)
-        return g * outside / (outside - excess)
-    return g
+        outside = length**3 - 4.0 * np.pi / 3.0 * edges[1:] ** 3
+        return g * outside / (outside - np.cumsum((g - 1.0) * shells, axis=1))
+    r = 0.5 * (edges[1:] + edges[:-1])
+    level = g[:, np.abs(r - 0.5 * length) <= TAIL].mean(axis=1, keepdims=True)
+    return g / level if correction == "tail" else g + np.minimum(g, level) * (1.0 / level - 1.0)
 
 
 def running_integrals(edges: np.ndarray, g: np.ndarray, weight: str) -> np.ndarray:

@@ -24,7 +24,11 @@ from jaxelyte.observables.blocks import jackknife
 from jaxelyte.observables.curve import Pair, RDFResult
 from jaxelyte.observables.integrals import (
     TAIL,
+    UNSURE,
+    Correction,
+    check_correction,
     check_range,
+    doubt,
     from_integrals,
     number_density,
     running_integrals,
@@ -33,7 +37,6 @@ from jaxelyte.observables.integrals import (
 )
 from jaxelyte.storage import saving, write_text
 
-CORRECTIONS = ("tail", "closed", "none")
 WEIGHTS = ("cut-off", "sphere", "extrapolated")
 
 NOISY = 0.3
@@ -47,7 +50,8 @@ class KirkwoodBuffResult:
     Attributes:
         pairs: pairs of chemical symbols.
         value: (pairs,), G in Å³.
-        error: (pairs,), its standard error from the stretches of the run, NaN where there are fewer than four.
+        error: (pairs,), its standard error from the stretches of the run, NaN where there are fewer than four, and from
+            what the corrections "background" and "tail" differ by.
         limit: upper limit of the integrals in Å.
         radius: (bins,), upper limits in Å of ``running``.
         running: (pairs, bins), G in Å³ as a function of the upper limit: a plateau at its end is what to look for.
@@ -114,9 +118,10 @@ class ActivityDerivative:
     Attributes:
         value: the estimate.
         error: standard error: from the stretches of the run where they are given, and from the spread of the estimate
-            over upper limits of the integrals within `TAIL` Å below half the box, added in quadrature.
+            over upper limits of the integrals within `TAIL` Å below half the box, and over corrections, added in
+            quadrature.
         statistical: the former part; NaN where there are fewer than four stretches.
-        truncation: the latter part.
+        truncation: the latter parts.
         integrals: Kirkwood-Buff integrals in Å³: of salt with itself and of salt with the solvent (absent without one).
     """
 
@@ -141,7 +146,7 @@ def kirkwood_buff(
     *,
     box_length: float | None = None,
     limit: float | None = None,
-    correction: Literal["tail", "closed", "none"] = "tail",
+    correction: Correction = "background",
     weight: Literal["cut-off", "sphere", "extrapolated"] = "cut-off",
 ) -> KirkwoodBuffResult:
     """Kirkwood-Buff integrals G_ij = 4π ∫ (g_ij - 1) r² dr, in Å³.
@@ -151,13 +156,16 @@ def kirkwood_buff(
     `KirkwoodBuffResult.plot` for a plateau.
 
     Args:
-        result: radial distribution functions to half the box at least, and `TAIL` Å beyond for the correction
-            "tail": ``rdf(run, …, r_max=…)``.
+        result: radial distribution functions to half the box, or the limit, at least, and `TAIL` Å beyond half the box
+            for the corrections "background" and "tail": ``rdf(run, …, r_max=…)``.
         box_length: Å, cube root of the volume; that of the cell that ``result`` comes from by default.
         limit: upper limit of the integral in Å; half the box by default.
-        correction: "tail" divides each g by its mean within `TAIL` Å of half the box. "closed" corrects for the fixed
-            number of particles: each shell is compared with what the box has left outside of it (Ganguly and van der
-            Vegt, J. Chem. Theory Comput. 9, 1347 (2013), Eq. 7). "none" takes g as it is.
+        correction: for the fixed number of particles, by which g tends to a level that is not one: its mean within
+            `TAIL` Å of half the box. "background" divides by it what is not above this level, but not the peaks that
+            stand on it. "tail" divides all of g: peaks of bound partners come out 1/N too high. Half of what these two
+            differ by is a limit of the systematic error, and counted so. "closed" compares each shell with what the box
+            has left outside of it (Ganguly and van der Vegt, J. Chem. Theory Comput. 9, 1347 (2013), Eq. 7). "none"
+            takes g as it is. See `jaxelyte.observables.integrals.without_artefacts`.
         weight: "cut-off" integrates to the limit. "sphere" weights by 1 - 3x/2 + x³/2, x = r / limit: the exact
             integral over a sphere whose diameter is the limit (Krüger et al., J. Phys. Chem. Lett. 4, 235 (2013)).
             "extrapolated" weights by 1 - 23x³/8 + 3x⁴/4 + 9x⁵/8, which takes the surface of that sphere to infinity
@@ -166,18 +174,16 @@ def kirkwood_buff(
     Raises:
         InputError: an unknown choice, curves that end before the limit, or a box length that is not that of the cell.
     """
-    if correction not in CORRECTIONS or weight not in WEIGHTS:
-        raise InputError(
-            f"correction = {correction!r} has to be one of {', '.join(CORRECTIONS)}, weight = {weight!r} one of "
-            f"{', '.join(WEIGHTS)}"
-        )
+    check_correction(correction)
+    if weight not in WEIGHTS:
+        raise InputError(f"weight = {weight!r} has to be one of {', '.join(WEIGHTS)}")
     length = _length(result, box_length)
     limit = 0.5 * length if limit is None else checks.positive("limit", limit, "Å")
     g = np.atleast_2d(result.g)
     check_range(result.edges, length, limit, correction)
 
-    def integrals(curves: np.ndarray) -> np.ndarray:
-        corrected = without_artefacts(result.edges, curves, length, correction, result.density)
+    def integrals(curves: np.ndarray, how: str = correction) -> np.ndarray:
+        corrected = without_artefacts(result.edges, curves, length, how)
         return running_integrals(result.edges, corrected, weight)
 
     running = integrals(g)
@@ -187,6 +193,8 @@ def kirkwood_buff(
     _, error = jackknife(parts, lambda total: integrals(total * count / max(count - 1, 1))[:, inside][:, -1])
     # Pairs that were never seen have the same g in every stretch: no error bar, not one of zero.
     error = np.where(error > 0.0, error, np.nan)
+    if correction == UNSURE[0]:
+        error = np.hypot(error, doubt(*(integrals(g, how)[:, inside][:, -1] for how in UNSURE)))
     last = inside & (result.edges[1:] > limit - TAIL)
     return KirkwoodBuffResult(
         pairs=result.pairs,
@@ -227,7 +235,7 @@ def activity_derivative(
     box_length: float,
     cation_solvent: np.ndarray | None = None,
     anion_solvent: np.ndarray | None = None,
-    correction: Literal["tail", "none"] = "tail",
+    correction: Correction = "background",
 ) -> ActivityDerivative:
     """1 + d ln γ± / d ln c of a 1:1 salt from its radial distribution functions, by Kirkwood and Buff.
 
@@ -239,8 +247,8 @@ def activity_derivative(
     runs of nanoseconds differ by a third. Several runs, or stretches of one, tell: see ``error``.
 
     Args:
-        r: (bins,), centres of equally wide bins in Å, to half the box at least, and `TAIL` Å beyond for the correction
-            "tail".
+        r: (bins,), centres of equally wide bins in Å, to half the box at least, and `TAIL` Å beyond for the corrections
+            "background" and "tail".
         cation_cation: (bins,) or (stretches, bins), radial distribution function; stretches of a run, or several runs,
             give the statistical error.
         cation_anion: likewise.
@@ -249,7 +257,7 @@ def activity_derivative(
         box_length: Å, edge of the cubic box (cube root of the volume otherwise).
         cation_solvent: likewise; both or none of the two.
         anion_solvent: likewise.
-        correction: "tail" divides each g by its mean within `TAIL` Å of half the box; "none" takes it as it is.
+        correction: see `kirkwood_buff`.
 
     Raises:
         InputError: curves of different shapes, that end before half the box, or with one of the solvent's missing.
@@ -261,8 +269,7 @@ def activity_derivative(
         curves |= {"co": cation_solvent, "ao": anion_solvent}
     box_length = checks.positive("box_length", box_length, "Å")
     density = number_density("density", density, "ion pairs")
-    if correction not in ("tail", "none"):
-        raise InputError(f"correction = {correction!r} has to be tail or none")
+    check_correction(correction)
 
     def estimate(integrals: Mapping[str, float]) -> np.ndarray:
         salt, water = salt_integrals(integrals)

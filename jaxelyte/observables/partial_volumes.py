@@ -18,14 +18,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxelyte import checks, units
 from jaxelyte.arrays import finite
-from jaxelyte.errors import InputError
-from jaxelyte.observables.integrals import from_integrals, number_density, salt_integrals
+from jaxelyte.observables.integrals import Correction, check_correction, from_integrals, number_density, salt_integrals
 from jaxelyte.storage import write_text
 
 PER_MOLE = units.AVOGADRO * 1e-24
@@ -105,7 +104,7 @@ def partial_molar_volumes(
     solvent_density: float,
     box_length: float,
     temperature: float,
-    correction: Literal["tail", "none"] = "tail",
+    correction: Correction = "background",
 ) -> PartialVolumes:
     """Partial volumes of a 1:1 salt and its solvent, and the compressibility, from radial distribution functions.
 
@@ -114,8 +113,8 @@ def partial_molar_volumes(
     a small difference of all integrals; expect its order of magnitude only, and errors that say so.
 
     Args:
-        r: (bins,), centres of equally wide bins in Å, to half the box at least, and `TAIL` Å beyond for the correction
-            "tail".
+        r: (bins,), centres of equally wide bins in Å, to half the box at least, and `TAIL` Å beyond for the corrections
+            "background" and "tail".
         cation_cation: (bins,) or (stretches, bins), radial distribution function; stretches of a run, or several runs,
             give the statistical error.
         cation_anion: likewise.
@@ -127,7 +126,7 @@ def partial_molar_volumes(
         solvent_density: solvent molecules per Å³.
         box_length: Å, edge of the cubic box (cube root of the volume otherwise).
         temperature: K.
-        correction: "tail" divides each g by its mean within `TAIL` Å of half the box; "none" takes it as it is.
+        correction: see `kirkwood_buff`.
 
     Raises:
         InputError: curves of different shapes, or that end before half the box, or numbers out of range.
@@ -136,8 +135,7 @@ def partial_molar_volumes(
     density = number_density("density", density, "ion pairs")
     solvent_density = number_density("solvent_density", solvent_density, "molecules")
     temperature = checks.quantity("temperature", temperature, "temperature")
-    if correction not in ("tail", "none"):
-        raise InputError(f"correction = {correction!r} has to be tail or none")
+    check_correction(correction)
     curves = {"cc": cation_cation, "ca": cation_anion, "aa": anion_anion, "co": cation_solvent, "ao": anion_solvent}
     curves |= {"oo": solvent_solvent}
 

@@ -64,21 +64,50 @@ def test_integral_of_a_hole_is_its_volume() -> None:
 def test_closed_box_is_recovered() -> None:
     """A hole in a closed box makes the rest denser; the correction gives back the open system."""
     length, density = 24.0, 0.004
-    edges = np.linspace(0.0, 12.0, 241)
+    edges = np.linspace(0.0, 14.0, 281)
     volume, holes = length**3, 4.0 / 3.0 * np.pi * 4.0**3
     # ρV others fill what is left of the box.
     g = np.where(edges[1:] <= 4.0 + 1e-9, 0.0, volume / (volume - holes))
-    found = jxl.kirkwood_buff(curve(edges, g, density=density), box_length=24.0, correction="closed")
+    for correction in ("closed", "background"):
+        found = jxl.kirkwood_buff(curve(edges, g, density=density), box_length=24.0, correction=correction)
+        assert found.value[0] == pytest.approx(-holes, rel=1e-9)
     raw = jxl.kirkwood_buff(curve(edges, g, density=density), box_length=24.0, correction="none")
-    assert found.value[0] == pytest.approx(-holes, rel=1e-9)
     assert raw.value[0] > -0.9 * holes
+
+
+@pytest.mark.parametrize("count", [4, 20])
+def test_ideal_dimers_are_exact(count: int) -> None:
+    """In a closed box g = V/N p(r) + 1 - 1/N of unlike, 1 of like atoms: G = V/N and 0, derivative 1/2."""
+    edge, edges = 24.0, np.linspace(0.0, 14.0, 281)
+    inner = 4.0 / 3.0 * np.pi * edges**3
+    # Partners uniformly within 3 Å.
+    partner = np.diff(np.minimum(inner / (36.0 * np.pi), 1.0)) / np.diff(inner)
+    unlike, like = edge**3 / count * partner + 1.0 - 1.0 / count, np.ones(280)
+    exact = edge**3 / count
+    expected = {"background": 1.0, "closed": 1.0 + 0.5 / count, "tail": count / (count - 1.0)}
+    for correction, factor in expected.items():
+        found = jxl.kirkwood_buff(curve(edges, unlike), box_length=edge, correction=correction)  # pyright: ignore[reportArgumentType]
+        assert found.value[0] == pytest.approx(factor * exact, rel=0.3 * (factor - 1.0) + 1e-6)
+        derivative = jxl.activity_derivative(
+            r=0.5 * (edges[1:] + edges[:-1]),
+            cation_cation=like,
+            cation_anion=unlike,
+            anion_anion=like,
+            density=count / edge**3,
+            box_length=edge,
+            correction=correction,  # pyright: ignore[reportArgumentType]
+        )
+        assert derivative.value == pytest.approx(1.0 / (1.0 + found.value[0] / exact), rel=1e-9)
+        # The error of the first holds what it and the last differ by.
+        assert (derivative.truncation > 0.02 / count) == (correction == "background")
+    assert jxl.kirkwood_buff(curve(edges, unlike), box_length=edge).value[0] == pytest.approx(exact, rel=1e-6)
 
 
 def test_ideal_gas_has_none() -> None:
     """Uniform positions: every integral is zero within four standard errors, in closed boxes of few particles too."""
     trajectory = gas(["Na"] * 20 + ["Cl"] * 20, np.eye(3) * 12.0, 400, replicas=4)
     result = jxl.rdf(trajectory, pairs=[("Na", "Na"), ("Na", "Cl"), ("Cl", "Cl")], width=0.25, r_max=8.0)
-    for correction in ("tail", "none"):
+    for correction in ("background", "closed", "tail", "none"):
         found = jxl.kirkwood_buff(result, box_length=12.0, correction=correction)  # pyright: ignore[reportArgumentType]
         assert np.all(np.isfinite(found.error) & (found.error > 0.0))
         assert np.all(np.abs(found.value) < 4.0 * found.error)
@@ -99,7 +128,7 @@ def test_ideal_gas_has_none() -> None:
 def test_published_activity_derivatives(reference: Path, run: int, published: float) -> None:
     r, cc, ca, aa, co, ao, *_ = np.loadtxt(reference / "licl" / f"rdf_2.4M_run{run}.dat").T
     given: dict[str, Any] = {"r": r, "cation_cation": cc, "cation_anion": ca, "anion_anion": aa}
-    given |= {"density": 24 / LICL**3, "box_length": LICL}
+    given |= {"density": 24 / LICL**3, "box_length": LICL, "correction": "tail"}
     found = jxl.activity_derivative(**given, cation_solvent=co, anion_solvent=ao)
     assert found.value == pytest.approx(published, abs=0.05)
     assert 0.0 < found.error < 0.2
@@ -107,7 +136,7 @@ def test_published_activity_derivatives(reference: Path, run: int, published: fl
     names = (("Li", "Li"), ("Li", "Cl"), ("Cl", "Cl"), ("Li", "O"), ("Cl", "O"))
     width = r[1] - r[0]
     result = curve(np.append(r - width / 2, r[-1] + width / 2), cc, ca, aa, co, ao)
-    integrals = jxl.kirkwood_buff(replace(result, pairs=names), box_length=LICL)
+    integrals = jxl.kirkwood_buff(replace(result, pairs=names), box_length=LICL, correction="tail")
     salt = (integrals["Li-Li"][0] + integrals["Cl-Cl"][0] + 2.0 * integrals["Li-Cl"][0]) / 4.0
     water = (integrals["Li-O"][0] + integrals["Cl-O"][0]) / 2.0
     assert found.value == pytest.approx(1.0 / (1.0 + 2.0 * 24 / LICL**3 * (salt - water)), rel=1e-9)
@@ -127,6 +156,7 @@ def test_runs_give_the_statistical_error(reference: Path) -> None:
         anion_solvent=ao,
         density=24 / LICL**3,
         box_length=LICL,
+        correction="tail",
     )
     assert 1.32 < found.value < 1.61
     # Standard error of the mean of four values ± 0.135 around it.
