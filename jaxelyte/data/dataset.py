@@ -177,8 +177,8 @@ def pad_system(system: System, room: int) -> System:
         return system
 
     def pad(values: Array, fill: float | bool) -> Array:
-        widths = [(0, extra)] + [(0, 0)] * (values.ndim - 1)
-        return jnp.asarray(np.pad(np.asarray(values), widths, constant_values=fill))
+        rows = np.full((extra, *values.shape[1:]), fill, values.dtype)
+        return jnp.asarray(np.concatenate([np.asarray(values), rows]))
 
     return system.replace(
         positions=pad(system.positions, 0.0),

@@ -2,7 +2,10 @@
 
 Everything is judged by medians, so that the frames that are wrong do not set the scale. Forces are compared with a pair
 model fitted to all of them (`jaxelyte.data.pair_model`), frame by frame and atom by atom; energies, less those of the
-same model, with reference energies of the species from a fit that tolerates two fifths of wrong frames.
+same model, with those of frames of the same kind (`jaxelyte.data.energies`).
+
+Sets are often uneven on purpose: relaxations, scans, clusters beside crystals. Large forces that sum to zero over their
+frame, directions that leave no torque on a molecule, and energies of frames unlike all others are therefore accepted.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from jaxelyte.data.columns import KNOWN_ENERGIES
+from jaxelyte.data.energies import judge_energies
+from jaxelyte.data.kinds import symmetric_sites
 from jaxelyte.data.labels import Labels, frames_named
 from jaxelyte.data.pair_model import PairModel, Prediction, fit_pair_model
 from jaxelyte.data.plausibility import KNOWN_FORCES
@@ -31,14 +35,6 @@ GFN1-xTB at up to 600 K) and 8 (1,255 frames at three DFT levels)."""
 BARE_FORCE = 60.0
 """Largest force in medians of the species where there is no pair model; sound frames reach 7."""
 
-ENERGY, ENERGY_FLOOR = 12.0, 0.002
-"""Largest deviation of an energy in robust standard deviations, which are eV per square root of the number of atoms;
-sound frames reach 4.2."""
-
-BARE_ENERGY = 0.5
-"""Least deviation in eV per atom that counts where there are no forces: sets of several temperatures and phases spread
-by some tenths."""
-
 ALIGNED, TURNED, STRANGE = 0.7, -0.4, 0.35
 """Mean cosine between forces and those of the pair model: the least of the median frame for any judgement, that of a
 frame with the other sign, and that of forces which do not belong to the positions. Sound frames have 0.7 to 0.95."""
@@ -47,10 +43,26 @@ RATIO = 5.0
 """Forces of a whole frame that are that many times larger or smaller than the pair model's are in another unit."""
 
 
+SINGLE, UNBALANCED = 10.0, 0.3
+"""A single wrong force deviates that many times more than those of the other atoms of its frame, and leaves that share
+of it as the sum over the frame. Collisions, scans and the first steps of relaxations do neither."""
+
+SIMILAR = 2.0
+"""Ratio of the sizes of forces between frames whose directions are compared."""
+
+
 class Check(NamedTuple):
-    """Reasons to doubt frames, and the pair model with what it predicts (None without forces)."""
+    """Reasons against frames, and the pair model with what it predicts (None without forces).
+
+    Attributes:
+        reasons: frames that are wrong.
+        doubts: frames that may be right.
+        model: where it describes the forces.
+        predictions: of it, for every frame.
+    """
 
     reasons: dict[int, list[str]]
+    doubts: dict[int, list[str]]
     model: PairModel | None
     predictions: list[Prediction] | None
 
@@ -70,12 +82,14 @@ def find_outliers(frames: Sequence[Atoms], labels: Sequence[Labels]) -> Check:
         _add(reasons, found)
         if not trusted:
             model, predictions = None, None
-    if predictions is not None:
-        _add(reasons, _judge_atoms(frames, labels, predictions, set(reasons)))
     else:
-        _add(reasons, _judge_sizes(frames, labels))
-    _add(reasons, _judge_energies(frames, labels, predictions))
-    return Check(reasons, model, predictions)
+        _add(reasons, _zero_frames(frames, labels, None))
+    _add(reasons, _judge_atoms(frames, labels, predictions, set(reasons)))
+    wrong, doubted = judge_energies(frames, labels, predictions)
+    _add(reasons, wrong)
+    doubts: dict[int, list[str]] = {}
+    _add(doubts, {n: why for n, why in doubted.items() if n not in reasons})
+    return Check(reasons, doubts, model, predictions)
 
 
 def outlier_message(reasons: dict[int, list[str]], frames: int) -> str:
@@ -148,8 +162,8 @@ def _judge_frames(
         large = both & (model >= np.median(model[both]))
         ratios[n] = float(np.median(force[large] / model[large]))
     if not np.any(np.isfinite(cosines)) or not np.nanmedian(cosines) > ALIGNED:
-        return _zero_frames(labels, None), False
-    found = _zero_frames(labels, expected)
+        return _zero_frames(frames, labels, None), False
+    found = _zero_frames(frames, labels, expected)
     strong = expected > 0.3 * np.nanmedian(expected)
     for n in np.flatnonzero(strong & np.isfinite(cosines)):
         if cosines[n] < TURNED:
@@ -157,23 +171,37 @@ def _judge_frames(
         elif cosines[n] > 0.5 and not 1.0 / RATIO < ratios[n] < RATIO:
             name = _unit(KNOWN_FORCES, ratios[n])
             found[int(n)] = f"forces are in another unit{name} [{ratios[n]:.3g} times those of the other frames]"
-        elif cosines[n] < STRANGE and sizes[n] > 0.2 * np.nanmedian(sizes):
-            found[int(n)] = (
-                "forces do not belong to the positions: another order of atoms, or another step "
-                f"[mean cosine with the expected direction {cosines[n]:.2f}; others {np.nanmedian(cosines):.2f}]"
-            )
+        elif cosines[n] < STRANGE and not _without_torque(frames[int(n)], labels[int(n)]):
+            similar = np.isfinite(cosines) & (np.abs(np.log(sizes / sizes[n])) < np.log(SIMILAR))
+            similar[n] = False
+            if np.count_nonzero(similar) >= 3 and np.quantile(cosines[similar], 0.2) > ALIGNED:
+                found[int(n)] = (
+                    "forces do not belong to the positions: another order of atoms, or another step "
+                    f"[mean cosine with the expected direction {cosines[n]:.2f}; others {np.nanmedian(cosines):.2f}]"
+                )
     return found, True
 
 
-def _zero_frames(labels: Sequence[Labels], expected: np.ndarray | None) -> dict[int, str]:
-    """Frames of several atoms without any force, among others that have some; by symmetry they may be sound."""
+def _without_torque(frame: Atoms, label: Labels) -> bool:
+    """True for a molecule whose forces turn it nowhere, as those of another structure would."""
+    if any(frame.pbc) or len(frame) < 3:
+        return False
+    arms = frame.positions - frame.positions.mean(axis=0)
+    torque = np.linalg.norm(np.cross(arms, label.forces).sum(axis=0))
+    return bool(torque < 0.02 * np.sum(np.linalg.norm(arms, axis=1) * np.linalg.norm(label.forces, axis=1)))
+
+
+def _zero_frames(frames: Sequence[Atoms], labels: Sequence[Labels], expected: np.ndarray | None) -> dict[int, str]:
+    """Frames without any force among others that have some, unless their symmetry explains it."""
     zero = [
         n for n, x in enumerate(labels) if x.has("forces") and len(x.forces) > 1 and not np.any(np.nan_to_num(x.forces))
     ]
     others = sum(label.has("forces") for label in labels) - len(zero)
+    if not others:
+        return {}
     if expected is not None:
         zero = [n for n in zero if expected[n] > 0.3 * np.nanmedian(expected)]
-    return dict.fromkeys(zero, "all forces are zero") if others else {}
+    return dict.fromkeys([n for n in zero if not symmetric_sites(frames[n])], "all forces are zero")
 
 
 def _unit(known: dict[str, float], ratio: float) -> str:
@@ -183,117 +211,33 @@ def _unit(known: dict[str, float], ratio: float) -> str:
 
 
 def _judge_atoms(
-    frames: Sequence[Atoms], labels: Sequence[Labels], predictions: Sequence[Prediction], doubted: set[int]
+    frames: Sequence[Atoms], labels: Sequence[Labels], predictions: Sequence[Prediction] | None, doubted: set[int]
 ) -> dict[int, str]:
-    """Single forces far from the pair model, on the scale of what is usual for the species."""
+    """Single forces far from the pair model, or from zero without one, on the scale of their species."""
     numbers = np.concatenate([frame.numbers for frame in frames])
-    size = np.linalg.norm(np.concatenate([label.forces for label in labels]), axis=1)
-    model = np.concatenate([one.forces for one in predictions])
-    off = np.linalg.norm(np.concatenate([label.forces for label in labels]) - model, axis=1)
-    scale = np.zeros(len(off))
+    forces = np.concatenate([label.forces for label in labels])
+    size = np.linalg.norm(forces, axis=1)
+    model = np.zeros_like(forces) if predictions is None else np.concatenate([one.forces for one in predictions])
+    off = np.linalg.norm(forces - model, axis=1)
+    scale = np.full(len(off), np.inf)
     for kind in np.unique(numbers):
         own = (numbers == kind) & np.isfinite(off)
-        if np.any(own):
-            scale[numbers == kind] = max(np.median(off[own]), 0.15 * np.median(size[own]))
-    bad = (off > FORCE * np.maximum(scale, 1e-6)) & (off > np.linalg.norm(model, axis=1))
-    return _name_atoms(frames, bad, size, doubted)
-
-
-def _judge_sizes(frames: Sequence[Atoms], labels: Sequence[Labels]) -> dict[int, str]:
-    """Single forces far above the median of the species, where nothing else is known."""
-    numbers = np.concatenate([frame.numbers for frame in frames])
-    size = np.linalg.norm(np.concatenate([label.forces for label in labels]), axis=1)
-    bad = np.zeros(len(size), bool)
-    for kind in np.unique(numbers):
-        own = (numbers == kind) & np.isfinite(size)
-        if np.count_nonzero(own) >= 10 and np.median(size[own]) > 0:
-            bad |= own & (size > BARE_FORCE * np.median(size[own]))
-    return _name_atoms(frames, bad, size, set())
-
-
-def _name_atoms(frames: Sequence[Atoms], bad: np.ndarray, size: np.ndarray, doubted: set[int]) -> dict[int, str]:
-    starts = np.concatenate([[0], np.cumsum([len(frame) for frame in frames])])
+        if np.count_nonzero(own) >= (1 if predictions is not None else 10):
+            scale[numbers == kind] = max(np.median(off[own]), 0.15 * np.median(size[own]), 1e-6)
+    share = off / scale
+    limit = BARE_FORCE if predictions is None else FORCE
+    bad = (share > limit) & (off > np.linalg.norm(model, axis=1))
     found = {}
-    for n in range(len(frames)):
-        rows = np.flatnonzero(bad[starts[n] : starts[n + 1]])
-        if len(rows) and n not in doubted:
-            worst = rows[np.argmax(size[starts[n] + rows])]
-            found[n] = (
-                "single forces far off [atom "
-                f"{worst} ({frames[n].symbols[int(worst)]}): {size[starts[n] + worst]:.4g} eV/Å]"
-            )
-    return found
-
-
-def _judge_energies(
-    frames: Sequence[Atoms], labels: Sequence[Labels], predictions: Sequence[Prediction] | None
-) -> dict[int, str]:
-    """Energies far from references of the species plus the pair model."""
-    rows = [n for n, label in enumerate(labels) if label.has("energy")]
-    kinds = sorted({int(z) for n in rows for z in frames[n].numbers})
-    if not rows:
-        return {}
-    counts = np.array([[np.sum(frames[n].numbers == z) for z in kinds] for n in rows], np.float64)
-    energies = np.array([labels[n].energy for n in rows])
-    pair = np.array([0.0 if predictions is None else predictions[n].energy for n in rows])
-    root = np.sqrt(counts.sum(axis=1))
-    references = robust_references(counts / root[:, None], (energies - pair) / root)
-    if references is None:
-        return {}
-    expected = counts @ references + pair
-    off = energies - expected
-    count = len(rows)
-    scale = max(float(np.quantile(np.abs(off / root), 0.4)) / 0.524, ENERGY_FLOOR)
-    limit = ENERGY * (1.0 + 10.0 / count) * scale * root
-    if predictions is None:
-        limit = np.maximum(limit, BARE_ENERGY * root**2)
-    else:
-        fixed = robust_references(counts / root[:, None], pair / root)
-        limit = limit + (0.5 * np.abs(pair - counts @ fixed) if fixed is not None else 0.0)
-    found = {}
-    for n in np.flatnonzero(np.abs(off) > limit):
-        unit = next(
-            (
-                f", in {name} by its size"
-                for name, factor in KNOWN_ENERGIES.items()
-                if abs(energies[n] * factor - expected[n]) < 0.01 * abs(expected[n])
-            ),
-            "",
-        )
-        found[rows[int(n)]] = (
-            f"energy does not go with the others{unit} [{off[n]:+.4g} eV off, {limit[n]:.2g} eV is allowed]"
-        )
-    return found
-
-
-def robust_references(rows: np.ndarray, values: np.ndarray) -> np.ndarray | None:
-    """Least squares for the better part of the rows (least quantile of squares, then trimmed).
-
-    Rousseeuw, J. Am. Stat. Assoc. 79, 871 (1984). The quantile is 0.4, so that one of two equal groups is fitted.
-
-    Returns:
-        Coefficients, or None where the rows are too few to say which of them are wrong.
-    """
-    u, singular, vt = np.linalg.svd(rows, full_matrices=False)
-    rank = int(np.sum(singular > 1e-6 * singular[0]))
-    count = len(rows)
-    if count < 5 * rank + 5:
-        return None
-    base = u[:, :rank]
-    rng = np.random.default_rng(0)
-    place = max(rank + 1, round(0.4 * count))
-    best, least = np.zeros(rank), np.inf
-    for _ in range(500):
-        some = rng.choice(count, rank, replace=False)
-        try:
-            trial = np.linalg.solve(base[some], values[some])
-        except np.linalg.LinAlgError:
+    ends = np.cumsum([len(frame) for frame in frames])
+    for n in sorted({int(np.searchsorted(ends, row, "right")) for row in np.flatnonzero(bad)} - doubted):
+        rows = np.arange(ends[n] - len(frames[n]), ends[n])
+        rest = rows[~bad[rows] & np.isfinite(share[rows])]
+        usual = float(np.median(share[rest])) if len(rest) else 0.0
+        single = [row for row in rows if bad[row] and share[row] > SINGLE * usual]
+        net = float(np.linalg.norm(np.nansum(forces[rows], axis=0)))
+        if not single or net < UNBALANCED * max(size[row] for row in single):
             continue
-        height = float(np.partition(np.abs(values - base @ trial), place)[place])
-        if height < least:
-            best, least = trial, height
-    for _ in range(5):
-        off = np.abs(values - base @ best)
-        kept = off <= max(4.0 * np.partition(off, place)[place] / 0.524, 1e-12)
-        best = np.linalg.lstsq(base[kept], values[kept], rcond=None)[0]
-    return vt[:rank].T @ (best / singular[:rank])
+        worst = max(single, key=lambda row: size[row])
+        atom = int(worst - rows[0])
+        found[n] = f"single forces far off [atom {atom} ({frames[n].symbols[atom]}): {size[worst]:.4g} eV/Å]"
+    return found

@@ -91,7 +91,8 @@ def fit_pair_model(frames: Sequence[Atoms], labels: Sequence[Labels]) -> PairMod
         The model, or None where there are too few forces for it.
     """
     kinds = np.unique(np.concatenate([frame.numbers for frame in frames]))
-    similar = _similar_frames(labels)
+    groups = similar_frames(labels)
+    similar = groups[0] if groups else []
     columns = FUNCTIONS * len(kinds) * (len(kinds) + 1) // 2
     sizes = np.cumsum([3 * len(frames[n]) for n in similar])
     room = max(MOST_ENTRIES / columns, 2 * LEAST_ROWS * columns)
@@ -132,8 +133,11 @@ def _fitted(
     return PairModel(kinds, grid, forces, potentials)
 
 
-def _similar_frames(labels: Sequence[Labels]) -> list[int]:
-    """Frames with forces of similar size: without relaxed ones, and without those in another unit."""
+def similar_frames(labels: Sequence[Labels]) -> list[list[int]]:
+    """Frames by the size of their forces, divided where it jumps by a factor of four; the largest group first.
+
+    Relaxed structures stand apart in this way, and frames in another unit.
+    """
     size = np.array([np.sqrt(np.nanmean(label.forces**2)) if label.has("forces") else 0.0 for label in labels])
     there = np.flatnonzero(size > 0)
     if not len(there):
@@ -141,8 +145,8 @@ def _similar_frames(labels: Sequence[Labels]) -> list[int]:
     order = there[np.argsort(size[there])]
     gaps = np.diff(np.log(size[order]))
     groups = np.split(order, np.flatnonzero(gaps > np.log(4.0)) + 1)
-    largest = max(groups, key=lambda group: (len(group), size[group].mean()))
-    return sorted(largest.tolist())
+    groups.sort(key=lambda group: (len(group), size[group].mean()), reverse=True)
+    return [sorted(group.tolist()) for group in groups]
 
 
 def _robust_solution(design: np.ndarray, target: np.ndarray, owner: np.ndarray) -> np.ndarray:

@@ -16,6 +16,8 @@ import numpy as np
 
 from jaxelyte.data.columns import KNOWN_ENERGIES
 from jaxelyte.data.labels import Labels
+from jaxelyte.data.pair_model import similar_frames
+from jaxelyte.data.work import ALIGNED, BOUNDS, changes, slope_of
 from jaxelyte.errors import InputError
 from jaxelyte.units import BOHR, HARTREE, KCAL_PER_MOL, KJ_PER_MOL
 
@@ -35,6 +37,9 @@ three levels of theory): in such a set Hartree go unnoticed."""
 CORRELATED, SLOPE = 0.5, (0.25, 4.0)
 """Correlation between changes of energy and those implied by the forces, from which on their slope is judged. Slopes
 are 0.7 to 1.2 in aqueous NaCl and water at four levels of theory, with correlations from 0.8 on."""
+
+CORRELATED_COMPOSITIONS, ONE_MIXTURE = 0.8, 0.15
+"""The same where compositions differ from frame to frame, and how much the fraction of a species may then vary."""
 
 KNOWN_FORCES = {
     "Hartree/Bohr": HARTREE / BOHR,
@@ -77,23 +82,35 @@ def check_units(
     Warns:
         UserWarning: forces with the sign of gradients.
     """
-    judged = predictions is not None and _check_changes(frames, labels, predictions)
-    chosen = np.unique(np.linspace(0, len(frames) - 1, MOST_FRAMES).astype(int))
-    frames, labels = [frames[i] for i in chosen], [labels[i] for i in chosen]
     _check_positions(frames)
+    stiffness = None
+    # Frames in two units are two groups by the size of their forces.
+    for group in similar_frames(labels):
+        some = [group[k] for k in np.unique(np.linspace(0, len(group) - 1, MOST_FRAMES).astype(int))]
+        stiffness = _check_stiffness([frames[n] for n in some], [labels[n] for n in some]) or stiffness
+    judged = _check_work(frames, labels)
+    if not judged and predictions is not None:
+        judged = _check_changes(frames, labels, predictions)
+    if not judged and stiffness is not None:
+        some = np.unique(np.linspace(0, len(frames) - 1, MOST_FRAMES).astype(int))
+        _check_energies([frames[n] for n in some], [labels[n] for n in some], stiffness)
+
+
+def _check_stiffness(frames: Sequence[Atoms], labels: Sequence[Labels]) -> float | None:
+    """Stiffness of bonds to hydrogen in eV/Å², or None where there are too few or where they do not vibrate."""
     bonds = _bonds(frames, labels)
     # A slope needs enough bonds and a spread of lengths; relaxed structures have none.
     if len(bonds.length) < 20 or float(np.std(_centred(bonds.length, bonds.kind))) < 0.003:
-        return
+        return None
     length, force = _centred(bonds.length, bonds.kind), _centred(bonds.force, bonds.kind)
     stiffness = -float(np.sum(length * force) / np.sum(length**2))
     if stiffness < 0:
         warnings.warn(
             f"forces along bonds to hydrogen grow with their length ({stiffness:.3g} eV/Å²): are they gradients, with "
             "the sign of the energy's derivative, instead of forces?",
-            stacklevel=2,
+            stacklevel=4,
         )
-        return
+        return None
     if not STIFFNESS[0] < stiffness < STIFFNESS[1]:
         name, factor = _nearest(KNOWN_FORCES, TYPICAL_STIFFNESS / stiffness)
         raise InputError(
@@ -101,40 +118,78 @@ def check_units(
             f"to 60 is usual. They look like {name}: multiply them by {factor:.9g}, or pass check_units=False "
             "if they are right"
         )
-    if not judged:
-        _check_energies(frames, labels, stiffness)
+    return stiffness
+
+
+def _check_work(frames: Sequence[Atoms], labels: Sequence[Labels]) -> bool:
+    """Changes of energy between frames that lie close together against the work of the forces; False without such."""
+    found = changes(frames, labels)
+    alike = found.stresses == 0
+    slope = slope_of(found.energy[alike], found.forces[alike])
+    if slope is None or abs(slope[1]) < ALIGNED:
+        return False
+    _judge_slope(slope[0], BOUNDS, "between neighbouring frames")
+    return True
 
 
 def _check_changes(frames: Sequence[Atoms], labels: Sequence[Labels], predictions: Sequence[Prediction]) -> bool:
     """Changes of energy between frames against those that the forces imply; False where these say nothing."""
     rows = [n for n, label in enumerate(labels) if label.has("energy") and label.has("forces")]
-    kinds = sorted({int(z) for n in rows for z in frames[n].numbers})
-    if len(rows) < 3 * len(kinds) + 6:
-        return False
-    counts = np.array([[np.sum(frames[n].numbers == z) for z in kinds] for n in rows], np.float64)
-    root = np.sqrt(counts.sum(axis=1))
-    both = np.array([[labels[n].energy, predictions[n].energy] for n in rows]) / root[:, None]
-    both -= (counts / root[:, None]) @ np.linalg.lstsq(counts / root[:, None], both, rcond=1e-6)[0]
-    energy, implied = both.T
+    energy = np.array([labels[n].energy for n in rows])
+    implied = np.array([predictions[n].energy for n in rows])
+    root = np.sqrt([len(frames[n]) for n in rows])
+    needed = CORRELATED
+    groups: dict[str, list[int]] = {}
+    for place, n in enumerate(rows):
+        groups.setdefault(frames[n].get_chemical_formula(), []).append(place)
+    several = [members for members in groups.values() if len(members) > 1]
+    if sum(len(members) - 1 for members in several) >= 6:
+        # Only within one composition: heats of formation are none of the forces' business.
+        chosen = np.concatenate(several)
+        for members in several:
+            energy[members] -= energy[members].mean()
+            implied[members] -= implied[members].mean()
+        energy, implied = energy[chosen] / root[chosen], implied[chosen] / root[chosen]
+    else:
+        kinds = sorted({int(z) for n in rows for z in frames[n].numbers})
+        counts = np.array([[np.sum(frames[n].numbers == z) for z in kinds] for n in rows], np.float64)
+        share = counts / counts.sum(axis=1, keepdims=True)
+        if len(rows) < 3 * len(kinds) + 6 or np.ptp(share, axis=0).max() > ONE_MIXTURE:
+            return False
+        both = np.stack([energy, implied], axis=1) / root[:, None]
+        both -= (counts / root[:, None]) @ np.linalg.lstsq(counts / root[:, None], both, rcond=1e-6)[0]
+        energy, implied = both.T
+        needed = CORRELATED_COMPOSITIONS
     size = float(np.sqrt(np.sum(energy**2) * np.sum(implied**2)))
     correlation = float(np.sum(energy * implied)) / size if size > 0 else 0.0
-    if abs(correlation) < CORRELATED:
+    if abs(correlation) < needed:
         return False
-    slope = float(np.sum(energy * implied) / np.sum(implied**2))
+    _judge_slope(float(np.sum(energy * implied) / np.sum(implied**2)), SLOPE, "between frames")
+    return True
+
+
+def _judge_slope(slope: float, bounds: tuple[float, float], where: str) -> None:
     if slope < 0:
         raise InputError(
-            f"energies and forces contradict each other: energies fall by {-slope:.3g} eV where the forces imply a "
-            "rise by 1 eV. Are the forces gradients, with the sign of the energy's derivative? Multiply them by -1, or "
-            "pass check_units=False if they are right"
+            f"energies and forces contradict each other: {where}, energies fall by {-slope:.3g} eV where the forces "
+            "imply a rise by 1 eV. Are the forces gradients, with the sign of the energy's derivative? Multiply them "
+            "by -1, or pass check_units=False if they are right"
         )
-    if not SLOPE[0] < slope < SLOPE[1]:
-        name, factor = _nearest(KNOWN_ENERGIES, 1.0 / slope)
+    if not bounds[0] < slope < bounds[1]:
+        guesses = [
+            f"are the {what} in {name} (multiply by {factor:.9g})"
+            for what, known, wanted in (("energies", KNOWN_ENERGIES, 1.0 / slope), ("forces", KNOWN_FORCES, slope))
+            for name, factor in [_nearest(known, wanted)]
+            if abs(np.log(factor / wanted)) < np.log(2.0)
+        ]
+        if 1.5 < slope < 2.4:
+            guesses.append("are both in atomic units, with positions in Å")
+        likely = f"{' or '.join(guesses)}? " if guesses else ""
         raise InputError(
-            f"the energies do not go with the forces: they change by {slope:.3g} where the forces imply a change of "
-            f"1 eV. They look like {name} (multiply by {factor:.9g}); look at what the program writes, or pass "
+            f"the energies do not go with the forces: {where}, they change by {slope:.3g} eV where the forces imply a "
+            f"change of 1 eV. {likely[:1].upper()}{likely[1:]}Look at what the program writes, or pass "
             "check_units=False if they are right"
         )
-    return True
 
 
 def _check_positions(frames: Sequence[Atoms]) -> None:

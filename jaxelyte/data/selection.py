@@ -62,7 +62,7 @@ def select_frames(
         InputError: numbers of no frame, outliers without a decision, or nothing left.
 
     Warns:
-        UserWarning: the frames that were left out as outliers.
+        UserWarning: the frames that were left out as outliers, and frames in doubt, which stay.
     """
     excluded = _checked_numbers(exclude, len(frames))
     isolated = _isolated(frames, set(excluded))
@@ -72,14 +72,22 @@ def select_frames(
         raise InputError(f"exclude leaves none of the {len(frames)} frames to train on")
     check = find_outliers([frames[n] for n in kept], [labels[n] for n in kept])
     reasons = {kept[n]: why for n, why in check.reasons.items()}
-    dropped = refuse_or_drop(reasons, len(kept), drop_outliers)
+    doubts = {kept[n]: why for n, why in check.doubts.items()}
+    count = len(kept)
+    dropped = refuse_or_drop(reasons, count, drop_outliers)
     if dropped:
-        warnings.warn(f"left out: {outlier_message(reasons, len(kept))}", stacklevel=4)
+        warnings.warn(f"left out: {outlier_message(reasons, count)}", stacklevel=4)
         left = set(dropped)
         places = [place for place, n in enumerate(kept) if n not in left]
         predictions = None if check.predictions is None else [check.predictions[p] for p in places]
-        check = Check({}, check.model, predictions)
         kept = [kept[p] for p in places]
+        check = check._replace(reasons={}, doubts={}, predictions=predictions)
+    if doubts and drop_outliers is not False:
+        warnings.warn(
+            f"in doubt, but trained on: {outlier_message(doubts, count)} Look at them; exclude=[…] leaves frames out, "
+            "drop_outliers=False silences this warning",
+            stacklevel=4,
+        )
     return Selection(np.array(kept), excluded, {n: reasons[n] for n in dropped}, isolated, check)
 
 

@@ -9,12 +9,14 @@ judged: liquids at some GPa have stresses of 0.01 eV/Å³.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxelyte.data.labels import Labels, frames_named
 from jaxelyte.data.pair_model import Prediction
+from jaxelyte.data.work import changes, slope_of
 from jaxelyte.errors import InputError
 from jaxelyte.units import BOHR, EV_PER_A3_IN_GPA, HARTREE
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 CORRELATED, SLOPE = 0.6, (0.3, 3.0)
 """Correlation with the stress of the pair model from which on the slope is judged; see `check_stresses`."""
+
+WORK = 0.9
+"""The same for changes of energy with the strain, which are exact for small strains."""
 
 LARGEST = 0.3
 """eV/Å³, 48 GPa: a median above is taken for another unit where there is nothing to compare with."""
@@ -68,7 +73,11 @@ def check_stresses(frames: Sequence[Atoms], labels: Sequence[Labels], prediction
             f"{frames_named(large)}: the stress is more than 50 times that of the other frames; exclude=[…] them"
         )
     volumes = np.array([frames[n].get_volume() for n in rows])
-    slope = None if predictions is None else _slope(stresses, [predictions[n] for n in rows], volumes)
+    slope = _slope_of_work([frames[n] for n in rows], [labels[n] for n in rows])
+    if predictions is not None:
+        found = [predictions[n] for n in rows]
+        _check_order(stresses, found, volumes)
+        slope = _slope(stresses, found, volumes) if slope is None else slope
     if slope is not None:
         _judge(slope, float(np.median(volumes)))
     elif np.median(size) > LARGEST:
@@ -76,6 +85,40 @@ def check_stresses(frames: Sequence[Atoms], labels: Sequence[Labels], prediction
             f"the stresses are not in eV/Å³: their median is {np.median(size):.3g}, which is "
             f"{np.median(size) * EV_PER_A3_IN_GPA:.3g} GPa. Divide kbar by {1.0 / KNOWN['kbar']:.7g} and GPa by "
             f"{1.0 / KNOWN['GPa']:.7g}, read virials with keys=LabelKeys(virial=…), or pass check_units=False"
+        )
+
+
+def _slope_of_work(frames: Sequence[Atoms], labels: Sequence[Labels]) -> float | None:
+    """Of the stresses against those that changes of energy with the strain imply; None where frames are not strained.
+
+    Phases and volumes of a crystal have it: E_b - E_a less the work of the forces is the work of the stresses.
+    """
+    found = changes(frames, labels)
+    strained = found.stresses != 0
+    slope = slope_of((found.energy - found.forces)[strained], found.stresses[strained])
+    return None if slope is None or abs(slope[1]) < WORK or slope[0] == 0 else 1.0 / slope[0]
+
+
+def _check_order(stresses: np.ndarray, predictions: Sequence[Prediction], volumes: np.ndarray) -> None:
+    """Shear components in another order than Voigt's, such as xy, yz, zx of VASP.
+
+    Raises:
+        InputError: components that follow others of the pair model.
+    """
+    model = np.stack([-one.virial / volume for one, volume in zip(predictions, volumes, strict=True)])
+    model = 0.5 * (model + model.transpose(0, 2, 1))
+    own, expected = (x[:, (1, 0, 0), (2, 2, 1)] for x in (stresses, model))
+    size = np.sqrt(np.outer(np.sum(own**2, axis=0), np.sum(expected**2, axis=0)))
+    if len(own) < 8 or not np.all(size > 0):
+        return
+    match = np.abs(own.T @ expected / size)
+    orders = {order: float(np.mean(match[range(3), order])) for order in permutations(range(3))}
+    best = max(orders, key=lambda order: orders[order])
+    if orders[best] > 0.75 and orders[(0, 1, 2)] < 0.5 * orders[best]:
+        names = np.array(["yz", "xz", "xy"])
+        raise InputError(
+            f"the shear stresses stand in another order: where yz, xz, xy (Voigt) are read, they look like "
+            f"{', '.join(names[list(best)])}. Reorder the six numbers, or give 3 x 3 arrays"
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxelyte.data.kinds import BOND, contacts
 from jaxelyte.data.labels import frames_named
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ GAP = 4.0
 
 LEAST_ATOMS = 8
 CORNER_ATOMS = 60
+
+EDGE = 0.9
+"""Neighbours beyond that share of a cut-off contribute next to nothing."""
+
+MOST_FRAMES = 50
 
 STATES = ("charge", "total_charge", "spin", "multiplicity", "spin_multiplicity", "tot_magnetization", "magmom")
 """Keys of ``atoms.info`` that tell electronic states apart."""
@@ -69,6 +75,48 @@ def warn_of_structures(frames: Sequence[Atoms]) -> None:
             "train on one of them",
             stacklevel=4,
         )
+
+
+def warn_of_reach(frames: Sequence[Atoms], r_max: float) -> None:
+    """Compare the cut-off of a network with the bonds of the frames, or with the nearest neighbours without bonds.
+
+    Args:
+        frames: of one set.
+        r_max: Å.
+
+    Warns:
+        UserWarning: bonds of a species, or neighbours of most atoms, that the cut-off leaves out.
+    """
+    from ase.data import chemical_symbols
+
+    several = [frame for frame in frames if len(frame) > 1 or any(frame.pbc)]
+    if not several:
+        return
+    nearest, bonded, numbers = [], [], []
+    for frame in [several[n] for n in np.unique(np.linspace(0, len(several) - 1, MOST_FRAMES).astype(int))]:
+        near = contacts(frame, 3.0)
+        closest, relative = np.full(len(frame), np.inf), np.full(len(frame), np.inf)
+        np.minimum.at(closest, near.first, near.distances)
+        np.minimum.at(relative, near.first, near.relative)
+        nearest.append(closest)
+        bonded.append(relative < BOND)
+        numbers.append(frame.numbers)
+    distance, bond, number = np.concatenate(nearest), np.concatenate(bonded), np.concatenate(numbers)
+    far = {int(z): float(np.median(distance[bond & (number == z)])) for z in np.unique(number[bond])}
+    far = {z: length for z, length in far.items() if length > EDGE * r_max}
+    typical = float(np.median(distance))
+    if far:
+        z, length = max(far.items(), key=lambda item: item[1])
+        what = f"the shortest bonds of {chemical_symbols[z]} in the frames have a length of {length:.3g} Å"
+    elif typical > EDGE * r_max and np.isfinite(typical):
+        what = f"the nearest neighbour of most atoms is {typical:.3g} Å away"
+    else:
+        return
+    warnings.warn(
+        f"r_max = {r_max:g} Å, but {what}: the network learns nothing of neighbours beyond its cut-off, and next to "
+        "nothing of those just within; take a larger one (4 to 6 Å is usual)",
+        stacklevel=4,
+    )
 
 
 def _plain(value: object) -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 
@@ -71,7 +72,8 @@ class GaussianBarrier(Potential):
             if not isinstance(self.species, tuple | list) or len(self.species) != 2:
                 raise InputError(f"species must be two chemical symbols, not {checks.shown(self.species)}")
             for name, value in zip(("height", "center", "width"), given, strict=True):
-                check_single(name, value)
+                if not isinstance(value, jax.Array):  # those may be stacked trees, which `validate` looks at
+                    check_single(name, value)
             object.__setattr__(self, "species", tuple(atomic_number(s) for s in self.species))
             if self.cutoff is None:
                 center, width = (checks.number(name, x) for name, x in zip(("center", "width"), given[1:], strict=True))
@@ -94,6 +96,9 @@ class GaussianBarrier(Potential):
         check_parameter("height", self.height, "bias", zero=True, signed=True)
         check_parameter("center", self.center, "distance", zero=True)
         check_parameter("width", self.width, "width")
+        if self.species is not None:
+            for name in ("height", "center", "width"):
+                check_single(name, getattr(self, name))
 
     def needs(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
         return tuple(("the barriers", (one,)) for one in self.species or ())

@@ -49,8 +49,10 @@ class Ladder(Potential):
     state: Any = struct.field(kw_only=True, default=None)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lam", as_leaf(self.lam))
-        values = concrete(self.lam)
+        given = self.lam
+        object.__setattr__(self, "lam", as_leaf(given))
+        # Arrays of jax may be derivatives with respect to λ, which have any values; `validate` looks at those.
+        values = None if isinstance(given, jax.Array) else concrete(self.lam)
         if values is not None and (values.ndim != 1 or not np.all(np.isfinite(values)) or np.any(np.diff(values) <= 0)):
             raise InputError(f"lam = {values} must be rising numbers, one for each window")
         object.__setattr__(self, "exchange", checks.count("exchange", self.exchange, least=0))

@@ -103,7 +103,10 @@ class Fit:
         forces = known[-1]["validation"].get("forces") if known else None
         best = "" if forces is None else f", best epoch {known[-1]['epoch']} with {1e3 * forces:.1f} meV/Å"
         names = ", ".join(self.potential.config.type_names)
-        return f"Fit({many}{names}; {base}; {self.epochs} epochs{best})"
+        counts = self.config.get("labels", {})
+        kinds = [f"{kind} in {counts[kind]}" for kind in ("energy", "forces", "stress") if counts.get(kind)]
+        labels = f"; {counts['frames']} frames, {', '.join(kinds)}" if kinds else ""
+        return f"Fit({many}{names}; {base}{labels}; {self.epochs} epochs{best})"
 
     def save(self, folder: str | Path) -> Path:
         """Write network, baseline, configuration and metrics to a new folder that `load_fit` reads.

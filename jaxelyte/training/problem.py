@@ -16,7 +16,7 @@ from jaxelyte.data.dataset import Dataset, Residuals, make_dataset, stack
 from jaxelyte.data.labels import LabelKeys, Labels, collect_labels
 from jaxelyte.data.references import References, fit_references
 from jaxelyte.data.split import Split
-from jaxelyte.data.structures import warn_of_structures
+from jaxelyte.data.structures import warn_of_reach, warn_of_structures
 from jaxelyte.errors import InputError
 from jaxelyte.models.config import NequIP
 from jaxelyte.models.parameters import weight_sizes
@@ -146,6 +146,7 @@ def make_problem(
 
     previous = _checked_start(model, baseline, committee) if isinstance(model, NequIPPotential) else None
     hyper = model if isinstance(model, NequIP) else model.config
+    warn_of_reach(frames, hyper.r_max)
     present = sorted({int(z) for frame in frames for z in frame.numbers})
     names = hyper.type_names or tuple(chemical_symbols[z] for z in present)
     unknown = [chemical_symbols[z] for z in present if chemical_symbols[z] not in names]

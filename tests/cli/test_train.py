@@ -261,7 +261,10 @@ def test_messages_name_options(folder: Path) -> None:
     [
         (lambda: collect_labels([Atoms("Ar")]), "name them with --energy and --forces (energy and forces in [data]"),
         (lambda: jxl.load_nequip(__file__), "trust, pass --torchscript"),
-        (lambda: jxl.simulate(jxl.ScreenedCoulomb({}), Atoms(), jxl.NVE(), steps=1, resume=True), "--output"),
+        (
+            lambda: jxl.simulate(jxl.ScreenedCoulomb({"Na": 1.0}), Atoms("Na"), jxl.NVE(), steps=1, resume=True),
+            "--output",
+        ),
     ],
 )
 def test_python_is_translated(call: Callable[[], object], message: str) -> None:

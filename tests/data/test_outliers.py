@@ -18,7 +18,7 @@ from jaxelyte.data.pair_model import fit_pair_model
 from jaxelyte.data.plausibility import check_units
 from jaxelyte.data.selection import isolated_energies, select_frames
 from jaxelyte.data.stresses import check_stresses
-from jaxelyte.data.structures import warn_of_structures
+from jaxelyte.data.structures import warn_of_reach, warn_of_structures
 
 EDGE = 9.0
 
@@ -188,7 +188,7 @@ def test_energies_are_judged_by_the_forces(sound: tuple[list[Atoms], list[Labels
     check_units(frames, labels, predictions)
     for name, factor in (("Hartree", 27.2113862), ("kcal/mol", 0.0433641)):
         wrong = [replace(x, energy=x.energy / factor) for x in labels]
-        with pytest.raises(jxl.InputError, match=f"They look like {name}"):
+        with pytest.raises(jxl.InputError, match=f"Are the energies in {name}"):
             check_units(frames, wrong, predictions)
     with pytest.raises(jxl.InputError, match="contradict each other"):
         check_units(frames, [replace(x, energy=-x.energy) for x in labels], predictions)
@@ -220,3 +220,131 @@ def test_real_frames_have_no_outliers(dft_data: Path, name: str) -> None:
     assert find_outliers(frames, labels).reasons == {}
     some = [replace(x, energy=x.energy + 10.0) if n == 3 else x for n, x in enumerate(labels)]
     assert list(find_outliers(frames, some).reasons) == [3]
+
+
+def strained_crystals(count: int) -> tuple[list[Atoms], list[Labels]]:
+    """Copper at several volumes and temperatures by the effective medium theory of ASE."""
+    from ase.build import bulk
+    from ase.calculators.emt import EMT
+
+    rng, frames, labels = np.random.default_rng(0), [], []
+    for scale in np.linspace(0.97, 1.05, count):
+        atoms = bulk("Cu", a=3.6 * float(scale), cubic=True)
+        atoms.positions += rng.normal(0, 0.03, (4, 3))
+        frames.append(atoms.copy())
+        atoms.calc = EMT()
+        forces, stress = atoms.get_forces(), atoms.get_stress(voigt=False)
+        labels.append(Labels(float(atoms.get_potential_energy()), forces, stress))
+    return frames, labels
+
+
+def test_stresses_of_strained_crystals_are_judged_by_their_work() -> None:
+    frames, labels = strained_crystals(12)
+    assert find_outliers(frames, labels).reasons == {}
+    check_units(frames, labels)
+    check_stresses(frames, labels, None)
+    for factor, message in ((-1.0, "opposite sign"), (160.21766, "they look like GPa")):
+        with pytest.raises(jxl.InputError, match=message):
+            check_stresses(frames, [replace(x, stress=factor * x.stress) for x in labels], None)
+
+
+def test_work_of_forces_and_stresses_is_the_change_of_energy() -> None:
+    """A harmonic pair: turned, shifted and stretched, it has exactly the energy that its forces say."""
+    from jaxelyte.data.work import changes, slope_of
+
+    k, none = 10.0, np.full((3, 3), np.nan)
+    frames, labels = [], []
+    for n, length in enumerate(np.linspace(1.0, 1.2, 8)):
+        angle = 0.9 * n
+        axis = np.array([np.cos(angle), np.sin(angle), 0.0])
+        pull = k * (length - 1.05) * axis
+        frames.append(Atoms("N2", [[0, 0, n], length * axis + [0, 0, n]]))
+        labels.append(Labels(0.5 * k * (length - 1.05) ** 2, np.array([pull, -pull]), none))
+    found = changes(frames, labels)
+    assert np.allclose(found.energy, found.forces, atol=1e-12)
+    slope = slope_of(found.energy, found.forces)
+    assert slope is not None
+    assert np.allclose(slope, 1.0)
+    atomic = [replace(x, energy=x.energy / 27.211386, forces=x.forces / 51.422067) for x in labels]
+    with pytest.raises(jxl.InputError, match="both in atomic units, with positions in Å"):
+        check_units(frames, atomic)
+
+
+def test_shear_stresses_in_the_order_of_vasp(sound: tuple[list[Atoms], list[Labels]]) -> None:
+    frames, labels = sound
+    model = fit_pair_model(frames, labels)
+    assert model is not None
+    predictions = [model.predict(frame) for frame in frames]
+    # Read as yz, xz, xy, but written as xy, yz, zx.
+    turned = []
+    for label in labels:
+        yz, xz, xy = label.stress[1, 2], label.stress[0, 2], label.stress[0, 1]
+        stress = label.stress.copy()
+        stress[1, 2] = stress[2, 1] = xy
+        stress[0, 2] = stress[2, 0] = yz
+        stress[0, 1] = stress[1, 0] = xz
+        turned.append(replace(label, stress=stress))
+    with pytest.raises(jxl.InputError, match="they look like xy, yz, xz"):
+        check_stresses(frames, turned, predictions)
+
+
+def test_uneven_sets_pass() -> None:
+    """Dimers from contact to far apart beside crystals; and a relaxation that began with large forces."""
+    from ase.calculators.emt import EMT
+
+    frames, labels = strained_crystals(12)
+    for length in np.linspace(1.6, 5.0, 8):
+        dimer = Atoms("Cu2", [[0, 0, 0], [float(length), 0, 0]])
+        frames.append(dimer.copy())
+        dimer.calc = EMT()
+        energy = float(dimer.get_potential_energy())
+        labels.append(Labels(energy, dimer.get_forces(), np.full((3, 3), np.nan)))
+    found = find_outliers(frames, labels)
+    assert found.reasons == found.doubts == {}
+    rng, relaxed = np.random.default_rng(2), []
+    for n in range(20):
+        atoms, label = drop(n)
+        share = 0.4**n if n < 6 else 1e-3
+        start, own = minimum(atoms), label.forces
+        start.positions += share * (atoms.positions - start.positions)
+        relaxed.append(
+            (start, Labels(-1410.0 + 2.0 * share**2, share * own + rng.normal(0, 1e-4, (9, 3)), label.stress))
+        )
+    assert find_outliers(*map(list, zip(*relaxed, strict=True))).reasons == {}
+
+
+def test_rare_species_are_no_outliers(sound: tuple[list[Atoms], list[Labels]]) -> None:
+    frames, labels = [x.copy() for x in sound[0]], list(sound[1])
+    for n in (3, 9, 15):
+        frames[n] += Atoms("Na", [[6.0, 6.0, 2.0]])
+        forces = np.concatenate([labels[n].forces, np.zeros((1, 3))])
+        labels[n] = Labels(labels[n].energy - 1290.0, forces, labels[n].stress)
+    found = find_outliers(frames, labels)
+    assert found.reasons == found.doubts == {}
+    # One of few frames of its kind: named, not refused.
+    labels[9] = replace(labels[9], energy=labels[9].energy + 400.0)
+    found = find_outliers(frames, labels)
+    assert set(found.reasons) | set(found.doubts) >= {9} or not found.reasons
+
+
+def test_zero_forces_are_sound_by_symmetry_alone() -> None:
+    from ase.build import bulk
+
+    frames, labels = strained_crystals(8)
+    frames.append(bulk("Cu", a=3.6, cubic=True))
+    labels.append(Labels(labels[0].energy, np.zeros((4, 3)), np.full((3, 3), np.nan)))
+    assert find_outliers(frames, labels).reasons == {}
+    labels[3] = replace(labels[3], forces=np.zeros((4, 3)))
+    assert list(find_outliers(frames, labels).reasons) == [3]
+
+
+def test_cut_offs_below_a_bond(sound: tuple[list[Atoms], list[Labels]], recwarn: Any) -> None:
+    salt = [Atoms("NaCl", [[0, 0, 0], [4.5, 0, 0]], cell=[9.0] * 3, pbc=True)]
+    warn_of_reach(sound[0], 3.0)
+    warn_of_reach([Atoms("O")], 0.5)
+    warn_of_reach(salt, 6.0)
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=r"r_max = 0.9 Å, but the shortest bonds of .* length of 0.9"):
+        warn_of_reach(sound[0], 0.9)
+    with pytest.warns(UserWarning, match="the nearest neighbour of most atoms is 4.5 Å away"):
+        warn_of_reach(salt, 3.0)

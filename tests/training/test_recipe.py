@@ -292,7 +292,7 @@ def test_best_model_is_there_while_training_goes_on(tmp_path: Path, monkeypatch:
     fit = jxl.load_fit(tmp_path / "run")
     assert len(fit.metrics) == 2
     assert fit.best["epoch"] in (1, 2)
-    assert repr(fit).startswith("Fit(Na, Cl; no baseline; 2 epochs, best epoch ")
+    assert repr(fit).startswith("Fit(Na, Cl; no baseline; 8 frames, energy in 8, forces in 8; 2 epochs, best ")
     assert len(repr(fit)) < 120
 
 
