@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -172,6 +173,6 @@ def test_splits() -> None:
         ({"validation": 8, "test": 2}, "none to train on"),
     ],
 )
-def test_impossible_splits(options: dict[str, float], message: str) -> None:
+def test_impossible_splits(options: dict[str, Any], message: str) -> None:
     with pytest.raises(jxl.InputError, match=message):
         split_frames(10, **options)
