@@ -1,6 +1,6 @@
 """Error bars against known answers: every estimator fed with synthetic data, many times over.
 
-    python benchmarks/honesty.py [--seeds 200] [--only WORD]
+    python -m benchmarks.honesty [--seeds 200] [--only WORD]
 
 A case is a function of a seed that returns a `Case`: value, standard error, degrees of freedom of the error (None where
 it is known well) and the exact answer. Each `honesty_*.py` beside this file registers its cases in a dictionary

@@ -1,15 +1,18 @@
-"""Error bars of free energies over repeats of exact samples: right, or not given. See `honest` for the whole table."""
+"""Error bars of free energies over repeats of exact samples: right, or not given; see also `benchmarks/honesty.py`."""
 
 from __future__ import annotations
 
 import math
+import sys
 import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from honest import THERMAL, free_energies, springs
 from jaxelyte.free_energy import difference
 from jaxelyte.free_energy.estimators import bar, decorrelated
 from jaxelyte.free_energy.integration import _not_cut_off, mean_error
@@ -21,17 +24,25 @@ from jaxelyte.free_energy.quadrature import (
     thermodynamic_length,
 )
 
-TEMPERATURE = 300.0
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+honesty: Any = pytest.importorskip("honesty")
+cases: Any = pytest.importorskip("honesty_free_energies")
+sys.path.remove(str(BENCHMARKS))
+springs, spring = cases.springs, cases.spring
+TEMPERATURE, THERMAL = cases.TEMPERATURE, cases.THERMAL
 
 
 @pytest.mark.parametrize("repeats", [40, pytest.param(400, marks=pytest.mark.more)])
 def test_deviations_are_as_large_as_the_error_bars(repeats: int) -> None:
     """Springs 1:3: root mean square 1 ± 1/√(2 repeats); above the limit if 400 errors were 1.3 times too small."""
     noise = 1.0 / math.sqrt(2.0 * repeats)
-    for row in free_energies(3.0, 3, "clenshaw-curtis", 150, range(repeats)):
+    settings = {"ratio": 3.0, "windows": 3, "rule": "clenshaw-curtis", "count": 150}
+    for name in cases.ESTIMATORS:
+        row = honesty.assess(name, partial(spring, estimator=name, **settings), repeats)
         assert row.refused < 0.05, row
-        assert 0.93 - 2.5 * noise < row.spread < 1.06 + 2.5 * noise, row
-        assert abs(row.within(1.0) - 0.70) < 0.03 + 2.5 * 0.46 / math.sqrt(repeats), row
+        assert 0.93 - 2.5 * noise < row.rms < 1.06 + 2.5 * noise, row
+        assert abs(row.share - 0.70) < 0.03 + 2.5 * 0.46 / math.sqrt(repeats), row
 
 
 def test_independent_samples_are_not_found_correlated() -> None:
