@@ -21,7 +21,7 @@ ANCHOR = np.array([[5.0, 5.0, 5.0]])
 RATIOS = (0.45, 0.64, 0.85, 1.0, 1.2, 2.0)
 
 
-def square(potential: Any, system: Any, neighbors: Any) -> Any:
+def square(_potential: Any, system: Any, _neighbors: Any) -> Any:
     """Squared distance from the anchor in Å²; 3 k_B T/k on average."""
     return ((system.positions - ANCHOR) ** 2).sum()
 

@@ -1,8 +1,8 @@
 """Charging a sodium ion in SPC/Fw water: finite-size corrections, and Born's equation.
 
-The solvent answers almost linearly, so three windows at λ = 0, 1/2, 1 are enough for thermodynamic integration; they do not
-overlap, which TI does not need. Hydrogen is made heavier by mass of its oxygen: averages over positions do not depend
-on masses, and steps of 2 fs become safe. Takes some 30 minutes on one core.
+The solvent answers almost linearly, so three windows at λ = 0, 1/2, 1 are enough for thermodynamic integration; they do
+not overlap, which TI does not need. Hydrogen is made heavier by mass of its oxygen: averages over positions do not
+depend on masses, and steps of 2 fs become safe. Takes some 30 minutes on one core.
 """
 
 from __future__ import annotations
