@@ -26,7 +26,7 @@ from jaxelyte.dynamics import load_run
 from jaxelyte.dynamics.start import prepare_potential
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, grow, overflowed, plan_lists
-from jaxelyte.observables.blocks import block_error, jackknife
+from jaxelyte.observables.blocks import FEWEST, block_error, jackknife
 from jaxelyte.observables.diffusion import lattice_potential
 from jaxelyte.observables.provenance import check_made_by, recorded_energies
 from jaxelyte.observables.sampling import analysed, complete_cells
@@ -121,8 +121,8 @@ def widom(
         UnsupportedError: replicas that list their atoms in another order.
 
     Warns:
-        UserWarning: fewer than `LEAST` insertions carry half of the average, or fewer than `LEAST_FRAMES` independent
-            frames decide it.
+        UserWarning: fewer than four frames, of which no error follows; fewer than `LEAST` insertions that carry half of
+            the average, or fewer than `LEAST_FRAMES` independent frames that decide it.
     """
     potential = as_potential(potential)
     if isinstance(source, (str, Path)) and (Path(source) / "trajectory.h5").exists():
@@ -173,7 +173,13 @@ def widom(
         value, error = jackknife(totals, lambda t: -np.log(t[0] / t[1]) / beta)
     share = _contributing(np.concatenate(weights))
     carrying = round(share * per_frame * len(sums))
-    if carrying < LEAST:
+    if len(sums) < FEWEST:
+        warnings.warn(
+            f"insertion of {symbol}: {len(sums)} frame(s) give no standard error, at least {FEWEST} are needed, and "
+            "hundreds for a value to trust",
+            stacklevel=2,
+        )
+    elif carrying < LEAST:
         warnings.warn(
             f"insertion of {symbol}: {carrying} insertions carry half of the average; the liquid is too dense "
             "for it, and the true value is lower. Take free_energy_path with a cavity",

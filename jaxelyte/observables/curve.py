@@ -286,6 +286,9 @@ class RDFResult:
         parts = self.stretches[:, 0, begin : end + 1] / max(count, 1)
         _, error = jackknife(parts, lambda total: extremum(total * count / (count - 1)))
         position, height = extremum(self.g[begin : end + 1])
+        if position in (r[0], r[-1]):
+            # An edge of the region stays where it is in all stretches: the extremum is known to a bin at best.
+            error[0] = np.hypot(error[0], self.edges[1] - self.edges[0])
         return Feature(float(position), float(error[0]), float(height), float(error[1]))
 
 

@@ -274,14 +274,17 @@ def _estimate(counts: _Counts, lags: np.ndarray, inside: np.ndarray, plateau: fl
     """All estimates, with standard errors by leaving out one stretch at a time."""
 
     def numbers(total: np.ndarray) -> np.ndarray:
-        decay = _decay(total[0], plateau)
+        # The plateau goes with the number in the shell, of these stretches: with that of all it would not cancel.
+        decay = _decay(total[0], plateau * total[0, 0] / (total[2, 0] * mean) if mean else plateau)
         slope, intercept = line(lags[inside], np.log(np.maximum(decay[inside], 1e-300)))
         time = -1.0 / slope if slope < 0 else math.inf
         area = (lags[1] - lags[0]) * (decay.sum() - 0.5 * (decay[0] + decay[-1]))
         tail = decay[-1] * time if decay[-1] > 0 else 0.0
         return np.array([time, area + tail, math.exp(intercept)])
 
-    stacked = np.stack([counts.tolerated, counts.intermittent], axis=1)
+    mean = float(counts.tolerated[:, 0].mean())
+    # The last row counts the stretches that are in a total.
+    stacked = np.stack([counts.tolerated, counts.intermittent, np.ones_like(counts.tolerated)], axis=1)
     parts = stacked / len(stacked)
 
     def both(total: np.ndarray) -> np.ndarray:

@@ -55,6 +55,12 @@ def test_replicas_in_another_order_are_refused(rng: np.random.Generator) -> None
         widom(replace(frames, numbers=np.array([[18, 10], [10, 18]])), Shifted(0.05), "Ar", temperature=TEMPERATURE)
 
 
+def test_few_frames_have_no_error(rng: np.random.Generator) -> None:
+    with pytest.warns(UserWarning, match=r"2 frame\(s\) give no standard error"):
+        found = widom(gas(rng, 1, 5, 20.0 * np.eye(3)), Shifted(0.05), "Ar", temperature=TEMPERATURE, per_frame=10)
+    assert math.isnan(found.error)
+
+
 def second_virial(sigma: float, epsilon: float, cutoff: float) -> float:
     r = np.linspace(1e-3, cutoff, 200_001)
     u = 4.0 * epsilon * ((sigma / r) ** 12 - (sigma / r) ** 6)

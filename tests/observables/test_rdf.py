@@ -263,6 +263,16 @@ def bumpy(noise: float = 0.01, groups: int = 16) -> RDFResult:
     )
 
 
+def test_an_extremum_at_an_edge_is_known_to_a_bin() -> None:
+    """A curve that rises to its end: the end is the same in all stretches, which is no knowledge of a peak."""
+    found = bumpy()
+    rising = np.where(found.r < 2.0, 0.0, 1.0 + 0.05 * found.r**2)
+    stretches = np.stack([rising * (1.0 + 0.001 * k) for k in range(8)])[:, None]
+    peak = replace(found, g=rising, error=np.full(len(rising), 1e-4), stretches=stretches).first_peak(beyond=5.0)
+    assert peak.position == pytest.approx(found.r[-1])
+    assert peak.position_error >= 0.99 * (found.edges[1] - found.edges[0])
+
+
 def test_first_peak_and_minimum() -> None:
     found = bumpy()
     peak, edge = found.first_peak(), found.first_minimum()

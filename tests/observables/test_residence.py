@@ -171,6 +171,20 @@ def test_exact_exponentials_are_fitted_exactly() -> None:
     assert estimate.error == pytest.approx(0.0, abs=1e-9)
 
 
+def test_the_plateau_goes_with_the_stretches() -> None:
+    """Stretches with more or fewer neighbours and the same kinetics: hardly any error of the times."""
+    from jaxelyte.observables.residence import _Counts, _estimate
+
+    lags = INTERVAL * np.arange(40)
+    number = 6.0 + 0.3 * np.array([1.0, -1.0, 0.5, -0.5, 0.8, -0.8])[:, None]
+    plateau = number / 20.0
+    curves = number * (plateau + (1.0 - plateau) * np.exp(-lags / 400.0))
+    found = _estimate(_Counts(curves, curves), lags, (lags > 0) & (lags < 1000.0), 6.0 / 20.0)
+    assert found.value == pytest.approx(400.0, rel=0.01)
+    assert found.error < 2.0
+    assert found.integral_error < 2.0
+
+
 def test_errors_are_the_spread_of_repeated_runs() -> None:
     runs = [
         residence_time(blinking(telegraph(1500, 20, 0.06, 0.03, seed=seed)), "Na", "O", 3.0, tolerance=0.0)
