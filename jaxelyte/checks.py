@@ -1,7 +1,7 @@
 """Checks of single arguments: each returns the value in one type, or raises an `InputError` that names it.
 
 A number is anything with one real, finite value: Python and numpy numbers, arrays without dimensions. Booleans and
-strings are not. A count is a number without a fractional part: ``1e5`` is one, ``1.5`` is not.
+strings are not. A count is an integer of any type: ``1e5`` is one, ``1.5`` is not.
 
 `RANGES` lists what each physical quantity can be (anything else is refused) and what it ordinarily is (anything else is
 warned about, since most such values are in another unit). `quantity` applies it.
@@ -113,6 +113,8 @@ RANGES: dict[str, Range] = {
         {"F/m": 1.0 / 8.8541878e-12},
         "vacuum has 1, water at 25 °C 78.3",
     ),
+    "volume": Range("a volume", "Å³", 1.0, 100.0, 1e9, 1e12, {"nm³": 1e3, "m³": 1e30}),
+    "length of a run": Range("a length of a run", "ps", 1e-3, 0.01, 1e3, 1e7, {"fs": 1e-3, "ns": 1e3, "s": 1e12}),
     "viscosity": Range("a viscosity", "Pa s", 1e-7, 1e-5, 0.2, 1e6, {"mPa s": 1e-3, "cP": 1e-3}),
     "mass": Range(
         "a mass of an atom", "g/mol", 1e-4, 0.1, 500.0, 1e9, {"kg": 6.02214e26, "electron masses": 5.4858e-4}
@@ -217,17 +219,19 @@ def quantity(name: str, value: Any, kind: str, *, zero: bool = False, signed: bo
 
 
 def count(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
-    """A number without a fractional part as ``int``: ``5``, ``numpy.int64(5)``, ``1e5``.
+    """An integer as ``int``: ``5``, ``numpy.int64(5)``, ``1e5``. An upper limit is named only where it is exceeded.
 
     Raises:
         InputError: anything else, or out of the limits.
     """
     found = _real(value)
-    need = f"{name} must be a whole number of at least {least}{f' and at most {most}' if most is not None else ''}"
+    need = f"{name} must be {_integers(least)}"
+    if most is not None and found is not None and found > most:
+        raise InputError(f"{name} must be an integer from {least} to {most}, not {shown(value)}")
     if found is None or not math.isfinite(found) or found != math.floor(found):
         raise InputError(f"{need}, not {shown(value)}{_as_number(value)}")
     whole = int(value) if isinstance(value, int) else int(found)
-    if whole < least or (most is not None and whole > most):
+    if whole < least:
         raise InputError(f"{need}, not {shown(value)}")
     return whole
 
@@ -266,6 +270,19 @@ def choice(name: str, value: Any, known: Iterable[str]) -> str:
     raise InputError(f"{name} must be one of {', '.join(repr(one) for one in names)}, not {shown(value)}{hint}")
 
 
+def symbol(name: str, value: Any) -> str:
+    """A chemical symbol.
+
+    Raises:
+        InputError: anything else.
+    """
+    from ase.data import atomic_numbers
+
+    if isinstance(value, str) and value in atomic_numbers and value != "X":
+        return str(value)
+    raise InputError(f"{name} must be a chemical symbol such as 'Na', not {shown(value)}")
+
+
 def instance(name: str, value: Any, kinds: type | tuple[type, ...], described: str) -> Any:
     """An object of one of the given classes; ``described`` says in the message what is needed.
 
@@ -299,6 +316,22 @@ def sequence(name: str, value: Any, of: str) -> list[Any]:
     if isinstance(value, np.ndarray) and value.ndim:
         return list(value)
     raise InputError(f"{name} must be a list of {of}, not {shown(value)}")
+
+
+def whole_slice(what: str, value: Any, of: str) -> slice:
+    """A slice of integers whose step is not 0.
+
+    Raises:
+        InputError: anything else.
+    """
+    if not isinstance(value, slice):
+        raise InputError(f"{what} is sliced by {of}, such as [100:], not indexed by {shown(value)}")
+    for part in (value.start, value.stop, value.step):
+        if isinstance(part, bool) or not (part is None or isinstance(part, int | np.integer)):
+            raise InputError(f"{what} is sliced by integers, not by {shown(part)}")
+    if value.step == 0:
+        raise InputError(f"{what} cannot be sliced with the step 0")
+    return value
 
 
 def file_path(name: str, value: Any) -> Path:
@@ -403,6 +436,11 @@ def _real(value: Any) -> float | None:
     except TypeError:  # a value inside jax.jit or jax.grad
         return None
     return float(found) if found.dtype.kind in "iuf" else None
+
+
+def _integers(least: int) -> str:
+    """The integers from ``least`` on, in words."""
+    return {1: "a positive integer", 0: "a non-negative integer"}.get(least, f"an integer of at least {least}")
 
 
 def _as_number(value: Any) -> str:

@@ -13,6 +13,12 @@ class InputError(JaxelyteError, ValueError):
     """An argument, file or configuration that cannot be used, found before any compilation."""
 
 
+class MissingError(InputError, KeyError, IndexError):
+    """Something that a result does not hold, such as a pair; also what Python raises for a missing key or index."""
+
+    __str__ = Exception.__str__  # that of KeyError is a repr
+
+
 class UnsupportedError(InputError):
     """A valid request that this version does not implement; the message names it."""
 

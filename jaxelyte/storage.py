@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError, StorageError
 
 LOCK = ".lock"
@@ -87,9 +88,10 @@ def saving(path: str | Path) -> Iterator[Path]:
     as it was and nothing else is left.
 
     Raises:
+        InputError: no path.
         StorageError: the file cannot be written.
     """
-    path = Path(path)
+    path = checks.file_path("path", path)
     with writing(path):
         if path.is_symlink():
             path = path.resolve()

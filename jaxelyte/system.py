@@ -53,7 +53,12 @@ class System(struct.PyTreeNode):
             InputError: no atoms, positions that are not finite, a periodic direction without a cell vector, or
                 constraints, which the integrators do not know.
         """
-        dtype = jax.dtypes.canonicalize_dtype(np.float64 if dtype is None else dtype)
+        try:
+            dtype = jax.dtypes.canonicalize_dtype(np.float64 if dtype is None else np.dtype(dtype))
+        except TypeError as error:
+            raise InputError(f"dtype must be a floating type, not {checks.shown(dtype)}") from error
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise InputError(f"dtype must be a floating type, not {dtype}")
         check_kind(atoms)
         check_atoms(atoms)
         pbc = tuple(bool(p) for p in atoms.pbc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,11 +10,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxelyte.checks import quantity
-from jaxelyte.errors import InputError
+from jaxelyte import checks
+from jaxelyte.errors import InputError, MissingError
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+
+MOST_ELEMENTS = 118
+"""Largest atomic number."""
+
+
+def _numeric(name: str, value: Any) -> Any:
+    """An array of numbers, or anything that slices like one, such as a dataset of a file.
+
+    Raises:
+        InputError: anything else.
+    """
+    found = value
+    if not (hasattr(value, "shape") and hasattr(value, "dtype")):
+        try:
+            found = np.asarray(value)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{name} must be an array of numbers, not {checks.shown(value)}") from error
+    if np.dtype(found.dtype).kind not in "iuf":
+        raise InputError(f"{name} must be an array of numbers, not {checks.shown(value)}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -46,18 +68,44 @@ class Trajectory:
     unwrapped: bool = False
 
     def __post_init__(self) -> None:
-        shape = tuple(self.positions.shape)
+        """Check shapes and kinds; positions may be on disk and are not read.
+
+        Raises:
+            InputError: arrays of another kind, or whose shapes do not belong together.
+        """
+        shape = _numeric("positions", self.positions).shape
         if len(shape) != 4 or shape[3] != 3:
-            raise InputError(f"positions of a trajectory have shape (frames, replicas, atoms, 3), not {shape}")
-        frames, replicas, atoms, _ = shape
-        for name in ("numbers", "masses"):
-            value = np.broadcast_to(np.asarray(getattr(self, name)), (replicas, atoms))
-            object.__setattr__(self, name, value)
-        cells = np.asarray(self.cells, np.float64)
-        cells = np.broadcast_to(cells, (replicas, 3, 3)) if cells.ndim == 2 else cells
+            raise InputError(f"positions of a trajectory have shape (frames, replicas, atoms, 3), not {tuple(shape)}")
+        frames, replicas, atoms, _ = (int(n) for n in shape)
+        numbers = np.asarray(_numeric("numbers", self.numbers))
+        if np.any(numbers != np.floor(numbers)) or np.any(numbers < 0) or np.any(numbers > MOST_ELEMENTS):
+            raise InputError(f"numbers must be atomic numbers, integers up to {MOST_ELEMENTS}")
+        masses = np.asarray(_numeric("masses", self.masses))
+        if not np.all(masses > 0.0) or not np.all(np.isfinite(masses)):
+            raise InputError("masses must be positive, in g/mol")
+        for name, value in (("numbers", numbers.astype(np.int64, copy=False)), ("masses", masses)):
+            if value.shape not in ((atoms,), (replicas, atoms)):
+                raise InputError(f"{name} have shape ({atoms},) or ({replicas}, {atoms}), not {value.shape}")
+            object.__setattr__(self, name, np.broadcast_to(value, (replicas, atoms)))
+        cells = np.asarray(_numeric("cells", self.cells), np.float64)
+        cells = np.broadcast_to(cells, (replicas, 3, 3)) if cells.shape == (3, 3) else cells
         if cells.shape not in ((replicas, 3, 3), (frames, replicas, 3, 3)):
             raise InputError(f"cells have shape ({replicas}, 3, 3) or ({frames}, {replicas}, 3, 3), not {cells.shape}")
         object.__setattr__(self, "cells", cells)
+        pbc = checks.sequence("pbc", self.pbc, "three of True and False")
+        if len(pbc) != 3:
+            raise InputError(f"pbc must be three of True and False, not {checks.shown(self.pbc)}")
+        object.__setattr__(self, "pbc", tuple(checks.flag("pbc", one) for one in pbc))
+        for name in ("steps", "times"):
+            value = np.asarray(_numeric(name, getattr(self, name)))
+            if value.shape != (frames,):
+                raise InputError(f"{name} have shape ({frames},), one for each frame, not {value.shape}")
+            if name == "steps" and np.any(value != np.floor(value)):
+                raise InputError("steps must be integers, the numbers of the MD steps")
+            object.__setattr__(self, name, value)
+        if self.velocities is not None and tuple(_numeric("velocities", self.velocities).shape) != tuple(shape):
+            raise InputError(f"velocities have the shape of the positions, {tuple(shape)}, or are None")
+        checks.flag("unwrapped", self.unwrapped)
 
     @classmethod
     def from_atoms(cls, frames: list[Atoms] | Atoms, *, interval: float | None = None) -> Trajectory:
@@ -70,7 +118,11 @@ class Trajectory:
         Raises:
             InputError: no frames, or frames with different atoms or periodicity.
         """
-        several = [frames] if not isinstance(frames, (list, tuple)) else list(frames)
+        from ase import Atoms
+
+        several = [frames] if isinstance(frames, Atoms) else checks.sequence("frames", frames, "ase.Atoms")
+        for number, one in enumerate(several):
+            checks.instance(f"frames[{number}]", one, Atoms, "ase.Atoms")
         return stacked([several], interval=interval)
 
     def __len__(self) -> int:
@@ -122,12 +174,20 @@ class Trajectory:
 
     def first(self, frames: int) -> Trajectory:
         """The first frames only (the valid ones of a file that is still being written)."""
-        return self[:frames]
+        return self[: checks.count("frames", frames, least=0)]
 
     def __getitem__(self, frames: slice) -> Trajectory:
-        """A range of frames, not copied: ``trajectory[100:]`` leaves out the first hundred."""
+        """A range of frames, not copied: ``trajectory[100:]`` leaves out the first hundred.
+
+        Raises:
+            InputError: anything but a range of frames.
+        """
         if not isinstance(frames, slice):
-            raise TypeError(f"a trajectory is sliced by frames, not indexed by {frames!r}; use .frame(i) for one frame")
+            raise InputError(
+                f"a trajectory is sliced by frames, such as [100:], not indexed by {checks.shown(frames)}; "
+                "use .frame(i) for one frame"
+            )
+        checks.whole_slice("a trajectory", frames, "frames")
         return replace(
             self,
             positions=self.positions[frames],
@@ -148,13 +208,15 @@ class Trajectory:
         """One frame as ``ase.Atoms``, with velocities where they are stored; step and time (fs) in ``info``.
 
         Raises:
-            InputError: no such frame or replica.
+            MissingError: no such frame or replica.
+            InputError: no integer.
         """
         from ase import Atoms
         from ase.units import fs
 
-        if not -len(self) <= i < len(self) or not 0 <= replica < self.replicas:
-            raise InputError(
+        i, replica = checks.count("i", i, least=-sys.maxsize), checks.count("replica", replica, least=0)
+        if not -len(self) <= i < len(self) or replica >= self.replicas:
+            raise MissingError(
                 f"frame {i} of replica {replica} does not exist: {len(self)} frames, {self.replicas} replicas"
             )
         i %= len(self)
@@ -173,7 +235,12 @@ class Trajectory:
         return atoms
 
     def blocks(self, frames: int) -> Iterator[Trajectory]:
-        """Consecutive stretches of at most ``frames`` frames, with positions in memory."""
+        """Consecutive stretches of at most ``frames`` frames, with positions in memory.
+
+        Raises:
+            InputError: no positive integer.
+        """
+        frames = checks.count("frames", frames)
         for begin in range(0, len(self), frames):
             part = self[begin : begin + frames]
             velocities = None if part.velocities is None else np.asarray(part.velocities)
@@ -314,7 +381,7 @@ def stacked(replicas: list[list[Atoms]], *, interval: float | None, source: str 
     if interval is None:
         times = np.array([_of_info(entry, "time", np.nan, i, where) for i, entry in enumerate(info)])
     else:
-        times = np.arange(count) * quantity("interval", interval, "interval")
+        times = np.arange(count) * checks.quantity("interval", interval, "interval")
     moving = all("momenta" in atoms.arrays for frames in replicas for atoms in frames)
     velocities = None
     if moving:

@@ -373,6 +373,11 @@ LEGITIMATE: dict[str, dict[tuple[str, str], str]] = {
     "simulate": {("config", "{'a': 1}"): "any dictionary"},
     "umbrella_sampling": {("k", "array([1., 2.])"): "one for each window"},
     "metadynamics": {("bias_factor", "1e+30"): PLAIN},
+    "angles": {("r_max", "array([1., 2.])"): "one for each end"},
+    "Angles": {("r_max", "array([1., 2.])"): "one for each end"},
+    "train": {("exclude", "[-1]"): "counts from the end"},
+    "Pitzer.osmotic": {("molality", "[]"): "no molalities, no values"},
+    "ResidenceResult.fitted": {("times", "[]"): "no times, no values"},
     "fit_observables": {
         ("learning_rate", "<built-in function len>"): "any function may be a schedule",
         ("learning_rate", "<class 'ase.atoms.Atoms'>"): "any function may be a schedule",

@@ -56,11 +56,11 @@ def test_the_seed_decides() -> None:
         ({"ions": {"Na": 1}, "waters": 20, "density": 20.0}, "lower density"),
         ({"ions": {"Na": 1}, "waters": 20, "density": 998.0}, r"write 0\.998, if it is in kg/m³"),
         ({"ions": "NaCl", "waters": 5}, r"ions must be a dictionary such as \{'Na': 4, 'Cl': 4\}, not 'NaCl'"),
-        ({"ions": {"Na": 1.5}, "waters": 5}, "the number of Na must be a whole number of at least 0"),
+        ({"ions": {"Na": 1.5}, "waters": 5}, "the number of Na must be a non-negative integer"),
         ({"ions": {"Na": 1}, "concentration": 1000.0}, "concentration = 1000 mol/L .*write 1, if it is in mol/m³"),
         ({"ions": {"Na": 4}, "concentration": 100.0}, "100 mol/L at a density of 1 g/cm³ leaves no room for water"),
         ({"ions": {}, "waters": 0}, "the box would be empty"),
-        ({"ions": {}, "waters": 5, "seed": -1}, "seed must be a whole number"),
+        ({"ions": {}, "waters": 5, "seed": -1}, "seed must be a non-negative integer"),
     ],
 )
 def test_bad_arguments(arguments: dict, message: str) -> None:

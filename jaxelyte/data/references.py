@@ -43,7 +43,7 @@ def fit_references(counts: np.ndarray, energies: np.ndarray) -> References:
     atoms = counts[known].sum(axis=1)
     rows, values = counts[known] / atoms[:, None], energies[known] / atoms
     u, singular, vt = np.linalg.svd(rows, full_matrices=False)
-    # Compositions are small whole numbers: a direction is there to 1e-6 or better, or not at all.
+    # Compositions are small integers: a direction is there to 1e-6 or better, or not at all.
     kept = singular > 1e-6 * singular[0]
     solution = vt[kept].T @ ((u.T @ values)[kept] / singular[kept])
     # The unit vector of a species lies in the row space only where its own energy is fixed.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.data.labels import Labels, frames_named
 from jaxelyte.data.outliers import Check, find_outliers, outlier_message, refuse_or_drop
 from jaxelyte.errors import InputError
@@ -115,6 +116,7 @@ def isolated_energies(selection: Selection, labels: Sequence[Labels]) -> dict[in
 
 
 def _checked_numbers(exclude: Sequence[int], frames: int) -> list[int]:
+    exclude = checks.sequence("exclude", exclude, "frame numbers")
     try:
         numbers = [int(n) for n in exclude]
         whole = all(not isinstance(n, bool) and int(n) == n for n in exclude)

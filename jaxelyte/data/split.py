@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError
 
@@ -33,11 +34,10 @@ def split_frames(frames: int, *, validation: float = 0.1, test: float = 0.0, see
         InputError: nothing would be left to train on, or to validate with.
     """
     sizes = []
-    for name, wanted in (("validation", validation), ("test", test)):
-        if isinstance(wanted, bool) or not np.isfinite(wanted) or wanted < 0:
-            raise InputError(f"{name} = {wanted!r} must be a share of the frames (below 1) or a number of frames")
+    for name, given in (("validation", validation), ("test", test)):
+        wanted = checks.not_negative(name, given)
         if wanted >= 1 and int(wanted) != wanted:
-            raise InputError(f"{name} = {wanted!r} is neither a share below 1 nor a whole number of frames")
+            raise InputError(f"{name} = {wanted!r} must be a share below 1, or an integer, the number of frames")
         sizes.append(int(wanted) if wanted >= 1 or wanted == 0 else max(1, round(wanted * frames)))
     if sizes[0] < 1:
         raise InputError(

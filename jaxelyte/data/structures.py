@@ -10,15 +10,10 @@ import numpy as np
 
 from jaxelyte.data.kinds import BOND, contacts
 from jaxelyte.data.labels import frames_named
+from jaxelyte.periodicity import filled_directions, liquid_without_cell
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-GAP = 4.0
-"""Å; atoms that leave no wider gap along a cell vector fill the cell; slabs and molecules leave vacuum."""
-
-LEAST_ATOMS = 8
-CORNER_ATOMS = 60
 
 EDGE = 0.9
 """Neighbours beyond that share of a cut-off contribute next to nothing."""
@@ -36,16 +31,16 @@ def warn_of_structures(frames: Sequence[Atoms]) -> None:
         UserWarning: cells that are filled but not periodic, liquids without a cell, frames of one composition that
             differ in periodicity or in charge or spin.
     """
-    filled = [n for n, frame in enumerate(frames) if _filled_directions(frame)]
+    filled = [n for n, frame in enumerate(frames) if filled_directions(frame)]
     if filled:
         first = frames[filled[0]]
-        axes = ", ".join("abc"[k] for k in _filled_directions(first))
+        axes = ", ".join("abc"[k] for k in filled_directions(first))
         warnings.warn(
             f"{frames_named(filled)}: pbc is False along {axes} of frame {filled[0]}, although the atoms fill the cell "
             "there; set atoms.pbc = True if it is periodic",
             stacklevel=4,
         )
-    dense = [n for n, frame in enumerate(frames) if _liquid_without_cell(frame)]
+    dense = [n for n, frame in enumerate(frames) if liquid_without_cell(frame)]
     if dense:
         warnings.warn(
             f"{frames_named(dense)}: no cell, although the atoms fill a box as densely as a liquid; set atoms.cell and "
@@ -124,29 +119,3 @@ def _plain(value: object) -> object:
     if isinstance(value, int | float | np.number) and not isinstance(value, bool):
         return round(float(value), 3)
     return None
-
-
-def _filled_directions(frame: Atoms) -> list[int]:
-    """Cell vectors along which a frame is not periodic although its atoms leave no gap there."""
-    lengths = frame.cell.lengths()
-    open_ended = [k for k in range(3) if not frame.pbc[k] and lengths[k] > 1e-6]
-    if len(frame) < LEAST_ATOMS or not open_ended or frame.cell.rank < 3:
-        return []
-    places = np.sort(frame.get_scaled_positions(wrap=False) % 1.0, axis=0)
-    gaps = np.max(np.diff(np.concatenate([places, places[:1] + 1.0]), axis=0), axis=0) * lengths
-    # Anything that leaves vacuum along a periodic direction is no filled cell either.
-    return [k for k in open_ended if gaps[k] < GAP] if np.all(gaps < 2 * GAP) else []
-
-
-def _liquid_without_cell(frame: Atoms) -> bool:
-    """A box of liquid fills the corners of the box around it; droplets and molecules do not."""
-    if len(frame) < CORNER_ATOMS or any(frame.pbc) or np.any(frame.cell.array):
-        return False
-    low, high = frame.positions.min(axis=0), frame.positions.max(axis=0)
-    edges = high - low
-    if np.min(edges) < 5.0 or len(frame) / np.prod(edges) < 0.02:
-        return False
-    place = (frame.positions - low) / edges
-    corner = np.all((place < 0.3) | (place > 0.7), axis=1)
-    sides = {tuple(row) for row in (place[corner] > 0.5).tolist()}
-    return len(sides) == 8

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from jaxelyte import checks
 from jaxelyte.errors import InputError, UnsupportedError
+from jaxelyte.periodicity import warn_of_periodicity
 from jaxelyte.potentials.base import Potential
 from jaxelyte.system import System, check_kind
 from jaxelyte.units import ACCELERATION, BOLTZMANN
@@ -31,8 +32,11 @@ def batch_systems(atoms: Atoms | list[Atoms], replicas: int, *, overlap: float =
     """Stack systems along a leading axis of replicas; atoms closer than ``overlap`` (Å) are refused.
 
     Raises:
-        InputError: an empty list, replicas that are no positive whole number or given beside a list, overlapping atoms.
+        InputError: an empty list, replicas that are not a positive integer or given beside a list, overlapping atoms.
         UnsupportedError: systems that differ in number of atoms or periodicity.
+
+    Warns:
+        UserWarning: see `warn_of_periodicity`.
     """
     replicas = checks.count("replicas", replicas, most=MOST_REPLICAS)
     if isinstance(atoms, list):
@@ -49,6 +53,7 @@ def batch_systems(atoms: Atoms | list[Atoms], replicas: int, *, overlap: float =
     overlap = checks.quantity("overlap", overlap, "overlap", zero=True)
     for number, one in enumerate({id(a): a for a in several}.values() if overlap > 0 else ()):
         check_overlap(one, number, overlap)
+    warn_of_periodicity(several[0])
     singles = [System.from_atoms(one) for one in several]
     first = singles[0]
     for number, one in enumerate(singles):

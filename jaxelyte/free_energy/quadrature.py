@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError
 
 POINTS, HALF_WEIGHTS = np.polynomial.legendre.leggauss(16)
@@ -31,8 +32,7 @@ def nodes_and_weights(windows: int, rule: str | Sequence[float]) -> tuple[np.nda
             raise InputError(f"nodes = {rule!r} have to rise from 0 to 1")
         return nodes, _trapezoid(nodes)
     least = 1 if rule == "gauss-legendre" else 2
-    if isinstance(windows, bool) or not isinstance(windows, int) or windows < least:
-        raise InputError(f"windows = {windows!r} must be a whole number, at least {least} for {rule}")
+    windows = checks.count("windows", windows, least=least)
     if rule == "gauss-legendre":
         x, w = np.polynomial.legendre.leggauss(windows)
         return (x + 1.0) / 2.0, w / 2.0

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxelyte import checks
 from jaxelyte.dynamics.start import prepare_potential
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors
@@ -55,8 +56,7 @@ class Frames:
         """
         if len(trajectory) == 0:
             raise InputError("the trajectory holds no frame")
-        if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
-            raise InputError(f"at_once = {at_once!r} must be a whole number from 1 on")
+        at_once = checks.count("at_once", at_once)
         if np.any(trajectory.numbers != trajectory.numbers[0]):
             raise InputError("replicas with different species cannot be averaged together; take them one by one")
         system = System.from_atoms(trajectory.frame(0))

@@ -14,10 +14,11 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from jaxelyte.neighbors.host import host_list
 from jaxelyte.neighbors.lists import Neighbors
+from jaxelyte.periodicity import warn_of_periodicity
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import energy_and_forces, energy_forces_stress
 from jaxelyte.potentials.reference import reference_energies
-from jaxelyte.system import System
+from jaxelyte.system import System, check_kind
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -57,6 +58,7 @@ class Calculator(AseCalculator):
         system_changes: list[str] = all_changes,
     ) -> None:
         """Fill ``self.results``; called by ASE."""
+        check_kind(self.atoms if atoms is None else atoms)
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
         bare = self.atoms.copy()
@@ -82,6 +84,7 @@ class Calculator(AseCalculator):
     def _prepare(self, system: System) -> Potential:
         key = (np.asarray(system.cell).tobytes(), np.asarray(system.numbers).tobytes(), system.pbc)
         if self._prepared is None or key != self._prepared_for:
+            warn_of_periodicity(system.to_atoms() if self.atoms is None else self.atoms)
             self.potential.validate(system)
             self._prepared, self._prepared_for = self.potential.prepare(system).compiled(), key
             self._reference = float(reference_energies(self.potential, jax.tree.map(lambda x: x[None], system))[0])

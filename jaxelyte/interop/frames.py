@@ -5,9 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxelyte.checks import shown
-from jaxelyte.errors import InputError
-
 if TYPE_CHECKING:
     from ase import Atoms
 
@@ -48,26 +45,9 @@ def read(
     Warns:
         UserWarning: what could be read is not all of the file, or is doubtful.
     """
+    from jaxelyte.interop.labelled_files import frames_of
     from jaxelyte.interop.loading import load_frames
 
     return load_frames(
-        path, topology=topology, format=format, cell=cell, units=units, elements=elements, index=_index(index)
+        path, topology=topology, format=format, cell=cell, units=units, elements=elements, index=frames_of(index)
     )
-
-
-def _index(index: Any) -> int | slice:
-    from ase.io.formats import string2index  # pyright: ignore[reportPrivateImportUsage]
-
-    if isinstance(index, str):
-        try:
-            return string2index(index)  # pyright: ignore[reportReturnType]
-        except ValueError as error:
-            raise InputError(f"index = {shown(index)} is not ASE's notation, such as ':', '-1' or '::10'") from error
-    if isinstance(index, slice) or (isinstance(index, int) and not isinstance(index, bool)):
-        return index
-    try:
-        return index.__index__()
-    except AttributeError as error:
-        raise InputError(
-            f"index = {shown(index)} must be a number, a slice or ASE's notation, such as '::10'"
-        ) from error

@@ -73,6 +73,10 @@ def elements_of(names: Iterable[str], kinds: Mapping[str, str] | None = None) ->
     """
     if kinds is not None and not isinstance(kinds, Mapping):
         raise InputError(f"kinds = {kinds!r} must map names of atoms to chemical symbols, such as {{'Ow': 'O'}}")
+    for name in kinds or ():
+        if not isinstance(name, str):
+            raise InputError(f"kinds = {kinds!r} must map names of atoms to chemical symbols, and {name!r} is no name")
+        element_of(name, kinds)
     return {name: element_of(name, kinds) for name in dict.fromkeys(names)}
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxelyte.arrays import read_arrays
-from jaxelyte.checks import caution, file_path
+from jaxelyte.checks import caution, file_path, shown
 from jaxelyte.errors import InputError
 from jaxelyte.interop.cp2k import read_blocks, read_cells, tell, to_atoms
 from jaxelyte.interop.cp2k_steps import Match, keep_last, match_steps
@@ -253,13 +253,31 @@ def select(frames: list[Atoms], index: str | int, path: Path) -> list[Atoms]:
     Raises:
         InputError: the index is malformed, or the file has no such frame.
     """
-    from ase.io.formats import string2index  # pyright: ignore[reportPrivateImportUsage]
-
     try:
-        chosen = string2index(index) if isinstance(index, str) else index
+        chosen = frames_of(index)
         out = frames[chosen] if isinstance(chosen, slice) else [frames[int(chosen)]]
     except (ValueError, TypeError, IndexError) as error:
         raise InputError(f"index = {index!r} fits none of the {len(frames)} frames of {path}") from error
     if not out:
         raise InputError(f"{path} holds {len(frames)} frames and none at {index!r}")
     return out
+
+
+def frames_of(index: Any) -> int | slice:
+    """Which frames, from a number, a slice or ASE's notation.
+
+    Raises:
+        InputError: anything else.
+    """
+    from ase.io.formats import string2index  # pyright: ignore[reportPrivateImportUsage]
+
+    if isinstance(index, str):
+        try:
+            return string2index(index)  # pyright: ignore[reportReturnType]
+        except ValueError as error:
+            raise InputError(f"index = {shown(index)} is not ASE's notation, such as ':', '-1' or '::10'") from error
+    if isinstance(index, slice) or (isinstance(index, int) and not isinstance(index, bool)):
+        return index
+    if isinstance(index, np.integer):
+        return int(index)
+    raise InputError(f"index = {shown(index)} must be an integer, a slice or ASE's notation, such as '::10'")

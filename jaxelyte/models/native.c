@@ -1,7 +1,7 @@
 /* The convolution of one layer on CPUs, as XLA calls it. `native.py` puts the numbers of the layer before this file:
  *
  *   REAL, REAL_BYTES                    the type of all numbers
- *   R_MAX, POWER, WHOLE_POWER           cut-off, and power of the envelope; WHOLE_POWER is 0 where it is no whole number
+ *   R_MAX, POWER, WHOLE_POWER           cut-off, and power of the envelope; WHOLE_POWER is 0 where it is no integer
  *   TABLE                               1 if radial weights are interpolated, 0 if the radial network makes them
  *   BASIS, BASIS_ROOM                   inputs of the radial network, with room
  *   HIDDEN, SHIFTED_SOFTPLUS, ACT_SCALE its hidden layers, their function (else silu), and what that is multiplied by

@@ -93,9 +93,10 @@ class Angles(Observable):
     prepared: PreparedTriplets | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.triplet, str) or len(self.triplet) != 3:
+        symbols = checks.sequence("triplet", self.triplet, "three chemical symbols such as ('O', 'Na', 'O')")
+        if len(symbols) != 3:
             raise InputError(f"a triplet is three chemical symbols such as ('O', 'Na', 'O'), not {self.triplet!r}")
-        object.__setattr__(self, "triplet", tuple(self.triplet))
+        object.__setattr__(self, "triplet", tuple(symbols))
         check_symbols(self.triplet, "triplets such as ('O', 'Na', 'O')")
         given = self.r_max if isinstance(self.r_max, (tuple, list, np.ndarray)) else (self.r_max, self.r_max)
         if len(given) != 2:
@@ -250,7 +251,7 @@ def angles(
     Raises:
         InputError: a source, species or size that cannot be used.
     """
-    observable = Angles(tuple(triplet), r_max, bins, blocks=blocks)  # pyright: ignore[reportArgumentType]
+    observable = Angles(triplet, r_max, bins, blocks=blocks)  # pyright: ignore[reportArgumentType]
     trajectory = analysed(source, discard)
     check_continuous(trajectory)
     systems, cells = first_systems(trajectory), complete_cells(trajectory.cells, trajectory.pbc)

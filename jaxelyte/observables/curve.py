@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.arrays import first_lines
-from jaxelyte.errors import InputError
+from jaxelyte.errors import InputError, MissingError
 from jaxelyte.observables.blocks import jackknife
 from jaxelyte.observables.recorded import read_series, series_as_stored
 from jaxelyte.storage import saving, write_text
@@ -83,21 +84,23 @@ class RDFResult:
         The order of the pair matters for the coordination number; g is symmetric.
 
         Raises:
-            KeyError: the pair is not in the result, or stored the other way round.
+            MissingError: the pair is not in the result, or stored the other way round.
         """
-        if isinstance(pair, int):
-            return self._pick(pair)
-        wanted = tuple(pair.split("-")) if isinstance(pair, str) else tuple(pair)
+        if isinstance(pair, int | np.integer) and not isinstance(pair, bool):
+            if not -len(self.pairs) <= pair < len(self.pairs):
+                raise MissingError(f"there is no pair {pair} in this result, which holds {len(self.pairs)}")
+            return self._pick(int(pair))
+        wanted = pair_named(pair)
         if wanted in self.pairs:
             return self._pick(self.pairs.index(wanted))  # pyright: ignore[reportArgumentType]
         names = ", ".join("-".join(p) for p in self.pairs)
         turned = wanted[::-1]
         if turned in self.pairs:
-            raise KeyError(
+            raise MissingError(
                 f"{'-'.join(wanted)} is stored as {'-'.join(turned)} (same g, coordination around {turned[0]}); "
                 f"ask for that, or compute {'-'.join(wanted)}"
             )
-        raise KeyError(f"no pair {'-'.join(map(str, wanted))} in this result; it holds {names}")
+        raise MissingError(f"no pair {'-'.join(map(str, wanted))} in this result; it holds {names}")
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -158,7 +161,8 @@ class RDFResult:
             InputError: several pairs (pick one first), or a radius beyond the curve.
         """
         self._need_one()
-        if not 0.0 <= radius <= self.edges[-1]:
+        radius = checks.not_negative("radius", radius, "Å")
+        if radius > self.edges[-1]:
             raise InputError(f"radius {radius} Å is outside of the curve, 0 to {self.edges[-1]:.2f} Å")
         value = np.interp(radius, self.edges, np.concatenate([[0.0], self.coordination]))
         error = np.interp(radius, self.edges, np.concatenate([[0.0], self.coordination_error]))
@@ -254,6 +258,7 @@ class RDFResult:
 
     def _first_peak_bin(self, beyond: float) -> int:
         self._need_one()
+        beyond = checks.not_negative("beyond", beyond, "Å")
         smooth, noise = self._smooth(), np.nan_to_num(self.error)
         # A first peak stands out of the noise, and is not a ripple on the flank of the real one.
         behind = self.r >= beyond
@@ -332,6 +337,18 @@ def plain(values: np.ndarray) -> list[Any]:
         return entry if not isinstance(entry, float) or np.isfinite(entry) else None
 
     return clean(values.tolist())
+
+
+def pair_named(pair: Any) -> tuple[str, ...]:
+    """("Na", "O") from itself or from "Na-O".
+
+    Raises:
+        MissingError: neither, so that no result can hold it.
+    """
+    parts = pair.split("-") if isinstance(pair, str) else pair
+    if isinstance(parts, tuple | list) and len(parts) == 2 and all(isinstance(one, str) and one for one in parts):
+        return tuple(parts)
+    raise MissingError(f"a pair is written as ('Na', 'O') or 'Na-O', not {checks.shown(pair)}")
 
 
 def pair_names(pairs: Iterable[Pair]) -> str:

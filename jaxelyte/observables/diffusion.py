@@ -21,7 +21,7 @@ from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
 from jaxelyte.observables.center import follow
 from jaxelyte.observables.diffusive import change_of_slope, first_time, remedy, shape_of, too_early
-from jaxelyte.observables.sampling import analysed
+from jaxelyte.observables.sampling import LEAST_VOLUME, analysed
 from jaxelyte.observables.series import (
     line,
     mean_squared_displacement,
@@ -100,14 +100,18 @@ class MSDResult:
         Raises:
             InputError: arrays of different lengths, lags that do not rise, values that are not finite.
         """
-        lags, rows = np.asarray(lags, np.float64), np.atleast_2d(np.asarray(msd, np.float64))
+        lags, rows = checks.array("lags", lags, (None,), "fs"), np.atleast_2d(checks.array("msd", msd, None, "Å²"))
+        if not isinstance(species, str) or not species:
+            raise InputError(f"species must be a name, not {checks.shown(species)}")
+        if temperature is not None:
+            temperature = checks.quantity("temperature", temperature, "temperature")
         if lags.ndim != 1 or rows.ndim != 2 or rows.shape[1] != len(lags) or len(lags) < 3:
             raise InputError(
                 f"lags {lags.shape} and msd {rows.shape} have to be (lags,) and (lags,) or (stretches, lags)"
             )
-        if np.any(np.diff(lags) <= 0) or not np.all(np.isfinite(rows)):
-            raise InputError("lags have to rise, in fs, and displacements, in Å², to be finite")
-        box = None if cell is None else np.asarray(cell, np.float64) * (np.eye(3) if np.ndim(cell) == 0 else 1.0)
+        if np.any(np.diff(lags) <= 0) or lags[0] < 0.0 or np.any(rows < 0.0):
+            raise InputError("lags have to rise from 0 on, in fs, and squared displacements, in Å², are never negative")
+        box = None if cell is None else _box(cell)
         return cls(species, lags, rows.mean(axis=0), spread(rows), rows, box, temperature, TABLE_WINDOW)
 
     def diffusivity(
@@ -125,7 +129,10 @@ class MSDResult:
         Warns:
             UserWarning: the motion is not diffusive in the window; the default window gives no value then (NaN).
         """
-        temperature = self.temperature if temperature is None else temperature
+        if temperature is None:
+            temperature = self.temperature
+        else:
+            temperature = checks.quantity("temperature", temperature, "temperature")
         window = window_of(fit, self._window())
         first = self._first_time(window, temperature)
         reason = too_early(first, window) if fit is None else ""
@@ -192,6 +199,20 @@ class MSDResult:
             f"MSD of {self.species}: {len(self.lags)} lags to {self.lags[-1] / 1e3:.4g} ps, {len(self.stretches)} "
             f"stretches; {self.value[at]:.4g} ± {self.error[at]:.2g} Å² at {self.lags[at] / 1e3:.4g} ps"
         )
+
+
+def _box(cell: Any) -> np.ndarray:
+    """Lattice vectors (3, 3) in Å, of the edge of a cube or as given.
+
+    Raises:
+        InputError: neither, or a cell without volume.
+    """
+    found = checks.array("cell", cell, None, "Å")
+    if found.ndim == 0:
+        found = np.eye(3) * checks.quantity("cell", cell, "edge")
+    if found.shape != (3, 3) or abs(np.linalg.det(found)) < LEAST_VOLUME:
+        raise InputError("cell must be the edge of a cube or lattice vectors (3, 3) in Å, with a volume")
+    return found
 
 
 @dataclass(frozen=True)
@@ -280,6 +301,7 @@ def msd(
     Raises:
         InputError: too few frames, a species that is not there, or frames that are not equally spaced.
     """
+    drift = checks.flag("drift", drift)
     trajectory = analysed(source, discard)
     chosen = members_of(trajectory, species)
     slices, lags = stretches_of(trajectory, stretches, "a mean squared displacement")

@@ -20,6 +20,16 @@ CORRECTIONS = ("background", "closed", "tail", "none")
 
 Correction = Literal["background", "closed", "tail", "none"]
 
+NAMES = {
+    "cc": "cation_cation",
+    "ca": "cation_anion",
+    "aa": "anion_anion",
+    "co": "cation_solvent",
+    "ao": "anion_solvent",
+    "oo": "solvent_solvent",
+}
+"""Arguments by the names of the curves in here."""
+
 DENSEST = 0.2
 """Particles per Å³, above those of all liquids: water has 0.033 molecules, and 0.1 atoms."""
 
@@ -54,7 +64,7 @@ def from_integrals(
     Raises:
         InputError: curves of different shapes, or that end before half the box.
     """
-    r = np.asarray(r, np.float64)
+    r = checks.array("r", r, (None,), "Å")
     stacked = stack(r, curves)
     edges = bin_edges(r)
     check_range(edges, box_length, 0.5 * box_length, correction)
@@ -114,13 +124,18 @@ def salt_integrals(integrals: Mapping[str, float]) -> tuple[float, float]:
 
 def stack(r: np.ndarray, curves: Mapping[str, Any]) -> np.ndarray:
     """Shape (stretches, curves, bins)."""
-    arrays = {name: np.atleast_2d(np.asarray(curve, np.float64)) for name, curve in curves.items()}
+    arrays = {name: np.atleast_2d(checks.array(NAMES[name], curve, None)) for name, curve in curves.items()}
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) != 1 or r.ndim != 1 or next(iter(shapes))[1:] != r.shape:
         found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise InputError(f"the curves have to be (bins,) or (stretches, bins) alike, with r {r.shape}; found {found}")
-    if not all(np.all(np.isfinite(array)) for array in arrays.values()):
-        raise InputError("a radial distribution function holds values that are not finite")
+    for name, array in arrays.items():
+        if np.any(array < 0.0):
+            raise InputError(f"{NAMES[name]} holds values below 0, which no radial distribution function has")
+        if not np.any(array[:, -1:]) and not np.any(array):
+            raise InputError(
+                f"{NAMES[name]} is 0 throughout: the pair was never seen; run longer, or count other sites"
+            )
     return np.stack(list(arrays.values()), axis=1)
 
 
@@ -135,14 +150,15 @@ def bin_edges(r: np.ndarray) -> np.ndarray:
 
 def check_correction(correction: Any) -> None:
     """Raise `InputError` unless it is one of `CORRECTIONS`."""
-    if correction not in CORRECTIONS:
-        raise InputError(f"correction = {correction!r} has to be one of {', '.join(CORRECTIONS)}")
+    checks.choice("correction", correction, CORRECTIONS)
 
 
 def check_range(edges: np.ndarray, length: float, limit: float, correction: str) -> None:
     """Refuse curves that end before the limit, or before the range of the tail."""
     # A bin of tolerance: the edges are multiples of its width, so that half a box lies between two of them.
     width = edges[1] - edges[0]
+    if limit < edges[1]:
+        raise InputError(f"limit = {limit:g} Å lies within the first bin of g, of {edges[1]:g} Å; limits are in Å")
     if not 0.0 < limit < edges[-1] + width:
         raise InputError(f"the integral to {limit:.2f} Å needs g to there; it ends at {edges[-1]:.2f} Å")
     if length < 2.0 * TAIL:

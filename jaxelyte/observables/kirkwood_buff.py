@@ -19,9 +19,9 @@ import numpy as np
 
 from jaxelyte import checks
 from jaxelyte.arrays import finite, first_lines
-from jaxelyte.errors import InputError
+from jaxelyte.errors import InputError, MissingError
 from jaxelyte.observables.blocks import jackknife
-from jaxelyte.observables.curve import Pair, RDFResult
+from jaxelyte.observables.curve import Pair, RDFResult, pair_named, pair_names
 from jaxelyte.observables.integrals import (
     TAIL,
     UNSURE,
@@ -74,13 +74,13 @@ class KirkwoodBuffResult:
         """G of a pair in Å³ and its standard error; the order of the pair does not matter.
 
         Raises:
-            KeyError: the pair is not there.
+            MissingError: the pair is not there.
         """
-        wanted = tuple(pair.split("-")) if isinstance(pair, str) else tuple(pair)
+        wanted = pair_named(pair)
         for number, known in enumerate(self.pairs):
             if wanted in (known, known[::-1]):
                 return float(self.value[number]), float(self.error[number])
-        raise KeyError(f"no pair {'-'.join(wanted)} in this result; it holds {self.pairs}")
+        raise MissingError(f"no pair {'-'.join(wanted)} in this result; it holds {pair_names(self.pairs)}")
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the running integrals; returns the matplotlib axes."""
@@ -174,9 +174,9 @@ def kirkwood_buff(
     Raises:
         InputError: an unknown choice, curves that end before the limit, or a box length that is not that of the cell.
     """
+    checks.instance("result", result, RDFResult, "an RDFResult, of jaxelyte.rdf")
     check_correction(correction)
-    if weight not in WEIGHTS:
-        raise InputError(f"weight = {weight!r} has to be one of {', '.join(WEIGHTS)}")
+    checks.choice("weight", weight, WEIGHTS)
     length = _length(result, box_length)
     limit = 0.5 * length if limit is None else checks.positive("limit", limit, "Å")
     g = np.atleast_2d(result.g)

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from jaxelyte.arrays import brief
+from jaxelyte.errors import MissingError
 from jaxelyte.observables.blocks import FEWEST, naive_error
-from jaxelyte.observables.curve import RESULTS, Pair, plain
+from jaxelyte.observables.curve import RESULTS, Pair, pair_named, plain
 from jaxelyte.observables.scattering import Weighting, scattering_factors, total_weights
 from jaxelyte.storage import saving, write_text
 
@@ -62,14 +63,14 @@ class StructureFactorResult:
         """S_ab of a pair and its standard error, (bins,) each; the order of the pair does not matter.
 
         Raises:
-            KeyError: the pair is not there.
+            MissingError: the pair is not there.
         """
-        wanted = tuple(pair.split("-")) if isinstance(pair, str) else tuple(pair)
+        wanted = pair_named(pair)
         for number, known in enumerate(self.pairs):
             if wanted in (known, known[::-1]):
                 return self.value[number], self.error[number]
         names = ", ".join("-".join(p) for p in self.pairs)
-        raise KeyError(f"no pair {'-'.join(map(str, wanted))} in this result; it holds {names}")
+        raise MissingError(f"no pair {'-'.join(map(str, wanted))} in this result; it holds {names}")
 
     def weighted(self, weighting: Weighting, *, scatterers: Mapping[str, str] | None = None) -> StructureFactorResult:
         """The same partials with another total; its error comes from the spread of the stretches of the run.

@@ -155,6 +155,7 @@ def pmf(
     Raises:
         InputError: several pairs, a temperature that is not positive, charges without permittivity or of other species.
     """
+    checks.instance("result", result, RDFResult, "an RDFResult, of jaxelyte.rdf")
     if len(result) != 1:
         raise InputError(
             f"a potential of mean force is of one pair; pick one first, result['{'-'.join(result.pairs[0])}']"

@@ -25,6 +25,7 @@ from jaxelyte.observables.effort import check_bins, check_reach_of
 from jaxelyte.observables.histogram import fractional_coordinates, pair_histogram
 from jaxelyte.observables.ratio import series_error
 from jaxelyte.observables.sampling import accumulate, analysed, first_systems
+from jaxelyte.observables.species import check_symbols
 from jaxelyte.system import System, perpendicular_widths
 
 DEFAULT_WIDTH = 0.05
@@ -307,17 +308,14 @@ def _one(values: np.ndarray, single: bool) -> np.ndarray:
 
 
 def _check_pairs(pairs: Any) -> tuple[Pair, ...]:
-    from ase.data import atomic_numbers
-
+    pairs = checks.sequence("pairs", pairs, "pairs of chemical symbols such as ('Na', 'O')")
     if len(pairs) == 2 and all(isinstance(symbol, str) for symbol in pairs):
-        pairs = (pairs,)
+        pairs = [pairs]
     checked = []
     for pair in pairs:
-        if isinstance(pair, str) or len(pair) != 2:
-            raise InputError(f"a pair is two chemical symbols such as ('Na', 'O'), not {pair!r}")
-        for symbol in pair:
-            if symbol not in atomic_numbers or symbol == "X":
-                raise InputError(f"{symbol!r} is not a chemical symbol; write pairs such as ('Na', 'O')")
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise InputError(f"a pair is two chemical symbols such as ('Na', 'O'), not {checks.shown(pair)}")
+        check_symbols(pair, "pairs such as ('Na', 'O')")
         checked.append((str(pair[0]), str(pair[1])))
     if not checked:
         raise InputError("no pair of species was asked for; give at least one, such as ('Na', 'O')")

@@ -18,6 +18,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
+from jaxelyte import checks
 from jaxelyte.arrays import MOST, brief_repr, finite
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors
@@ -216,9 +217,17 @@ class SeriesResult:
         return len(self.values)
 
     def __getitem__(self, samples: slice) -> SeriesResult:
-        """A range of samples."""
+        """A range of samples.
+
+        Raises:
+            InputError: anything but a range of samples.
+        """
+        checks.whole_slice("a series", samples, "samples")
+        step = 1 if samples.step is None else int(samples.step)
+        if step < 1:
+            raise InputError(f"samples are taken in the order of time, not with the step {step}")
         start = self.start + self.interval * samples.indices(len(self.values))[0]
-        return replace(self, values=self.values[samples], start=start)
+        return replace(self, values=self.values[samples], start=start, interval=step * self.interval)
 
     def to_csv(self, path: str | Path) -> None:
         """Write a table: time in fs, then the columns of each replica."""

@@ -90,7 +90,8 @@ class ResidenceResult:
 
     def fitted(self, times: np.ndarray) -> np.ndarray:
         """The exponential at times in fs."""
-        return self.plateau + (1.0 - self.plateau) * self.intercept * np.exp(-np.asarray(times) / self.value)
+        times = checks.array("times", times, None, "fs")
+        return self.plateau + (1.0 - self.plateau) * self.intercept * np.exp(-times / self.value)
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the survival function with a band of one standard error, and the fit; returns the matplotlib axes."""

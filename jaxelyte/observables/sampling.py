@@ -54,12 +54,12 @@ def analysed(source: Any, discard: int = 0) -> Trajectory:
         discard: frames left out at the start, as equilibration.
 
     Raises:
-        InputError: see `as_trajectory`; no frame, a ``discard`` that is no whole number from 0 to below the number of
+        InputError: see `as_trajectory`; no frame, a ``discard`` that is not an integer from 0 to below the number of
             frames, or a cell that is not finite or has no volume.
     """
     trajectory = as_trajectory(source)
-    if len(trajectory) == 0:
-        raise InputError("the trajectory holds no frame")
+    if len(trajectory) == 0 or trajectory.num_atoms == 0:
+        raise InputError(f"the trajectory holds no {'atom' if len(trajectory) else 'frame'}")
     left_out = frames_left_out(discard, len(trajectory))
     check_cells(trajectory)
     return trajectory[left_out:]
@@ -69,12 +69,12 @@ def frames_left_out(discard: Any, frames: int) -> int:
     """Number of frames to leave out at the start, as ``int``.
 
     Raises:
-        InputError: no whole number from 0 to below the number of frames.
+        InputError: not an integer from 0 to below the number of frames.
     """
     if isinstance(discard, (float, np.floating)) and 0.0 < discard < 1.0:
         raise InputError(
-            f"discard = {discard:g} must be a whole number of frames; that share of {frames:,} frames is discard = "
-            f"{int(discard * frames)}"
+            f"discard = {discard:g} must be an integer, a number of frames; that share of {frames:,} frames is "
+            f"discard = {int(discard * frames)}"
         )
     left_out = checks.count("discard", discard, least=0)
     if left_out >= frames:

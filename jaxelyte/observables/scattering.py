@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError
 
 Weighting = Literal["x-ray", "neutron"]
@@ -29,10 +30,27 @@ NULL = 1e-6
 """Mean scattering over its root mean square, below which a sample scatters coherently by its contrast alone."""
 
 
+def named_scatterers(scatterers: Any) -> dict[str, str]:
+    """What each species is for the beam, from a mapping or a tuple of pairs.
+
+    Raises:
+        InputError: anything else.
+    """
+    pairs = scatterers
+    if isinstance(scatterers, tuple) and all(isinstance(one, tuple) and len(one) == 2 for one in scatterers):
+        pairs = dict(scatterers)
+    found = checks.mapping("scatterers", pairs, "{'Na': 'Na+'}")
+    for name, scatterer in found.items():
+        checks.symbol("a key of scatterers", name)
+        if not isinstance(scatterer, str) or not scatterer:
+            raise InputError(f"scatterers[{name!r}] must name an ion or isotope, not {checks.shown(scatterer)}")
+    return found
+
+
 def check_weighting(weighting: str | None, scatterers: Mapping[str, str] | None) -> None:
     """Raise `InputError` for an unknown weighting, or scatterers without one."""
-    if weighting is not None and weighting not in WEIGHTINGS:
-        raise InputError(f"weighting = {weighting!r} has to be one of {', '.join(WEIGHTINGS)}, or None")
+    if weighting is not None:
+        checks.choice("weighting", weighting, WEIGHTINGS)
     if weighting is None and scatterers:
         raise InputError(f"scatterers = {dict(scatterers)} need a weighting: 'x-ray' or 'neutron'")
 
@@ -52,8 +70,8 @@ def scattering_factors(
     Raises:
         InputError: an unknown weighting or scatterer, or one that is not in the tables; k beyond the form factors.
     """
-    check_weighting(weighting, scatterers)
-    named = dict(scatterers or {})
+    check_weighting(checks.choice("weighting", weighting, WEIGHTINGS), scatterers)
+    named = {} if scatterers is None else named_scatterers(scatterers)
     stray = sorted(set(named) - set(species))
     if stray:
         raise InputError(f"scatterers name {', '.join(stray)}, which is not among {', '.join(species)}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.system import System
 
@@ -48,8 +49,8 @@ def check_symbols(symbols: Sequence[str], example: str) -> None:
     from ase.data import atomic_numbers
 
     for symbol in symbols:
-        if symbol not in atomic_numbers or symbol == "X":
-            raise InputError(f"{symbol!r} is not a chemical symbol; write {example}")
+        if not isinstance(symbol, str) or symbol not in atomic_numbers or symbol == "X":
+            raise InputError(f"{checks.shown(symbol)} is not a chemical symbol; write {example}")
 
 
 def check_present(symbols: Sequence[str], numbers: np.ndarray) -> None:

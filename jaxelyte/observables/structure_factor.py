@@ -24,7 +24,14 @@ from jaxelyte.observables.partials import StructureFactorResult
 from jaxelyte.observables.ratio import ratio_of_sums, ratio_series, series_error
 from jaxelyte.observables.reciprocal import WaveGrid, add_waves, largest_integers, species_pairs, wave_grid
 from jaxelyte.observables.sampling import accumulate, analysed, first_systems
-from jaxelyte.observables.scattering import LARGEST_K, Weighting, check_weighting, scattering_factors, total_weights
+from jaxelyte.observables.scattering import (
+    LARGEST_K,
+    Weighting,
+    check_weighting,
+    named_scatterers,
+    scattering_factors,
+    total_weights,
+)
 from jaxelyte.observables.species import shared_numbers
 from jaxelyte.system import System
 
@@ -119,7 +126,7 @@ class StructureFactor(Observable):
         if self.blocks is not None:
             object.__setattr__(self, "blocks", checks.count("blocks", self.blocks, least=2))
         # A tuple, so that the observable can be hashed.
-        object.__setattr__(self, "scatterers", tuple(sorted(dict(self.scatterers or {}).items())))
+        object.__setattr__(self, "scatterers", tuple(sorted(named_scatterers(self.scatterers).items())))
         check_weighting(self.weighting, dict(self.scatterers))
         if self.weighting == "x-ray" and self.k_max > LARGEST_K:
             raise InputError(f"form factors end at {LARGEST_K:.1f} 1/Å, and k_max is {self.k_max:.4g} 1/Å; lower it")
@@ -280,7 +287,7 @@ def structure_factor(
     Raises:
         InputError: a source, cell or size that cannot be used.
     """
-    observable = StructureFactor(k_max, width, weighting, scatterers or {}, blocks)
+    observable = StructureFactor(k_max, width, weighting, {} if scatterers is None else scatterers, blocks)
     trajectory = analysed(source, discard)
     prepared = observable.prepare(first_systems(trajectory), trajectory.cells)
     return prepared.result(*accumulate(prepared, trajectory))

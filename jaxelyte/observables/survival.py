@@ -87,7 +87,7 @@ def find_presence(
 
 
 def survivors(presence: Presence, lags: int, tolerated: int | None) -> np.ndarray:
-    """Pairs within the cut-off at the origin and a lag later, summed over all origins, (lags,) whole numbers.
+    """Pairs within the cut-off at the origin and a lag later, summed over all origins, (lags,) integers.
 
     Args:
         presence: of one stretch.

@@ -2,8 +2,8 @@
 
 Files hold positions unwrapped, wrapped into one cell, or both in turn: some programs wrap at a restart only, or whole
 molecules, or what they were asked to. What counts is therefore decided for each atom, step and lattice vector: a step
-that is a whole number of lattice vectors and little more is taken back where all other steps are short. Steps about
-half a cell long cannot be judged one by one; `_free` then asks whether the atoms leave the cell as free walkers do.
+that is a sum of lattice vectors and little more is taken back where all other steps are short. Steps about half a cell
+long cannot be judged one by one; `_free` then asks whether the atoms leave the cell as free walkers do.
 
 Where the cell changes (constant pressure), positions are fractional coordinates times the mean cell: displacements
 leave out the dilation of the cell, which otherwise moves an atom the more, the farther it has gone (von Bülow,

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.diffusion import SI
@@ -52,7 +53,7 @@ class VACFResult:
         Raises:
             InputError: a limit beyond the function.
         """
-        limit = 0.5 * float(self.lags[-1]) if until is None else until
+        limit = 0.5 * float(self.lags[-1]) if until is None else checks.positive("until", until, "fs")
         if not self.lags[1] <= limit <= self.lags[-1]:
             raise InputError(f"until = {until} fs has to lie between {self.lags[1]:g} and {self.lags[-1]:g} fs")
         inside = self.lags <= limit * (1 + 1e-9)
@@ -70,8 +71,7 @@ class VACFResult:
         Raises:
             InputError: a width that is not positive.
         """
-        if not width > 0:
-            raise InputError(f"width = {width!r} 1/cm must be positive")
+        width = checks.number("width", width, "1/cm", above=0.0, most=1e4)
         step = float(self.lags[1] - self.lags[0])
         # A Gaussian in time is one in frequency: σ_t = 1 / (2π σ_ν).
         window = np.exp(-0.5 * (2.0 * math.pi * self.lags * width / WAVENUMBER) ** 2)
@@ -128,6 +128,7 @@ def vacf(
     Raises:
         InputError: no velocities, no such species, too few frames, or frames that are not equally spaced.
     """
+    weighted = checks.flag("weighted", weighted)
     trajectory = analysed(source, discard)
     if trajectory.velocities is None:
         raise InputError("the frames hold no velocities; a run of jaxelyte keeps them, other files may not")

@@ -150,7 +150,7 @@ def viscosity(
         if value is None:
             raise InputError(f"a viscosity needs a {name}: pass {name}= in {unit}")
     temperature = checks.quantity("temperature", temperature, "temperature")
-    volume = checks.positive("volume", volume, "Å³")
+    volume = checks.quantity("volume", volume, "volume")
     if not np.all(np.isfinite(series.values)):
         sample, replica, column = (int(i) for i in np.argwhere(~np.isfinite(series.values))[0])
         raise InputError(
@@ -271,6 +271,11 @@ def _correlations(series: SeriesResult, longest: float | None, stretches: int | 
     limit = 20_000.0 if longest is None else checks.positive("longest", longest, "fs")
     if not limit > 2 * series.interval:
         raise InputError(f"longest = {longest} fs is too short for samples each {series.interval:g} fs")
+    if longest is not None and limit > length * series.interval:
+        checks.caution(
+            f"longest = {limit:g} fs is longer than a stretch of the run, {length * series.interval:g} fs, half of "
+            "which is the longest lag"
+        )
     lags = min(length // 2, math.floor(limit / series.interval)) + 1
     # Traceless part: mean pressure out of the diagonal; each component off it stands for two.
     tensor = series.values.copy()

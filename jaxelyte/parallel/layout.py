@@ -123,12 +123,12 @@ def whole_shape(shape: Any, count: int) -> Shape:
     """Domains along each lattice vector.
 
     Raises:
-        InputError: anything but three whole numbers whose product is the number of devices.
+        InputError: anything but three integers whose product is the number of devices.
     """
     given = list(shape) if isinstance(shape, tuple | list | np.ndarray) and np.shape(shape) == (3,) else [0, 0, 0]
     if not all(isinstance(m, int | np.integer) and m >= 1 for m in given) or math.prod(given) != count:
         raise InputError(
-            f"shape = {checks.shown(shape)} must be three whole numbers whose product is the number of devices, {count}"
+            f"shape = {checks.shown(shape)} must be three integers whose product is the number of devices, {count}"
         )
     return (int(given[0]), int(given[1]), int(given[2]))
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxelyte import units
-from jaxelyte.plots.style import COLORS, band, new_axes, quiet
+from jaxelyte.checks import quantity
+from jaxelyte.plots.style import COLORS, band, draws, new_axes, quiet
 
 if TYPE_CHECKING:
     from jaxelyte.observables.curve import RDFResult
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from jaxelyte.theory.hnc import HNCResult
 
 
+@draws("RDFResult")
 def rdf(result: RDFResult, ax: Any = None, *, coordination: bool = False) -> Any:
     """Draw g(r) of all pairs with bands of one standard error; returns the axes.
 
@@ -47,6 +49,7 @@ def rdf(result: RDFResult, ax: Any = None, *, coordination: bool = False) -> Any
     return _labelled(ax)
 
 
+@draws("KirkwoodBuffResult")
 def running_integrals(result: KirkwoodBuffResult, ax: Any = None) -> Any:
     """Draw Kirkwood-Buff integrals against their upper limit, errors at the end of each; returns the axes."""
     ax = new_axes(ax)
@@ -59,6 +62,7 @@ def running_integrals(result: KirkwoodBuffResult, ax: Any = None) -> Any:
     return _labelled(ax, "upper limit / Å", "Kirkwood-Buff integral / Å³")
 
 
+@draws("MSDResult")
 def msd(result: MSDResult, ax: Any = None) -> Any:
     """Draw a mean squared displacement with a band of one standard error; returns the axes."""
     ax = new_axes(ax)
@@ -68,6 +72,7 @@ def msd(result: MSDResult, ax: Any = None) -> Any:
     return _labelled(ax, "lag / ps", "mean squared displacement / Å²")
 
 
+@draws("VACFResult")
 def vacf(result: VACFResult, ax: Any = None) -> Any:
     """Draw a velocity autocorrelation function relative to its start, with a band of one standard error."""
     ax = new_axes(ax)
@@ -78,6 +83,7 @@ def vacf(result: VACFResult, ax: Any = None) -> Any:
     return _labelled(ax, "lag / fs", "velocity autocorrelation / its value at 0")
 
 
+@draws("DiffusivityResult")
 def diffusivity(result: DiffusivityResult, ax: Any = None) -> Any:
     """Draw a mean squared displacement, and the straight line in the window that was fitted; returns the axes."""
     ax = msd(result.msd, ax)
@@ -88,8 +94,10 @@ def diffusivity(result: DiffusivityResult, ax: Any = None) -> Any:
     return _labelled(ax)
 
 
+@draws("HNCResult", "IonResult")
 def correlations(result: HNCResult, ax: Any = None, *, r_max: float = 20.0) -> Any:
     """Draw g(r) of all pairs of ions of a theory, to ``r_max`` Å; returns the axes."""
+    r_max = quantity("r_max", r_max, "reach")
     ax = new_axes(ax)
     _level(ax, 1.0)
     pairs = [(a, b) for n, a in enumerate(result.species) for b in result.species[n:]]
@@ -100,6 +108,7 @@ def correlations(result: HNCResult, ax: Any = None, *, r_max: float = 20.0) -> A
     return _labelled(ax, "r / Å", "g(r)")
 
 
+@draws("PMFResult")
 def pmf(result: PMFResult, ax: Any = None) -> Any:
     """Draw a potential of mean force in meV with a band of one standard error, its short-range part dashed."""
     ax = new_axes(ax)

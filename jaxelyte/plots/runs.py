@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxelyte.errors import InputError
-from jaxelyte.plots.style import COLORS, quiet
+from jaxelyte.plots.style import COLORS, draws, quiet
 
 if TYPE_CHECKING:
     from jaxelyte.dynamics.run import Run
@@ -19,6 +19,7 @@ PANELS = (
 )
 
 
+@draws("Run")
 def log(run: Run, axes: Any = None) -> Any:
     """Draw temperature, potential energy and the change of the conserved quantity against time.
 

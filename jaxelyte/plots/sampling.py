@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxelyte import units
 from jaxelyte.plots.curves import pmf
-from jaxelyte.plots.style import COLORS, band, new_axes
+from jaxelyte.plots.style import COLORS, band, draws, new_axes
 
 if TYPE_CHECKING:
     from jaxelyte.free_energy import FreeEnergyResult, MetadynamicsResult, UmbrellaResult
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MOST_POINTS = 2000
 
 
+@draws("SeriesResult")
 def series(result: SeriesResult, ax: Any = None) -> Any:
     """Draw recorded numbers against time, every replica; long series are thinned. Returns the axes."""
     ax = new_axes(ax)
@@ -33,6 +34,7 @@ def series(result: SeriesResult, ax: Any = None) -> Any:
     return ax
 
 
+@draws("UmbrellaResult")
 def umbrella(result: UmbrellaResult, ax: Any = None) -> Any:
     """Draw w(r) over the histograms of the windows; returns the axes."""
     ax = pmf(result.pmf, ax)
@@ -46,6 +48,7 @@ def umbrella(result: UmbrellaResult, ax: Any = None) -> Any:
     return ax
 
 
+@draws("MetadynamicsResult")
 def metadynamics(result: MetadynamicsResult, ax: Any = None) -> Any:
     """Draw w(r) from the reweighted samples, and from the bias, moved to lie on it; returns the axes."""
     ax = pmf(result.pmf, ax)
@@ -59,6 +62,7 @@ def metadynamics(result: MetadynamicsResult, ax: Any = None) -> Any:
     return ax
 
 
+@draws("ViscosityResult")
 def viscosity(result: ViscosityResult, ax: Any = None) -> Any:
     """Draw the running Green-Kubo integral with its error, the fitted function and its limit; returns the axes."""
     ax = new_axes(ax)
@@ -72,6 +76,7 @@ def viscosity(result: ViscosityResult, ax: Any = None) -> Any:
     return ax
 
 
+@draws("FreeEnergyResult")
 def free_energy(result: FreeEnergyResult, ax: Any = None) -> Any:
     """Draw <dU/dλ> of the windows with errors, and its slope -Var(dU/dλ)/k_B T as short lines; returns the axes."""
     ax = new_axes(ax)
@@ -85,6 +90,7 @@ def free_energy(result: FreeEnergyResult, ax: Any = None) -> Any:
     return ax
 
 
+@draws("FreeEnergyResult")
 def convergence(result: FreeEnergyResult, ax: Any = None) -> Any:
     """Draw ΔF against the share of the run, from both of its ends, with the final error; returns the axes."""
     ax = new_axes(ax)
@@ -98,6 +104,7 @@ def convergence(result: FreeEnergyResult, ax: Any = None) -> Any:
     return ax
 
 
+@draws("ObservablesFit")
 def observables_fit(result: ObservablesFit, ax: Any = None) -> Any:
     """Draw the loss of a fit to observables against its steps; dots are new simulations. Returns the axes."""
     ax = new_axes(ax)

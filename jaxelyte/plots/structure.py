@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxelyte.plots.style import COLORS, band, new_axes
+from jaxelyte.plots.style import COLORS, band, draws, new_axes
 
 if TYPE_CHECKING:
     from jaxelyte.observables.angles import AnglesResult
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jaxelyte.observables.residence import ResidenceResult
 
 
+@draws("StructureFactorResult")
 def structure_factor(result: StructureFactorResult, ax: Any = None, *, partials: bool | None = None) -> Any:
     """Draw structure factors with bands of one standard error; returns the axes.
 
@@ -34,6 +35,7 @@ def structure_factor(result: StructureFactorResult, ax: Any = None, *, partials:
     return _labelled(ax, "k / Å⁻¹", "S(k)")
 
 
+@draws("AnglesResult")
 def angles(result: AnglesResult, ax: Any = None, *, relative: bool = False) -> Any:
     """Draw a distribution of angles with a band of one standard error; returns the axes.
 
@@ -54,6 +56,7 @@ def angles(result: AnglesResult, ax: Any = None, *, relative: bool = False) -> A
     return _labelled(ax, "θ / °", "p(θ) / p of random directions" if relative else "p(θ) / 1/°")
 
 
+@draws("ResidenceResult")
 def residence(result: ResidenceResult, ax: Any = None) -> Any:
     """Draw how many neighbours survive, with the exponential fitted and the intermittent function; returns the axes."""
     ax = new_axes(ax)

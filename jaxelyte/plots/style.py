@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
+
+from jaxelyte.checks import flag, shown
+from jaxelyte.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -13,19 +18,50 @@ COLORS = ("#1f5a94", "#c8553d", "#3d8361", "#8a5a9e", "#b8860b", "#4f6d7a", "#a2
 """Told apart also in print and by colour-blind eyes."""
 
 
+Parameters = ParamSpec("Parameters")
+Axis = TypeVar("Axis")
+
+
+def draws(*kinds: str) -> Callable[[Callable[Parameters, Axis]], Callable[Parameters, Axis]]:
+    """Mark a picture with the classes that its first argument may have, by name: their modules are not imported.
+
+    The picture raises `InputError` for anything else, and for switches that are neither True nor False.
+    """
+
+    def mark(picture: Callable[Parameters, Axis]) -> Callable[Parameters, Axis]:
+        @wraps(picture)
+        def checked(*arguments: Parameters.args, **switches: Parameters.kwargs) -> Axis:
+            given = arguments[0] if arguments else next(iter(switches.values()), None)
+            if not any(one.__name__ in kinds for one in type(given).__mro__):
+                raise InputError(f"plots.{picture.__name__} draws a result of type {kinds[0]}, not {shown(given)}")
+            for name in ("coordination", "relative", "partials"):
+                if switches.get(name) is not None or (name in switches and name != "partials"):
+                    flag(name, switches[name])
+            return picture(*arguments, **switches)
+
+        return checked
+
+    return mark
+
+
 def new_axes(ax: Axes | None = None, *, size: tuple[float, float] = (5.2, 3.4)) -> Axes:
     """The axes given, or those of a new figure; quiet in both cases. Size in inches."""
     if ax is None:
         import matplotlib.pyplot as plt
 
         _, ax = plt.subplots(figsize=size, dpi=120, layout="constrained")
-    assert ax is not None
     quiet(ax)
     return ax
 
 
 def quiet(ax: Axes) -> None:
-    """Remove what does not carry information."""
+    """Remove what does not carry information.
+
+    Raises:
+        InputError: no axes of matplotlib.
+    """
+    if not hasattr(ax, "spines"):
+        raise InputError(f"ax must be the axes of matplotlib to draw into, or None for new ones, not {shown(ax)}")
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color("#444444")
     ax.tick_params(direction="out", length=3, color="#444444", labelsize=9)

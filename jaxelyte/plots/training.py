@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxelyte.errors import InputError
-from jaxelyte.plots.style import COLORS, new_axes, quiet
+from jaxelyte.plots.style import COLORS, draws, new_axes, quiet
 
 if TYPE_CHECKING:
     from jaxelyte.training.evaluate import Evaluation
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jaxelyte.training.stability import Stability
 
 
+@draws("Fit")
 def learning(fit: Fit, axes: Any = None) -> Any:
     """Draw force and energy errors of training (thin) and validation (thick), and the learning rate, over epochs.
 
@@ -51,6 +52,7 @@ def learning(fit: Fit, axes: Any = None) -> Any:
     return axes
 
 
+@draws("Evaluation")
 def parity(evaluation: Evaluation, axes: Any = None) -> Any:
     """Draw predicted against labelled energies per atom and forces, and the force errors by species.
 
@@ -95,6 +97,7 @@ def parity(evaluation: Evaluation, axes: Any = None) -> Any:
     return axes
 
 
+@draws("Evaluation")
 def spread(evaluation: Evaluation, ax: Any = None) -> Any:
     """Draw force errors against the spread of a committee: each atom, and the root mean square error of equal shares.
 
@@ -127,6 +130,7 @@ def spread(evaluation: Evaluation, ax: Any = None) -> Any:
     return ax
 
 
+@draws("Stability")
 def stability(card: Stability, ax: Any = None) -> Any:
     """Draw the share of runs without an unphysical event against time, a curve for each temperature.
 

@@ -37,7 +37,7 @@ class Ladder(Potential):
         state: random key and number of attempts so far, made by `memory`.
 
     Raises:
-        InputError: λ that do not rise, a stride that is no whole number.
+        InputError: λ that do not rise, a stride that is not an integer.
     """
 
     initial: Potential

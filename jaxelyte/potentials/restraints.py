@@ -129,7 +129,7 @@ class HarmonicRestraint(Potential):
 def _index_list(indices: Any, anchors: tuple[int, ...] | None) -> IndexTable:
     found = np.atleast_1d(np.asarray(indices))
     if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer) or len(set(found.tolist())) != len(found):
-        raise InputError(f"indices must be different whole numbers, one per anchor, not {checks.shown(indices)}")
+        raise InputError(f"indices must be different integers, one per anchor, not {checks.shown(indices)}")
     if anchors is not None and len(found) != anchors[0]:
         raise InputError(f"{len(found)} indices for {anchors[0]} anchors; give one anchor per index")
     if np.any(found < 0):

@@ -83,7 +83,7 @@ def index_table(
     wrong = ~np.isfinite(array) | (array != np.floor(array)) | (array < 0) | (array >= 2**31)
     if np.any(wrong):
         row = int(np.argmax(np.any(wrong, axis=1)))
-        raise InputError(f"{name} row {row} is {array[row].tolist()}; it must hold atom indices, whole numbers from 0")
+        raise InputError(f"{name} row {row} is {array[row].tolist()}; it must hold atom indices, integers from 0")
     whole = array.astype(np.int32)
     ordered = np.sort(whole, axis=1)
     twice = np.any(ordered[:, 1:] == ordered[:, :-1], axis=1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.arrays import finite
 from jaxelyte.data.baseline import evaluate_frames
 from jaxelyte.data.frames import as_frames
@@ -124,7 +125,7 @@ class Evaluation:
                 "forces_rmse_meV_per_A": None if weight[n] == 0 else 1e3 * float(rms[n]),
                 "energy_error_meV_per_atom": finite(1e3 * float(self.energy_errors[n])),
             }
-            for n in np.argsort(-score, kind="stable")[:count]
+            for n in np.argsort(-score, kind="stable")[: checks.count("count", count, least=0)]
         ]
 
     def __repr__(self) -> str:
@@ -201,6 +202,8 @@ def evaluate(
     """
     frames = as_frames(frames)
     fit = potential if isinstance(potential, Fit) else None
+    checks.instance("keys", keys, (LabelKeys, type(None)), "a jaxelyte.LabelKeys")
+    batch_size = checks.count("batch_size", batch_size)
     labels = collect_labels(frames, keys)
     if fit is not None:
         _warn_of_seen(fit, frames)

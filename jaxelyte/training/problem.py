@@ -205,7 +205,7 @@ def _references(
     lone: Mapping[int, float],
 ) -> References:
     if given is not None and set(given) != set(names):
-        raise InputError(f"references are given for {sorted(given)}, but the species are {sorted(names)}")
+        raise InputError(f"references are given for {sorted(map(str, given))}, but the species are {sorted(names)}")
     if given is None and not lone:
         return fit_references(counts[chosen], energies[chosen])
     if given is None and len(lone) < len(names):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.data.charges import check_charges
 from jaxelyte.data.frames import as_frames
 from jaxelyte.data.labels import LabelKeys, label_counts
@@ -30,7 +31,7 @@ from jaxelyte.storage import claimed, output_folder
 from jaxelyte.training.digests import digest_of_weights, fingerprints, structure_digests
 from jaxelyte.training.fit import Fit, make_members, with_references, write_models
 from jaxelyte.training.folder import TrainFolder
-from jaxelyte.training.problem import Problem, check_frames, make_problem
+from jaxelyte.training.problem import SCALES, Problem, check_frames, make_problem
 from jaxelyte.training.progress import TrainProgress, described_counts
 from jaxelyte.training.settings import Loss, Optimization
 from jaxelyte.training.trainer import Trainer
@@ -129,10 +130,21 @@ def train(
         baseline = model.baseline if baseline is None else baseline
         model = model.potential
     baseline = None if baseline is None else as_potential(baseline, "baseline")
-    loss = loss or Loss()
-    optimization = (optimization or Optimization()).resolved(trained=isinstance(model, NequIPPotential))
-    _check_numbers(1, epochs=epochs, batch_size=batch_size, committee=committee, devices=devices)
-    _check_numbers(0, seed=seed, split_seed=split_seed)
+    checks.instance("model", model, (NequIP, NequIPPotential), "a jaxelyte.NequIP, a network, or a fit to go on from")
+    loss = Loss() if loss is None else loss
+    checks.instance("loss", loss, Loss, "a jaxelyte.Loss")
+    optimization = Optimization() if optimization is None else optimization
+    checks.instance("optimization", optimization, Optimization, "a jaxelyte.Optimization")
+    optimization = optimization.resolved(trained=isinstance(model, NequIPPotential))
+    checks.instance("keys", keys, (LabelKeys, type(None)), "a jaxelyte.LabelKeys")
+    epochs = checks.count("epochs", epochs)
+    batch_size, committee = _count_or_none("batch_size", batch_size), _count_or_none("committee", committee)
+    devices = _count_or_none("devices", devices)
+    seed, split_seed = checks.random_seed(seed), checks.random_seed(split_seed, "split_seed")
+    _check_flags(check_units=check_units, train_scales=train_scales, resume=resume, overwrite=overwrite)
+    _check_flags(progress=progress, **({} if drop_outliers is None else {"drop_outliers": drop_outliers}))
+    checks.choice("scales", scales, SCALES)
+    references = None if references is None else _checked_references(references)
     everything = as_frames(frames)
     first = len(everything)
     if not isinstance(validation, int | float | np.number):
@@ -270,12 +282,18 @@ def _split(kept: np.ndarray, first: int, validation: Any, test: float, seed: int
     return Split(trained, np.arange(count, len(kept)), untouched)
 
 
-def _check_numbers(least: int, **values: Any) -> None:
-    for name, value in values.items():
-        if value is None and name in ("committee", "devices", "batch_size"):
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise InputError(f"{name} = {value!r} must be a whole number from {least}")
+def _check_flags(**flags: Any) -> None:
+    for name, value in flags.items():
+        checks.flag(name, value)
+
+
+def _checked_references(references: Any) -> dict[str, float]:
+    given = checks.mapping("references", references, "{'Na': -5.1, 'Cl': -10.3}")
+    return {name: checks.number(f"references[{name!r}]", value, "eV") for name, value in given.items()}
+
+
+def _count_or_none(name: str, value: Any) -> int | None:
+    return None if value is None else checks.count(name, value)
 
 
 def _devices(wanted: int | None) -> int:

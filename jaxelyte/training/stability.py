@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxelyte import checks
 from jaxelyte.data.frames import as_frames
 from jaxelyte.dynamics import NVT, Run, simulate
 from jaxelyte.errors import InputError, SimulationError
@@ -216,11 +217,18 @@ def stability(
         InputError: no frames or temperatures, a length or interval that is no time, a frame that is not sound itself.
     """
     frames = [frame.copy() for frame in as_frames(frames)]
-    temperatures = [float(t) for t in temperatures]
+    temperatures = [
+        checks.quantity("temperatures", one, "temperature")
+        for one in checks.sequence("temperatures", temperatures, "temperatures in K")
+    ]
     if not temperatures:
         raise InputError("stability needs at least one temperature")
-    if not length > 0 or not timestep > 0 or every < 1:
-        raise InputError(f"length={length} ps, timestep={timestep} fs and every={every} steps must all be positive")
+    length = checks.quantity("length", length, "length of a run")
+    timestep = checks.quantity("timestep", timestep, "time step")
+    every, seed = checks.count("every", every), checks.random_seed(seed)
+    progress = checks.flag("progress", progress)
+    if every * timestep > 1000.0 * length:
+        raise InputError(f"every = {every} steps of {timestep:g} fs are longer than the runs, of {length:g} ps")
     total = as_potential(potential)
     watches = _sound_watches(frames)
     steps = every * max(1, round(1000.0 * length / timestep / every))

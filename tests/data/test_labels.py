@@ -169,7 +169,7 @@ def test_splits() -> None:
     [
         ({"validation": 0}, "validation = 0"),
         ({"validation": -0.1}, "validation = -0.1"),
-        ({"validation": 1.5}, "neither a share"),
+        ({"validation": 1.5}, "must be a share below 1, or an integer"),
         ({"validation": 8, "test": 2}, "none to train on"),
     ],
 )

@@ -289,13 +289,13 @@ def test_minimize_before_a_run_removes_bad_contacts() -> None:
 
 BAD = [
     ({"equilibration": 10}, "equilibration must be"),
-    ({"steps": 0}, "steps must be a whole number"),
-    ({"steps": 2.5}, "steps must be a whole number"),
+    ({"steps": 0}, "steps must be a positive integer"),
+    ({"steps": 2.5}, "steps must be a positive integer"),
     ({"timestep": -1.0}, "timestep = -1 fs cannot be a time step"),
     ({"timestep": 100.0}, r"timestep = 100 fs cannot be a time step: .*0\.5 is usual where hydrogen atoms move"),
     ({"timestep": "0.5"}, "timestep must be a finite number in fs, not '0.5'; write 0.5 without quotes"),
     ({"progress": "no"}, "progress must be True or False, not 'no'"),
-    ({"seed": 2**32}, "seed must be a whole number of at least 0 and at most 4294967295"),
+    ({"seed": 2**32}, "seed must be an integer from 0 to 4294967295"),
     ({"every": 10, "sample_every": 3}, "sample_every=3 must divide every=10"),
     ({"skin": 0.0}, "skin = 0 Å cannot be a skin"),
     ({"replicas": 0}, "replicas must be"),

@@ -104,7 +104,7 @@ def test_a_pair_parameter_is_tuned_to_a_chemical_potential(run: Any) -> None:
 def test_what_cannot_be_inserted_is_refused(run: Any) -> None:
     with pytest.raises(InputError, match="must be a chemical symbol"):
         insertion_factor(run, fluid(), "Xx")
-    with pytest.raises(InputError, match="places must be a whole number"):
+    with pytest.raises(InputError, match="places must be a positive integer"):
         insertion_factor(run, fluid(), "Ne", places=0)
     with pytest.raises(InputError, match="temperature"):
         insertion_factor(run.trajectory, fluid(), "Ne")

@@ -147,7 +147,7 @@ def test_chaos_is_measured() -> None:
 def test_bad_input_is_named() -> None:
     for arguments, message in (
         (dict(steps=10, every=3), "must divide"),
-        (dict(steps=0), "whole number"),
+        (dict(steps=0), "positive integer"),
         (dict(steps=10, mode="both"), "mode must be one of 'reverse', 'forward'"),
         (dict(steps=10, trainable=lambda _: False), r"such as \.k"),
     ):

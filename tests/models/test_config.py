@@ -17,9 +17,9 @@ from jaxelyte.models.plan import make_plan
     ("options", "message"),
     [
         ({"r_max": -1.0}, "r_max = -1 Å cannot be a cut-off"),
-        ({"num_layers": 0}, "num_layers must be a whole number of at least 1"),
-        ({"num_features": 2.5}, "num_features must be a whole number of at least 1"),
-        ({"l_max": -1}, "l_max must be a whole number of at least 0"),
+        ({"num_layers": 0}, "num_layers must be a positive integer"),
+        ({"num_features": 2.5}, "num_features must be a positive integer"),
+        ({"l_max": -1}, "l_max must be a non-negative integer"),
         ({"parity": "yes"}, "parity must be True or False, not 'yes'"),
         ({"polynomial_cutoff_p": 1}, "polynomial_cutoff_p must be a finite number, 2 or more"),
         ({"nonlinearity_type": "relu"}, "nonlinearity_type = 'relu' is not supported"),

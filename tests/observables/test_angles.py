@@ -298,9 +298,9 @@ BAD = [
     (dict(r_max=0.0), "r_max must be a finite number in Å, above 0"),
     (dict(r_max=(3.0, float("inf"))), "r_max must be a finite number in Å, above 0"),
     (dict(r_max=(3.0, 3.0, 3.0)), "or one for each end"),
-    (dict(bins=0), "bins must be a whole number"),
-    (dict(bins=2.5), "bins must be a whole number"),
-    (dict(blocks=1), "blocks must be a whole number of at least 2"),
+    (dict(bins=0), "bins must be a positive integer"),
+    (dict(bins=2.5), "bins must be a positive integer"),
+    (dict(blocks=1), "blocks must be an integer of at least 2"),
     (dict(discard=4), "cannot discard 4 of 4 frames"),
 ]
 
@@ -320,5 +320,5 @@ def test_bad_systems_are_refused() -> None:
         angles(mixed, ("Na", "Cl", "Na"), r_max=3.0)
     with pytest.raises(InputError, match="prepare"):
         Angles(("Na", "Cl", "Na"), 3.0).init(System.from_atoms(Atoms("NaCl", cell=CUBE, pbc=True)))
-    with pytest.raises(InputError, match="room must be a whole number"):
+    with pytest.raises(InputError, match="room must be a positive integer"):
         Angles(("Na", "Cl", "Na"), 3.0, room=0)

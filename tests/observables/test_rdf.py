@@ -371,11 +371,11 @@ BAD = [
     (dict(pairs=["NaCl", "NaO"]), "is not a chemical symbol|two chemical symbols"),
     (dict(center="Na", neighbor="Cl", r_max=0.0), "r_max must be a finite number in Å, above 0"),
     (dict(center="Na", neighbor="Cl", r_max=float("inf")), "r_max must be a finite number in Å, above 0"),
-    (dict(center="Na", neighbor="Cl", bins=0), "bins must be a whole number"),
+    (dict(center="Na", neighbor="Cl", bins=0), "bins must be a positive integer"),
     (dict(center="Na", neighbor="Cl", width=-1.0), "width must be a finite number in Å, above 0"),
     (dict(center="Na", neighbor="Cl", width=0.1, bins=10), "not both"),
     (dict(center="Na", neighbor="Cl", width=8.0), "below the width of one bin"),
-    (dict(center="Na", neighbor="Cl", blocks=1), "blocks must be a whole number of at least 2"),
+    (dict(center="Na", neighbor="Cl", blocks=1), "blocks must be an integer of at least 2"),
     (dict(center="Na", neighbor="Cl", discard=5), "cannot discard 5 of 4 frames"),
 ]
 

@@ -354,7 +354,7 @@ BAD = [
     (dict(weighting="neutron", scatterers={"Na": "Na+"}), "no nuclide 'Na\\+'"),
     (dict(weighting="neutron", scatterers={"Na": "Po"}), "no neutron scattering length of Po"),
     (dict(weighting="neutron", scatterers={"K": "K"}), "scatterers name K, which is not among"),
-    (dict(blocks=1), "blocks must be a whole number of at least 2"),
+    (dict(blocks=1), "blocks must be an integer of at least 2"),
     (dict(discard=4), "cannot discard 4 of 4 frames"),
 ]
 

@@ -265,10 +265,10 @@ def test_cells_without_volume_are_refused(cell: np.ndarray, message: str) -> Non
 @pytest.mark.parametrize(
     ("discard", "message"),
     [
-        (-1, "discard must be a whole number of at least 0, not -1"),
+        (-1, "discard must be a non-negative integer, not -1"),
         (0.2, "that share of 401 frames is discard = 80"),
-        (2.5, "discard must be a whole number"),
-        (True, "discard must be a whole number"),
+        (2.5, "discard must be a non-negative integer"),
+        (True, "discard must be a non-negative integer"),
         ("3", "write 3 without quotes"),
         (401, "cannot discard 401 of 401 frames"),
     ],

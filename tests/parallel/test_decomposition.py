@@ -32,7 +32,7 @@ def test_a_network_is_divided_in_all_directions_and_refusals_are_said() -> None:
     same(found["network"])
     messages = found["refusals"]
     assert "jax sees 8" in messages["many"]
-    assert "shape = (3, 2, 1) must be three whole numbers whose product is the number of dev" in messages["shape"]
+    assert "shape = (3, 2, 1) must be three integers whose product is the number of dev" in messages["shape"]
     assert "divided among devices already" in messages["twice"]
     assert "divides direction c, which is not periodic" in messages["open"]
     assert "replicas" in messages["replicas"]

@@ -107,7 +107,7 @@ def test_barrier_between_species_and_on_pairs() -> None:
         (lambda: HarmonicAngles([[0, 1, 0]], k=1.0, angle=1.0), "names an atom twice"),
         (lambda: HarmonicRestraint(np.zeros(3), 1.0), "anchors must be"),
         (lambda: HarmonicRestraint(np.zeros((2, 3)), 1.0, indices=[0]), "1 indices for 2 anchors"),
-        (lambda: HarmonicRestraint(np.zeros((2, 3)), 1.0, indices=[1, 1]), "different whole numbers"),
+        (lambda: HarmonicRestraint(np.zeros((2, 3)), 1.0, indices=[1, 1]), "different integers"),
         (lambda: GaussianBarrier(1.0, 1.0, 0.1), "either between species"),
         (lambda: GaussianBarrier(1.0, 1.0, 0.1, species=("O",)), "two chemical symbols"),
         (lambda: GaussianBarrier(1.0, 1.0, -0.1, pairs=[[0, 1]]), "width = -0.1 Å cannot be a width"),

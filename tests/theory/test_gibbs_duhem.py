@@ -190,7 +190,7 @@ def good(**change: Any) -> ActivityCurve:
         (lambda: good(molarity=[1.0, 1.0]), "average repeated runs"),
         (lambda: good(errors=[0.1, 0.0]), "errors have to be positive"),
         (lambda: good(errors=[0.1, np.nan]), r"errors must be .* entry \(1,\) is nan"),
-        (lambda: good(terms=0), "terms must be a whole number"),
+        (lambda: good(terms=0), "terms must be a positive integer"),
         (lambda: good(diameters=[-1.0]), "diameters = -1 Å cannot be"),
         (lambda: good().osmotic(1.1), "where the data end"),
         (lambda: good().molal(1.0, volume=0.02, constant="volume"), "constant must be one of"),
