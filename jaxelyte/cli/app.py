@@ -5,19 +5,54 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from jaxelyte.cache import programs_folder
 from jaxelyte.cli.spelling import spelled
 from jaxelyte.errors import InputError, JaxelyteError, RunInterruptedError
 from jaxelyte.storage import output_folder, writing
+
+
+class Once(TyperCommand):
+    """A command that refuses an option given twice, of which otherwise the last one would count in silence."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See click's Command; one line and exit code 2 for a value that cannot be used, or for two of them."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        valued = [one for one in order if not getattr(one, "is_flag", False) and one.param_type_name == "option"]
+        for one in valued:
+            if valued.count(one) > 1:
+                _refuse(f"{max(one.opts, key=len)} is given twice; give it once")
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            text = error.format_message()
+            for pattern, words in WORDS:
+                text = re.sub(pattern, words, text)
+            _refuse(text)
+
+
+WORDS = (
+    (r"Input should be a valid integer.*", "it must be an integer"),
+    (r"Input should be a valid number.*", "it must be a number, with a decimal point"),
+    (r"Input should be greater than or equal to", "it must be at least"),
+)
+"""How values of options are refused, as patterns, and what we write."""
+
+
+def _refuse(text: str) -> NoReturn:
+    typer.secho(f"error: {text}", err=True, fg=typer.colors.RED)
+    raise typer.Exit(2)
+
 
 app = typer.Typer(
     name="jaxelyte",
@@ -121,7 +156,7 @@ def main(
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
-@app.command()
+@app.command(cls=Once)
 def simulate(
     file: Annotated[Path, typer.Argument(help="Run file (TOML).")],
     output: Annotated[
@@ -160,7 +195,7 @@ def simulate(
             analyse_source(config.run.output, show=_print, say=_say)
 
 
-@app.command()
+@app.command(cls=Once)
 def train(
     file: Annotated[Path, typer.Argument(help="Training file (TOML).")],
     output: Annotated[
@@ -200,7 +235,7 @@ def train(
         typer.echo(f"in {config.train.output}")
 
 
-@app.command(name="free-energy")
+@app.command(name="free-energy", cls=Once)
 def free_energy(
     file: Annotated[Path, typer.Argument(help="Free-energy file (TOML).")],
     output: Annotated[
@@ -231,7 +266,7 @@ def free_energy(
             raise typer.Exit(INTERRUPTED)
 
 
-@app.command()
+@app.command(cls=Once)
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Training folder, or a NequIP model that needs no baseline.")],
     frames: Annotated[Path, typer.Argument(help="Labelled frames: any file that ASE reads.")],
@@ -278,7 +313,7 @@ def evaluate(
                 typer.echo(str(path))
 
 
-@app.command()
+@app.command(cls=Once)
 def analyse(
     source: Annotated[Path, typer.Argument(help="Run folder or trajectory file.")],
     pairs: Annotated[str, typer.Option(help="Pairs of species, such as Li-Cl,Li-O; all pairs by default.")] = "",
@@ -336,7 +371,7 @@ def analyse(
         )
 
 
-@app.command()
+@app.command(cls=Once)
 def info(
     model: Annotated[
         Path, typer.Argument(help="Training folder, or NequIP model: a folder with config.json and state_dict.npz.")
@@ -360,7 +395,7 @@ def info(
             _print(model_table(load_nequip(model, torchscript=torchscript), str(model)))
 
 
-@app.command()
+@app.command(cls=Once)
 def demo(
     output: Annotated[Path, typer.Option(parser=_folder, help="Folder for pictures and summary.")] = Path(
         "demo_output"

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from jaxelyte.checks import shown
 from jaxelyte.cli.free_energy_sections import FreeEnergyFile, FreeEnergySection, Stage
 from jaxelyte.cli.sections import (
     BarrierTerm,
@@ -41,6 +42,7 @@ from jaxelyte.cli.train_sections import (
     TrainFile,
     TrainSection,
 )
+from jaxelyte.cli.values import KIND
 from jaxelyte.errors import InputError
 
 File = TypeVar("File", RunFile, TrainFile, FreeEnergyFile)
@@ -71,6 +73,19 @@ SECTIONS: dict[str, type[Section]] = {
     "free_energy": FreeEnergySection,
     "stage": Stage,
 }
+
+
+LONGEST = 60
+
+KINDS = {
+    "missing": "it is missing",
+    "list_type": "it must be a list, in square brackets",
+    "tuple_type": "it must be a list, in square brackets",
+    "dict_type": "it must be a table, such as { Na = 1.0 }",
+    "model_type": "it must be a table, not a single value",
+    "model_attributes_type": "it must be a table, not a single value",
+}
+"""What is meant by the types of problems that pydantic finds by itself."""
 
 
 def load_config(path: str | Path) -> RunFile:
@@ -148,8 +163,9 @@ def _validated(model: type[File], content: dict[str, Any], complaint: str) -> Fi
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problems = "\n".join(f"  {_explain(problem, model)}" for problem in error.errors())
-        raise InputError(f"{complaint}:\n{problems}") from error
+        problems = list(dict.fromkeys(_explain(problem, model) for problem in error.errors()))
+        text = f" {problems[0]}" if len(problems) == 1 else "".join(f"\n  {problem}" for problem in problems)
+        raise InputError(f"{complaint}:{text}") from error
 
 
 def _explain(problem: Any, root: type[BaseModel]) -> str:
@@ -165,13 +181,38 @@ def _explain(problem: Any, root: type[BaseModel]) -> str:
         return f"'{where}' is missing"
     if problem["type"] == "value_error":
         return str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == KIND:
+        return f"'{where}' = {_shown(problem['input'])}: {problem['msg']}"
     if problem["type"] == "union_tag_invalid":
         given, valid = problem["ctx"]["tag"], re.findall(r"'([^']*)'", problem["ctx"]["expected_tags"])
         near = difflib.get_close_matches(given, valid, n=1, cutoff=0.0)
         return f"unknown type '{given}' in [{where}]; did you mean '{near[0]}'? Types: {', '.join(valid)}"
-    if problem["type"] in ("float_parsing", "int_parsing"):
-        return f"'{where}' = {problem['input']!r}: give a plain number; units are eV, Å, fs and K"
-    return f"'{where}' = {problem['input']!r}: {problem['msg']}"
+    if problem["type"] == "union_tag_not_found":
+        return f"'{where}' needs type = \"…\", which names what it is"
+    return f"'{where}' = {_shown(problem['input'])}: {_remedy(problem)}"
+
+
+def _remedy(problem: Any) -> str:
+    """What a value has to be, in the words of a TOML file."""
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "literal_error":
+        valid = re.findall(r"'([^']*)'", context["expected"])
+        near = difflib.get_close_matches(str(problem["input"]).lower(), valid, n=1)
+        return f"choose one of {', '.join(map(repr, valid))}{f'; did you mean {near[0]!r}?' if near else ''}"
+    if kind in ("too_short", "too_long"):
+        least, most = context.get("min_length"), context.get("max_length")
+        need = f"at least {least}" if most is None else f"at most {most}"
+        return f"it must hold {need}, not {context['actual_length']}"
+    return KINDS.get(kind) or str(problem["msg"])
+
+
+def _shown(value: Any) -> str:
+    return shown(value) if isinstance(value, str | int | float | bool | None) else brief(repr(value))
+
+
+def brief(text: str) -> str:
+    """The start of a long text."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _written(location: tuple[Any, ...]) -> list[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from jaxelyte.cli.sections import NVTSection, OutputFolder, Section, SystemSection, Term
+from jaxelyte.cli.values import Count, CountOrZero, Flag, Nodes, Positive, Seed, StartVelocities
 
 
 class Stage(Section):
@@ -19,24 +20,24 @@ class Stage(Section):
 class FreeEnergySection(Section):
     """See `jaxelyte.free_energy`; timestep in fs, target in eV, skin in Å, velocities in K or "atoms"."""
 
-    steps: PositiveInt
-    timestep: PositiveFloat = 0.5
-    windows: PositiveInt = 8
-    nodes: Literal["gauss-legendre", "clenshaw-curtis", "trapezoid"] | list[float] = "clenshaw-curtis"
+    steps: Count
+    timestep: Positive = 0.5
+    windows: Count = 8
+    nodes: Nodes = "clenshaw-curtis"
     estimator: Literal["MBAR", "TI", "BAR"] = "MBAR"
-    exchange: NonNegativeInt = 0
-    adapt: bool = False
-    target: PositiveFloat | None = None
-    sample_every: PositiveInt = 10
-    every: PositiveInt | None = None
-    equilibration: NonNegativeInt = 0
-    seed: int = 0
-    check: bool = True
+    exchange: CountOrZero = 0
+    adapt: Flag = False
+    target: Positive | None = None
+    sample_every: Count = 10
+    every: Count | None = None
+    equilibration: CountOrZero = 0
+    seed: Seed = 0
+    check: Flag = True
     output: OutputFolder = Path("free_energy")
-    skin: PositiveFloat = 1.0
-    minimize: bool = False
-    velocities: float | Literal["atoms"] | None = None
-    float64: bool = False
+    skin: Positive = 1.0
+    minimize: Flag = False
+    velocities: StartVelocities | None = None
+    float64: Flag = False
 
 
 class FreeEnergyFile(Section):

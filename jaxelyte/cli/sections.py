@@ -5,15 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from jaxelyte.cli.values import (
+    Cell,
+    Count,
+    CountOrZero,
+    File,
+    Flag,
+    Integer,
+    Number,
+    Positive,
+    Seed,
+    StartVelocities,
+    Text,
 )
 
 
@@ -26,11 +31,11 @@ class Section(BaseModel):
 class Build(Section):
     """A box made from scratch; see `jaxelyte.build.electrolyte`."""
 
-    ions: dict[str, int] = Field(default_factory=dict)
-    waters: NonNegativeInt | None = None
-    density: PositiveFloat | None = None
-    concentration: PositiveFloat | None = None
-    seed: int = 0
+    ions: dict[Text, CountOrZero] = Field(default_factory=dict)
+    waters: CountOrZero | None = None
+    density: Positive | None = None
+    concentration: Positive | None = None
+    seed: Seed = 0
 
 
 class ReadingSection(Section):
@@ -39,11 +44,11 @@ class ReadingSection(Section):
     ``cell`` is in Å: three lengths, six with angles in degrees, or nine numbers or 3 x 3.
     """
 
-    format: str | None = None
-    topology: Path | None = None
-    cell: list[float] | list[list[float]] | None = None
-    units: str | None = None
-    elements: dict[str, str] | None = None
+    format: Text | None = None
+    topology: File | None = None
+    cell: Cell | None = None
+    units: Text | None = None
+    elements: dict[Text, Text] | None = None
 
     def reading(self) -> dict[str, Any]:
         """The arguments of `jaxelyte.read` that are given."""
@@ -54,9 +59,9 @@ class ReadingSection(Section):
 class SystemSection(ReadingSection):
     """Where the atoms come from: a file that `jaxelyte.read` takes, or a box that is built."""
 
-    file: Path | None = None
-    frame: int = -1
-    repeat: tuple[PositiveInt, PositiveInt, PositiveInt] = (1, 1, 1)
+    file: File | None = None
+    frame: Integer = -1
+    repeat: tuple[Count, Count, Count] = (1, 1, 1)
     build: Build | None = None
 
     @model_validator(mode="after")
@@ -72,73 +77,73 @@ class NequIPTerm(Section):
     """A NequIP model from a folder, or a deployed file (``torchscript = true``)."""
 
     type: Literal["nequip"]
-    path: Path
-    torchscript: bool = False
-    factor: float = 1.0
+    path: File
+    torchscript: Flag = False
+    factor: Number = 1.0
 
 
 class CoulombTerm(Section):
     """See `jaxelyte.ScreenedCoulomb`."""
 
     type: Literal["coulomb"]
-    charges: dict[str, float]
-    permittivity: PositiveFloat = 1.0
+    charges: dict[Text, Number]
+    permittivity: Positive = 1.0
     method: Literal["auto", "ewald", "p3m", "cutoff", "reaction-field"] = "auto"
-    tolerance: PositiveFloat = 1e-4
-    cutoff: PositiveFloat | None = None
-    factor: float = 1.0
+    tolerance: Positive = 1e-4
+    cutoff: Positive | None = None
+    factor: Number = 1.0
 
 
 class LennardJonesTerm(Section):
     """See `jaxelyte.LennardJones`; sigma in Å, epsilon in eV."""
 
     type: Literal["lennard-jones"]
-    sigma: dict[str, float]
-    epsilon: dict[str, float]
-    cutoff: PositiveFloat = 9.0
-    switch: PositiveFloat | None = None
+    sigma: dict[Text, Number]
+    epsilon: dict[Text, Number]
+    cutoff: Positive = 9.0
+    switch: Positive | None = None
     mixing: Literal["lorentz-berthelot", "geometric"] = "lorentz-berthelot"
-    tail_correction: bool | None = None
-    shift: bool = False
-    factor: float = 1.0
+    tail_correction: Flag | None = None
+    shift: Flag = False
+    factor: Number = 1.0
 
 
 class SoftCoreTerm(LennardJonesTerm):
     """Species that appear; see `jaxelyte.SoftCoreLennardJones`: λ is ``coupling``, from 0 to 1."""
 
     type: Literal["soft-core"]  # pyright: ignore[reportIncompatibleVariableOverride]
-    appearing: list[str] = Field(min_length=1)
-    coupling: float
-    alpha: PositiveFloat = 0.5
+    appearing: list[Text] = Field(min_length=1)
+    coupling: Number
+    alpha: Positive = 0.5
 
 
 class WaterTerm(Section):
     """Flexible SPC/Fw water with Joung-Cheatham ions; see `jaxelyte.spc_fw`."""
 
     type: Literal["spc-fw"]
-    tolerance: PositiveFloat = 1e-3
-    cutoff: PositiveFloat = 9.0
-    factor: float = 1.0
+    tolerance: Positive = 1e-3
+    cutoff: Positive = 9.0
+    factor: Number = 1.0
 
 
 class BarrierTerm(Section):
     """See `jaxelyte.GaussianBarrier`; height in eV, center and width in Å."""
 
     type: Literal["gaussian-barrier"]
-    species: tuple[str, str]
-    height: float
-    center: float
-    width: PositiveFloat
-    cutoff: PositiveFloat | None = None
-    factor: float = 1.0
+    species: tuple[Text, Text]
+    height: Number
+    center: Number
+    width: Positive
+    cutoff: Positive | None = None
+    factor: Number = 1.0
 
 
 class RestraintTerm(Section):
     """Restraint of all atoms to where they start; see `jaxelyte.HarmonicRestraint`; k in eV/Å²."""
 
     type: Literal["restraint"]
-    k: PositiveFloat
-    factor: float = 1.0
+    k: Positive
+    factor: Number = 1.0
 
 
 Term = Annotated[
@@ -161,16 +166,18 @@ class NVTSection(Section):
     """Constant temperature; see `jaxelyte.NVT`."""
 
     type: Literal["NVT"]
-    temperature: PositiveFloat
+    temperature: Positive
     thermostat: Literal["nose-hoover", "nose-hoover-massive", "langevin", "svr"] = "nose-hoover"
-    tau: PositiveFloat = 50.0
-    friction: PositiveFloat = 0.01
-    chain: PositiveInt = 3
-    substeps: PositiveInt = 1
+    tau: Positive = 50.0
+    friction: Positive = 0.01
+    chain: Count = 3
+    substeps: Count = 1
 
 
 def _named(value: Any) -> Any:
     """A folder for results, as given; ``~`` is the home directory."""
+    if not isinstance(value, str | Path):
+        raise ValueError(f"output = {value!r} is not the name of a folder")
     if isinstance(value, str):
         if not value.strip() or "\0" in value:
             raise ValueError(f"output = {value!r} is not the name of a folder")
@@ -187,20 +194,20 @@ class RunSection(Section):
     ``precision`` is that of the products in networks, see `jaxelyte.Potential.compiled`.
     """
 
-    steps: PositiveInt
-    timestep: PositiveFloat = 0.5
+    steps: Count
+    timestep: Positive = 0.5
     output: OutputFolder = Path("run")
-    every: PositiveInt = 100
-    sample_every: PositiveInt | None = None
-    seed: int = 0
-    replicas: PositiveInt = 1
-    skin: PositiveFloat = 1.0
-    minimize: bool = False
-    velocities: float | Literal["atoms"] | None = None
-    equilibration: NonNegativeInt | None = None
-    save_velocities: bool = False
-    extxyz: bool = False
-    float64: bool = False
+    every: Count = 100
+    sample_every: Count | None = None
+    seed: Seed = 0
+    replicas: Count = 1
+    skin: Positive = 1.0
+    minimize: Flag = False
+    velocities: StartVelocities | None = None
+    equilibration: CountOrZero | None = None
+    save_velocities: Flag = False
+    extxyz: Flag = False
+    float64: Flag = False
     precision: Literal["float32", "tf32", "bf16"] = "float32"
 
     @model_validator(mode="after")
@@ -214,10 +221,10 @@ class RDFSection(Section):
     """See `jaxelyte.RDF`; pairs such as ["Na-O", "Na-Cl"], r_max and width in Å."""
 
     type: Literal["rdf"]
-    pairs: list[str] = Field(min_length=1)
-    r_max: PositiveFloat | None = None
-    width: PositiveFloat | None = None
-    bins: PositiveInt | None = None
+    pairs: list[Text] = Field(min_length=1)
+    r_max: Positive | None = None
+    width: Positive | None = None
+    bins: Count | None = None
 
 
 class PressureSection(Section):
@@ -230,7 +237,7 @@ class DistanceSection(Section):
     """Distances of pairs of atoms, recorded at each sampling step; see `jaxelyte.Distance`; pairs = [[0, 1], …]."""
 
     type: Literal["distance"]
-    pairs: list[tuple[NonNegativeInt, NonNegativeInt]] = Field(min_length=1)
+    pairs: list[tuple[CountOrZero, CountOrZero]] = Field(min_length=1)
 
 
 Recorded = Annotated[RDFSection | PressureSection | DistanceSection, Field(discriminator="type")]

@@ -5,17 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import (
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from jaxelyte.cli.sections import BaselineTerm, OutputFolder, ReadingSection, Section
+from jaxelyte.cli.values import (
+    CellOrFile,
+    Count,
+    CountOrZero,
+    File,
+    Flag,
+    Integer,
+    Length,
+    NotNegative,
+    Number,
+    Positive,
+    Seed,
+    Temperature,
+    Text,
+    Texts,
+    TimeStep,
+)
 from jaxelyte.data import LabelKeys
 
 
@@ -25,10 +34,10 @@ class CP2KFiles(Section):
     Elements of kinds: ``kinds = {Ow = "O"}``.
     """
 
-    positions: Path
-    forces: Path | None = None
-    kinds: dict[str, str] | None = None
-    cell: str | list[float | list[float]] | None = None
+    positions: File
+    forces: File | None = None
+    kinds: dict[Text, Text] | None = None
+    cell: CellOrFile | None = None
 
     @field_validator("cell")
     @classmethod
@@ -47,19 +56,19 @@ def label_keys(*names: str | None) -> LabelKeys:
 class DataSection(ReadingSection):
     """Labelled frames; see `jaxelyte.train`. Shares below 1, or numbers of frames."""
 
-    files: list[Path] = Field(default_factory=list)
+    files: list[File] = Field(default_factory=list)
     cp2k: list[CP2KFiles] = Field(default_factory=list)
-    index: str = ":"
-    validation: NonNegativeFloat = 0.1
-    test: NonNegativeFloat = 0.0
-    split_seed: int = 0
-    energy: str | list[str] | None = None
-    forces: str | list[str] | None = None
-    stress: str | list[str] | None = None
-    virial: str | list[str] | None = None
-    check_units: bool = True
-    drop_outliers: bool | None = None
-    exclude: list[int] = Field(default_factory=list)
+    index: Text = ":"
+    validation: NotNegative = 0.1
+    test: NotNegative = 0.0
+    split_seed: Seed = 0
+    energy: Texts | None = None
+    forces: Texts | None = None
+    stress: Texts | None = None
+    virial: Texts | None = None
+    check_units: Flag = True
+    drop_outliers: Flag | None = None
+    exclude: list[Integer] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _some_source(self) -> DataSection:
@@ -76,21 +85,21 @@ class DataSection(ReadingSection):
 class ModelSection(Section):
     """See `jaxelyte.NequIP`; r_max in Å. Or ``start``: the folder of a trained model to go on from."""
 
-    start: Path | None = None
-    r_max: PositiveFloat | None = None
-    num_layers: PositiveInt = 3
-    l_max: NonNegativeInt = 2
-    num_features: PositiveInt = 32
-    parity: bool = True
-    num_basis: PositiveInt = 8
-    trainable_bessel: bool = True
-    polynomial_cutoff_p: PositiveFloat = 6.0
-    invariant_layers: NonNegativeInt = 2
-    invariant_neurons: PositiveInt = 64
-    avg_num_neighbors: PositiveFloat | None = None
-    use_sc: bool = True
-    resnet: bool = False
-    zbl: bool = False
+    start: File | None = None
+    r_max: Positive | None = None
+    num_layers: Count = 3
+    l_max: CountOrZero = 2
+    num_features: Count = 32
+    parity: Flag = True
+    num_basis: Count = 8
+    trainable_bessel: Flag = True
+    polynomial_cutoff_p: Positive = 6.0
+    invariant_layers: CountOrZero = 2
+    invariant_neurons: Count = 64
+    avg_num_neighbors: Positive | None = None
+    use_sc: Flag = True
+    resnet: Flag = False
+    zbl: Flag = False
 
     @model_validator(mode="after")
     def _new_or_given(self) -> ModelSection:
@@ -104,53 +113,53 @@ class ModelSection(Section):
 class LossSection(Section):
     """See `jaxelyte.Loss`."""
 
-    energy: NonNegativeFloat = 1.0
-    forces: NonNegativeFloat = 1.0
-    stress: NonNegativeFloat = 0.0
-    per_species: bool = True
-    huber: PositiveFloat | None = None
+    energy: NotNegative = 1.0
+    forces: NotNegative = 1.0
+    stress: NotNegative = 0.0
+    per_species: Flag = True
+    huber: Positive | None = None
 
 
 class OptimizationSection(Section):
     """See `jaxelyte.Optimization`."""
 
     optimizer: Literal["adam", "amsgrad", "adamw"] = "adam"
-    learning_rate: PositiveFloat | None = None
+    learning_rate: Positive | None = None
     schedule: Literal["plateau", "cosine", "constant"] = "cosine"
-    warmup: NonNegativeInt = 0
-    factor: PositiveFloat = 0.5
-    patience: NonNegativeInt = 3
-    min_learning_rate: NonNegativeFloat = 1e-6
-    weight_decay: NonNegativeFloat = 1e-4
-    clip_norm: PositiveFloat | None = None
-    ema: NonNegativeFloat | None = 0.99
-    stop_after: PositiveInt | None = None
+    warmup: CountOrZero = 0
+    factor: Positive = 0.5
+    patience: CountOrZero = 3
+    min_learning_rate: NotNegative = 1e-6
+    weight_decay: NotNegative = 1e-4
+    clip_norm: Positive | None = None
+    ema: NotNegative | None = 0.99
+    stop_after: Count | None = None
 
 
 class TrainSection(Section):
     """See `jaxelyte.train`; references in eV."""
 
-    epochs: PositiveInt = 100
-    batch_size: PositiveInt | None = None
-    seed: int = 0
+    epochs: Count = 100
+    batch_size: Count | None = None
+    seed: Seed = 0
     output: OutputFolder = Path("train")
     scales: Literal["overall", "species", "none"] = "overall"
-    train_scales: bool = False
-    references: dict[str, float] | None = None
-    committee: PositiveInt | None = None
-    devices: PositiveInt | None = None
-    float64: bool = False
+    train_scales: Flag = False
+    references: dict[Text, Number] | None = None
+    committee: Count | None = None
+    devices: Count | None = None
+    float64: Flag = False
 
 
 class StabilitySection(Section):
     """See `jaxelyte.stability`: the report card, from that many validation frames; K, ps, fs."""
 
-    frames: PositiveInt = 4
-    temperatures: list[PositiveFloat] = Field(default=[300.0, 400.0, 600.0], min_length=1)
-    length: PositiveFloat = 5.0
-    timestep: PositiveFloat = 0.5
-    every: PositiveInt = 20
-    seed: int = 0
+    frames: Count = 4
+    temperatures: list[Temperature] = Field(default=[300.0, 400.0, 600.0], min_length=1)
+    length: Length = 5.0
+    timestep: TimeStep = 0.5
+    every: Count = 20
+    seed: Seed = 0
 
 
 class TrainFile(Section):

@@ -185,9 +185,9 @@ def test_results_are_written(tmp_path: Path) -> None:
         ({"box_length": 19.0}, "beyond half the box"),
         ({"cation_solvent": np.ones(100)}, "or neither"),
         ({"anion_anion": np.ones(99)}, "found cc"),
-        ({"anion_anion": np.full(100, np.nan)}, "not finite"),
+        ({"anion_anion": np.full(100, np.nan)}, "array of finite numbers"),
         ({"r": np.linspace(0, 5, 100) ** 2}, "equally wide"),
-        ({"correction": "all"}, "correction = 'all'"),
+        ({"correction": "all"}, "correction must be one of"),
     ],
 )
 def test_bad_input(change: dict[str, Any], message: str) -> None:
