@@ -54,7 +54,7 @@ def test_slices_and_blocks() -> None:
     np.testing.assert_array_equal(part.positions, trajectory.positions[1:6:2])
     assert [len(block) for block in trajectory.blocks(4)] == [4, 2]
     assert trajectory.first(2).times.tolist() == [0.0, 1.0]
-    with pytest.raises(TypeError, match="sliced by frames"):
+    with pytest.raises(InputError, match="sliced by frames"):
         trajectory[0]  # type: ignore[index]
     with pytest.raises(InputError, match="frame 6 of replica 0 does not exist"):
         trajectory.frame(6)

@@ -26,6 +26,8 @@ def by(check: Callable[[str, Any], Any]) -> BeforeValidator:
         except InputError as error:
             text = str(error).replace(f", not {checks.shown(value)}", "")
             text = re.sub(r"^it = \S+( \S+)? cannot", "it cannot", text)
+            if isinstance(value, str) and value[:1].isdigit() and "number" in text and "without quotes" not in text:
+                text = "give a plain number; units are eV, Å, fs and K"
             raise PydanticCustomError(KIND, "{text}", {"text": text}) from error
 
     return BeforeValidator(run)

@@ -146,7 +146,7 @@ WRONG = [
     ("windows = 4", "windows = 0", "'free_energy.windows' = 0"),
     ("windows = 4", "target = -1.0", "'free_energy.target' = -1.0"),
     ("windows = 4", "exchange = -5", "'free_energy.exchange' = -5"),
-    ("windows = 4", "equilibration = 2000", "equilibration must be a number of steps from 0 to below"),
+    ("windows = 4", "equilibration = 2000", "equilibration = 2000 leaves none of steps = 2000"),
     ('file = "argon.extxyz"', 'file = "krypton.extxyz"', "there is no file"),
 ]
 

@@ -295,7 +295,7 @@ def check(name: str, every: int) -> int:
 @pytest.mark.usefixtures("_files")
 def test_wrong_values_in_files_are_refused_or_warned_about() -> None:
     for name in ("run", "free energy", "training"):
-        check(name, 37)
+        check(name, 60)
 
 
 @pytest.mark.more

@@ -168,7 +168,7 @@ def test_splits() -> None:
     ("options", "message"),
     [
         ({"validation": 0}, "validation = 0"),
-        ({"validation": -0.1}, "validation = -0.1"),
+        ({"validation": -0.1}, "validation must be a finite number, 0 or more, not -0.1"),
         ({"validation": 1.5}, "must be a share below 1, or an integer"),
         ({"validation": 8, "test": 2}, "none to train on"),
     ],

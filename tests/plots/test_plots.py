@@ -56,7 +56,7 @@ def test_rdf_shows_curves_bands_and_units() -> None:
 def test_log_of_a_run() -> None:
     rows = np.arange(20.0)
     log = {name: np.stack([rows + 3.0, rows + 4.0], axis=1) for name in ("temperature", "potential", "conserved")}
-    run = SimpleNamespace(log={"time": rows * 1000.0, **log})
+    run = type("Run", (SimpleNamespace,), {})(log={"time": rows * 1000.0, **log})
     axes = plots.log(run)  # type: ignore[arg-type]
     assert [ax.get_ylabel() for ax in axes] == ["T / K", "U / eV", "conserved − start / eV"]
     assert axes[-1].get_xlabel() == "time / ps"
@@ -72,7 +72,7 @@ def test_spread_of_a_committee_against_errors() -> None:
     spread = rng.uniform(0.01, 0.1, 400)
     # Errors whose root mean square is the spread: the points have to lie on the diagonal.
     errors = rng.normal(size=(400, 3)) * spread[:, None] / np.sqrt(3)
-    ax = plots.spread(SimpleNamespace(force_spread=spread, force_errors=errors))  # type: ignore[arg-type]
+    ax = plots.spread(type("Evaluation", (SimpleNamespace,), {})(force_spread=spread, force_errors=errors))  # type: ignore[arg-type]
     atoms, means, diagonal = ax.lines
     np.testing.assert_allclose(atoms.get_xdata(), 1e3 * spread)
     np.testing.assert_allclose(atoms.get_ydata(), 1e3 * np.linalg.norm(errors, axis=1))
@@ -81,4 +81,4 @@ def test_spread_of_a_committee_against_errors() -> None:
     np.testing.assert_array_equal(diagonal.get_xdata(), diagonal.get_ydata())
     assert "meV" in ax.get_xlabel()
     with pytest.raises(InputError, match="committee=4"):
-        plots.spread(SimpleNamespace(force_spread=None))  # type: ignore[arg-type]
+        plots.spread(type("Evaluation", (SimpleNamespace,), {})(force_spread=None))  # type: ignore[arg-type]
