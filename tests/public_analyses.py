@@ -42,7 +42,7 @@ def walk(replicas: int = 2) -> jxl.Trajectory:
         cells=np.broadcast_to(np.eye(3) * LENGTH, (replicas, 3, 3)),
         pbc=(True, True, True),
         steps=np.arange(FRAMES) * 10,
-        times=np.arange(FRAMES) * 10.0,
+        times=np.arange(FRAMES) * 1000.0,
         velocities=rng.normal(0, 0.002, (FRAMES, replicas, 24, 3)),
         unwrapped=True,
     )
@@ -115,7 +115,7 @@ DISCARD = count(FRAMES, 1e9, zero=True)
 STRETCHES = count(1e9, none=True)
 BLOCKS = count(1, 1e9, none=True)
 FIT = Kind(
-    ("abc", 5, True, (1.0,), (1.0, 2.0, 3.0), (100.0, 50.0), (-5.0, 100.0), (NAN, 100.0), ("0", "9"), (1e6, 1e7), {}),
+    ("abc", 5, True, (1.0,), (1.0, 2.0, 3.0), (100.0, 50.0), (-5.0, 100.0), (NAN, 100.0), ("0", "9"), (1e9, 1e10), {}),
     optional=True,
 )
 PAIRS = Kind(("Na", 5, True, [], {}, ["Na"], [("Na",)], [("Na", "Xx")], [("Na", "Li")], [5], [("Na", 5)], [None]))
@@ -136,7 +136,7 @@ KB_KINDS = {
     **dict.fromkeys(("cation_cation", "cation_anion", "anion_anion"), CURVE),
     "density": number(1.0, 1e27),
     "box_length": number(1.4, 140.0),
-    "correction": choice("closed"),
+    "correction": choice(),
 }
 TRIPLETS = ("Na", "ClNaCl", 5, True, [], {}, ("Na",), ("Cl", "Na", 5), [None] * 3)
 ONE_OF_TWO = Kind((*CURVE.values, CURVES.stretches[:, 0]), optional=True)
