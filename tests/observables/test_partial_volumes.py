@@ -132,7 +132,7 @@ def test_results_are_written(tmp_path: Path) -> None:
         ({"solvent_solvent": np.ones(3)}, "found cc"),
         ({"box_length": 60.0}, "needs g to there"),
         ({"box_length": 27.0}, "beyond half the box"),
-        ({"correction": "all"}, "one of background, closed, tail, none"),
+        ({"correction": "all"}, "one of 'background', 'closed', 'tail', 'none'"),
     ],
 )
 def test_bad_input(change: dict[str, Any], message: str) -> None:

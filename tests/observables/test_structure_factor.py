@@ -347,7 +347,7 @@ BAD = [
     (dict(k_max=0.01), "below the width of one bin"),
     (dict(k_max=0.2), "below the shortest reciprocal lattice vector of the cell, 0.5236"),
     (dict(k_max=500.0), "reciprocal lattice vectors, more than 20,000,000"),
-    (dict(weighting="electron"), "has to be one of x-ray, neutron"),
+    (dict(weighting="electron"), "weighting must be one of 'x-ray', 'neutron'"),
     (dict(weighting="x-ray", k_max=80.0), "form factors end at 75.4"),
     (dict(scatterers={"Na": "Na+"}), "need a weighting"),
     (dict(weighting="x-ray", scatterers={"Na": "Na9+"}), "no X-ray form factor of 'Na9\\+'"),

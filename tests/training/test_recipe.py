@@ -266,8 +266,8 @@ def test_frames_that_the_start_was_trained_on_are_known_again() -> None:
     def warned(start: Any, **options: Any) -> list[str]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            with pytest.raises(jxl.InputError, match="unknown scales"):  # refused only after a look at the frames
-                jxl.train(frames, start, scales="some", **options)
+            with pytest.raises(jxl.InputError, match="references are given for"):  # after a look at the frames
+                jxl.train(frames, start, references={"Na": 1.0}, **options)
         return [str(w.message) for w in caught]
 
     assert "trained on 3 of the 5 frames" in warned(fit, validation=held)[0]
@@ -312,8 +312,8 @@ def test_stress_is_told_only_where_it_is_learnt() -> None:
         (lambda: jxl.Optimization(min_learning_rate=float("nan")), "min_learning_rate"),
         (lambda: jxl.Optimization(warmup=2.5), "warmup"),  # pyright: ignore[reportArgumentType]
         (lambda: jxl.Optimization(learning_rate="0.1"), "learning_rate"),  # pyright: ignore[reportArgumentType]
-        (lambda: quick(salt(8), seed=-1), "seed = -1"),
-        (lambda: quick(salt(8), split_seed=1.5), "split_seed = 1.5"),
+        (lambda: quick(salt(8), seed=-1), "seed must be a non-negative integer, not -1"),
+        (lambda: quick(salt(8), split_seed=1.5), "split_seed must be a non-negative integer, not 1.5"),
     ],
 )
 def test_bad_input(call: Any, message: str) -> None:

@@ -398,10 +398,10 @@ def test_ctrl_c_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epochs": 0}, "epochs = 0"),
-        ({"batch_size": 2.5}, "batch_size = 2.5"),
+        ({"epochs": 0}, "epochs must be a positive integer, not 0"),
+        ({"batch_size": 2.5}, "batch_size must be a positive integer, not 2.5"),
         ({"devices": 99}, "devices = 99"),
-        ({"scales": "some"}, "unknown scales 'some'"),
+        ({"scales": "some"}, "scales must be one of"),
         ({"references": {"Na": 1.0}}, "references are given for"),
         ({"validation": 8}, "none to train on"),
         ({"keys": jxl.LabelKeys(energy="dft")}, "no frame has energy 'dft'"),
@@ -416,12 +416,12 @@ def test_bad_settings_leave_the_disk_alone(tmp_path: Path, options: dict[str, An
 
 def test_settings_are_checked() -> None:
     for make, message in (
-        (lambda: jxl.Loss(energy=-1.0), "energy=-1.0"),
+        (lambda: jxl.Loss(energy=-1.0), "loss energy must be a finite number, 0 or more, not -1.0"),
         (lambda: jxl.Loss(energy=0.0, forces=0.0), "nothing to learn"),
-        (lambda: jxl.Optimization(optimizer="sgd"), "unknown optimizer 'sgd'"),
-        (lambda: jxl.Optimization(schedule="step"), "unknown schedule 'step'"),
-        (lambda: jxl.Optimization(learning_rate=0.0), "learning_rate = 0"),
-        (lambda: jxl.Optimization(ema=1.0), "ema = 1"),
+        (lambda: jxl.Optimization(optimizer="sgd"), "optimizer must be one of"),
+        (lambda: jxl.Optimization(schedule="step"), "schedule must be one of"),
+        (lambda: jxl.Optimization(learning_rate=0.0), "learning_rate must be"),
+        (lambda: jxl.Optimization(ema=1.0), "ema must be"),
     ):
         with pytest.raises(jxl.InputError, match=message):
             make()
