@@ -336,7 +336,7 @@ def test_bad_structures_are_refused() -> None:
     with pytest.raises(InputError, match="NVE has no temperature"):
         simulate(Argon(), argon(), NVE(), steps=1)
     with pytest.raises(InputError, match="must be a potential"):
-        simulate("lj", argon(), NVE(), steps=1)  # type: ignore[arg-type]
+        simulate(5, argon(), NVE(), steps=1)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="ensemble must be"):
         simulate(Well(1.0), argon(), 300.0, steps=1)  # type: ignore[arg-type]
 

@@ -260,7 +260,7 @@ def test_bad_input_is_named() -> None:
         fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=1, steps=1000, effective=1.5)
     with pytest.raises(InputError, match="least must be a finite number, above 0 and below 1"):
         fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=1, steps=1000, least=0)
-    with pytest.raises(InputError, match="iterations must be a whole number of at least 1, not 0"):
+    with pytest.raises(InputError, match="iterations must be a positive integer, not 0"):
         fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=0, steps=1000)
     with pytest.raises(InputError, match="fewer than two frames"):
         fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=1, steps=100)
