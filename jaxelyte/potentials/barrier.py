@@ -31,6 +31,9 @@ from jaxelyte.potentials.topology import (
 )
 from jaxelyte.system import System
 
+LEAST_WIDTHS = 3.5
+"""From the centre to the cut-off: there a Gaussian is below 0.003 of its height."""
+
 
 @struct.dataclass
 class GaussianBarrier(Potential):
@@ -78,9 +81,23 @@ class GaussianBarrier(Potential):
             if self.cutoff is None:
                 center, width = (checks.number(name, x) for name, x in zip(("center", "width"), given[1:], strict=True))
                 object.__setattr__(self, "cutoff", center + 6.0 * width)
-            object.__setattr__(self, "cutoff", checks.quantity("cutoff", self.cutoff, "reach", warn=False))
+            else:
+                self._look_at_the_end(*given)
+            object.__setattr__(self, "cutoff", checks.quantity("cutoff", self.cutoff, "reach"))
         else:
             object.__setattr__(self, "pairs", index_table(self.pairs, 2, "pairs", empty=False))
+
+    def _look_at_the_end(self, height: Any, center: Any, width: Any) -> None:
+        """Warn of a cut-off at which the energy jumps; not inside jax, where there are no numbers."""
+        if any(isinstance(value, jax.Array) for value in (height, center, width)):
+            return
+        cutoff = checks.quantity("cutoff", self.cutoff, "reach", warn=False)
+        away = (cutoff - float(center)) / float(width)
+        if away < LEAST_WIDTHS:
+            checks.caution(
+                f"cutoff = {cutoff:g} Å ends the barrier {away:.3g} widths from its center, {float(center):g} Å, where "
+                f"the energy jumps; leave cutoff out, or take {float(center) + LEAST_WIDTHS * float(width):g} Å"
+            )
 
     def requirements(self) -> tuple[NeighborSpec, ...]:
         if self.species is None:

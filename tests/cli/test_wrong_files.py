@@ -32,6 +32,7 @@ NUMBERS = (*ANY, "5.0", NAN, INF, -INF)
 WRONG: dict[Any, tuple[Any, ...]] = {
     values.Number: NUMBERS,
     values.Positive: (*NUMBERS, 0.0, -1.0),
+    **dict.fromkeys((values.Length, values.TimeStep, values.Temperature), (*NUMBERS, 0.0, -1.0)),
     values.NotNegative: (*NUMBERS, -1.0),
     values.Count: (*NUMBERS, 0, -1, 1.5),
     values.CountOrZero: (*NUMBERS, -1, 1.5),
