@@ -56,7 +56,7 @@ def main() -> None:
             fits["r2SCAN"].potential.without_baseline(),
             fits["revPBE0-D3"].potential.without_baseline(),
             start,
-            jxl.NVT(300.0, "langevin", tau=200.0),
+            jxl.NVT(300.0, "langevin"),
             common=coulomb + jxl.GaussianBarrier(**BARRIER),
             windows=options.windows,
             nodes=options.nodes,

@@ -33,7 +33,7 @@ COLUMNS = (2, 1, 3)
 """Of the published table, in the order of the pairs."""
 
 TEMPERATURE, TIMESTEP, EVERY, R_MAX, BINS, REPLICAS = 300.0, 3.0, 200, 12.5, 50, 8
-ENSEMBLE = jxl.NVT(TEMPERATURE, "langevin", tau=1000.0)
+ENSEMBLE = jxl.NVT(TEMPERATURE, "langevin")
 """Weak friction: ions without water move fast, and averages do not depend on it."""
 
 CONTACT = 3.3

@@ -24,7 +24,7 @@ from jaxelyte.units import BOLTZMANN
 TEMPERATURE, COUNT, K = 300.0, 6, 1.3
 THERMAL = BOLTZMANN * TEMPERATURE
 ANCHORS = np.random.default_rng(4).uniform(0.0, 15.0, (COUNT, 3))
-LANGEVIN = NVT(TEMPERATURE, "langevin", tau=100.0)
+LANGEVIN = NVT(TEMPERATURE, "langevin")
 
 
 def exact_frames(rng: np.random.Generator, frames: int, k: float = K) -> Trajectory:

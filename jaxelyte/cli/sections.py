@@ -168,10 +168,10 @@ class NVTSection(Section):
     type: Literal["NVT"]
     temperature: Positive
     thermostat: Literal["nose-hoover", "nose-hoover-massive", "langevin", "svr"] = "nose-hoover"
-    tau: Positive = 50.0
-    friction: Positive = 0.01
-    chain: Count = 3
-    substeps: Count = 1
+    tau: Positive | None = None
+    friction: Positive | None = None
+    chain: Count | None = None
+    substeps: Count | None = None
 
 
 def _named(value: Any) -> Any:

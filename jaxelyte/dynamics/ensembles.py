@@ -6,8 +6,18 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from jaxelyte import checks
+from jaxelyte.errors import InputError
 
 Thermostat = Literal["nose-hoover", "nose-hoover-massive", "langevin", "svr"]
+
+_CHAINS: dict[str, float] = {"tau": 50.0, "chain": 3, "substeps": 1}
+SETTINGS: dict[str, dict[str, float]] = {
+    "nose-hoover": _CHAINS,
+    "nose-hoover-massive": _CHAINS,
+    "langevin": {"friction": 0.01},
+    "svr": {"tau": 50.0},
+}
+"""What each thermostat can be told, with the defaults; fs and 1/fs."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +38,18 @@ class NVT:
         temperature: K.
         thermostat: ``"nose-hoover"``, one chain for the system; ``"nose-hoover-massive"``, a chain for each degree of
             freedom; ``"langevin"``, BAOAB splitting; ``"svr"``, stochastic velocity rescaling.
-        tau: relaxation time in fs of the Nosé-Hoover chains (masses N_f k_B T τ² and k_B T τ²) and of svr.
-        friction: 1/fs, of Langevin. Langevin dynamics slows diffusion: do not measure diffusivities with it.
-        chain: thermostats in a Nosé-Hoover chain.
-        substeps: Suzuki-Yoshida sweeps per half step of a Nosé-Hoover chain.
+        tau: relaxation time in fs of the Nosé-Hoover chains (masses N_f k_B T τ² and k_B T τ²) and of svr;
+            50 by default.
+        friction: 1/fs, of Langevin; 0.01 by default. Langevin dynamics slows diffusion: do not measure diffusivities
+            with it.
+        chain: thermostats in a Nosé-Hoover chain; 3 by default.
+        substeps: Suzuki-Yoshida sweeps per half step of a Nosé-Hoover chain; 1 by default.
+
+    Settings of other thermostats are None.
 
     Raises:
-        InputError: a value that is no number or that the quantity cannot have, or an unknown thermostat.
+        InputError: a value that is no number or that the quantity cannot have, an unknown thermostat, or a setting that
+            the thermostat does not have.
 
     Warns:
         UserWarning: a value that is not ordinary, as in another unit.
@@ -42,17 +57,29 @@ class NVT:
 
     temperature: float
     thermostat: Thermostat = "nose-hoover"
-    tau: float = 50.0
-    friction: float = 0.01
-    chain: int = 3
-    substeps: int = 1
+    tau: float | None = None
+    friction: float | None = None
+    chain: int | None = None
+    substeps: int | None = None
 
     def __post_init__(self) -> None:
         checks.choice("thermostat", self.thermostat, get_args(Thermostat))
+        settings = SETTINGS[self.thermostat]
+        for name in ("tau", "friction", "chain", "substeps"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, settings.get(name))
+            elif name not in settings:
+                others = ", ".join(repr(one) for one, known in SETTINGS.items() if name in known)
+                raise InputError(
+                    f"{name} = {getattr(self, name)!r} is a setting of {others}; the thermostat "
+                    f"{self.thermostat!r} has {', '.join(settings)}: leave {name} out, or choose another thermostat"
+                )
         for name, kind in (("temperature", "temperature"), ("tau", "relaxation time"), ("friction", "friction")):
-            object.__setattr__(self, name, checks.quantity(name, getattr(self, name), kind))
+            if name in ("temperature", *settings):
+                object.__setattr__(self, name, checks.quantity(name, getattr(self, name), kind))
         for name in ("chain", "substeps"):
-            object.__setattr__(self, name, checks.count(name, getattr(self, name), most=100))
+            if name in settings:
+                object.__setattr__(self, name, checks.count(name, getattr(self, name), most=100))
 
 
 Ensemble = NVE | NVT

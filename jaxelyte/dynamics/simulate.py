@@ -291,7 +291,7 @@ def _check_relaxation(ensemble: NVT, timestep: float) -> None:
     Raises:
         InputError: names the time that is too short for the step.
     """
-    if ensemble.thermostat.startswith("nose-hoover") and ensemble.tau < 4.0 * timestep:
+    if ensemble.chain is not None and ensemble.tau is not None and ensemble.tau < 4.0 * timestep:
         raise InputError(
             f"tau = {ensemble.tau:g} fs of the Nosé-Hoover thermostat is too short for steps of {timestep:g} fs; it "
             f"must be at least four steps, and 50 to 500 fs is usual{_picoseconds(ensemble.tau)}"

@@ -131,7 +131,9 @@ def vacf(
     weighted = checks.flag("weighted", weighted)
     trajectory = analysed(source, discard)
     if trajectory.velocities is None:
-        raise InputError("the frames hold no velocities; a run of jaxelyte keeps them, other files may not")
+        raise InputError(
+            "the frames hold no velocities; simulate with save_velocities=True, or read a file that holds them"
+        )
     everyone = np.tile(np.arange(trajectory.num_atoms), (trajectory.replicas, 1))
     members = everyone if species is None else members_of(trajectory, species)
     slices, lags = stretches_of(trajectory, stretches, "a velocity autocorrelation")

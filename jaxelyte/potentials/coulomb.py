@@ -121,6 +121,7 @@ class ScreenedCoulomb(Potential):
     plan: CoulombPlan | None = struct.field(pytree_node=False, default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        given = isinstance(self.charges, Mapping)  # by a user, not rebuilt from its leaves
         if isinstance(self.charges, Mapping):
             example = "{'Na': 1.0, 'Cl': -1.0}"
             table = by_species("charges", self.charges, "charge", example, zero=True, signed=True)
@@ -130,7 +131,7 @@ class ScreenedCoulomb(Potential):
             raise InputError(f"charges = {self.charges!r} must be a charge for each species or atom, {{'Na': 1.0}}")
         object.__setattr__(self, "charges", parameter("charges", self.charges, "charge", zero=True, signed=True))
         object.__setattr__(self, "permittivity", parameter("permittivity", self.permittivity, "permittivity"))
-        self._check()
+        self._check(warn=given)
         if self.elements is not None and not isinstance(self.elements, IndexTable):
             table = element_numbers(checks.sequence("elements", self.elements, "symbols"), (-1,), "charges")
             object.__setattr__(self, "elements", IndexTable(np.arange(len(table)), table))
@@ -146,9 +147,9 @@ class ScreenedCoulomb(Potential):
         elif self.exclusion_scales is not None:
             raise InputError("exclusion_scales are of exclusions, and there are none")
 
-    def _check(self) -> None:
+    def _check(self, *, warn: bool) -> None:
         checks.choice("method", self.method, METHODS)
-        tolerance = checks.number("tolerance", self.tolerance, "eV/Å", above=0.0, most=10.0)
+        tolerance = checks.quantity("tolerance", self.tolerance, "force error", warn=warn)
         object.__setattr__(self, "tolerance", tolerance)
         if self.cutoff is not None:
             # Lists of all pairs without periodicity may be long: no warning.

@@ -177,3 +177,13 @@ def test_degrees_of_freedom() -> None:
 def test_bad_ensembles_are_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         NVT(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("thermostat", "setting"),
+    [("nose-hoover", "friction"), ("langevin", "tau"), ("langevin", "chain"), ("svr", "substeps"), ("svr", "friction")],
+)
+def test_settings_of_other_thermostats_are_refused(thermostat, setting):
+    with pytest.raises(InputError, match=f"{setting} = 3 is a setting of"):
+        NVT(300.0, thermostat, **{setting: 3})
+    assert getattr(NVT(300.0, thermostat), setting) is None

@@ -29,7 +29,7 @@ TEMPERATURE = 300.0
 THERMAL = BOLTZMANN * TEMPERATURE
 SPRING, LENGTH = 0.2, 4.0
 BOND = HarmonicBonds(np.array([[0, 1]]), k=SPRING, length=LENGTH)
-LANGEVIN = NVT(TEMPERATURE, "langevin", tau=200.0)
+LANGEVIN = NVT(TEMPERATURE, "langevin")
 
 
 def pair(distance: float = 3.0) -> Atoms:

@@ -24,7 +24,7 @@ from jaxelyte.units import BOLTZMANN
 TEMPERATURE, COUNT = 300.0, 8
 THERMAL = BOLTZMANN * TEMPERATURE
 ANCHORS = np.random.default_rng(4).uniform(0.0, 15.0, (COUNT, 3))
-LANGEVIN = NVT(TEMPERATURE, "langevin", tau=100.0)
+LANGEVIN = NVT(TEMPERATURE, "langevin")
 
 
 def spread(potential: object, system: object, neighbors: object) -> object:
@@ -98,7 +98,7 @@ def test_a_liquid_gets_its_diameter_from_its_structure() -> None:
     lattice = np.mgrid[0:4, 0:4, 0:4].reshape(3, -1).T * 3.9
     atoms = Atoms("Ar64", lattice, cell=[15.6] * 3, pbc=True)
     right = LennardJones({"Ar": 3.4}, {"Ar": 0.0104}, cutoff=7.0, shift=True)
-    ensemble = NVT(130.0, "langevin", tau=500.0)
+    ensemble = NVT(130.0, "langevin")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         run = simulate(right, atoms, ensemble, steps=20_000, timestep=5.0, every=50, seed=9, progress=False)

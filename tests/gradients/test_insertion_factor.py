@@ -18,7 +18,7 @@ from jaxelyte.potentials.lennard_jones import LennardJones
 from jaxelyte.potentials.restraints import HarmonicRestraint
 
 TEMPERATURE = 180.0
-LANGEVIN = NVT(TEMPERATURE, "langevin", tau=500.0)
+LANGEVIN = NVT(TEMPERATURE, "langevin")
 
 
 def fluid(epsilon: float = 0.0104, solute: float = 0.006) -> LennardJones:

@@ -250,7 +250,7 @@ def test_free_energies_have_derivatives() -> None:
         initial,
         HarmonicRestraint(ANCHORS, stiff),
         atoms,
-        NVT(TEMPERATURE, "langevin", tau=100.0),
+        NVT(TEMPERATURE, "langevin"),
         windows=4,
         nodes="clenshaw-curtis",
         steps=20_000,
@@ -303,7 +303,7 @@ def test_integrals_have_derivatives_in_every_window() -> None:
     options: dict = dict(windows=3, steps=24_000, timestep=2.0, every=40, sample_every=10, seed=2, progress=False)
     ends = HarmonicRestraint(ANCHORS, soft), HarmonicRestraint(ANCHORS, stiff)
     common = HarmonicRestraint(ANCHORS, both)
-    langevin = NVT(TEMPERATURE, "langevin", tau=100.0)
+    langevin = NVT(TEMPERATURE, "langevin")
     result = free_energy(*ends, atoms, langevin, common=common, equilibration=1200, **options)
     found = free_energy_gradient(result, method="TI", at_once=64)
     factor = 1.5 * COUNT * THERMAL

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ase import Atoms
 
 import jaxelyte as jxl
 from jaxelyte.errors import InputError
@@ -238,3 +239,9 @@ def test_noise_is_told() -> None:
             density=0.02,
             box_length=15.0,
         )
+
+
+def test_a_trajectory_in_place_of_its_distribution_functions_is_named():
+    frames = Trajectory.from_atoms(Atoms("Na2", [[0, 0, 0], [2, 2, 2]], cell=[9, 9, 9], pbc=True))
+    with pytest.raises(InputError, match="result must be an RDFResult"):
+        jxl.kirkwood_buff(frames)

@@ -20,7 +20,7 @@ from ase.build import bulk
 import jaxelyte as jxl
 from small_networks import network, six_atoms
 
-LANGEVIN = jxl.NVT(120.0, tau=200.0, thermostat="langevin")
+LANGEVIN = jxl.NVT(120.0, thermostat="langevin")
 
 
 def ends() -> tuple[Any, Any]:

@@ -295,3 +295,8 @@ def test_slabs_are_refused_by_name() -> None:
     with pytest.raises(UnsupportedError, match="slabs"):
         ScreenedCoulomb(IONS).prepare(System.from_atoms(atoms))
     assert math.isfinite(energy(ScreenedCoulomb(IONS, method="cutoff", cutoff=6.0), atoms))
+
+
+def test_tolerances_that_ruin_the_forces_are_named():
+    with pytest.warns(UserWarning, match=r"tolerance = 0\.5 eV/Å is unusual"):
+        ScreenedCoulomb({"Na": 1.0, "Cl": -1.0}, tolerance=0.5)

@@ -35,9 +35,13 @@ def make_integrator(ensemble: Ensemble, atoms: int, *, momentum_conserved: bool)
     if isinstance(ensemble, NVE):
         return VelocityVerlet(degrees)
     if langevin:
+        assert ensemble.friction is not None
         return Langevin(3 * atoms, float(ensemble.temperature), float(ensemble.friction))
+    assert ensemble.tau is not None
     if ensemble.thermostat == "svr":
         return StochasticRescaling(degrees, float(ensemble.temperature), float(ensemble.tau))
+    assert ensemble.chain is not None
+    assert ensemble.substeps is not None
     return NoseHooverChain(
         3 * atoms if massive else degrees,
         float(ensemble.temperature),
