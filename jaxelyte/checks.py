@@ -122,7 +122,6 @@ RANGES: dict[str, Range] = {
     "force": Range(
         "a force", "eV/Å", 1e-12, 1e-7, 20.0, 1e4, {"kcal/mol/Å": KCAL_PER_MOL, "kJ/mol/nm": KJ_PER_MOL / 10}
     ),
-    "force error": Range("a bound on the error of forces", "eV/Å", 1e-300, 1e-12, 0.05, 10.0),
     "pressure": Range("a pressure", "GPa", -1e3, -1.0, 20.0, 1e6, {"bar": 1e-4, "atm": 1.01325e-4, "Pa": 1e-9}),
 }
 """By kind of quantity. Signed quantities (charges, energies of a bias) are judged by their size."""

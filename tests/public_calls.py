@@ -111,11 +111,16 @@ CALLS: dict[str, Call] = {
         {
             "temperature": TEMPERATURE,
             "thermostat": choice("berendsen", "Langevin"),
-            "tau": number(0.1, 5e-14),
-            "friction": number(10.0, 1.0, 1e12),
-            "chain": count(),
-            "substeps": count(),
+            "tau": number(0.1, 5e-14, none=True),
+            "friction": number(10.0, 1.0, 1e12, 0.01, none=True),
+            "chain": count(none=True),
+            "substeps": count(none=True),
         },
+    ),
+    "NVT, Langevin": Call(
+        jxl.NVT,
+        {"temperature": 300.0, "thermostat": "langevin"},
+        {"friction": number(10.0, 1.0, 1e12, none=True), "tau": number(50.0, none=True)},
     ),
     "LennardJones": Call(
         jxl.LennardJones, {"sigma": {"Ar": 3.4}, "epsilon": {"Ar": 0.0104}, "cutoff": 6.0}, LJ_KINDS, prepared(ARGON)

@@ -66,6 +66,10 @@ class CoulombPlan:
     split: SplitPlan | None = None
 
 
+LOOSE = 0.02
+"""eV/Å; a tolerance above it gets a warning."""
+
+
 @struct.dataclass
 class ScreenedCoulomb(Potential):
     """U = Σ_{i<j} q_i q_j e² / (4π ε0 ε_r r_ij), with all periodic images.
@@ -149,7 +153,12 @@ class ScreenedCoulomb(Potential):
 
     def _check(self, *, warn: bool) -> None:
         checks.choice("method", self.method, METHODS)
-        tolerance = checks.quantity("tolerance", self.tolerance, "force error", warn=warn)
+        tolerance = checks.number("tolerance", self.tolerance, "eV/Å", above=0.0, most=10.0)
+        if warn and tolerance > LOOSE:
+            checks.caution(
+                f"tolerance = {tolerance:g} eV/Å is a large error of forces, which are about 1 eV/Å in liquids; 1e-4 "
+                f"to {LOOSE:g} is usual"
+            )
         object.__setattr__(self, "tolerance", tolerance)
         if self.cutoff is not None:
             # Lists of all pairs without periodicity may be long: no warning.

@@ -298,5 +298,5 @@ def test_slabs_are_refused_by_name() -> None:
 
 
 def test_tolerances_that_ruin_the_forces_are_named():
-    with pytest.warns(UserWarning, match=r"tolerance = 0\.5 eV/Å is unusual"):
+    with pytest.warns(UserWarning, match=r"tolerance = 0\.5 eV/Å is a large error"):
         ScreenedCoulomb({"Na": 1.0, "Cl": -1.0}, tolerance=0.5)
