@@ -29,7 +29,7 @@ def curves(seed: int, *, count: int, edge: float, bound: bool, frames: int = 400
     positions = np.concatenate([first, second], axis=1)[:, None]
     numbers, masses = np.repeat([11, 17], count), np.full(2 * count, 30.0)
     times = np.arange(frames)
-    run = jxl.Trajectory(positions, numbers, masses, np.eye(3) * edge, (True,) * 3, times, times.astype(float))
+    run = jxl.Trajectory(positions, numbers, masses, np.eye(3) * edge, (True, True, True), times, times.astype(float))
     pairs = [("Na", "Na"), ("Na", "Cl"), ("Cl", "Cl")]
     return jxl.rdf(run, pairs=pairs, r_max=edge / 2 + BEYOND, width=WIDTH)
 
