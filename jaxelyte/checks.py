@@ -101,7 +101,7 @@ RANGES: dict[str, Range] = {
     ),
     "bias": Range("an energy of a bias", "eV", 1e-9, 1e-7, 20.0, 1e4, _ENERGIES),
     "density": Range("a density", "g/cm³", 1e-5, 0.05, 6.0, 25.0, {"kg/m³": 1e-3, "kg/cm³": 1e3}),
-    "concentration": Range("a concentration", "mol/L", 1e-12, 1e-5, 30.0, 120.0, {"mol/m³": 1e-3, "mol/cm³": 1e3}),
+    "concentration": Range("a concentration", "mol/L", 1e-12, 1e-8, 30.0, 120.0, {"mol/m³": 1e-3, "mol/cm³": 1e3}),
     "molality": Range("a molality", "mol/kg", 0.0, 0.0, 40.0, 1e3, {"mmol/kg": 1e-3}),
     "permittivity": Range(
         "a relative permittivity",
