@@ -86,8 +86,8 @@ RANGES: dict[str, Range] = {
     ),
     "bin width": Range("a width of bins", "Å", 1e-5, 1e-3, 1.0, 20.0, _LENGTHS),
     "bond length": Range("a bond length", "Å", 0.2, 0.3, 5.0, 50.0, _LENGTHS),
-    "skin": Range("a skin", "Å", 1e-4, 0.02, 6.0, 50.0, _LENGTHS),
-    "overlap": Range("a distance of overlapping atoms", "Å", 1e-6, 1e-6, 1.6, 5.0, _LENGTHS),
+    "skin": Range("a skin", "Å", 1e-4, 0.02, 6.0, 50.0, {"nm": 10.0, "m": 1e10}),
+    "overlap": Range("a distance of overlapping atoms", "Å", 1e-6, 1e-6, 1.6, 5.0, {"nm": 10.0, "m": 1e10}),
     "angle": Range("an angle", "rad", 0.1, 0.5, math.pi, math.pi, {"degrees": math.pi / 180.0}),
     "bond stiffness": Range("a force constant", "eV/Å²", 1e-9, 1e-6, 400.0, 1e6, _STIFFNESSES),
     "angle stiffness": Range(

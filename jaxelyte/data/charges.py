@@ -54,9 +54,10 @@ def _check_term(frames: Sequence[Atoms], charges: dict[int, float]) -> None:
     if charged:
         first, net = frames[charged[0]], float(own[charged[0]].sum())
         listed = ", ".join(f"{chemical_symbols[z]} {q:+g}" for z, q in charges.items())
+        lost = f"; no frame holds {', '.join(absent)}: are these the ions of this salt?" if absent else ""
         raise InputError(
             f"{len(charged)} of {len(frames)} frames are periodic and not neutral by the charges of the baseline "
             f"({listed} e), first of them frame {charged[0]} ({first.get_chemical_formula()}: {net:+.6g} e); give the "
             "charges of all ions, or state in frames that are charged on purpose what they carry, "
-            f"atoms.info['charge'] = {net:.6g}"
+            f"atoms.info['charge'] = {net:.6g}{lost}"
         )

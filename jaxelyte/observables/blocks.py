@@ -65,7 +65,14 @@ def block_error(series: np.ndarray) -> BlockError:
     return BlockError(np.where(converged, bound, np.nan), ratio, converged, bound)
 
 
-def plus_minus(value: float, error: float | None, bound: float | None = None, form: str = ".3g") -> str:
+def plus_minus(
+    value: float,
+    error: float | None,
+    bound: float | None = None,
+    form: str = ".3g",
+    *,
+    error_form: str | None = None,
+) -> str:
     """A value with its standard error for a text; what is known of the error where there is none.
 
     Args:
@@ -73,11 +80,15 @@ def plus_minus(value: float, error: float | None, bound: float | None = None, fo
         error: its standard error, None or NaN if unknown.
         bound: a lower bound of an unknown error.
         form: format of all of them.
+        error_form: format of the error, where it is another one.
     """
+    if not math.isfinite(value):
+        return "not available"
+    error_form = form if error_form is None else error_form
     if error is not None and math.isfinite(error):
-        return f"{value:{form}} ± {error:{form}}"
+        return f"{value:{form}} ± {error:{error_form}}"
     if bound is not None and math.isfinite(bound):
-        return f"{value:{form}} ± more than {bound:{form}}"
+        return f"{value:{form}} ± more than {bound:{error_form}}"
     return f"{value:{form}} ± unknown"
 
 

@@ -19,9 +19,10 @@ import numpy as np
 
 from jaxelyte import checks, units
 from jaxelyte.arrays import finite
+from jaxelyte.build import CHARGES
 from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
-from jaxelyte.observables.blocks import FEWEST
+from jaxelyte.observables.blocks import FEWEST, plus_minus
 from jaxelyte.observables.center import follow
 from jaxelyte.observables.diffusion import WINDOW, MSDResult
 from jaxelyte.observables.diffusive import first_time, remedy, shape_of, too_early
@@ -110,10 +111,10 @@ class ConductivityResult:
         return ax
 
     def __repr__(self) -> str:
-        numbers = ", ".join(f"t({s}) = {t:.2f} ± {e:.2f}" for s, t, e in self._rows())
+        numbers = ", ".join(f"t({s}) = {plus_minus(t, e, form='.2f')}" for s, t, e in self._rows())
+        alone = plus_minus(self.nernst_einstein, self.nernst_einstein_error, form=".2f")
         return (
-            f"σ = {self.value:.2f} ± {self.error:.2f} S/m; without correlations {self.nernst_einstein:.2f} ± "
-            f"{self.nernst_einstein_error:.2f} S/m; {numbers}; "
+            f"σ = {plus_minus(self.value, self.error, form='.2f')} S/m; without correlations {alone} S/m; {numbers}; "
             f"fit from {self.fit[0] / 1e3:g} to {self.fit[1] / 1e3:g} ps, displacement ~ t^{self.exponent:.2f}"
         )
 
@@ -160,6 +161,7 @@ def conductivity(
     }
     if not any(charges.values()):
         raise InputError(f"charges = {charges}: give those of the ions in e, such as {{'Na': 1.0, 'Cl': -1.0}}")
+    _doubt(charges)
     if not all(trajectory.pbc):
         raise InputError("a conductivity needs a volume, so a cell that is periodic in all directions")
     chosen = {name: members_of(trajectory, name) for name in charges}
@@ -215,6 +217,23 @@ class _Displacements(NamedTuple):
 
     mixed: np.ndarray
     free: np.ndarray
+
+
+def _doubt(charges: dict[str, float]) -> None:
+    """Warn of charges that ions do not have in water (scaled ones from 0.6 on are usual), and of atoms of molecules."""
+    odd = [
+        f"{name} has {q:+g} e instead of {CHARGES[name]:+d} e"
+        for name, q in charges.items()
+        if name in CHARGES and not 0.6 <= q / CHARGES[name] <= 1.01
+    ]
+    if odd:
+        checks.caution(f"conductivity: {', '.join(odd)}; the result goes with the square of the charges")
+    bound = [name for name in ("H", "C", "N", "O") if charges.get(name)]
+    if bound:
+        checks.caution(
+            f"conductivity: {', '.join(bound)} are atoms of molecules; transport numbers and the value without "
+            "correlations have no meaning for them: leave neutral molecules out"
+        )
 
 
 def _displacements(

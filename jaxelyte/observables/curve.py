@@ -14,7 +14,7 @@ import numpy as np
 from jaxelyte import checks
 from jaxelyte.arrays import first_lines
 from jaxelyte.errors import InputError, MissingError
-from jaxelyte.observables.blocks import jackknife
+from jaxelyte.observables.blocks import jackknife, plus_minus
 from jaxelyte.observables.recorded import read_series, series_as_stored
 from jaxelyte.storage import saving, write_text
 
@@ -33,7 +33,8 @@ class Feature(NamedTuple):
     height_error: float
 
     def __str__(self) -> str:
-        return f"{self.height:.3f} ± {self.height_error:.3f} at {self.position:.3f} ± {self.position_error:.3f} Å"
+        height, position = (self.height, self.height_error), (self.position, self.position_error)
+        return f"{plus_minus(*height, form='.3f')} at {plus_minus(*position, form='.3f')} Å"
 
 
 @dataclass(frozen=True)
@@ -235,8 +236,8 @@ class RDFResult:
             edge = self.first_minimum()
         except InputError:
             return f"  {self._name()}: first peak {peak}"
-        number, error = self.coordination_at(edge.position)
-        return f"  {self._name()}: first peak {peak}; {number:.2f} ± {error:.2f} neighbours up to {edge.position:.2f} Å"
+        number = plus_minus(*self.coordination_at(edge.position), form=".2f")
+        return f"  {self._name()}: first peak {peak}; {number} neighbours up to {edge.position:.2f} Å"
 
     def _name(self) -> str:
         return "-".join(self.pairs[0])
@@ -289,7 +290,7 @@ class RDFResult:
         count = len(self.stretches)
         # Stretches are of (nearly) equal length, so the mean of their curves is the curve.
         parts = self.stretches[:, 0, begin : end + 1] / max(count, 1)
-        _, error = jackknife(parts, lambda total: extremum(total * count / (count - 1)))
+        _, error = jackknife(parts, lambda total: extremum(total * count / max(count - 1, 1)))
         position, height = extremum(self.g[begin : end + 1])
         if position in (r[0], r[-1]):
             # An edge of the region stays where it is in all stretches: the extremum is known to a bin at best.

@@ -19,6 +19,7 @@ from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
+from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.observables.center import follow
 from jaxelyte.observables.diffusive import change_of_slope, first_time, remedy, shape_of, too_early
 from jaxelyte.observables.sampling import LEAST_VOLUME, analysed
@@ -195,9 +196,10 @@ class MSDResult:
 
     def __repr__(self) -> str:
         at = len(self.lags) // 2
+        middle = plus_minus(self.value[at], self.error[at], form=".4g", error_form=".2g")
         return (
             f"MSD of {self.species}: {len(self.lags)} lags to {self.lags[-1] / 1e3:.4g} ps, {len(self.stretches)} "
-            f"stretches; {self.value[at]:.4g} ± {self.error[at]:.2g} Å² at {self.lags[at] / 1e3:.4g} ps"
+            f"stretches; {middle} Å² at {self.lags[at] / 1e3:.4g} ps"
         )
 
 
@@ -269,7 +271,7 @@ class DiffusivityResult:
             return f"D({self.species}) is not known: MSD ~ t^{self.exponent:.2f}, not diffusive"
         with_images = f", {self.correction * 1e9:.3f} of it for the finite cell" if self.correction else ""
         return (
-            f"D({self.species}) = ({self.value * 1e9:.3f} ± {self.error * 1e9:.3f})e-9 m²/s{with_images}; "
+            f"D({self.species}) = ({plus_minus(1e9 * self.value, 1e9 * self.error, form='.3f')})e-9 m²/s{with_images}; "
             f"fit from {self.fit[0] / 1e3:g} to {self.fit[1] / 1e3:g} ps, MSD ~ t^{self.exponent:.2f}"
         )
 

@@ -20,7 +20,7 @@ import numpy as np
 from jaxelyte import checks
 from jaxelyte.arrays import finite, first_lines
 from jaxelyte.errors import InputError, MissingError
-from jaxelyte.observables.blocks import jackknife
+from jaxelyte.observables.blocks import jackknife, plus_minus
 from jaxelyte.observables.curve import Pair, RDFResult, pair_named, pair_names
 from jaxelyte.observables.integrals import (
     TAIL,
@@ -98,7 +98,7 @@ class KirkwoodBuffResult:
     def to_json(self, path: str | Path) -> None:
         """Write values, errors and settings; NaN is stored as null."""
         rows = [
-            {"pair": "-".join(pair), "G_A3": float(g), "error_A3": finite(e), "drift_A3": float(d)}
+            {"pair": "-".join(pair), "G_A3": finite(g), "error_A3": finite(e), "drift_A3": float(d)}
             for pair, g, e, d in zip(self.pairs, self.value, self.error, self.drift, strict=True)
         ]
         content = {"limit_A": self.limit, "correction": self.correction, "weight": self.weight, "integrals": rows}
@@ -106,7 +106,10 @@ class KirkwoodBuffResult:
 
     def __repr__(self) -> str:
         rows = zip(self.pairs, self.value, self.error, strict=True)
-        lines = [f"  {a}-{b}: {g:.0f} ± {e:.0f} Å³" for (a, b), g, e in rows]
+        lines = [
+            f"  {a}-{b}: {'not sampled' if math.isnan(g) else plus_minus(g, e, form='.0f') + ' Å³'}"
+            for (a, b), g, e in rows
+        ]
         head = f"Kirkwood-Buff integrals to {self.limit:.2f} Å ({self.correction}, {self.weight})"
         return f"{head}\n{first_lines(lines, 'pairs')}"
 
@@ -138,7 +141,7 @@ class ActivityDerivative:
         write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
-        return f"1 + d ln γ±/d ln c = {self.value:.2f} ± {self.error:.2f}"
+        return f"1 + d ln γ±/d ln c = {plus_minus(self.value, self.error, form='.2f')}"
 
 
 def kirkwood_buff(
@@ -195,10 +198,16 @@ def kirkwood_buff(
     error = np.where(error > 0.0, error, np.nan)
     if correction == UNSURE[0]:
         error = np.hypot(error, doubt(*(integrals(g, how)[:, inside][:, -1] for how in UNSURE)))
+    never = ~np.any(g > 0.0, axis=1)
+    if np.any(never):
+        names = ", ".join("-".join(pair) for pair, missing in zip(result.pairs, never, strict=True) if missing)
+        checks.caution(
+            f"Kirkwood-Buff integrals: no pair of {names} was ever within {limit:.3g} Å: not sampled; run longer"
+        )
     last = inside & (result.edges[1:] > limit - TAIL)
     return KirkwoodBuffResult(
         pairs=result.pairs,
-        value=running[:, inside][:, -1],
+        value=np.where(never, np.nan, running[:, inside][:, -1]),
         error=error,
         limit=limit,
         radius=result.edges[1:][inside],

@@ -24,6 +24,7 @@ import numpy as np
 
 from jaxelyte import checks, units
 from jaxelyte.arrays import finite
+from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.observables.integrals import Correction, check_correction, from_integrals, number_density, salt_integrals
 from jaxelyte.storage import write_text
 
@@ -43,7 +44,7 @@ class Quantity(NamedTuple):
         return Quantity(*(factor * x for x in self))
 
     def __str__(self) -> str:
-        return f"{self.value:.4g} ± {self.error:.2g}"
+        return plus_minus(self.value, self.error, form=".4g", error_form=".2g")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxelyte.arrays import brief
 from jaxelyte.errors import MissingError
-from jaxelyte.observables.blocks import FEWEST, naive_error
+from jaxelyte.observables.blocks import FEWEST, naive_error, plus_minus
 from jaxelyte.observables.curve import RESULTS, Pair, pair_named, plain
 from jaxelyte.observables.scattering import Weighting, scattering_factors, total_weights
 from jaxelyte.storage import saving, write_text
@@ -150,7 +150,7 @@ class StructureFactorResult:
         lines = [f"StructureFactorResult({span}, {self.samples} samples{many})", f"  pairs: {names}"]
         if self.total is not None and self.total_error is not None:
             at = int(np.argmax(self.total))
-            height = f"S = {self.total[at]:.3f} ± {self.total_error[at]:.3f}"
+            height = f"S = {plus_minus(self.total[at], self.total_error[at], form='.3f')}"
             lines.append(f"  {self.weighting}: highest at {self.k[at]:.3f} 1/Å, {height}")
         return "\n".join(lines)
 

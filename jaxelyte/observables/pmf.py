@@ -14,6 +14,7 @@ import numpy as np
 from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
+from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.observables.curve import Feature, Pair, RDFResult
 from jaxelyte.storage import saving, write_text
 
@@ -27,10 +28,8 @@ class Well(NamedTuple):
     energy_error: float
 
     def __str__(self) -> str:
-        return (
-            f"{1e3 * self.energy:.1f} ± {1e3 * self.energy_error:.1f} meV at "
-            f"{self.position:.2f} ± {self.position_error:.2f} Å"
-        )
+        energy = plus_minus(1e3 * self.energy, 1e3 * self.energy_error, form=".1f")
+        return f"{energy} meV at {plus_minus(self.position, self.position_error, form='.2f')} Å"
 
 
 @dataclass(frozen=True)
@@ -125,6 +124,10 @@ class PMFResult:
 
     def __repr__(self) -> str:
         lines = [f"PMF of {'-'.join(self.pair)} at {self.temperature:g} K"]
+        seen = np.isfinite(self.value)
+        if not seen[0]:
+            nearest = f"below {self.r[np.argmax(seen)]:.2f} Å" if np.any(seen) else "at any distance"
+            lines.append(f"  not sampled {nearest}")
         for name in ("contact", "barrier", "separated"):
             try:
                 lines.append(f"  {name}: {getattr(self, name)}")

@@ -21,7 +21,7 @@ import numpy as np
 from jaxelyte import checks
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
-from jaxelyte.observables.blocks import jackknife
+from jaxelyte.observables.blocks import jackknife, plus_minus
 from jaxelyte.observables.sampling import analysed
 from jaxelyte.observables.series import line, members_of, spread, stretches_of, window_of, within
 from jaxelyte.observables.survival import check_reach, find_presence, survivors
@@ -127,10 +127,12 @@ class ResidenceResult:
         write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
+        number = plus_minus(self.number, self.number_error, form=".2f")
+        time = plus_minus(self.value / 1e3, self.error / 1e3, error_form=".2g")
         return (
-            f"τ({self.neighbor} at {self.center}) = {self.value / 1e3:.3g} ± {self.error / 1e3:.2g} ps within "
-            f"{self.r_max:g} Å, absences up to {self.tolerance / 1e3:g} ps; {self.number:.2f} ± "
-            f"{self.number_error:.2f} neighbours; fit from {self.fit[0] / 1e3:g} to {self.fit[1] / 1e3:g} ps"
+            f"τ({self.neighbor} at {self.center}) = {time} ps within "
+            f"{self.r_max:g} Å, absences up to {self.tolerance / 1e3:g} ps; "
+            f"{number} neighbours; fit from {self.fit[0] / 1e3:g} to {self.fit[1] / 1e3:g} ps"
         )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from jaxelyte import checks
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
+from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.observables.diffusion import SI
 from jaxelyte.observables.sampling import analysed, check_finite
 from jaxelyte.observables.series import autocorrelation, members_of, spread, stretches_of
@@ -107,7 +108,7 @@ class VACFResult:
     def __repr__(self) -> str:
         return (
             f"VACF of {self.species}: {len(self.lags)} lags to {self.lags[-1] / 1e3:.4g} ps, {len(self.stretches)} "
-            f"stretches; <v²> = {self.value[0]:.4g} ± {self.error[0]:.2g} Å²/fs²"
+            f"stretches; <v²> = {plus_minus(self.value[0], self.error[0], form='.4g', error_form='.2g')} Å²/fs²"
         )
 
 

@@ -169,8 +169,8 @@ def test_random_directions_are_a_sine_within_their_errors(cell: np.ndarray, dtyp
 
 def test_repeated_frames_have_the_errors_of_single_ones() -> None:
     few = gas(["Na"] * 3 + ["O"] * 8, CUBE, 256)
-    many = replace(few, positions=np.repeat(np.asarray(few.positions), 10, axis=0))
-    many = replace(many, steps=np.arange(2560), times=np.arange(2560.0))
+    positions = np.repeat(np.asarray(few.positions), 10, axis=0)
+    many = replace(few, positions=positions, steps=np.arange(2560), times=np.arange(2560.0))
     short, long = (angles(t, ("O", "Na", "O"), r_max=5.0, bins=12) for t in (few, many))
     np.testing.assert_allclose(short.value, long.value, rtol=1e-12)
     assert np.mean(long.error / short.error) == pytest.approx(1.0, abs=0.2)

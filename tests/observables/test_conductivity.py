@@ -112,3 +112,22 @@ def test_errors_of_transport_numbers_are_those_of_a_ratio(rng: np.random.Generat
     shares = rows.mean(axis=0) / whole.mean()
     moved = (rows - shares * whole[:, None]) / whole.mean()
     np.testing.assert_allclose(_share_errors(table), moved.std(axis=0, ddof=1) / np.sqrt(40), rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("charges", "message"),
+    [
+        ({"Na": 2, "Cl": -2}, r"Na has \+2 e instead of \+1 e, Cl has -2 e instead of -1 e"),
+        ({"Na": -1, "Cl": 1}, r"Na has -1 e instead of \+1 e"),
+        ({"Na": 0.5, "O": -0.5, "Cl": 0}, "O are atoms of molecules"),
+    ],
+)
+def test_charges_that_ions_do_not_have_are_named(charges, message):
+    positions = np.cumsum(np.random.default_rng(0).normal(size=(300, 1, 12, 3)), axis=0)
+    numbers, times = np.repeat([11, 17, 8], 4), np.arange(300)
+    walk = jxl.Trajectory(positions, numbers, np.full(12, 30.0), np.eye(3) * 90, (True,) * 3, times, times * 1e3)
+    with pytest.warns(UserWarning, match=message):
+        jxl.conductivity(walk, charges, temperature=300.0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="conductivity: (Na|Cl|O) ")
+        jxl.conductivity(walk, {"Na": 0.8, "Cl": -0.8}, temperature=300.0)
