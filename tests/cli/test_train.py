@@ -239,7 +239,9 @@ def test_separate_files_of_cp2k(folder: Path) -> None:
         assert np.array_equal(one.cell, other.cell)
     assert found[13].cell.lengths().tolist() == [6.0, 6.0, 7.0]
     (folder / "train.toml").write_text(TRAINING.replace("[model]", tables.replace("6.0, 7.0", "7.0") + "[model]"))
-    with pytest.raises(jxl.InputError, match="3 lengths or 3 x 3"):
+    with pytest.raises(
+        jxl.InputError, match="three lengths in Å, six with angles in degrees, or nine numbers or 3 x 3"
+    ):
         load_training(folder / "train.toml")
 
 
