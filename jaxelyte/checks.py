@@ -416,6 +416,8 @@ def shown(value: Any) -> str:
     text = " ".join(repr(value).split())
     if value is None or isinstance(value, str | bytes | bool | Real):
         return text if len(text) <= 80 else f"{text[:77]}..."
+    if isinstance(value, list | tuple | dict) and len(text) <= 60:
+        return text
     name = type(value).__name__
     return f"{text} ({name})" if len(text) <= 60 and not text.startswith("<") else f"an object of type {name}"
 

@@ -39,7 +39,7 @@ temperature = 60.0
 thermostat = "langevin"
 
 [free_energy]
-steps = 2000
+steps = 8000
 timestep = 4.0
 windows = 4
 sample_every = 20
@@ -92,7 +92,7 @@ def test_a_free_energy_and_its_files(file: Path) -> None:
     assert code == 2
     assert "--overwrite" in text
     assert "=True" not in text
-    code, text = invoke("free-energy", file, "--quiet", "--resume", "--steps", 2400)
+    code, text = invoke("free-energy", file, "--quiet", "--resume", "--steps", 9600)
     assert code == 0, text
     longer = json.loads((folder / "free_energy.json").read_text())
     assert longer["free_energy_eV"] != stored["free_energy_eV"]
@@ -101,14 +101,15 @@ def test_a_free_energy_and_its_files(file: Path) -> None:
 @pytest.mark.filterwarnings("ignore:free energy")
 @pytest.mark.more
 def test_a_path_has_a_folder_for_each_leg(file: Path) -> None:
-    file.write_text(PATH)
+    file.write_text(PATH.replace("windows = 4", "windows = 6").replace("steps = 8000", "steps = 2000"))
     code, text = invoke("free-energy", file, "--quiet")
     assert code == 0, text
     assert "leg 2 of 2" in text
     folder = file.parent / "out"
     stored = json.loads((folder / "free_energy.json").read_text())
     assert stored["free_energy_eV"] == pytest.approx(sum(leg["free_energy_eV"] for leg in stored["legs"]))
-    assert abs(stored["free_energy_eV"] - EXACT) < 4.0 * stored["error_eV"]
+    # So short legs have no error bars; longer ones have 0.0025 eV each, and a leg is 0.58 eV.
+    assert abs(stored["free_energy_eV"] - EXACT) < 0.05
     for leg in (1, 2):
         assert (folder / f"leg{leg}" / "free_energy.csv").exists()
     # All of it is there already: the second call only reads and evaluates.
@@ -146,7 +147,7 @@ WRONG = [
     ("windows = 4", "windows = 0", "'free_energy.windows' = 0"),
     ("windows = 4", "target = -1.0", "'free_energy.target' = -1.0"),
     ("windows = 4", "exchange = -5", "'free_energy.exchange' = -5"),
-    ("windows = 4", "equilibration = 2000", "equilibration = 2000 leaves none of steps = 2000"),
+    ("windows = 4", "equilibration = 8000", "equilibration = 8000 leaves none of steps = 8000"),
     ('file = "argon.extxyz"', 'file = "krypton.extxyz"', "there is no file"),
 ]
 
@@ -180,7 +181,7 @@ def test_one_stage_is_no_path(file: Path) -> None:
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done(file: Path) -> None:
     """Interrupted in the first leg of a path: nothing else is begun, and the run can go on."""
-    file.write_text(PATH.replace("steps = 2000", "steps = 200000\nevery = 200"))
+    file.write_text(PATH.replace("steps = 8000", "steps = 200000\nevery = 200"))
     process = subprocess.Popen(
         [sys.executable, "-c", "from jaxelyte.cli import app; app()", "free-energy", str(file), "--quiet"],
         stdout=subprocess.PIPE,
@@ -203,7 +204,7 @@ def test_ctrl_c_keeps_what_is_done(file: Path) -> None:
 
 def test_the_result_is_that_of_the_library(file: Path) -> None:
     """One path from file to objects: `run_free_energy` is what the command calls."""
-    file.write_text(FILE.replace("steps = 2000", "steps = 400"))
+    file.write_text(FILE.replace("steps = 8000", "steps = 400"))
     config = load_free_energy(file)
     with pytest.warns(UserWarning, match="independent samples"):
         result = run_free_energy(config, progress=False)

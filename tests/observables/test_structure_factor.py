@@ -216,7 +216,10 @@ def test_a_liquid_is_the_transform_of_its_radial_distribution() -> None:
     value, error = direct["Ar-Ar"]
     assert value.max() > 1.6  # 1.8 in two runs
     assert 1.8 < direct.k[np.argmax(value)] < 2.2
-    assert np.all(np.abs(value - transform)[beyond] < 0.1 + 4.0 * error[beyond])
+    # Waves whose amplitude is remembered for a good part of the run have no error bar.
+    known = beyond & np.isfinite(error)
+    assert np.mean(known[beyond]) > 0.9
+    assert np.all(np.abs(value - transform)[known] < 0.1 + 4.0 * error[known])
 
 
 def test_weights_of_x_rays_and_neutrons() -> None:
