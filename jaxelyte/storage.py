@@ -151,7 +151,35 @@ def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
         rest, offset = rest[done:], offset + done
 
 
-class AppendFile:
+class OpenFile:
+    """A file that is written by its descriptor; `sync` and `close` say where the system refuses."""
+
+    path: Path
+    _descriptor: int
+
+    def sync(self) -> None:
+        """Wait until everything is on the disk, which is where some file systems find that it is full.
+
+        Raises:
+            StorageError: it is.
+        """
+        with writing(self.path):
+            os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Close the file; a second time does nothing."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            with writing(self.path):
+                os.close(descriptor)
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", -1) >= 0:  # closed files are left alone while the interpreter ends
+            with contextlib.suppress(OSError):
+                self.close()
+
+
+class AppendFile(OpenFile):
     """Bytes appended to a file, each piece whole or not at all. There is no buffer that could fail later.
 
     Args:
@@ -190,23 +218,6 @@ class AppendFile:
     def tell(self) -> int:
         """Bytes written so far."""
         return self._end
-
-    def sync(self) -> None:
-        """Wait until everything is on the disk, which is where some file systems find that it is full."""
-        with writing(self.path):
-            os.fsync(self._descriptor)
-
-    def close(self) -> None:
-        """Close the file; a second time does nothing."""
-        if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
-            with writing(self.path):
-                os.close(descriptor)
-
-    def __del__(self) -> None:
-        if getattr(self, "_descriptor", -1) >= 0:  # closed files are left alone while the interpreter ends
-            with contextlib.suppress(OSError):
-                self.close()
 
 
 def output_folder(path: str | os.PathLike[str], *, argument: str = "output") -> Path:

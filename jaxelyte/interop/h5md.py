@@ -23,12 +23,12 @@ import numpy as np
 from jaxelyte.errors import InputError
 from jaxelyte.interop.h5md_layout import Header, Places, group_names, places_of, series_names, write_empty
 from jaxelyte.interop.h5md_reader import Node, open_for_reading, read_cells, read_h5md
-from jaxelyte.storage import saving, write_all, writing
+from jaxelyte.storage import OpenFile, saving, write_all, writing
 
 __all__ = ["H5MDWriter", "Header", "read_h5md"]
 
 
-class H5MDWriter:
+class H5MDWriter(OpenFile):
     """Writes frames into an H5MD file that has room for them; `create` and `open` make one."""
 
     def __init__(self, path: Path, header: Header, places: list[Places]) -> None:
@@ -168,26 +168,6 @@ class H5MDWriter:
         """Write rows of a dataset from row ``first`` on."""
         rows = np.ascontiguousarray(rows)
         write_all(self._descriptor, rows.tobytes(), offset + first * (rows.nbytes // len(rows)))
-
-    def sync(self) -> None:
-        """Wait until everything is on the disk, which is where some file systems find that it is full.
-
-        Raises:
-            StorageError: it is.
-        """
-        with writing(self.path):
-            os.fsync(self._descriptor)
-
-    def close(self) -> None:
-        """Close the file; a second time does nothing."""
-        if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
-            with writing(self.path):
-                os.close(descriptor)
-
-    def __del__(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            self.close()
 
     def __enter__(self) -> Self:
         return self

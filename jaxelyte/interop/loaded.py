@@ -6,12 +6,17 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from jaxelyte.checks import RANGES, caution, quantity
 from jaxelyte.errors import InputError
 from jaxelyte.interop.file_units import as_cell
 from jaxelyte.trajectory import Trajectory
 
+CLOSEST = 0.5
+"""Å; the shortest bond, of H2, has 0.74."""
+
+FEWEST_PACKED = 4
 DENSEST = 0.35
 """Atoms per Å³; twice those of diamond."""
 
@@ -211,7 +216,16 @@ def _with_cell(trajectory: Trajectory, cell: np.ndarray, source: str) -> Traject
 
 
 def _check_density(trajectory: Trajectory, loaded: Loaded, source: str) -> None:
-    if not all(trajectory.pbc) or not len(trajectory):
+    """Warn of atoms that are packed more closely than in any matter, in the cell or among themselves."""
+    if not len(trajectory):
+        return
+    if trajectory.num_atoms >= FEWEST_PACKED and not isinstance(trajectory.positions, np.memmap):
+        points = np.asarray(trajectory.positions[0, 0], np.float64)
+        apart = float(np.median(cKDTree(points).query(points, k=2)[0][:, 1])) if np.all(np.isfinite(points)) else np.inf
+        if apart < CLOSEST:
+            hint = "" if loaded.stated else "; if they are not in Å, pass units="
+            caution(f"{source}: the atom next to an atom is {apart:.3g} Å away (median): check the units{hint}")
+    if not all(trajectory.pbc):
         return
     volume = abs(float(np.linalg.det(trajectory.cells.reshape(-1, 3, 3)[0])))
     density = trajectory.num_atoms / volume if volume > 0 else np.inf

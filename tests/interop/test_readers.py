@@ -467,3 +467,15 @@ def test_boxes_and_velocities_of_gro_files(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.cells[0], [[30, 0, 0], [7, 40, 0], [-8, 9, 50]], rtol=1e-12)
     np.testing.assert_allclose(found.positions[0, 0, 0], [10, 20, 5], rtol=1e-12)
     np.testing.assert_allclose(found.velocities[0, 0, 0], [0.001, -0.002, 0.003], rtol=1e-12)
+
+
+def test_positions_in_nm_beside_a_cell_in_angstrom_are_noticed(tmp_path: Path, rng: np.random.Generator) -> None:
+    points = rng.random((40, 3)) * 20.0
+    for name, scale in (("nm", 0.1), ("angstrom", 1.0)):
+        rows = "".join(f"Na {x:.5f} {y:.5f} {z:.5f}\n" for x, y, z in points * scale)
+        (tmp_path / f"{name}.xyz").write_text(f"40\n\n{rows}")
+    with pytest.warns(UserWarning, match=r"the atom next to an atom is 0\.\d+ Å away \(median\): check the units"):
+        jxl.open_trajectory(tmp_path / "nm.xyz", cell=[20.0] * 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        jxl.open_trajectory(tmp_path / "angstrom.xyz", cell=[20.0] * 3)
