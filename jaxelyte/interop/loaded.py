@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from jaxelyte.checks import RANGES, caution, quantity
 from jaxelyte.errors import InputError
@@ -221,7 +221,7 @@ def _check_density(trajectory: Trajectory, loaded: Loaded, source: str) -> None:
         return
     if trajectory.num_atoms >= FEWEST_PACKED and not isinstance(trajectory.positions, np.memmap):
         points = np.asarray(trajectory.positions[0, 0], np.float64)
-        apart = float(np.median(cKDTree(points).query(points, k=2)[0][:, 1])) if np.all(np.isfinite(points)) else np.inf
+        apart = float(np.median(KDTree(points).query(points, k=2)[0][:, 1])) if np.all(np.isfinite(points)) else np.inf
         if apart < CLOSEST:
             hint = "" if loaded.stated else "; if they are not in Å, pass units="
             caution(f"{source}: the atom next to an atom is {apart:.3g} Å away (median): check the units{hint}")
