@@ -3,14 +3,14 @@
     python -m benchmarks.honesty [--module NAME] [--only WORD] [--seeds N] [--first-seed K] [--write]
     python -m benchmarks.honesty --page
 
-Each `honesty_*.py` beside this file registers its cases in a dictionary ``CASES``: name "estimator, data" to `Entry`. A
-case is a function of a seed that returns a `Case`: value, standard error, degrees of freedom of the error (None where it
-is known well) and the exact answer. The table gives the root mean square of z = (value - exact) / error and the shares
-within one and 1.96; with few degrees of freedom z is mapped through Student's t to a normal variable first. Errors of the
-right size give 1, 0.68 and 0.95; with 200 seeds these scatter by 0.05, 0.03 and 0.015.
+Each `honesty_*.py` beside this file registers its cases in a dictionary ``CASES``: name "estimator, data" to `Entry`.
+A case is a function of a seed that returns a `Case`: value, standard error, degrees of freedom of the error (None where
+it is known well) and the exact answer. The table gives the root mean square of z = (value - exact) / error and the
+shares within one and 1.96; with few degrees of freedom z is mapped through Student's t to a normal variable first.
+Errors of the right size give 1, 0.68 and 0.95; with 200 seeds these scatter by 0.05, 0.03 and 0.015.
 
-``--write`` stores the rows in `results/honesty/NAME.json`, in the place of earlier ones of the same name; ``--page`` makes
-`docs/honesty.md` from all that are stored, and computes nothing.
+``--write`` stores the rows in `results/honesty/NAME.json`, in the place of earlier ones of the same name; ``--page``
+makes `docs/honesty.md` from all that are stored, and computes nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -175,19 +175,21 @@ def stored(module: str) -> dict[str, Row]:
     if not path.exists():
         return {}
     table = json.loads(path.read_text())["rows"]
-    return {row["name"]: Row(**{k: math.nan if v is None else v for k, v in row.items()}) for row in table}
+    full = [{k: math.nan if v is None else v for k, v in row.items()} for row in table]
+    return {row["name"]: Row(**row) for row in full}
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it: four decimals, null for NaN."""
+    return value if not isinstance(value, float) else None if math.isnan(value) else round(value, 4)
 
 
 def store(module: str, rows: Iterable[Row], order: Iterable[str]) -> None:
     """Put rows in the place of those of the same name; rows that are no case any more go."""
     kept = stored(module) | {row.name: row for row in rows}
-    table = [kept[name]._asdict() for name in order if name in kept]
-    plain = [
-        {k: (None if math.isnan(v) else round(v, 4)) if isinstance(v, float) else v for k, v in row.items()}
-        for row in table
-    ]
+    table = [{k: plain(v) for k, v in kept[name]._asdict().items()} for name in order if name in kept]
     RESULTS.mkdir(parents=True, exist_ok=True)
-    lines = ",\n".join(json.dumps(row) for row in plain)
+    lines = ",\n".join(json.dumps(row) for row in table)
     (RESULTS / f"{module}.json").write_text(f'{{"rows": [\n{lines}\n]}}\n')
 
 
@@ -208,11 +210,11 @@ INTRODUCTION = """# Error bars against known answers
 
 Every estimator with an error bar was given data whose exact answer is known, many times over with different random
 numbers, and the deviation was divided by the stated standard error: z = (value - exact) / error. If error bars are of
-the right size, the root mean square of z is 1, a share of 0.68 is within one error and 0.95 within 1.96 errors. Where an
-error bar has few degrees of freedom, z is mapped through Student's t distribution to a normal variable first.
+the right size, the root mean square of z is 1, a share of 0.68 is within one error and 0.95 within 1.96 errors. Where
+an error bar has few degrees of freedom, z is mapped through Student's t distribution to a normal variable first.
 
-- *easy*: data as they should be; *hard*: short, strongly correlated or badly sampled data; *dynamics*: data of simulations,
-  all others come from a random number generator.
+- *easy*: data as they should be; *hard*: short, strongly correlated or badly sampled data; *dynamics*: data of
+  simulations, all others come from a random number generator.
 - *refused*: share of the estimates that have no error bar, or raise an error that names the remedy. A dash: hardly any
   estimate is left. *warned*: share of the estimates that came with a warning.
 - With 200 seeds the root mean square scatters by 0.05, with 60 by 0.09. Limits: {low} to {high} for synthetic data,
@@ -229,13 +231,8 @@ computes all of it and makes this page; seeds are fixed. `make test-more` recomp
 def page() -> str:
     """The text of docs/honesty.md."""
     (low, high), (low_d, high_d) = BOUNDS[False], BOUNDS[True]
-    text = INTRODUCTION.format(
-        low=low,
-        high=high,
-        low_dynamics=low_d,
-        high_dynamics=high_d,
-        command="python -m benchmarks.honesty --write\npython -m benchmarks.honesty --page",
-    )
+    command = "python -m benchmarks.honesty --write\npython -m benchmarks.honesty --page"
+    text = INTRODUCTION.format(low=low, high=high, low_dynamics=low_d, high_dynamics=high_d, command=command)
     faults = []
     for module, cases in modules().items():
         rows = [row for name, row in stored(module).items() if name in cases]
@@ -278,8 +275,8 @@ def main() -> None:
                 continue
             row = assess(name, entry, options.seeds or entry.seeds, first=options.first_seed)
             print(
-                f"{name:{width}s}  {row.seeds:5d}  {row.rms:5.2f}  {row.share:8.2f}  {row.share95:4.2f}  {row.refused:7.2f}  "
-                f"{row.warned:6.2f}  {row.seconds:7.1f}  {row.fault()}",
+                f"{name:{width}s}  {row.seeds:5d}  {row.rms:5.2f}  {row.share:8.2f}  {row.share95:4.2f}  "
+                f"{row.refused:7.2f}  {row.warned:6.2f}  {row.seconds:7.1f}  {row.fault()}",
                 flush=True,
             )
             if options.write:
