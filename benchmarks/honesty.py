@@ -175,7 +175,7 @@ def stored(module: str) -> dict[str, Row]:
     if not path.exists():
         return {}
     table = json.loads(path.read_text())["rows"]
-    full = [{k: math.nan if v is None else v for k, v in row.items()} for row in table]
+    full: list[dict[str, Any]] = [{k: math.nan if v is None else v for k, v in row.items()} for row in table]
     return {row["name"]: Row(**row) for row in full}
 
 
