@@ -15,19 +15,26 @@ import numpy as np
 from jaxelyte.arrays import finite
 from jaxelyte.dynamics import Run
 from jaxelyte.errors import InputError
-from jaxelyte.free_energy.estimators import decorrelated, mbar_differences, overlap_matrix, solve_mbar
-from jaxelyte.free_energy.integration import LEAST_WORTH, joint_error, mean_error, thermodynamic_integral
+from jaxelyte.free_energy.estimators import equilibrated, mbar_pulls, overlap_matrix, solve_mbar
+from jaxelyte.free_energy.integration import thermodynamic_integral
+from jaxelyte.free_energy.joint import joint_error
 from jaxelyte.free_energy.quadrature import thermodynamic_length
-from jaxelyte.free_energy.steps import Steps, steps_between
+from jaxelyte.free_energy.steps import Steps, as_rows, steps_between
+from jaxelyte.observables.blocks import of_series
 from jaxelyte.storage import saving, write_text
 from jaxelyte.units import BOLTZMANN
 
 ESTIMATORS = ("MBAR", "TI", "BAR")
+
+SHORT = "the samples of all windows together are too few against their memory for a standard error"
+"""Why an estimate has none."""
+
 LEAST_OVERLAP = 0.03
 """Of neighbouring windows (Klimovich, Shirts and Mobley, J. Comput.-Aided Mol. Des. 29, 397 (2015))."""
 
 DENSE = 4.0
-"""Samples per statistical inefficiency that values are computed from; all of them would say hardly more."""
+"""Samples per statistical inefficiency that BAR and MBAR are computed from; all of them would say hardly more."""
+
 FEWEST = 50
 """Independent samples of a window below which a warning is given."""
 
@@ -55,11 +62,11 @@ class FreeEnergyResult:
         lam: (windows,).
         weights: (windows,), of the quadrature over λ.
         gradient: (windows,), <dU/dλ> in eV.
-        gradient_error: (windows,), eV.
+        gradient_error: (windows,), eV; NaN where a window is too short against its memory.
         variance: (windows,), eV², of dU/dλ; -variance/k_B T is the slope of the gradient.
         inefficiency: (windows,), correlated samples that are worth one independent.
         discarded: (windows,), samples left out at the start.
-        counts: (windows,), independent samples used.
+        counts: (windows,), how many independent samples the others are worth.
         overlap: (states, states), overlap matrix of MBAR; ``states`` are λ = 0, the windows, and 1.
         states: (states,), λ.
         overlaps: (states - 1,), of neighbouring windows, and of λ = 0 and 1 with the windows next to them.
@@ -194,7 +201,6 @@ def difference(
     *,
     weights: np.ndarray,
     estimator: str = "MBAR",
-    exchanged: bool = False,
     run: Run | None = None,
     reference: float = 0.0,
 ) -> FreeEnergyResult:
@@ -202,9 +208,8 @@ def difference(
 
     An estimate gets an error bar only where its samples can give one: see `FreeEnergyResult.refused`.
 
-    Windows that exchange their structures share what is slow in them: each series looks less correlated than it is, and
-    errors of windows do not add up as squares. With ``exchanged`` the error of TI is that of the one series Σ_k w_k
-    (U1 - U0)_k over windows at the same time, and those of the other estimators are widened by the same factor.
+    Errors come from one series over all windows (`joint_error`), so that what windows share by exchanging their
+    structures counts, provided that their samples are of the same times.
 
     Args:
         gaps: of each window, (samples,), eV, in the order of time.
@@ -212,7 +217,6 @@ def difference(
         temperature: K.
         weights: (windows,), of the quadrature.
         estimator: which estimate ``value`` is.
-        exchanged: the windows exchanged structures, sampled at the same times.
         run: kept with the result.
         reference: eV, the constant part of the gaps.
 
@@ -228,38 +232,31 @@ def difference(
     if any(not np.all(np.isfinite(gap)) for gap in gaps):
         raise InputError("an energy difference is not finite: one of the potentials does not know such structures")
     beta = 1.0 / (BOLTZMANN * temperature)
-    starts = [decorrelated(gap) for gap in gaps]
-    kept = [gap[start:] for gap, (start, _) in zip(gaps, starts, strict=True)]
+    starts = [equilibrated(gap) for gap in gaps]
+    kept = [gap[start:] for gap, start in zip(gaps, starts, strict=True)]
     gradient = np.array([gap.mean() for gap in kept])
-    errors = np.array([mean_error(gap, g) for gap, (_, g) in zip(kept, starts, strict=True)])
-    ratio = np.array([len(k) * e**2 / max(float(np.var(k)), 1e-300) for k, e in zip(kept, errors, strict=True)])
-    inefficiency = np.maximum(1.0, ratio)
-    # Samples one inefficiency apart are as many as independent ones but not quite independent: they give the errors of
-    # MBAR; the values come from all samples (of those that are alike, some), whose variance is what is stated.
-    free = [gap[_every(len(gap), g)] for gap, g in zip(kept, inefficiency, strict=True)]
-    strides = np.maximum(1, (inefficiency / DENSE).astype(int))
-    dense = [gap[::stride] for gap, stride in zip(kept, strides, strict=True)]
-    # Not cut off at one, where its noise would only count upwards.
-    worth = np.where(strides > 1, np.maximum(1.0, inefficiency / strides), np.maximum(LEAST_WORTH, ratio))
-    steps = steps_between(dense, lam, beta, worth)
-    integral = thermodynamic_integral(kept, dense, np.array([g for _, g in starts]), worth, lam, weights, beta, steps)
+    blocks = [of_series(gap) for gap in kept]
+    bounds = np.array([float(one.bound) for one in blocks])
+    inefficiency = np.array([max(1.0, float(one.inefficiency)) for one in blocks])
+    # Samples much closer than an inefficiency say hardly more; one stride for all keeps their times alike.
+    stride = max(1, int(np.min(inefficiency) / DENSE))
+    dense = [gap[(len(gap) - 1) % stride :: stride] for gap in kept]
+    steps = steps_between(dense, lam, beta, np.maximum(1.0, inefficiency / stride))
+    integral = thermodynamic_integral(kept, dense, lam, weights, beta, steps)
     estimates = {"TI": (integral.value, integral.error), "BAR": steps.estimates["BAR"]}
-    estimates["MBAR"], overlap = _mbar(free, dense, steps, lam, beta)
+    estimates["MBAR"], overlap = _mbar(dense, steps, lam, beta)
     estimates |= {name: value for name, value in steps.estimates.items() if name != "BAR"}
-    if exchanged and integral.statistical > 0:
-        # Rows lack what was left out of each window; the same times are those from the end on.
-        wider = max(1.0, joint_error(integral.rows) / integral.statistical)
-        estimates = {name: (value, error * wider) for name, (value, error) in estimates.items()}
     refused = {name: steps.reason for name in ("MBAR", "BAR") if steps.reason}
     refused |= {"TI": integral.reason} if integral.reason else {}
+    refused |= {name: SHORT for name in ESTIMATORS if name not in refused and math.isnan(estimates[name][1])}
     if steps.apart:
         estimates["BAR"] = math.nan, math.nan
     estimates |= {name: (estimates[name][0], math.nan) for name in refused}
     sampled = np.isin(steps.states[:-1], lam) & np.isin(steps.states[1:], lam) & ~steps.apart
     overlaps = np.where(sampled, np.diagonal(overlap, 1), steps.overlaps)
-    counts = np.array([len(one) for one in free])
+    counts = np.array([max(1, int(len(gap) / g)) for gap, g in zip(kept, inefficiency, strict=True)])
     variance = np.array([gap.var() for gap in kept])
-    _warn(lam, gradient, errors, counts, variance, 1.0 / beta, steps, overlaps)
+    _warn(lam, gradient, bounds, counts, variance, 1.0 / beta, steps, overlaps)
     if estimator in refused:
         warn_refused(estimator, refused, lam, np.sqrt(variance), beta)
     fractions = np.linspace(0.1, 1.0, 10)
@@ -274,10 +271,10 @@ def difference(
         lam=lam,
         weights=weights,
         gradient=gradient,
-        gradient_error=errors,
+        gradient_error=np.array([float(one.error) for one in blocks]),
         variance=variance,
         inefficiency=inefficiency,
-        discarded=np.array([start for start, _ in starts]),
+        discarded=np.array(starts),
         counts=counts,
         overlap=overlap,
         states=steps.states,
@@ -299,15 +296,10 @@ def _part(weights: np.ndarray, kept: Sequence[np.ndarray], fraction: float, side
     return float(weights @ [(gap[:n] if side > 0 else gap[-n:]).mean() for gap, n in zip(kept, counts, strict=True)])
 
 
-def _every(count: int, inefficiency: float) -> np.ndarray:
-    """Indices of about independent values."""
-    return np.unique(np.round(np.arange(0.0, count - 0.5, inefficiency)).astype(int))
-
-
 def _mbar(
-    free: Sequence[np.ndarray], dense: Sequence[np.ndarray], steps: Steps, lam: np.ndarray, beta: float
+    dense: Sequence[np.ndarray], steps: Steps, lam: np.ndarray, beta: float
 ) -> tuple[tuple[float, float], np.ndarray]:
-    """Value in eV from the dense samples, its error from independent ones, and their overlap matrix.
+    """Value in eV, its standard error, and the overlap matrix.
 
     All NaN where windows share nothing: the equations have no unique solution there, and solvers take minutes.
     """
@@ -315,14 +307,14 @@ def _mbar(
     if steps.apart:
         return (math.nan, math.nan), np.full((count, count), math.nan)
     guess = np.concatenate([[0.0], np.cumsum(steps.differences)])
-    solutions = []
-    for samples in (dense, free):
-        counts = np.zeros(count, int)  # the ends may be states without samples
-        counts[np.isin(steps.states, lam)] = [len(one) for one in samples]
-        # The part of U0 that all states share drops out.
-        solutions.append(solve_mbar(beta * steps.states[:, None] * np.concatenate(samples), counts, guess))
-    value, error = mbar_differences(solutions[0])[0], mbar_differences(solutions[1])[1]
-    return (float(value[0, -1]) / beta, float(error[0, -1]) / beta), overlap_matrix(solutions[1])
+    counts = np.zeros(count, int)  # the ends may be states without samples
+    counts[np.isin(steps.states, lam)] = [len(one) for one in dense]
+    # The part of U0 that all states share drops out.
+    energies = beta * steps.states[:, None] * np.concatenate(dense)
+    solution = solve_mbar(energies, counts, guess)
+    pulls = np.split(mbar_pulls(energies, solution), np.cumsum(counts[counts > 0])[:-1])
+    value = float(solution.f_k[-1] - solution.f_k[0])
+    return (value / beta, joint_error(as_rows(pulls)) / beta), overlap_matrix(solution)
 
 
 def _warn(

@@ -61,11 +61,40 @@ def solve_mbar(energies: np.ndarray, counts: np.ndarray, guess: np.ndarray | Non
         return MBAR(energies, counts, solver_protocol="robust", initial_f_k=guess)
 
 
-def mbar_differences(solution: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Reduced free energies between all states and their standard errors, (states, states) each."""
-    with _quiet_pymbar():
-        found = solution.compute_free_energy_differences()
-    return np.asarray(found["Delta_f"]), np.asarray(found["dDelta_f"])
+def mbar_pulls(energies: np.ndarray, solution: Any) -> np.ndarray:
+    """How much each sample pulls the reduced free energy of the last state relative to the first, (samples,).
+
+    To first order in the deviations from the equations of MBAR, Σ_n P_kn = N_k with P_kn the chance that sample n is
+    of state k: their derivatives with respect to f_l are Σ_n P_kn (δ_kl - P_ln). Samples of one state pull about their
+    own mean. States without samples follow from the others, f = -ln Σ_n W_n.
+
+    Args:
+        energies: (states, samples), reduced, as `solve_mbar` had them.
+        solution: of `solve_mbar`.
+    """
+    counts, free = np.asarray(solution.N_k), np.asarray(solution.f_k)
+    exponents = free[:, None] - energies
+    some = counts > 0
+    chance = exponents[some] + np.log(counts[some])[:, None]
+    chance = np.exp(chance - chance.max(axis=0))
+    total = chance.sum(axis=0)
+    chance /= total
+    response = np.linalg.pinv(np.diag(chance.sum(axis=1)) - chance @ chance.T, hermitian=True)
+    bounds = np.cumsum(counts)[:-1]
+
+    def centred(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([part - part.mean() for part in np.split(values, bounds) if len(part)])
+
+    log_total = np.max((exponents + np.log(np.maximum(counts, 1e-300))[:, None])[some], axis=0) + np.log(total)
+    pulls = []
+    for state in (0, len(counts) - 1):
+        if some[state]:
+            by_chance = response[np.flatnonzero(some) == state][0]
+            pulls.append(-centred(by_chance @ chance))
+        else:
+            weight = np.exp(exponents[state] - log_total)
+            pulls.append(-centred(weight + (chance @ weight) @ response @ chance))
+    return pulls[1] - pulls[0]
 
 
 def overlap_matrix(solution: Any) -> np.ndarray:
@@ -83,34 +112,28 @@ def unbiased_weights(bias: np.ndarray, solution: Any) -> np.ndarray:
     return weight / weight.sum()
 
 
-def decorrelated(series: np.ndarray) -> tuple[int, float]:
-    """Where a series is in equilibrium, and how many correlated values are worth one from there on.
+def equilibrated(series: np.ndarray) -> int:
+    """Number of samples to leave out at the start of a series, which is in equilibrium from there on.
 
     A tenth is left out, or what leaves the most independent values (Chodera, J. Chem. Theory Comput. 12, 1799 (2016)),
     in the first half at the latest, where these are clearly more: in series without a beginning the best start follows
-    their noise, and averages over what is left were off by half a standard error. Where fast noise hides something
-    slow, a stretch can look as if nothing in it were correlated; the inefficiency is therefore at least that of the
-    series without its first tenth.
+    their noise, and averages over what is left were off by half a standard error.
 
     Args:
         series: (samples,).
-
-    Returns:
-        Number of samples to leave out at the start, and the statistical inefficiency of the rest.
     """
     if np.ptp(series) == 0:
-        return 0, 1.0
+        return 0
     with _quiet_pymbar():
         from pymbar import timeseries
 
         stride, tenth = max(1, len(series) // 100), len(series) // 10
         start, _, most = timeseries.detect_equilibration(series, nskip=stride)
-        start = min(int(start), len(series) // 2)
-        parts = [part for part in (series[start:], series[tenth:]) if np.ptp(part) > 0]
-        correlation = [max(1.0, float(timeseries.statistical_inefficiency(part))) for part in parts]
-        if parts and most < GAIN * (len(series) - tenth) / correlation[-1]:
-            start = tenth
-        return start, max([1.0, *correlation])
+        if np.ptp(series[tenth:]) > 0:
+            correlation = max(1.0, float(timeseries.statistical_inefficiency(series[tenth:])))
+            if most < GAIN * (len(series) - tenth) / correlation:
+                return tenth
+        return min(int(start), len(series) // 2)
 
 
 class Bennett(NamedTuple):

@@ -8,24 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxelyte.free_energy.estimators import decorrelated
+from jaxelyte.free_energy.joint import joint_error
 from jaxelyte.free_energy.quadrature import integral_with_slopes, sensitivities
-from jaxelyte.free_energy.steps import Steps, variance_of
-from jaxelyte.observables.blocks import of_series
+from jaxelyte.free_energy.steps import Steps, as_rows
 from jaxelyte.observables.tails import pareto_k
 
 HEAVIEST = 1.0
 """Shape k of the tail of U1 - U0 from which on its average does not exist."""
-
-WINDOW = 5
-"""Autocorrelation times that the autocorrelation is summed over."""
-
-LEAST_WORTH = 0.7
-"""Statistical inefficiency that independent samples are found to have at least, but for noise."""
-
-APART = 1.5
-"""Factor between two estimates of a standard error from which on the larger one counts."""
-
 
 @dataclass(frozen=True)
 class Integral:
@@ -37,7 +26,6 @@ class Integral:
         quadrature: eV, what the rule over λ is off by, as far as it exceeds its own noise.
         by_mean: (windows,), its derivatives with respect to <U1 - U0> of each window.
         reason: why it has no honest error, empty where it has.
-        rows: of each window, (samples,), eV, whose means add up to the deviation of the integral.
     """
 
     value: float
@@ -45,7 +33,6 @@ class Integral:
     quadrature: float
     by_mean: np.ndarray
     reason: str
-    rows: list[np.ndarray]
 
     @property
     def error(self) -> float:
@@ -56,8 +43,6 @@ class Integral:
 def thermodynamic_integral(
     kept: Sequence[np.ndarray],
     dense: Sequence[np.ndarray],
-    inefficiency: np.ndarray,
-    worth: np.ndarray,
     lam: np.ndarray,
     weights: np.ndarray,
     beta: float,
@@ -74,8 +59,6 @@ def thermodynamic_integral(
     Args:
         kept: of each window, samples of U1 - U0 in eV after equilibration.
         dense: the samples that ``steps`` is of.
-        inefficiency: (windows,), of ``kept``.
-        worth: (windows,), of ``dense``.
         lam: (windows,), rising.
         weights: (windows,), of the rule.
         beta: 1/eV.
@@ -83,8 +66,7 @@ def thermodynamic_integral(
     """
     ends = bool(lam[0] == 0.0 and lam[-1] == 1.0)
     value, rows, by_mean = _integrate(kept, lam, weights, beta, ends)
-    errors = [mean_error(row, g) for row, g in zip(rows, inefficiency, strict=True)]
-    statistical = float(np.sqrt(np.sum(np.square(errors))))
+    statistical = joint_error(rows)
     reason, quadrature = "", 0.0
     heavy = [n for n, gap in enumerate(kept) if pareto_k(np.abs(gap - np.median(gap))) > HEAVIEST]
     if heavy:
@@ -95,64 +77,18 @@ def thermodynamic_integral(
         again, pulls, _ = _integrate(dense, lam, weights, beta, ends)
         if len(steps.weak):
             off = again - float(weights @ [gap.mean() for gap in dense])
-            others = [w * (gap - gap.mean()) / len(gap) for w, gap in zip(weights, dense, strict=True)]
+            others = [w * (gap - gap.mean()) for w, gap in zip(weights, dense, strict=True)]
         else:
             off = again - steps.estimates["BAR"][0]
-            others = [pull / beta for pull in steps.pulls]
-        noise = variance_of([a / len(a) - b for a, b in zip(pulls, others, strict=True)], worth)
-        quadrature = math.sqrt(max(0.0, off**2 - noise)) if math.isfinite(noise) else 0.0
+            others = [row / beta for row in as_rows(steps.pulls)]
+        noise = joint_error([a - b for a, b in zip(pulls, others, strict=True)])
+        quadrature = math.sqrt(max(0.0, off**2 - noise**2)) if math.isfinite(noise) else 0.0
         if quadrature > statistical:
             reason = (
                 f"the quadrature over {len(lam)} windows is off by about {quadrature:.2g} eV, more than the "
                 f"statistical error of {statistical:.2g} eV"
             )
-    return Integral(value, statistical, quadrature, by_mean, reason, rows)
-
-
-def mean_error(series: np.ndarray, inefficiency: float) -> float:
-    """Standard error of the mean from two estimates, by blocks and by the autocorrelation time.
-
-    Each is found too small as often as too large: the mean of their squares where they agree, and the larger one where
-    they differ by more than `APART`, since something slow is missed more easily than invented. NaN for fewer than four
-    values.
-
-    Args:
-        series: (samples,).
-        inefficiency: at least one. An estimate that is cut off there is too large on average for independent samples:
-            where it is one but for its noise, one that is not cut off takes its place.
-    """
-    blocked = float(of_series(series).bound)
-    inefficiency = _not_cut_off(series, inefficiency)
-    direct = math.sqrt(float(np.var(series)) * inefficiency / len(series))
-    if not blocked > 0.0:
-        return direct if math.isnan(blocked) else max(blocked, direct)
-    larger, smaller = max(blocked, direct), min(blocked, direct)
-    return larger if larger > APART * smaller else math.sqrt(0.5 * (larger**2 + smaller**2))
-
-
-def _not_cut_off(series: np.ndarray, inefficiency: float) -> float:
-    """1 + 2 Σ ρ(t) up to 5 times the autocorrelation time, where that is one within twice its noise 2 (M/S)^½.
-
-    (Madras and Sokal, J. Stat. Phys. 50, 109 (1988).) Deviations from a mean of the same S samples are correlated by
-    -1/S on average, which the factor 1 + (2M + 1)/S makes up for.
-    """
-    count = len(series)
-    if count < 2 * WINDOW or np.ptp(series) == 0.0:
-        return inefficiency
-    transform = np.fft.rfft(series - np.mean(series), 2 * count)
-    correlation = np.fft.irfft(np.abs(transform) ** 2)[:count]
-    sums = 1.0 + 2.0 * np.cumsum(correlation[1:] / correlation[0])
-    last = int(np.argmax(np.arange(1, count) >= 0.5 * WINDOW * np.maximum(sums, 0.5)))
-    found = float(sums[last]) * (1.0 + (2.0 * last + 3.0) / count)
-    noise = 2.0 * math.sqrt((last + 1) / count)
-    return max(found, LEAST_WORTH) if inefficiency < 1.0 + 2.0 * noise else inefficiency
-
-
-def joint_error(rows: Sequence[np.ndarray]) -> float:
-    """Standard error of the integral as the mean of one series over all windows, sampled at the same times."""
-    length = min(len(row) for row in rows)
-    joint = np.sum([row[-length:] for row in rows], axis=0)
-    return mean_error(joint, decorrelated(joint)[1])
+    return Integral(value, statistical, quadrature, by_mean, reason)
 
 
 def _integrate(

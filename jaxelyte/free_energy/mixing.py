@@ -176,7 +176,6 @@ def free_energy(
             ensemble.temperature,
             weights=weights,
             estimator=estimator,
-            exchanged=exchange > 0,
             run=run,
             reference=reference,
         )

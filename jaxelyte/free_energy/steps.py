@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxelyte.free_energy.estimators import bar, zwanzig
+from jaxelyte.free_energy.joint import joint_error
 from jaxelyte.observables.tails import deciding
 
 CROSSING = 30.0
@@ -79,10 +80,10 @@ def steps_between(dense: Sequence[np.ndarray], lam: np.ndarray, beta: float, wor
 
     To λ = 0 and 1, where they are no windows, the step is an exponential average in all three. Standard errors follow
     from how much each sample pulls the sum (for one step that is Bennett's own formula); a sample of a window pulls at
-    the steps on both sides of it.
+    the steps on both sides of it. They are those of `joint_error`.
 
     Args:
-        dense: samples of U1 - U0 in eV of each window.
+        dense: samples of U1 - U0 in eV of each window, in the order of time.
         lam: (windows,), rising.
         beta: 1/eV.
         worth: (windows,), how many of these samples are worth one that is independent.
@@ -118,19 +119,15 @@ def steps_between(dense: Sequence[np.ndarray], lam: np.ndarray, beta: float, wor
         add("Zwanzig backward", -1.0, step, (n + 1, back))
     if lam[-1] < 1.0:
         extrapolate(len(lam) - 1, 1.0, 1.0)
-    estimates = {n: (total[n] / beta, math.sqrt(variance_of(pulls[n], worth)) / beta) for n in names}
+    estimates = {n: (total[n] / beta, joint_error(as_rows(pulls[n])) / beta) for n in names}
     states = np.concatenate([[0.0] * int(lam[0] > 0.0), lam, [1.0] * int(lam[-1] < 1.0)])
     table = np.array(rows).reshape(-1, 4)
     return Steps(estimates, pulls["BAR"], states, *table.T)
 
 
-def variance_of(pulls: Sequence[np.ndarray], worth: np.ndarray) -> float:
-    """Of the sum of the pulls of all samples, those of a window correlated; NaN for less than two independent ones."""
-    parts = [
-        float(np.sum((one - one.mean()) ** 2)) * g / (1.0 - g / len(one)) if len(one) > g else math.nan
-        for one, g in zip(pulls, worth, strict=True)
-    ]
-    return float(np.sum(parts))
+def as_rows(pulls: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Series whose means move a sum as all pulls together do."""
+    return [pull * len(pull) for pull in pulls]
 
 
 def crossing_samples(sides: tuple[np.ndarray, np.ndarray], worth: np.ndarray) -> float:
