@@ -14,6 +14,9 @@ import jax
 import numpy as np
 from scipy.special import expit
 
+STARTS = 40
+"""Places along a series where its equilibrium may begin."""
+
 GAIN = 1.3
 """How many times as many independent samples another start has to give before it is taken instead of a tenth."""
 
@@ -127,7 +130,7 @@ def equilibrated(series: np.ndarray) -> int:
     with _quiet_pymbar():
         from pymbar import timeseries
 
-        stride, tenth = max(1, len(series) // 100), len(series) // 10
+        stride, tenth = max(1, len(series) // STARTS), len(series) // 10
         start, _, most = timeseries.detect_equilibration(series, nskip=stride)
         if np.ptp(series[tenth:]) > 0:
             correlation = max(1.0, float(timeseries.statistical_inefficiency(series[tenth:])))

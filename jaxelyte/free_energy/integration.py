@@ -16,6 +16,7 @@ from jaxelyte.observables.tails import pareto_k
 HEAVIEST = 1.0
 """Shape k of the tail of U1 - U0 from which on its average does not exist."""
 
+
 @dataclass(frozen=True)
 class Integral:
     """A thermodynamic integral.

@@ -158,7 +158,7 @@ def test_errors_know_what_is_slow(rng: np.random.Generator, exchange: bool) -> N
     off = []
     for _ in range(20):
         samples = exchanging(rng, lam, 3000, 30.0, exchange)
-        found = difference(samples, lam, TEMPERATURE, weights=weights, exchanged=exchange)
+        found = difference(samples, lam, TEMPERATURE, weights=weights)
         estimates = [found.estimates[name] for name in ("TI", "BAR", "MBAR")]
         off.append([(value + 0.49 * THERMAL) / error for value, error in estimates])
     spread = np.sqrt(np.mean(np.square(off), axis=0))

@@ -14,8 +14,8 @@ import pytest
 from scipy.signal import lfilter
 
 from jaxelyte.free_energy import difference
-from jaxelyte.free_energy.estimators import bar, decorrelated
-from jaxelyte.free_energy.integration import _not_cut_off, mean_error
+from jaxelyte.free_energy.estimators import bar, mbar_pulls, solve_mbar
+from jaxelyte.free_energy.joint import joint_error
 from jaxelyte.free_energy.quadrature import (
     even_nodes,
     integral_with_slopes,
@@ -45,22 +45,41 @@ def test_deviations_are_as_large_as_the_error_bars(repeats: int) -> None:
         assert abs(row.share - 0.70) < 0.03 + 2.5 * 0.46 / math.sqrt(repeats), row
 
 
-def test_independent_samples_are_not_found_correlated() -> None:
-    """The variance of a mean of 400 independent samples: 3 to 7 % too large on average, 12 % when cut off at one.
+def test_an_error_of_several_windows_is_that_of_one_series(rng: np.random.Generator) -> None:
+    """Independent windows: squares add up. The same series in all of them: errors do. Lengths need not be alike."""
+    lengths = (4000, 4000, 3000, 300)
+    found = [joint_error([rng.normal(size=n) for n in lengths]) for _ in range(30)]
+    exact = math.sqrt(sum(1.0 / n for n in lengths))
+    assert np.median(found) == pytest.approx(exact, rel=0.1)  # each is 10 % off, some a factor of two
+    rows = [rng.normal(size=n) for n in lengths]
+    assert joint_error([rows[0]] * 3) == pytest.approx(3.0 * joint_error(rows[:1]), rel=1e-9)
+    # Correlated ten times as long as independent values are worth: variance of the mean (1 + a)/(1 - a)/n.
+    slow = lfilter([1.0], [1.0, -0.9], rng.normal(size=(2, 20_000)))
+    assert joint_error(list(slow)) == pytest.approx(math.sqrt(2.0 / 20_000) / 0.1, rel=0.5)
+    assert math.isnan(joint_error([np.arange(400.0), rows[0]]))  # as long as its memory
+    assert math.isnan(joint_error([np.arange(3.0)] * 2))
 
-    The rest is of the estimate from blocks, which knows no anticorrelation.
-    """
-    rng = np.random.default_rng(1)
-    direct, both = [], []
-    for _ in range(150):
-        series = rng.chisquare(9, 400)
-        found = decorrelated(series)[1]
-        direct.append(_not_cut_off(series, found))
-        both.append(mean_error(series, found) ** 2 * 400 / 18.0)
-    assert np.mean(direct) == pytest.approx(1.0, abs=0.05)  # 0.2/√150 = 0.016
-    assert 0.97 < np.mean(both) < 1.15
-    slow = lfilter([1.0], [1.0, -0.8], rng.normal(size=4000))
-    assert _not_cut_off(slow, 9.0) == 9.0  # what is correlated stays as it was found
+
+def test_pulls_of_mbar_are_its_error(rng: np.random.Generator) -> None:
+    """To first order the solution follows the weights of samples; also for ends without samples."""
+    for rule in ("clenshaw-curtis", "gauss-legendre"):
+        lam, _ = nodes_and_weights(3, rule)
+        samples = springs(rng, lam, 3.0, 200)
+        states = np.unique(np.concatenate([[0.0], lam, [1.0]]))
+        energies = states[:, None] * np.concatenate(samples) / THERMAL
+
+        def solved(energies: np.ndarray, states: np.ndarray, lam: np.ndarray, more: int) -> tuple[Any, float]:
+            counts = np.zeros(len(states), int)
+            counts[np.isin(states, lam)] = [200 + more, 200, 200]
+            solution = solve_mbar(energies, counts)
+            return solution, float(solution.f_k[-1] - solution.f_k[0])
+
+        solution, value = solved(energies, states, lam, 0)
+        pulls = mbar_pulls(energies, solution)
+        assert abs(pulls[:200].sum()) < 1e-9  # about the mean of each window
+        # Sample 7 of the first window once more: its pull, but for one in 200.
+        _, after = solved(np.insert(energies, 7, energies[:, 7], axis=1), states, lam, 1)
+        assert after - value == pytest.approx(pulls[7], rel=0.05, abs=1e-5)
 
 
 def test_ends_without_samples_are_not_made_up() -> None:
