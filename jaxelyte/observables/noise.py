@@ -4,7 +4,9 @@ A series is averaged to at most `MOST` blocks in time. The covariance of the blo
 
     C_ij = s² ((1 - q) δ_ij + q exp(-|i - j| / τ)),
 
-independent noise and a part that decays exponentially. Each pair (q, τ) of a grid is weighted by its marginal
+independent noise and a part that decays exponentially. The weakest of these correlations are there with both signs,
+2 δ_ij - C_ij: independent values look anticorrelated by chance as often as correlated, and models of one sign alone
+would make their errors too large on average. Each model of the grid is weighted by its marginal
 likelihood (flat priors for the mean and ln s; Harville, Biometrika 61, 383 (1974)), and the variances of the average
 under all of them are combined with these weights. The error bar therefore contains the uncertainty of the correlation
 time itself. An error from blocks of a single length does not, and is much too small for runs of some ten correlation
@@ -31,6 +33,9 @@ SHARES = (0.3, 0.6, 1.0)
 
 TIMES = 9
 """Number of values of τ, from half a block to three times the run."""
+
+MIRRORED = 0.5
+"""Least eigenvalue of a covariance of anticorrelated noise."""
 
 WALKS = 15
 """Number of values of r, from 1e-4 to 1e3."""
@@ -190,7 +195,9 @@ def _moments(shares: np.ndarray, variances: np.ndarray, freedom: int) -> tuple[n
 
 @lru_cache(maxsize=64)
 def models(count: int, slope: bool, fine: bool = False) -> NoiseModels:
-    """The noise models of ``count`` blocks; independent noise and the grid over q and τ have half the prior each.
+    """The noise models of ``count`` blocks; independent noise and the grid over q and τ have the same prior.
+
+    The mirror images of the weakest correlations have each the prior of what they mirror.
 
     Args:
         count: of blocks.
@@ -212,8 +219,12 @@ def models(count: int, slope: bool, fine: bool = False) -> NoiseModels:
         shares = np.arange(1, 11) / 10.0 if fine else SHARES
         parts = [_averaged(lags, tau) if fine else np.exp(-lags / tau) for tau in taus]
         families = [[white], [(1.0 - q) * white + q * part for part in parts for q in shares]]
-    covariance = np.array([one for family in families for one in family])
     prior = np.concatenate([np.full(len(family), 1.0 / len(family)) for family in families])
+    if not (slope or fine):
+        mirrored = [2.0 * white - one for one in families[1]]
+        families.append([one for one in mirrored if np.linalg.eigvalsh(one)[0] >= MIRRORED])
+        prior = np.append(prior, np.full(len(families[2]), 1.0 / len(mirrored)))
+    covariance = np.array([one for family in families for one in family])
     inverse = np.linalg.inv(covariance)
     projected = design.T @ inverse
     variance = weights @ covariance @ weights
