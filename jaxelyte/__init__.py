@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jaxelyte import build, datasets, plots, theory
     from jaxelyte.data import LabelKeys
+    from jaxelyte.datasets import load as load_potential
     from jaxelyte.dynamics import NVE, NVT, Run, load_run, minimize, simulate
     from jaxelyte.errors import (
         InputError,
@@ -198,6 +199,7 @@ _HOMES = {
     "kirkwood_buff": "observables",
     "load_fit": "training",
     "load_nequip": "interop.nequip_files",
+    "load_potential": "datasets",
     "load_run": "dynamics",
     "metadynamics": "free_energy",
     "minimize": "dynamics",
@@ -226,6 +228,8 @@ _HOMES = {
     "viscosity": "observables",
     "widom": "free_energy",
 }
+_RENAMED = {"load_potential": "load"}
+"""Names at home of those that would say too little here."""
 _MODULES = ("build", "datasets", "plots", "theory")
 
 __all__ = [
@@ -316,6 +320,7 @@ __all__ = [
     "kirkwood_buff",
     "load_fit",
     "load_nequip",
+    "load_potential",
     "load_run",
     "metadynamics",
     "minimize",
@@ -367,7 +372,7 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"jaxelyte.{name}")
     if name in _HOMES:
-        value = getattr(importlib.import_module(f"jaxelyte.{_HOMES[name]}"), name)
+        value = getattr(importlib.import_module(f"jaxelyte.{_HOMES[name]}"), _RENAMED.get(name, name))
         globals()[name] = value  # so that the next look-up is an ordinary one
         return value
     raise AttributeError(f"module 'jaxelyte' has no attribute {name!r}")

@@ -82,6 +82,7 @@ THEORIES: dict[str, Call] = {
     "load_fit": Call(jxl.load_fit, {}, {"folder": path()}),
     "load_run": Call(jxl.load_run, {}, {"folder": path()}),
     "load_nequip": Call(jxl.load_nequip, {}, {"path": path()}),
+    "load_potential": Call(jxl.load_potential, {}, {"name": path()}),
     "open_trajectory": Call(jxl.open_trajectory, {}, {"path": path()}),
     "read": Call(jxl.read, {}, {"path": path()}),
     "read_cp2k": Call(jxl.read_cp2k, {}, {"positions": path()}),

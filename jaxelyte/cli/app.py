@@ -268,7 +268,7 @@ def free_energy(
 
 @app.command(cls=Once)
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Training folder, or a NequIP model that needs no baseline.")],
+    model: Annotated[Path, typer.Argument(help="Training folder, name of a shipped potential, or NequIP model.")],
     frames: Annotated[Path, typer.Argument(help="Labelled frames: any file that ASE reads.")],
     index: Annotated[str, typer.Option(help="Which frames, in ASE's notation.")] = ":",
     energy: Annotated[str | None, typer.Option(help="Name of the energies, if not ASE's; several as a,b.")] = None,
@@ -285,19 +285,19 @@ def evaluate(
 ) -> None:
     """Errors of a potential on labelled frames, by species and composition: table, JSON and pictures."""
     with _clean_errors(debug):
+        from jaxelyte.cli.models import open_model
         from jaxelyte.cli.report import errors_table, save_evaluation, save_stability, stability_table
         from jaxelyte.cli.train_sections import label_keys
+        from jaxelyte.datasets import ShippedPotential
         from jaxelyte.interop.frames import read
-        from jaxelyte.interop.nequip_files import load_nequip
+        from jaxelyte.training import Fit
         from jaxelyte.training import evaluate as evaluate_fit
-        from jaxelyte.training import load_fit
         from jaxelyte.training import stability as try_out
         from jaxelyte.training.folder import EVALUATION
 
-        if not model.exists():
-            raise InputError(f"there is no model {model}")
-        trained = (model / "model").is_dir()
-        potential = load_fit(model) if trained else load_nequip(model, torchscript=torchscript)
+        found = open_model(model, torchscript=torchscript)
+        trained = isinstance(found, Fit)
+        potential = found.committee if isinstance(found, ShippedPotential) else found
         chosen = read(frames, index)
         result = evaluate_fit(potential, chosen, keys=label_keys(energy, forces))
         _print(errors_table(result.summary(), str(frames)))
@@ -374,25 +374,34 @@ def analyse(
 @app.command(cls=Once)
 def info(
     model: Annotated[
-        Path, typer.Argument(help="Training folder, or NequIP model: a folder with config.json and state_dict.npz.")
-    ],
+        Path | None,
+        typer.Argument(
+            help="Name of a potential that comes with jaxelyte (none: list them), training folder, or NequIP model: a "
+            "folder with config.json and state_dict.npz."
+        ),
+    ] = None,
     torchscript: TorchScript = False,
     debug: Debug = False,
 ) -> None:
     """What a model is: species, cut-off, hyperparameters, number of parameters; how well and on what it was trained."""
     with _clean_errors(debug):
-        from jaxelyte.cli.report import fit_table, model_table
-        from jaxelyte.interop.nequip_files import load_nequip
-        from jaxelyte.training import load_fit
+        from jaxelyte.cli.models import open_model
+        from jaxelyte.cli.report import card_table, fit_table, model_table
+        from jaxelyte.datasets import ShippedPotential, potentials
+        from jaxelyte.training import Fit
 
-        if not model.exists():
-            raise InputError(f"there is no model {model}")
-        if (model / "model").is_dir():
-            fit = load_fit(model)
-            _print(fit_table(fit, str(model)))
-            _print(model_table(fit.potential, str(model / "model")))
+        if model is None:
+            _print(potentials().table())
+            return
+        found = open_model(model, torchscript=torchscript)
+        if isinstance(found, ShippedPotential):
+            _print(card_table(found))
+            _print(model_table(found.networks[0], f"{model}: the first of its networks"))
+        elif isinstance(found, Fit):
+            _print(fit_table(found, str(model)))
+            _print(model_table(found.potential, str(model / "model")))
         else:
-            _print(model_table(load_nequip(model, torchscript=torchscript), str(model)))
+            _print(model_table(found, str(model)))
 
 
 @app.command(cls=Once)

@@ -44,6 +44,7 @@ from jaxelyte.cli.train_sections import (
 )
 from jaxelyte.cli.values import KIND
 from jaxelyte.errors import InputError
+from jaxelyte.interop.shipped import located
 
 File = TypeVar("File", RunFile, TrainFile, FreeEnergyFile)
 
@@ -113,7 +114,7 @@ def load_training(path: str | Path) -> TrainFile:
     own = config.train.model_copy(update={"output": path.parent / config.train.output})
     model = config.model
     if model.start is not None:
-        model = model.model_copy(update={"start": path.parent / model.start})
+        model = model.model_copy(update={"start": located(model.start, folder=path.parent)})
     changes = {"data": data, "model": model, "train": own, "baseline": _terms_with_paths(config.baseline, path.parent)}
     return config.model_copy(update=changes)
 
@@ -250,7 +251,8 @@ def _system_with_path(system: SystemSection, folder: Path) -> SystemSection:
 
 def _terms_with_paths(terms: list[Any], folder: Path) -> list[Any]:
     return [
-        term.model_copy(update={"path": folder / term.path}) if isinstance(term, NequIPTerm) else term for term in terms
+        term.model_copy(update={"path": located(term.path, folder=folder)}) if isinstance(term, NequIPTerm) else term
+        for term in terms
     ]
 
 

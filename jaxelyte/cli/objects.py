@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxelyte.cli.models import open_model
 from jaxelyte.cli.sections import (
     BarrierTerm,
     CoulombTerm,
@@ -23,10 +24,11 @@ from jaxelyte.cli.sections import (
     WaterTerm,
 )
 from jaxelyte.cli.train_sections import TrainFile
+from jaxelyte.datasets import ShippedPotential
 from jaxelyte.dynamics import NVE, NVT
 from jaxelyte.errors import InputError
 from jaxelyte.observables import RDF, Distance, Observable, PressureTensor, Series
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -91,11 +93,7 @@ def _plain_term(term: Any, atoms: Atoms | None) -> Potential:
     import jaxelyte as jxl
 
     if isinstance(term, NequIPTerm):
-        if not term.path.exists():
-            raise InputError(f"there is no NequIP model {term.path}")
-        if (term.path / "model").is_dir():
-            return jxl.load_fit(term.path).total
-        return jxl.load_nequip(term.path, torchscript=term.torchscript)
+        return as_potential(open_model(term.path, torchscript=term.torchscript))
     settings = term.model_dump(exclude={"type", "factor"})
     if isinstance(term, CoulombTerm):
         return jxl.ScreenedCoulomb(**settings)
@@ -268,14 +266,13 @@ def report_card(config: TrainFile, fit: Fit, frames: list[Atoms], *, progress: b
 
 def _network(config: TrainFile) -> NequIP | NequIPPotential | Fit:
     """Hyperparameters of a new network; or a trained one, with the baseline that it needs where it is a fit."""
-    from jaxelyte.interop.nequip_files import load_nequip
     from jaxelyte.models.config import NequIP
-    from jaxelyte.training import load_fit
 
     start = config.model.start
     if start is None:
         return NequIP(**config.model.model_dump(exclude={"start"}))
-    return load_fit(start) if (start / "model").is_dir() else load_nequip(start)
+    found = open_model(start)
+    return found.fit if isinstance(found, ShippedPotential) else found
 
 
 def train_config(

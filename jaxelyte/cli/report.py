@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from jaxelyte.cli.page import Section
+    from jaxelyte.datasets import ShippedPotential
     from jaxelyte.dynamics import Run
     from jaxelyte.observables import RDFResult, SeriesResult
     from jaxelyte.potentials.base import Potential
@@ -223,6 +224,28 @@ def _baseline(potential: Potential) -> str:
             listed = ", ".join(f"{chemical_symbols[z]} {q:+g} e" for z, q in charges)
             said[-1] += f" ({listed}; permittivity {float(term.permittivity):g})"
     return " + ".join(said)
+
+
+def card_table(found: ShippedPotential) -> Table:
+    """The card of a potential that comes with the package: what it is, where it holds, licence and citation."""
+    from rich.table import Table
+
+    card, table = found.card, Table("potential", "value", title=found.name)
+    table.add_row("system", card["system"])
+    table.add_row("level of theory", card["level_of_theory"])
+    table.add_row("networks", f"committee of {len(found.networks)}" if len(found.networks) > 1 else "1")
+    table.add_row("baseline", _baseline(found.baseline))
+    if found.barrier is not None:
+        settings = ", ".join(f"{key} {value}" for key, value in card["barrier"]["parameters"].items())
+        table.add_row("barrier", f"{settings} (eV, Å): {card['barrier']['why']}")
+    table.add_row("errors", card["summary"]["errors"])
+    table.add_row("stability", card["stability"])
+    for name, entries in (("limits", card["limits"]), ("cite", card["citation"])):
+        for number, entry in enumerate(entries):
+            table.add_row("" if number else name, entry)
+    table.add_row("licence", card["licence"])
+    table.add_row("folder", str(found.folder))
+    return table
 
 
 def fit_table(fit: Fit, title: str) -> Table:

@@ -1,14 +1,18 @@
-"""Labelled frames, and a potential trained on them, that come with the package: to try things out and to start from."""
+"""Labelled frames and potentials of our own that come with the package: to start from, and to simulate with."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jaxelyte.datasets.shipped import Potentials, ShippedPotential, load, potentials
+
 if TYPE_CHECKING:
     from ase import Atoms
 
     from jaxelyte.training import Fit
+
+__all__ = ["NACL_WATER", "Potentials", "ShippedPotential", "load", "nacl_water", "nacl_water_fit", "potentials"]
 
 NACL_WATER = Path(__file__).parent / "nacl_water"
 """The folder of `nacl_water` and `nacl_water_fit`; its README says how they were made."""
@@ -26,7 +30,10 @@ def nacl_water() -> list[Atoms]:
 
 
 def nacl_water_fit() -> Fit:
-    """A small NequIP model of `nacl_water` relative to a screened Coulomb term; its split is in ``config["split"]``."""
+    """A small NequIP model of `nacl_water` relative to a screened Coulomb term; its split is in ``config["split"]``.
+
+    A training example with the errors of GFN1-xTB (Na-O at 2.2 Å); `load` has potentials to simulate with.
+    """
     from jaxelyte.training import load_fit
 
     return load_fit(NACL_WATER / "fit")

@@ -18,7 +18,10 @@ DEPLOY = "deploy it with nequip 0.5 or 0.6 (nequip-deploy build --train-dir FOLD
 LOAD_FIT = "load_fit reads it: fit.total is the potential with its baseline (model/ is the network alone)"
 FOLDER = "a NequIP folder has config.json and state_dict.npz"
 
+LOAD_POTENTIAL = "load_potential reads it: a committee with all that has to be added to its networks"
+
 FOLDERS = (
+    ({"card.json"}, "a potential with its card, as those that come with jaxelyte", LOAD_POTENTIAL),
     ({"config.json", "model"}, "the folder of a training run", LOAD_FIT),
     ({"metrics.jsonl", "model"}, "the folder of a training run", LOAD_FIT),
     ({"log.csv", "summary.json"}, "the folder of a simulation", "open_trajectory reads its trajectory"),

@@ -27,6 +27,7 @@ from jaxelyte.interop.foreign_models import describe
 from jaxelyte.interop.nequip_config import read_config, write_config
 from jaxelyte.interop.nequip_names import NETWORK_MARK, fresh_buffers, parameter_names, zbl_prefactor
 from jaxelyte.interop.potential_files import read_potential
+from jaxelyte.interop.shipped import is_shipped, located, member_folders, no_model
 from jaxelyte.models.config import NequIP
 from jaxelyte.models.parameters import parameter_shapes
 from jaxelyte.potentials.codec import identities
@@ -42,7 +43,8 @@ def load_nequip(path: str | os.PathLike[str], *, torchscript: bool = False) -> N
     """Read a NequIP model (nequip 0.5 and 0.6).
 
     Args:
-        path: a folder with ``config.json`` and ``state_dict.npz``, or a deployed ``.pth`` file.
+        path: a folder with ``config.json`` and ``state_dict.npz``, a deployed ``.pth`` file, or the name of a potential
+            that comes with jaxelyte: its first network, which needs the baseline. `load_potential` has all of it.
         torchscript: allow a ``.pth`` file to be opened, through ``torch.jit.load`` (needs ``jaxelyte[torch]``).
 
     Returns:
@@ -53,11 +55,13 @@ def load_nequip(path: str | os.PathLike[str], *, torchscript: bool = False) -> N
         InputError: a file that is missing, unreadable or contradictory, with what and why.
         UnsupportedError: an option that this version does not implement, by name.
     """
-    path = checks.file_path("path", path)
+    given, path = path, located(path)
+    if path.is_dir() and is_shipped(path):
+        path = member_folders(path)[0]
     if path.is_dir():
         config, arrays = _read_folder(path)
     elif not path.exists():
-        raise InputError(f"there is no NequIP model at {path}")
+        raise no_model(given)
     else:
         config, arrays = _read_file(path, torchscript=torchscript)
     potential = build_potential(config, arrays)

@@ -207,7 +207,8 @@ def as_potential(value: Any, name: str = "potential") -> Potential:
     if isinstance(value, str | os.PathLike):
         raise InputError(
             f"{name} = {str(value)!r} is a path; load it: load_fit({str(value)!r}) for the folder of a training run, "
-            f"load_nequip({str(value)!r}) for a NequIP model"
+            f"load_nequip({str(value)!r}) for a NequIP model, load_potential({str(value)!r}) for one that comes with "
+            "jaxelyte"
         )
     if isinstance(value, NequIP):
         raise InputError(

@@ -1,0 +1,168 @@
+"""Potentials of our own that come with the package: a table of them, and each as something to simulate with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jaxelyte.errors import InputError
+from jaxelyte.interop.nequip_files import BASELINE, load_nequip
+from jaxelyte.interop.potential_files import read_potential
+from jaxelyte.interop.shipped import HOME, is_shipped, located, member_folders, no_model, read_card, shipped_names
+from jaxelyte.potentials.barrier import GaussianBarrier
+from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.nequip import NequIPPotential
+from jaxelyte.storage import read_json
+from jaxelyte.training import Fit, load_fit
+
+TRAINING = "training.json"
+"""What a network's training was, in its folder: settings, split and digests of the frames, errors of the best epoch.
+Without it the network lies in the folder of its training."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShippedPotential:
+    """A committee of networks, with all that has to be added to them. As an argument it stands for `potential`.
+
+    Attributes:
+        name: of its folder.
+        card: what it is, as in its ``card.json``: level of theory, recipe, errors, stability, limits, licence.
+        networks: the bare networks, which need `baseline`.
+        baseline: what the labels were taken relative to.
+        barrier: a term that was not there in training and keeps simulations where the training frames are; or None.
+        folder: where it is.
+    """
+
+    name: str
+    card: dict[str, Any]
+    networks: tuple[NequIPPotential, ...]
+    baseline: Potential
+    barrier: Potential | None
+    folder: Path
+
+    @cached_property
+    def members(self) -> tuple[Potential, ...]:
+        """Complete potentials, one for each network: network + baseline + barrier."""
+        return tuple(network + self._added for network in self.networks)
+
+    @property
+    def potential(self) -> Potential:
+        """The first of `members`."""
+        return self.members[0]
+
+    total = potential
+
+    @property
+    def committee(self) -> Fit:
+        """All networks, for `evaluate`: their mean, with the spread between them. The barrier is part of it."""
+        return self._fit(self._added)
+
+    @property
+    def fit(self) -> Fit:
+        """The networks as they came from training, without the barrier: for `train`, which goes on from the first."""
+        return self._fit(self.baseline)
+
+    @property
+    def _added(self) -> Potential:
+        return self.baseline if self.barrier is None else self.baseline + self.barrier
+
+    def _fit(self, baseline: Potential) -> Fit:
+        home = member_folders(self.folder)[0]
+        if (home / TRAINING).is_file():
+            stored = read_json(home / TRAINING)
+            return Fit(self.networks, baseline, stored["metrics"], stored["config"])
+        trained = load_fit(home.parent)
+        return Fit(self.networks, baseline, trained.metrics, trained.config)
+
+    def __repr__(self) -> str:
+        many = f"committee of {len(self.networks)}" if len(self.networks) > 1 else "one network"
+        return f"ShippedPotential({self.name}: {self.card['system']}; {self.card['level_of_theory']}; {many})"
+
+
+@dataclass(frozen=True)
+class Potentials:
+    """The potentials that come with the package; prints as a table.
+
+    Attributes:
+        cards: of each, by name.
+    """
+
+    cards: dict[str, dict[str, Any]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What `load` takes."""
+        return tuple(self.cards)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.cards)
+
+    def __len__(self) -> int:
+        return len(self.cards)
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        if name not in self.cards:
+            raise InputError(str(no_model(name, "potential")))
+        return self.cards[name]
+
+    def table(self) -> Any:
+        """The table, for `rich`."""
+        from rich.table import Table
+
+        columns = ("name", "system", "level of theory", "errors", "stability", "licence", "citation")
+        table = Table(title="potentials that come with jaxelyte", show_lines=True)
+        for column in columns:
+            table.add_column(column, no_wrap=column in ("name", "licence"), overflow="fold")
+        for name, card in self.cards.items():
+            table.add_row(name, *(card["summary"].get(key) or card[key] for key in SUMMARY))
+        return table
+
+    def __repr__(self) -> str:
+        from io import StringIO
+
+        from rich.console import Console
+
+        text = StringIO()
+        Console(file=text, width=150).print(self.table())
+        return text.getvalue()
+
+
+SUMMARY = ("system", "level_of_theory", "errors", "stability", "licence", "citation")
+"""Columns of the table: the short form in a card's ``summary`` where it has one."""
+
+
+def potentials() -> Potentials:
+    """The potentials that come with the package: system, level of theory, errors, stability, licence and citation."""
+    return Potentials({name: read_card(HOME / name) for name in shipped_names()})
+
+
+def load(name: str | os.PathLike[str]) -> ShippedPotential:
+    """A potential that comes with the package.
+
+    Args:
+        name: one of `potentials`; or a folder that is made alike, with ``card.json``.
+
+    Raises:
+        InputError: another name, or a folder that holds something else.
+
+    Warns:
+        UserWarning: a folder here has the name of a shipped potential; the folder is taken.
+    """
+    folder = located(name)
+    if not folder.exists():
+        raise no_model(name, "potential")
+    if not folder.is_dir() or not is_shipped(folder):
+        from jaxelyte.interop.foreign_models import describe
+
+        found = describe(folder)
+        raise InputError(
+            f"{folder} holds no card.json, which says what a potential is: it is {found.what}; {found.remedy}"
+        )
+    card, homes = read_card(folder), member_folders(folder)
+    networks = tuple(load_nequip(home) for home in homes)
+    barrier = GaussianBarrier(**card["barrier"]["parameters"]) if card.get("barrier") else None
+    return ShippedPotential(folder.name, card, networks, read_potential(homes[0], BASELINE), barrier, folder)

@@ -1,0 +1,147 @@
+"""Potentials that come with the package: what they are made of, by which names they are found, what their cards say."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jaxelyte as jxl
+from jaxelyte.interop.shipped import HOME
+from jaxelyte.potentials.base import Sum, as_potential
+from jaxelyte.potentials.codec import identity
+
+R2SCAN = HOME / "nacl_r2scan"
+
+
+@pytest.fixture(scope="module")
+def found() -> jxl.datasets.ShippedPotential:
+    return jxl.load_potential("nacl_r2scan")
+
+
+def test_table_lists_every_potential_with_licence_and_citation() -> None:
+    table = jxl.datasets.potentials()
+    assert set(table) == {"nacl_r2scan", "nacl_water"}
+    assert table["nacl_r2scan"]["licence"] == "CC-BY-SA-4.0"
+    assert any("arXiv:2311.01527" in line for line in table["nacl_r2scan"]["citation"])
+    assert "semi-empirical" in table["nacl_water"]["level_of_theory"]
+    text = repr(table)
+    for word in ("nacl_r2scan", "r2SCAN", "CC-BY-SA-4.0", "2311.01527", "nacl_water", "GFN1-xTB", "CC0-1.0", "meV/Å"):
+        assert word in text, word
+
+
+def test_a_name_that_is_not_there_lists_those_that_are() -> None:
+    for call in (jxl.load_potential, jxl.load_nequip, lambda name: jxl.datasets.potentials()[name]):
+        with pytest.raises(jxl.InputError, match=r"nacl_r2scna.*did you mean 'nacl_r2scan'.*nacl_water"):
+            call("nacl_r2scna")
+    with pytest.raises(jxl.InputError, match=r"there is no potential kbr; potentials that come with jaxelyte: nacl"):
+        jxl.load_potential("kbr")
+
+
+def test_members_are_network_baseline_and_barrier_as_the_card_says(found: jxl.datasets.ShippedPotential) -> None:
+    card = found.card
+    assert len(found.members) == len(card["members"])
+    for potential, network in zip(found.members, found.networks, strict=True):
+        assert isinstance(potential, Sum)
+        assert [type(term).__name__ for term in potential.terms] == [
+            "NequIPPotential",
+            "ScreenedCoulomb",
+            "GaussianBarrier",
+        ]
+        assert network.requires == (identity(found.baseline),)
+    assert isinstance(found.baseline, jxl.ScreenedCoulomb)
+    assert found.baseline.numbers == (11, 17)
+    np.testing.assert_array_equal(found.baseline.charges, [1.0, -1.0])
+    assert card["baseline"]["permittivity"] == pytest.approx(float(found.baseline.permittivity), rel=1e-6)
+    barrier = found.barrier
+    assert isinstance(barrier, jxl.GaussianBarrier)
+    given = card["barrier"]["parameters"]
+    made = [float(barrier.height), float(barrier.center), float(barrier.width)]
+    np.testing.assert_allclose(made, [given["height"], given["center"], given["width"]], rtol=1e-6)
+    # What a user makes by hand is the baseline that the networks ask for.
+    assert identity(jxl.ScreenedCoulomb({"Na": 1, "Cl": -1}, permittivity=78.3)) == found.networks[0].requires[0]
+    assert as_potential(found) is found.potential
+    assert identity(found.committee.baseline.terms[0]) == identity(found.fit.baseline) == identity(found.baseline)
+
+
+def test_barrier_leaves_bonds_of_water_alone_and_stops_protons(found: jxl.datasets.ShippedPotential) -> None:
+    """In the frames O-H is 0.90 to 1.08 Å in a molecule, 98 % of them below 1.052 Å; 1.43 Å or more outside."""
+    given = found.card["barrier"]["parameters"]
+
+    def energy(r: float) -> float:
+        return given["height"] * np.exp(-0.5 * ((r - given["center"]) / given["width"]) ** 2)
+
+    assert energy(1.052) < 2e-4
+    assert energy(1.43) < 0.2 * 0.0259  # k_B T at 300 K
+    assert energy(1.26) > 30 * 0.0259
+
+
+def test_weights_are_those_of_the_card_and_small(found: jxl.datasets.ShippedPotential) -> None:
+    for row in found.card["members"]:
+        home = R2SCAN / row["folder"]
+        data = (home / "state_dict.npz").read_bytes()
+        assert hashlib.sha256(data).hexdigest() == row["sha256"]
+        assert sum(file.stat().st_size for file in home.iterdir()) < 300_000
+        with np.load(home / "state_dict.npz", allow_pickle=False) as arrays:
+            assert {arrays[name].dtype for name in arrays.files if arrays[name].dtype.kind == "f"} == {
+                np.dtype("float32")
+            }
+    assert (R2SCAN / "LICENSE").read_text().startswith("Attribution-ShareAlike 4.0 International")
+    text = (R2SCAN / "README.md").read_text()
+    assert "CC-BY-SA-4.0" in text
+    assert "arXiv:2311.01527" in text
+
+
+def test_networks_are_found_by_name(found: jxl.datasets.ShippedPotential) -> None:
+    for name in ("nacl_r2scan", "nacl_r2scan/member0", str(R2SCAN)):
+        network = jxl.load_nequip(name)
+        assert network.config == found.networks[0].config
+        assert network.requires == found.networks[0].requires
+        np.testing.assert_array_equal(network.params["scales"], found.networks[0].params["scales"])
+    box = jxl.build.electrolyte({"Na": 1, "Cl": 1}, waters=20)
+    with pytest.raises(jxl.InputError, match="trained on labels less a baseline"):
+        jxl.Calculator(jxl.load_nequip("nacl_r2scan")).get_potential_energy(box)
+
+
+def test_a_folder_of_that_name_wins_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(HOME / "nacl_water" / "fit" / "model", tmp_path / "nacl_r2scan")
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(UserWarning, match="nacl_r2scan is read, not the potential of this name that comes with"):
+        network = jxl.load_nequip("nacl_r2scan")
+    assert network.config.r_max == 4.5
+    with (
+        pytest.warns(UserWarning, match="nacl_r2scan is read"),
+        pytest.raises(jxl.InputError, match=r"holds no card\.json"),
+    ):
+        jxl.load_potential("nacl_r2scan")
+
+
+def test_what_is_no_potential_with_a_card_is_described(tmp_path: Path) -> None:
+    with pytest.raises(jxl.InputError, match="the folder of a training run; load_fit reads it"):
+        jxl.load_potential(HOME / "nacl_water" / "fit")
+    with pytest.raises(jxl.InputError, match="load_potential reads it"):
+        jxl.load_fit(R2SCAN)
+    (tmp_path / "card.json").write_text('{"name": "mine"}')
+    with pytest.raises(jxl.InputError, match="must list the networks under 'members'"):
+        jxl.load_potential(tmp_path)
+
+
+def test_training_example_is_listed_as_such() -> None:
+    example = jxl.load_potential("nacl_water")
+    assert example.barrier is None
+    assert example.networks[0].config == jxl.datasets.nacl_water_fit().potential.config
+    assert example.fit.config["split"] == jxl.datasets.nacl_water_fit().config["split"]
+
+
+@pytest.mark.more
+def test_errors_are_those_of_the_card(found: jxl.datasets.ShippedPotential, dft_data: Path) -> None:
+    frames = jxl.read(dft_data / "nacl_r2SCAN.xyz.gz")
+    untouched = [frames[n] for n in found.fit.config["split"]["test"]]
+    errors = jxl.evaluate(found.committee, untouched[::6]).summary()["forces_meV_per_A"]
+    # Of five frames, each with an error of its own: the spread between frames is about a tenth.
+    assert errors["rmse"] == pytest.approx(found.card["errors"]["test"]["forces_meV_per_A"][0], rel=0.2)
+    with pytest.warns(UserWarning, match="the fit was trained on 1 of these 1 frames"):
+        jxl.evaluate(found.committee, [frames[found.fit.config["split"]["train"][0]]])
