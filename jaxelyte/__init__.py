@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jaxelyte.datasets import load as load_potential
     from jaxelyte.dynamics import NVE, NVT, Run, load_run, minimize, simulate
     from jaxelyte.errors import (
+        DownloadError,
         InputError,
         JaxelyteError,
         SimulationError,
@@ -123,6 +124,7 @@ _HOMES = {
     "DiffusivityResult": "observables",
     "Distance": "observables",
     "DistanceRestraint": "potentials.distance",
+    "DownloadError": "errors",
     "Evaluation": "training",
     "Fit": "training",
     "FormError": "potentials.form_error",
@@ -245,6 +247,7 @@ __all__ = [
     "DiffusivityResult",
     "Distance",
     "DistanceRestraint",
+    "DownloadError",
     "Evaluation",
     "Fit",
     "FormError",

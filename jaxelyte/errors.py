@@ -44,6 +44,10 @@ class StorageError(JaxelyteError, OSError):
     """A file that cannot be written (disk full, no permission, folder gone); everything written before is kept."""
 
 
+class DownloadError(JaxelyteError, OSError):
+    """Published data that cannot be downloaded, or are not what they should be; nothing of them is kept."""
+
+
 class RunInterruptedError(JaxelyteError, RuntimeError):
     """A run was stopped by the user before there was anything to evaluate; what was done is kept, and can go on."""
 

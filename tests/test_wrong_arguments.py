@@ -126,6 +126,7 @@ RESULTS = [
 """Made by functions, not by users."""
 
 BASES = [
+    "DownloadError",
     "InputError",
     "JaxelyteError",
     "Observable",

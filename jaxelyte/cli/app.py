@@ -125,6 +125,14 @@ def _folder(value: str) -> Path:
         raise typer.BadParameter(str(error)) from error
 
 
+def _to(value: str) -> Path:
+    """The value of ``--to``."""
+    try:
+        return output_folder(value, argument="--to")
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 RunFolder = Annotated[Path | None, typer.Option(parser=_folder, help="Run folder, instead of the one in the file.")]
 
 
@@ -419,6 +427,32 @@ def demo(
 
         summary = run_demo(output, epochs=epochs, steps=steps, show=_print)
         typer.echo(json.dumps(summary["files"], indent=1))
+
+
+@app.command(cls=Once)
+def fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="Sets of data; all by default.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(parser=_to, help="Folder; by default JAXELYTE_DATA or ~/.local/share/jaxelyte.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Start of the addresses, for a mirror of GitHub's files.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Show the sets, download nothing.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Download published potentials, curves and frames of electrolytes, at fixed versions, and check them."""
+    with _clean_errors(debug):
+        from jaxelyte.cli.fetching import bar, list_sources, report
+        from jaxelyte.datasets.fetch import BASE
+        from jaxelyte.datasets.fetch import fetch as fetch_data
+        from jaxelyte.datasets.published import data_folder
+
+        if listed:
+            _print(list_sources())
+            return
+        folder = data_folder() if to is None else to
+        with bar() as progress:
+            fetched = fetch_data(names or (), to=folder, url=url or BASE, progress=progress)
+        report(fetched, folder, _print, _say)
 
 
 def _print(item: object) -> None:

@@ -1,0 +1,93 @@
+"""Data of others: which there are, and where they lie on this machine. `jaxelyte.datasets.fetch` downloads them."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jaxelyte.errors import InputError
+
+MANIFEST = Path(__file__).parent / "published.json"
+CLONE = Path(__file__).resolve().parents[2]
+"""The root of the repository, where the package runs from a clone."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One set of published data.
+
+    Attributes:
+        name: what `jaxelyte fetch` calls it.
+        what: in one line.
+        repository: on GitHub, ``owner/name``.
+        commit: the version that is downloaded, 40 hexadecimal digits.
+        licence: SPDX identifier.
+        citation: the publication.
+        files: what is downloaded, and what each file becomes; see `jaxelyte.datasets.convert`.
+        charges: e, of the Coulomb term that the network was trained relative to.
+        permittivity: relative, of that term.
+        note: what else the published runs used.
+    """
+
+    name: str
+    what: str
+    repository: str
+    commit: str
+    licence: str
+    citation: str
+    files: tuple[dict[str, Any], ...]
+    charges: dict[str, float] = field(default_factory=dict)
+    permittivity: float | None = None
+    note: str = ""
+
+
+def sources(manifest: Path = MANIFEST) -> dict[str, Source]:
+    """All sets by name."""
+    content = json.loads(manifest.read_text("utf-8"))
+    return {name: Source(name=name, **{**one, "files": tuple(one["files"])}) for name, one in content.items()}
+
+
+def data_folder() -> Path:
+    """Where `jaxelyte fetch` puts data: ``JAXELYTE_DATA``, or the user's data folder; it need not exist.
+
+    Raises:
+        InputError: there is no home directory.
+    """
+    given = os.environ.get("JAXELYTE_DATA")
+    if given:
+        return Path(given).expanduser()
+    try:
+        share = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    except RuntimeError as error:
+        raise InputError(f"there is no folder for data ({error}); set JAXELYTE_DATA to one") from error
+    return share / "jaxelyte"
+
+
+def data_folders() -> tuple[Path, ...]:
+    """Where published data are looked for, in this order: `data_folder`, and ``../shared`` beside a clone."""
+    beside = (CLONE.parent / "shared",) if (CLONE / "pyproject.toml").is_file() else ()
+    return (data_folder(), *beside)
+
+
+def find_published(*parts: str) -> Path | None:
+    """A file or folder of published data, such as ``find_published("reference", "licl")``; None where it is absent."""
+    return next((path for folder in data_folders() if (path := folder.joinpath(*parts)).exists()), None)
+
+
+def published(*parts: str) -> Path:
+    """The same, or an error.
+
+    Raises:
+        InputError: it is on none of the places, with the command that downloads it.
+    """
+    found = find_published(*parts)
+    if found is None:
+        places = " nor ".join(str(folder) for folder in data_folders())
+        raise InputError(
+            f"{'/'.join(parts)} is neither in {places}: `jaxelyte fetch` downloads the published data; if they lie in "
+            "another folder, set JAXELYTE_DATA to it"
+        )
+    return found
