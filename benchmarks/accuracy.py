@@ -27,13 +27,14 @@ import jaxelyte as jxl
 from jaxelyte import units
 from jaxelyte.data.split import split_frames
 from jaxelyte.dynamics.summary import versions
+from jaxelyte.interop.published import place_of
 from jaxelyte.plots.style import png
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SETS = {"revPBE0-D3": "nacl_revPBE0-D3.xyz.gz", "r2SCAN": "nacl_r2SCAN.xyz.gz"}
+SHARED = place_of("data", holding=SETS["r2SCAN"])
 SCREENED = {"charges": {"Na": 1.0, "Cl": -1.0}, "permittivity": 78.3}
 BARRIER = {"height": 1.0, "center": 1.28, "width": 0.08, "species": ("O", "H")}
 """eV, Å."""

@@ -28,7 +28,9 @@ from typing import Any
 import jax
 import numpy as np
 
-REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference"
+from jaxelyte.interop.published import place_of
+
+REFERENCE = place_of("reference", holding="licl_ions/reference.npz")
 REPEATS = {"48 ions": None, "248": (1, 1, 1), "992": (2, 2, 1), "3968": (4, 2, 2)}
 LARGE = {"15872": (4, 4, 4), "63488": (8, 8, 4), "253952": (16, 8, 8), "1015808": (16, 16, 16)}
 

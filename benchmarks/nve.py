@@ -20,7 +20,9 @@ from typing import Any
 import jax
 import numpy as np
 
-REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference"
+from jaxelyte.interop.published import place_of
+
+REFERENCE = place_of("reference", holding="licl_ions/reference.npz")
 
 
 def run_nve(timestep: float, picoseconds: float, replicas: int) -> dict[str, Any]:

@@ -25,11 +25,12 @@ import jaxelyte as jxl
 from jaxelyte.data.labels import collect_labels
 from jaxelyte.data.split import Split
 from jaxelyte.dynamics.summary import versions
+from jaxelyte.interop.published import place_of
 from jaxelyte.training.problem import make_problem
 from jaxelyte.training.step import Batch
 from jaxelyte.training.trainer import Trainer
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "nacl_revPBE0-D3.xyz.gz"
+DATA = place_of("data", holding="nacl_revPBE0-D3.xyz.gz") / "nacl_revPBE0-D3.xyz.gz"
 MODELS = {
     "3 layers x 16, l 2": {"r_max": 5.0, "num_layers": 3, "l_max": 2, "num_features": 16},
     "2 layers x 8, l 2": {"r_max": 5.0, "num_layers": 2, "l_max": 2, "num_features": 8},

@@ -27,6 +27,7 @@ import numpy as np
 
 import jaxelyte as jxl
 from jaxelyte.dynamics.summary import versions
+from jaxelyte.interop.published import place_of
 from jaxelyte.storage import read_json, write_json, write_text
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "jaxelyte" / "datasets" / "nacl_r2scan"
-FRAMES = ROOT.parent / "shared" / "data" / "nacl_r2SCAN.xyz.gz"
+FRAMES = place_of("data", holding="nacl_r2SCAN.xyz.gz") / "nacl_r2SCAN.xyz.gz"
 CHARGES, PERMITTIVITY = {"Na": 1.0, "Cl": -1.0}, 78.3
 NETWORK = {"r_max": 5.0, "num_layers": 2, "l_max": 2, "num_features": 16, "parity": False}
 EPOCHS = 120

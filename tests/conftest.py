@@ -44,12 +44,26 @@ def pytest_report_header() -> str:
     return f"jax {jax.__version__} on {device.platform} ({device.device_kind}), float64, shape checks {checked}"
 
 
-def shared_folder(*parts: str) -> Path:
-    """A folder beside the repository, or a skipped test where it is absent."""
-    folder = ROOT.parent.joinpath("shared", *parts)
-    if not folder.is_dir():
-        pytest.skip(f"data are absent: no folder ../{'/'.join(('shared', *parts))} beside the repository")
-    return folder
+class Published(type(Path())):
+    """A folder of published data; what is below it is looked for in every place, and skips the test where absent."""
+
+    def __truediv__(self, name: str) -> Published:
+        from jaxelyte.interop.published import data_folders
+
+        inside = next(self.relative_to(folder) for folder in data_folders() if self.is_relative_to(folder))
+        return published_folder(*inside.parts, name)
+
+
+def published_folder(*parts: str) -> Published:
+    """A file or folder of published data, or a skipped test where it is absent."""
+    from jaxelyte.interop.published import find_published
+
+    found = find_published(*parts)
+    if found is None:
+        pytest.skip(
+            f"published data are absent: {'/'.join(parts)} (`jaxelyte fetch`, or ../shared beside the repository)"
+        )
+    return Published(found)
 
 
 @pytest.fixture(scope="session")
@@ -60,14 +74,14 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
-    """Published potentials and results, ``../shared/reference``."""
-    return shared_folder("reference")
+    """Published potentials and results, ``reference`` in a folder of published data."""
+    return published_folder("reference")
 
 
 @pytest.fixture(scope="session")
 def dft_data() -> Path:
-    """Frames with density functional labels, ``../shared/data``."""
-    return shared_folder("data")
+    """Frames with density functional labels, ``data`` in a folder of published data."""
+    return published_folder("data")
 
 
 @pytest.fixture

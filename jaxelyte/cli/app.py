@@ -442,9 +442,9 @@ def fetch(
     """Download published potentials, curves and frames of electrolytes, at fixed versions, and check them."""
     with _clean_errors(debug):
         from jaxelyte.cli.fetching import bar, list_sources, report
-        from jaxelyte.datasets.fetch import BASE
-        from jaxelyte.datasets.fetch import fetch as fetch_data
-        from jaxelyte.datasets.published import data_folder
+        from jaxelyte.datasets.download import BASE
+        from jaxelyte.datasets.download import fetch as fetch_data
+        from jaxelyte.interop.published import data_folder
 
         if listed:
             _print(list_sources())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxelyte.datasets.fetch import Fetched, Progress
+from jaxelyte.datasets.download import Fetched, Progress
 from jaxelyte.storage import size
 
 
@@ -43,7 +43,7 @@ def list_sources() -> Any:
     """A table of all sets."""
     from rich.table import Table
 
-    from jaxelyte.datasets.published import sources
+    from jaxelyte.interop.published import sources
 
     table = Table("set", "what", "repository", "licence", title="Published data")
     for name, one in sources().items():
@@ -68,7 +68,7 @@ def report(fetched: list[Fetched], folder: Path, show: Callable[[object], None],
             say(f"  its network needs ScreenedCoulomb with charges {charges} and permittivity={source.permittivity}")
         if source.note:
             say(f"  {source.note}")
-    from jaxelyte.datasets.published import data_folder
+    from jaxelyte.interop.published import data_folder
 
     if folder.resolve() != data_folder().resolve():
         say(f"tests, notebooks and examples find these files with JAXELYTE_DATA={folder.resolve()}")

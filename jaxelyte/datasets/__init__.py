@@ -5,14 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jaxelyte.datasets.download import fetch
 from jaxelyte.datasets.shipped import Potentials, ShippedPotential, load, potentials
+from jaxelyte.interop.published import find_published, published
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from jaxelyte.training import Fit
 
-__all__ = ["NACL_WATER", "Potentials", "ShippedPotential", "load", "nacl_water", "nacl_water_fit", "potentials"]
+__all__ = [
+    "NACL_WATER",
+    "Potentials",
+    "ShippedPotential",
+    "fetch",
+    "find_published",
+    "load",
+    "nacl_water",
+    "nacl_water_fit",
+    "potentials",
+    "published",
+]
 
 NACL_WATER = Path(__file__).parent / "nacl_water"
 """The folder of `nacl_water` and `nacl_water_fit`; its README says how they were made."""

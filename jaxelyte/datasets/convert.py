@@ -191,7 +191,7 @@ def _check_frames(entry: Mapping[str, Any], frames: Sequence[Atoms]) -> None:
     _compare(f"the list of elements of {Path(entry['target']).name}", found, entry["numbers"])
     values = {
         "positions": np.concatenate([atoms.positions for atoms in frames]),
-        "cells": np.concatenate([atoms.cell[:] for atoms in frames]),
+        "cells": np.concatenate([atoms.cell.array for atoms in frames]),
         "forces": np.concatenate([atoms.get_forces() for atoms in frames]),
         "energies": np.array([atoms.get_potential_energy() for atoms in frames]),
     }

@@ -12,6 +12,7 @@ from typing import Any
 
 from jaxelyte import checks
 from jaxelyte.errors import InputError
+from jaxelyte.interop.published import find_model, models
 from jaxelyte.storage import read_json
 
 HOME = Path(__file__).parent.parent / "datasets"
@@ -24,10 +25,11 @@ def shipped_names() -> tuple[str, ...]:
 
 
 def located(path: str | os.PathLike[str], *, folder: Path | None = None) -> Path:
-    """The path that is meant: a path as it is, the name of a shipped potential as its folder.
+    """The path that is meant: a path as it is, the name of a shipped or published potential as its folder.
 
     Args:
-        path: a path, such a name, or the name with the folder of one network (``nacl_r2scan/member1``).
+        path: a path, such a name, or the name with the folder of one network (``nacl_r2scan/member1``). Published
+            potentials (``licl_ions``) have names where `jaxelyte fetch` has brought them.
         folder: what a relative path is relative to; by default the working directory.
 
     Returns:
@@ -44,7 +46,7 @@ def located(path: str | os.PathLike[str], *, folder: Path | None = None) -> Path
     shipped = HOME / given
     known = not given.is_absolute() and given.parts[:1] and given.parts[0] in shipped_names() and shipped.is_dir()
     if not known:
-        return real
+        return real if real.exists() else find_model(given) or real
     if real.exists() and real.resolve() != shipped.resolve():
         checks.caution(
             f"{real} is read, not the potential of this name that comes with jaxelyte; rename the folder to get that "
@@ -62,6 +64,8 @@ def no_model(path: str | os.PathLike[str], what: str = "NequIP model at") -> Inp
     if near or not (Path(path).suffix or Path(path).is_absolute() or len(Path(path).parts) > 1):
         hint = f"; did you mean {near[0]!r}?" if near else ""
         message += f"{hint}; potentials that come with jaxelyte: {', '.join(names)}"
+    if word in models():
+        message += f"; `jaxelyte fetch {word}` downloads the published one"
     return InputError(message)
 
 

@@ -20,12 +20,13 @@ from typer.testing import CliRunner
 import small_networks
 from jaxelyte.cli.app import app
 from jaxelyte.datasets import convert as converting
-from jaxelyte.datasets import fetch as fetching
+from jaxelyte.datasets import download as downloading
 from jaxelyte.datasets.convert import BOHR, HARTREE, array_digest, digest, projection, table_digest
-from jaxelyte.datasets.fetch import RAW, RECORD, download, fetch
-from jaxelyte.datasets.published import MANIFEST, data_folder, find_published, published, sources
+from jaxelyte.datasets.download import RAW, RECORD, download, fetch
 from jaxelyte.errors import DownloadError, InputError
 from jaxelyte.interop.nequip_files import load_nequip, save_nequip
+from jaxelyte.interop.published import MANIFEST, data_folder, find_published, place_of, published, sources
+from jaxelyte.interop.shipped import located, no_model
 
 COMMIT = "0123456789" * 4
 SET = {
@@ -70,7 +71,7 @@ def server(tmp_path: Path) -> Iterator[SimpleNamespace]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "PAUSE", 0.0)
+    monkeypatch.setattr(downloading, "PAUSE", 0.0)
 
 
 def runner_text(frames: list[Atoms]) -> bytes:
@@ -286,8 +287,15 @@ def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "reference/made_up").mkdir(parents=True)
     assert published("reference", "made_up") == tmp_path / "reference/made_up"
     assert find_published("reference", "nothing") is None
-    with pytest.raises(InputError, match=r"reference/nothing is neither in .*`jaxelyte fetch`"):
+    with pytest.raises(InputError, match=r"reference/nothing is neither in .*does not download it"):
         published("reference", "nothing")
+    with pytest.raises(InputError, match=r"reference/kcl is neither in .*`jaxelyte fetch` downloads it"):
+        published("reference", "kcl")
+    assert place_of("reference", holding="made_up") == tmp_path / "reference"
+    (tmp_path / "reference/made_up/config.json").write_text("{}")
+    assert located("made_up") == tmp_path / "reference/made_up"  # a name in TOML files and on the command line
+    assert located("made_up", folder=tmp_path / "elsewhere") == tmp_path / "reference/made_up"
+    assert "`jaxelyte fetch kcl` downloads" in str(no_model("kcl"))
     monkeypatch.delenv("JAXELYTE_DATA")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
     assert data_folder() == tmp_path / "share" / "jaxelyte"

@@ -10,7 +10,7 @@ from typing import Any
 
 from jaxelyte.errors import InputError
 
-MANIFEST = Path(__file__).parent / "published.json"
+MANIFEST = Path(__file__).parent.parent / "datasets" / "published.json"
 CLONE = Path(__file__).resolve().parents[2]
 """The root of the repository, where the package runs from a clone."""
 
@@ -50,6 +50,11 @@ def sources(manifest: Path = MANIFEST) -> dict[str, Source]:
     return {name: Source(name=name, **{**one, "files": tuple(one["files"])}) for name, one in content.items()}
 
 
+def models() -> tuple[str, ...]:
+    """Names of the sets that hold a model; it lies in ``reference/NAME``."""
+    return tuple(name for name, one in sources().items() if any(file["kind"] == "model" for file in one.files))
+
+
 def data_folder() -> Path:
     """Where `jaxelyte fetch` puts data: ``JAXELYTE_DATA``, or the user's data folder; it need not exist.
 
@@ -77,17 +82,31 @@ def find_published(*parts: str) -> Path | None:
     return next((path for folder in data_folders() if (path := folder.joinpath(*parts)).exists()), None)
 
 
+def find_model(name: str | os.PathLike[str]) -> Path | None:
+    """The folder of a published model by its name, such as "licl_ions"; None where it is absent, or no such name."""
+    if len(Path(name).parts) != 1 or Path(name).is_absolute():
+        return None
+    found = find_published("reference", str(name), "config.json")
+    return None if found is None else found.parent
+
+
 def published(*parts: str) -> Path:
     """The same, or an error.
 
     Raises:
-        InputError: it is on none of the places, with the command that downloads it.
+        InputError: it is in none of the places, with the command that downloads it.
     """
     found = find_published(*parts)
     if found is None:
-        places = " nor ".join(str(folder) for folder in data_folders())
-        raise InputError(
-            f"{'/'.join(parts)} is neither in {places}: `jaxelyte fetch` downloads the published data; if they lie in "
-            "another folder, set JAXELYTE_DATA to it"
-        )
+        name, places = "/".join(parts), " nor ".join(str(folder) for folder in data_folders())
+        targets = [entry["target"] for one in sources().values() for entry in one.files]
+        known = any(target == name or target.startswith(f"{name}/") for target in targets)
+        how = "downloads it" if known else "does not download it"
+        raise InputError(f"{name} is neither in {places}; `jaxelyte fetch` {how}; JAXELYTE_DATA names another folder")
     return found
+
+
+def place_of(*parts: str, holding: str) -> Path:
+    """The first folder of this name that holds a file; where none does, the last place, for a message."""
+    folders = [folder.joinpath(*parts) for folder in data_folders()]
+    return next((folder for folder in folders if (folder / holding).exists()), folders[-1])

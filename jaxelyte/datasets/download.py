@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxelyte.datasets.convert import convert, digest
-from jaxelyte.datasets.published import MANIFEST, Source, data_folder, sources
 from jaxelyte.errors import DownloadError, InputError
+from jaxelyte.interop.published import MANIFEST, Source, data_folder, sources
 from jaxelyte.storage import claimed, output_folder, read_json, write_bytes, write_json
 
 BASE = "https://raw.githubusercontent.com"
@@ -61,7 +61,7 @@ def fetch(
     in `RECORD`. Deployed models need PyTorch, which reads them (``pip install "jaxelyte[torch]"``).
 
     Args:
-        names: sets; all by default. `jaxelyte.datasets.published.sources` lists them.
+        names: sets; all by default. `jaxelyte.interop.published.sources` lists them.
         to: folder; by default `data_folder`, where everything here looks.
         url: start of the addresses, for a mirror: ``URL/OWNER/NAME/COMMIT/PATH``.
         progress: called while a file comes.
@@ -116,12 +116,13 @@ def _one(
     target, key = folder / entry["target"], entry["target"]
     content = _content(target)
     last = record.get(key)
-    if content is not None and last is None:
-        raise InputError(f"{target} is there and was not fetched; move it away, or choose another folder with --to")
-    if content is not None and last["content"] is not None:
-        if last["content"] != content:
+    if content is not None:
+        if last is None:
+            raise InputError(f"{target} is there and was not fetched; move it away, or choose another folder with --to")
+        if last["content"] not in (None, content):
             raise InputError(f"{target} was changed since it was fetched; move it away to fetch it again")
-        return Fetched(target, source, last["checked"], new=False)
+        if last["content"] == content:
+            return Fetched(target, source, last["checked"], new=False)
     parts = entry["sources"] if entry["kind"] == "frames" else [entry]
     addresses = [f"{source.repository}/{source.commit}/{one['source']}" for one in parts]
     kept = [folder / RAW / digest(address.encode()) for address in addresses]
