@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from jaxelyte.cli.objects import build_nvt, build_sum, build_system
 from jaxelyte.cli.report import save_figure
 from jaxelyte.free_energy import FreeEnergyResult, PathResult, free_energy, free_energy_path
+from jaxelyte.free_energy.difference import KJ_MOL
+from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.storage import writing
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ def completed(result: FreeEnergyResult | PathResult) -> bool:
 
 
 def tables(result: FreeEnergyResult | PathResult) -> list[Table]:
-    """For people: estimates of every leg, its windows, and the sum of several legs."""
+    """For people: estimates of every leg, its windows, the sum of several legs, and what all of it is of."""
     from rich.table import Table
 
     legs = legs_of(result)
@@ -75,26 +77,39 @@ def tables(result: FreeEnergyResult | PathResult) -> list[Table]:
     if isinstance(result, PathResult):
         total = Table("leg", "ΔF / eV", title="path" if result.completed else "path, interrupted")
         for number, leg in enumerate(legs, 1):
-            total.add_row(str(number), f"{leg.value:.5f} ± {leg.error:.5f}")
-        total.add_row("sum", f"{result.value:.5f} ± {result.error:.5f}")
+            total.add_row(str(number), plus_minus(leg.value, leg.error, form=".5f"))
+        total.add_row("sum", plus_minus(result.value, result.error, form=".5f"))
         found.append(total)
-    return found
+    return [*found, _contents(result)]
+
+
+def _contents(result: FreeEnergyResult | PathResult) -> Table:
+    from rich.table import Table
+
+    table = Table(title="what the free energy is of", show_header=False)
+    table.add_row("process", result.contents.process)
+    table.add_row("standard state", result.contents.standard_state)
+    table.add_row("corrections", result.contents.corrections)
+    return table
 
 
 def _estimates(leg: FreeEnergyResult, name: str) -> Table:
     from rich.table import Table
-
-    from jaxelyte.free_energy.difference import KJ_MOL
 
     state = "" if leg.run is None or leg.run.completed else " so far"
     table = Table("estimator", "ΔF / eV", "ΔF / kJ/mol", title=f"free energy{name}{state}, {leg.temperature:g} K")
     for which, (value, error) in leg.estimates.items():
         mark = " (result)" if which == leg.estimator else ""
         mark += ", no error bar" if which in leg.refused else ""
-        table.add_row(f"{which}{mark}", f"{value:.5f} ± {error:.5f}", f"{value * KJ_MOL:.3f} ± {error * KJ_MOL:.3f}")
+        table.add_row(f"{which}{mark}", *_both(value, error))
     value, error = leg.hysteresis
-    table.add_row("hysteresis", f"{value:.5f} ± {error:.5f}", f"{value * KJ_MOL:.3f} ± {error * KJ_MOL:.3f}")
+    table.add_row("hysteresis", *_both(value, error))
     return table
+
+
+def _both(value: float, error: float) -> tuple[str, str]:
+    """In eV and in kJ/mol."""
+    return plus_minus(value, error, form=".5f"), plus_minus(value * KJ_MOL, error * KJ_MOL, form=".3f")
 
 
 def _windows(leg: FreeEnergyResult, name: str) -> Table:
@@ -104,7 +119,7 @@ def _windows(leg: FreeEnergyResult, name: str) -> Table:
     table = Table(*columns, title=f"windows{name}")
     overlaps = [f"{one:.3f}" for one in leg.overlaps[int(leg.lam[0] > 0.0) :]] + [""]  # λ = 0 may be no window
     for n, lam in enumerate(leg.lam):
-        gradient = f"{leg.gradient[n]:.5f} ± {leg.gradient_error[n]:.5f}"
+        gradient = plus_minus(leg.gradient[n], leg.gradient_error[n], form=".5f")
         table.add_row(f"{lam:.4f}", gradient, str(leg.counts[n]), str(leg.discarded[n]), overlaps[n])
     return table
 

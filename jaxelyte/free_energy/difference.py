@@ -15,12 +15,13 @@ import numpy as np
 from jaxelyte.arrays import finite
 from jaxelyte.dynamics import Run
 from jaxelyte.errors import InputError
+from jaxelyte.free_energy.contents import OF_SAMPLES, Contents
 from jaxelyte.free_energy.estimators import equilibrated, mbar_pulls, overlap_matrix, solve_mbar
 from jaxelyte.free_energy.integration import thermodynamic_integral
 from jaxelyte.free_energy.joint import joint_error
 from jaxelyte.free_energy.quadrature import thermodynamic_length
 from jaxelyte.free_energy.steps import Steps, as_rows, steps_between
-from jaxelyte.observables.blocks import of_series
+from jaxelyte.observables.blocks import of_series, plus_minus
 from jaxelyte.storage import saving, write_text
 from jaxelyte.units import BOLTZMANN
 
@@ -79,6 +80,9 @@ class FreeEnergyResult:
         run: the run, where there was one.
         reference: eV, the part of ``value`` that is constant reference energies of the species; levels of theory differ
             in it by as much as their zeros of energy do.
+        contents: what ``value`` is of: process and sign, standard state, corrections.
+        hysteresis: eV, difference of exponential averages upwards and downwards, and its standard error. Far from zero
+            where the windows are too few for such averages, or not in equilibrium.
     """
 
     value: float
@@ -105,22 +109,15 @@ class FreeEnergyResult:
     backward: np.ndarray
     run: Run | None = field(default=None, repr=False)
     reference: float = 0.0
-
-    @property
-    def hysteresis(self) -> tuple[float, float]:
-        """Difference in eV of exponential averages upwards and downwards, and its standard error as of independents.
-
-        Far from zero where the windows are too few for such averages, or not in equilibrium.
-        """
-        (up, up_error), (down, down_error) = (self.estimates[f"Zwanzig {name}"] for name in ("forward", "backward"))
-        return up - down, math.hypot(up_error, down_error)
+    contents: Contents = OF_SAMPLES
+    hysteresis: tuple[float, float] = (math.nan, math.nan)
 
     @property
     def biased(self) -> list[str]:
         """Exponential averages that are off BAR by more than three standard errors.
 
-        They take one side of each step only. Where rare samples would have to decide and are missing, their standard
-        error does not know it; the windows are then too far apart for them, though maybe not for BAR and MBAR.
+        They take one side of each step only, and miss what neither their samples nor these samples' weights show; the
+        windows are then too far apart for them, though maybe not for BAR and MBAR.
         """
         right, error = self.estimates["BAR"]
         names = [name for name in self.estimates if name.startswith("Zwanzig")]
@@ -150,6 +147,7 @@ class FreeEnergyResult:
         content = {
             "free_energy_eV": finite(self.value),
             "error_eV": finite(self.error),
+            "contents": self.contents.as_dict(),
             "reference_energies_eV": self.reference,
             "estimator": self.estimator,
             "estimates_eV": {name: [finite(v), finite(e)] for name, (v, e) in self.estimates.items()},
@@ -170,13 +168,16 @@ class FreeEnergyResult:
 
     def __repr__(self) -> str:
         lines = [f"{summary(self.value, self.error)} at {self.temperature:g} K by {self.estimator}"]
+        lines += self.contents.lines()
         if self.reference:
             rest = self.value - self.reference
             lines.append(
-                f"  of it {self.reference:.5f} eV of reference energies, {rest:.5f} ± {self.error:.5f} eV left"
+                f"  of it {self.reference:.5f} eV of reference energies, "
+                f"{plus_minus(rest, self.error, form='.5f')} eV left"
             )
         lines += [
-            f"  {name:16s} {value:.5f} ± {error:.5f} eV" + "  (biased: few samples decide)" * (name in self.biased)
+            f"  {name:16s} {plus_minus(value, error, form='.5f')} eV"
+            + "  (biased: few samples decide)" * (name in self.biased)
             for name, (value, error) in self.estimates.items()
         ]
         lines += [f"  {name}: no error bar, {reason}" for name, reason in self.refused.items()]
@@ -191,7 +192,8 @@ class FreeEnergyResult:
 
 def summary(value: float, error: float) -> str:
     """ΔF in eV and kJ/mol."""
-    return f"ΔF = {value:.5f} ± {error:.5f} eV ({value * KJ_MOL:.2f} ± {error * KJ_MOL:.2f} kJ/mol)"
+    molar = plus_minus(value * KJ_MOL, error * KJ_MOL, form=".2f")
+    return f"ΔF = {plus_minus(value, error, form='.5f')} eV ({molar} kJ/mol)"
 
 
 def difference(
@@ -203,6 +205,7 @@ def difference(
     estimator: str = "MBAR",
     run: Run | None = None,
     reference: float = 0.0,
+    contents: Contents = OF_SAMPLES,
 ) -> FreeEnergyResult:
     """Free energy difference from samples of U1 - U0 of any program; see `free_energy`.
 
@@ -219,6 +222,7 @@ def difference(
         estimator: which estimate ``value`` is.
         run: kept with the result.
         reference: eV, the constant part of the gaps.
+        contents: what the free energy is of, kept with the result.
 
     Raises:
         InputError: another estimator, or samples that are not finite.
@@ -248,6 +252,7 @@ def difference(
     estimates |= {name: value for name, value in steps.estimates.items() if name != "BAR"}
     refused = {name: steps.reason for name in ("MBAR", "BAR") if steps.reason}
     refused |= {"TI": integral.reason} if integral.reason else {}
+    refused |= steps.one_sided
     refused |= {name: SHORT for name in ESTIMATORS if name not in refused and math.isnan(estimates[name][1])}
     if steps.apart:
         estimates["BAR"] = math.nan, math.nan
@@ -287,6 +292,8 @@ def difference(
         backward=shift + np.array([_part(integral.by_mean, kept, f, -1) for f in fractions]),
         run=run,
         reference=reference,
+        contents=contents,
+        hysteresis=steps.hysteresis,
     )
 
 
@@ -363,7 +370,9 @@ def _warn(
 def warn_refused(estimator: str, refused: dict[str, str], lam: np.ndarray, spread: np.ndarray, beta: float) -> None:
     """Say that an estimate has no error bar, why, and what to do."""
     needed = windows_needed(lam, spread, beta)
-    place = "placed evenly by adapt=True" if len(lam) >= needed else f"about {needed} windows with adapt=True"
+    place = (
+        "the windows evenly placed by adapt=True" if len(lam) >= needed else f"about {needed} windows with adapt=True"
+    )
     others = [name for name in ESTIMATORS if name not in refused]
     instead = f", or take the estimate of {others[0]}, which has one" if others else ""
     warnings.warn(

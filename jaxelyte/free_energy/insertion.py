@@ -25,8 +25,9 @@ from jaxelyte.arrays import finite
 from jaxelyte.dynamics import load_run
 from jaxelyte.dynamics.start import prepare_potential
 from jaxelyte.errors import InputError
+from jaxelyte.free_energy.contents import Contents, of_insertion
 from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, grow, overflowed, plan_lists
-from jaxelyte.observables.blocks import FEWEST, block_error, jackknife
+from jaxelyte.observables.blocks import FEWEST, block_error, jackknife, plus_minus
 from jaxelyte.observables.diffusion import lattice_potential
 from jaxelyte.observables.provenance import check_made_by, recorded_energies
 from jaxelyte.observables.sampling import analysed, complete_cells
@@ -62,6 +63,7 @@ class Insertion:
         temperature: K.
         insertions: number of test particles.
         contributing: share of them that carries half of the average: small where insertion is hopeless.
+        contents: what ``value`` is of: process and sign, standard state, corrections.
     """
 
     symbol: str
@@ -70,6 +72,7 @@ class Insertion:
     temperature: float
     insertions: int
     contributing: float
+    contents: Contents
 
     def to_json(self, path: str | Path) -> None:
         """Write the numbers; what is not finite is stored as null."""
@@ -80,14 +83,16 @@ class Insertion:
             "temperature_K": self.temperature,
             "insertions": self.insertions,
             "contributing_share": self.contributing,
+            "contents": self.contents.as_dict(),
         }
         write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
-        return (
-            f"μ_ex({self.symbol}) = {self.value:.5f} ± {self.error:.5f} eV at {self.temperature:g} K from "
+        head = (
+            f"μ_ex({self.symbol}) = {plus_minus(self.value, self.error, form='.5f')} eV at {self.temperature:g} K from "
             f"{self.insertions:,} insertions, half of the average from {self.contributing:.2%} of them"
         )
+        return "\n".join([head, *self.contents.lines()])
 
 
 def widom(
@@ -191,7 +196,10 @@ def widom(
             "so that its error bar is too small; run longer",
             stacklevel=2,
         )
-    return Insertion(symbol, float(value) + gap, float(error), float(temperature), per_frame * len(sums), share)
+    contents = of_insertion(symbol, potential, before, after)
+    return Insertion(
+        symbol, float(value) + gap, float(error), float(temperature), per_frame * len(sums), share, contents
+    )
 
 
 def ideal_chemical_potential(density: float, mass: float, temperature: float) -> float:

@@ -20,6 +20,7 @@ from jaxelyte import checks
 from jaxelyte.dynamics import NVT, Run, simulate
 from jaxelyte.dynamics.start import batch_systems
 from jaxelyte.errors import InputError, RunInterruptedError, UnsupportedError
+from jaxelyte.free_energy.contents import of_mixture
 from jaxelyte.free_energy.difference import ESTIMATORS, FreeEnergyResult, difference
 from jaxelyte.free_energy.end_points import check_end_points
 from jaxelyte.free_energy.quadrature import even_nodes, nodes_and_weights
@@ -127,7 +128,8 @@ def free_energy(
         options: of `simulate`: output, resume, every, progress, velocities, minimize, …
 
     Returns:
-        Result with ``value`` and ``error`` in eV, all estimates, windows, overlap and convergence.
+        Result with ``value`` and ``error`` in eV, all estimates, windows, overlap and convergence; its ``contents``
+        say what the value is of. Corrections for charged cells are never added: see `charge_correction`.
 
     Raises:
         InputError: windows, nodes or ends that cannot be used; see also `simulate`.
@@ -178,6 +180,7 @@ def free_energy(
             estimator=estimator,
             run=run,
             reference=reference,
+            contents=of_mixture(initial, final, first),
         )
         if target is None or result.error <= target or not run.completed or not left:
             return result

@@ -18,9 +18,11 @@ from jaxelyte import checks
 from jaxelyte.arrays import finite, first_lines
 from jaxelyte.dynamics import NVT
 from jaxelyte.errors import InputError, RunInterruptedError
+from jaxelyte.free_energy.contents import OF_SAMPLES, Contents, of_mixture
 from jaxelyte.free_energy.difference import FreeEnergyResult, summary
 from jaxelyte.free_energy.mixing import free_energy
-from jaxelyte.potentials.base import Potential
+from jaxelyte.observables.blocks import plus_minus
+from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.storage import output_folder, write_text
 
 if TYPE_CHECKING:
@@ -34,10 +36,12 @@ class PathResult:
     Attributes:
         legs: results of the legs, in order; those done so far where the run was interrupted.
         completed: False if it was interrupted; ``value`` and ``error`` are then NaN.
+        contents: what ``value`` is of, from the first potential to the last.
     """
 
     legs: tuple[FreeEnergyResult, ...]
     completed: bool = True
+    contents: Contents = OF_SAMPLES
 
     @property
     def value(self) -> float:
@@ -57,20 +61,31 @@ class PathResult:
     def to_json(self, path: str | Path) -> None:
         """Write the sum and the legs; "refused" says why the estimate of a leg has no error bar."""
         legs = [
-            {"free_energy_eV": finite(leg.value), "error_eV": finite(leg.error), "refused": self.refused.get(n, "")}
+            {
+                "free_energy_eV": finite(leg.value),
+                "error_eV": finite(leg.error),
+                "refused": self.refused.get(n, ""),
+                "contents": leg.contents.as_dict(),
+            }
             for n, leg in enumerate(self.legs, 1)
         ]
-        content = {"free_energy_eV": finite(self.value), "error_eV": finite(self.error), "legs": legs}
+        content = {
+            "free_energy_eV": finite(self.value),
+            "error_eV": finite(self.error),
+            "contents": self.contents.as_dict(),
+            "legs": legs,
+        }
         write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
         head = summary(self.value, self.error) if self.completed else "interrupted"
         lines = [
-            f"  leg {n}: {leg.value:.5f} ± {leg.error:.5f} eV"
+            f"  leg {n}: {plus_minus(leg.value, leg.error, form='.5f')} eV"
             + (f", no error bar: {self.refused[n]}" if n in self.refused else "")
             for n, leg in enumerate(self.legs, 1)
         ]
-        return f"{head} along {len(self.legs)} legs\n{first_lines(lines, 'legs')}"
+        contents = "\n".join(self.contents.lines())
+        return f"{head} along {len(self.legs)} legs\n{contents}\n{first_lines(lines, 'legs')}"
 
 
 def free_energy_path(
@@ -87,7 +102,7 @@ def free_energy_path(
         atoms: start structure.
         ensemble: `NVT`.
         output: folder; each leg has its own in it, ``leg1``, ``leg2``, …
-        options: of `free_energy`.
+        options: of `free_energy`; the legs take different seeds, made from ``seed``.
 
     Raises:
         InputError: fewer than two potentials; see also `free_energy`.
@@ -99,24 +114,33 @@ def free_energy_path(
     output = None if output is None else output_folder(output)
     if len(potentials) < 2:
         raise InputError(f"a path needs at least two potentials, not {len(potentials)}")
+    seed = checks.random_seed(options.get("seed", 0))
     legs: list[FreeEnergyResult] = []
+    first: Any = atoms[0] if isinstance(atoms, list) and atoms else atoms
+
+    def result(completed: bool) -> PathResult:
+        contents = of_mixture(as_potential(potentials[0]), as_potential(potentials[-1]), first) if legs else OF_SAMPLES
+        return PathResult(tuple(legs), completed, contents)
+
     for number, (initial, final) in enumerate(pairwise(potentials), 1):
-        folder = {} if output is None else {"output": output / f"leg{number}"}
+        own: dict[str, Any] = {} if output is None else {"output": output / f"leg{number}"}
+        if number > 1:  # the same random numbers would make the errors of all legs the same
+            own |= {"seed": int(np.random.SeedSequence([seed, number]).generate_state(1)[0])}
         try:
             with _named(f"leg {number}"):
-                leg = free_energy(initial, final, atoms, ensemble, **folder, **options)
+                leg = free_energy(initial, final, atoms, ensemble, **{**options, **own})
         except RunInterruptedError:
-            return PathResult(tuple(legs), completed=False)
+            return result(completed=False)
         legs.append(leg)
         assert leg.run is not None
         if not leg.run.completed:
-            return PathResult(tuple(legs), completed=False)
+            return result(completed=False)
         last = leg.run.atoms
         # The replica in the window nearest to the end of this leg is the best start of the next one.
         windows = leg.run.observables["energies"].values[-1, :, 2]  # pyright: ignore[reportAttributeAccessIssue]
         atoms = last[int(np.argmax(windows))] if isinstance(last, list) else last
         options |= {"overlap": 0.0}  # ghosts of the leg before may lie on other atoms
-    return PathResult(tuple(legs))
+    return result(completed=True)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,8 @@ class Steps:
 
     Attributes:
         estimates: value and standard error in eV: "BAR", "Zwanzig forward", "Zwanzig backward".
+        hysteresis: difference of the last two, and its standard error.
+        one_sided: of the last two, why they have no honest error; empty where they have.
         pulls: of each window, (samples,), how much each sample moves the sum of BAR, reduced.
         states: (states,), λ: 0, the windows, and 1.
         overlaps: (states - 1,), ∫ p q/(p + q) of the distributions of neighbouring states.
@@ -37,6 +40,8 @@ class Steps:
     """
 
     estimates: dict[str, tuple[float, float]]
+    hysteresis: tuple[float, float]
+    one_sided: dict[str, str]
     pulls: list[np.ndarray]
     states: np.ndarray
     overlaps: np.ndarray
@@ -91,6 +96,7 @@ def steps_between(dense: Sequence[np.ndarray], lam: np.ndarray, beta: float, wor
     total: dict[str, float] = dict.fromkeys(names, 0.0)
     pulls = {name: [np.zeros(len(one)) for one in dense] for name in names}
     rows: list[tuple[float, float, float, float]] = []
+    one_sided: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names[1:]}
 
     def add(name: str, sign: float, step: float, *parts: tuple[int, np.ndarray]) -> None:
         total[name] += sign * step
@@ -103,7 +109,10 @@ def steps_between(dense: Sequence[np.ndarray], lam: np.ndarray, beta: float, wor
             add(name, sign, step, (window, pull))
         weight = 1.0 - pull * len(pull)  # of the samples in the state at the end, mean one
         overlap = float(np.mean(weight / (1.0 + weight)))
-        rows.append((overlap, deciding(pull, weight) / worth[window], DECIDING, sign * step))
+        found = deciding(pull, weight) / worth[window]
+        rows.append((overlap, found, DECIDING, sign * step))
+        for ends in one_sided.values():
+            ends.append((found, lam[window], end))
 
     if lam[0] > 0.0:
         extrapolate(0, 0.0, -1.0)
@@ -112,16 +121,30 @@ def steps_between(dense: Sequence[np.ndarray], lam: np.ndarray, beta: float, wor
         found = bar(up, down)
         add("BAR", 1.0, found.difference, (n, found.ahead), (n + 1, found.back))
         rows.append((found.overlap, crossing_samples(found.crossing, worth[n : n + 2]), CROSSING, found.difference))
-        step, ahead = zwanzig(up)
-        add("Zwanzig forward", 1.0, step, (n, ahead))
-        step, back = zwanzig(down)
-        add("Zwanzig backward", -1.0, step, (n + 1, back))
+        for name, work, window, other in ((names[1], up, n, n + 1), (names[2], down, n + 1, n)):
+            step, pull = zwanzig(work)
+            add(name, float(other - window), step, (window, pull))
+            decide = deciding(pull, 1.0 - pull * len(pull)) / worth[window]
+            one_sided[name].append((decide, lam[window], lam[other]))
     if lam[-1] < 1.0:
         extrapolate(len(lam) - 1, 1.0, 1.0)
     estimates = {n: (total[n] / beta, joint_error(as_rows(pulls[n])) / beta) for n in names}
+    apart = [ahead - back for ahead, back in zip(pulls[names[1]], pulls[names[2]], strict=True)]
+    hysteresis = (total[names[1]] - total[names[2]]) / beta, joint_error(as_rows(apart)) / beta
+    reasons = {name: _few(least) for name, ends in one_sided.items() if (least := min(ends))[0] < DECIDING}
+    if reasons:
+        hysteresis = hysteresis[0], math.nan
     states = np.concatenate([[0.0] * int(lam[0] > 0.0), lam, [1.0] * int(lam[-1] < 1.0)])
     table = np.array(rows).reshape(-1, 4)
-    return Steps(estimates, pulls["BAR"], states, *table.T)
+    return Steps(estimates, hysteresis, reasons, pulls["BAR"], states, *table.T)
+
+
+def _few(step: tuple[float, float, float]) -> str:
+    """Why an exponential average has no error."""
+    found, window, other = step
+    return (
+        f"{found:.1f} independent samples at λ = {window:.3g} decide the step to {other:.3g} ({DECIDING:g} are needed)"
+    )
 
 
 def as_rows(pulls: Sequence[np.ndarray]) -> list[np.ndarray]:

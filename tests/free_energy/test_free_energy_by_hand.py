@@ -108,7 +108,8 @@ def test_hysteresis_is_a_difference(rng: np.random.Generator) -> None:
     (up, up_error), (down, down_error) = (found.estimates[f"Zwanzig {name}"] for name in ("forward", "backward"))
     value, error = found.hysteresis
     assert value == pytest.approx(up - down, rel=1e-12, abs=1e-15)
-    assert error == pytest.approx(math.hypot(up_error, down_error), rel=1e-12)
+    # Both take the same samples but for the first and the last window.
+    assert 0.0 < error < 0.8 * math.hypot(up_error, down_error)
     assert abs(value) < 4.0 * error
     assert found.value == pytest.approx(-2.0 * THERMAL, abs=4.0 * found.error)
 

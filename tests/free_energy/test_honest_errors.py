@@ -90,7 +90,7 @@ def test_ends_without_samples_are_not_made_up() -> None:
         with pytest.warns(UserWarning, match=r"MBAR has no error bar: λ = 0 is extrapolated .* adapt=True"):
             found = difference(samples, lam, TEMPERATURE, weights=weights)
         assert math.isnan(found.error)
-        assert set(found.refused) == {"TI", "BAR", "MBAR"}
+        assert {"TI", "BAR", "MBAR"} <= set(found.refused)
         assert all(math.isnan(found.estimates[name][1]) for name in found.refused)
         assert "no error bar" in repr(found)
         assert "λ = 0 is extrapolated" in repr(found)
@@ -107,8 +107,8 @@ def test_adapted_windows_reach_over_four_decades(rng: np.random.Generator) -> No
     np.testing.assert_allclose(stiffness[1:] / stiffness[:-1], 1e4 ** (1 / 9), rtol=0.4)
     _, weights = nodes_and_weights(10, lam.tolist())
     found = difference(springs(rng, lam, 1e4, 400), lam, TEMPERATURE, weights=weights)
-    assert not found.refused
     for name in ("TI", "BAR", "MBAR"):
+        assert name not in found.refused
         value, error = found.estimates[name]
         assert abs(value - 4.5 * THERMAL * math.log(1e4)) < 3.5 * error, name
         assert error < 0.03
