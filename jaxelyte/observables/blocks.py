@@ -19,21 +19,29 @@ FEWEST = 4
 INDEPENDENT = 4.0
 """Independent values that a correlated series must be worth for a standard error."""
 
+DECIDING = 3.0
+"""Blocks that must decide the variance for a standard error, with 15 values or more; a fifth of the values with fewer.
+One or two visits of a rare state do not say how often it is visited, nor for how long."""
+
 
 class BlockError(NamedTuple):
     """Result of `block_error`; every array has the shape of one value of the series.
 
     Attributes:
-        error: standard error of the mean; NaN where there are too few values, or too few independent ones.
+        error: standard error of the mean; NaN where there are too few values, or too few independent ones. The mean is
+            off by less with a probability of 68 %.
         inefficiency: correlated values that are worth one independent value, (bound / naive error)².
         converged: True where the series is long enough for a standard error.
         bound: the estimate itself: the standard error where converged, otherwise a lower bound of it.
+        freedom: degrees of freedom of the Student distribution that gives the interval of 95 % from the error. Single
+            series have few, since their correlation time is uncertain.
     """
 
     error: np.ndarray
     inefficiency: np.ndarray
     converged: np.ndarray
     bound: np.ndarray
+    freedom: np.ndarray
 
 
 def block_error(series: np.ndarray) -> BlockError:
@@ -42,9 +50,11 @@ def block_error(series: np.ndarray) -> BlockError:
     Blocks of the series are described by independent noise and a part that decays exponentially; strength and
     correlation time are weighted by their likelihood, see `jaxelyte.observables.noise`. Replicas are independent and
     share one mean. Where the series is worth no more than `INDEPENDENT` independent values the error is NaN: its memory
-    is about as long as the series itself, and what the values say about their own scatter is a lower bound.
+    is about as long as the series itself, and what the values say about their own scatter is a lower bound. So it is
+    where one or two visits of a rare state make up all of the variance, see `DECIDING`.
 
-    It fails, unnoticed, where a series has not yet visited a state that matters: nothing in the values shows it.
+    It fails, unnoticed, where a series has not yet visited a state that matters: nothing in the values shows it. It is
+    too small where the memory decays by a power law, without a longest time.
 
     Args:
         series: shape (n, replicas, …), equally spaced in time.
@@ -53,16 +63,16 @@ def block_error(series: np.ndarray) -> BlockError:
     count, shape = series.shape[0] * series.shape[1], series.shape[2:]
     if count < FEWEST:
         nothing = np.full(shape, np.nan)
-        return BlockError(nothing, nothing, np.zeros(shape, bool), nothing)
+        return BlockError(nothing, nothing, np.zeros(shape, bool), nothing, nothing)
     first = naive_error(series)
     if len(series) == 1:
-        return BlockError(first, np.ones(shape), np.ones(shape, bool), first)
+        return BlockError(first, np.ones(shape), np.ones(shape, bool), first, np.full(shape, count - 1.0))
     found = uncertainty(series)
     constant = first == 0
-    converged = constant | (found.independent > INDEPENDENT)
+    converged = constant | ((found.independent > INDEPENDENT) & (found.deciding > min(DECIDING, count / 5.0)))
     bound = np.where(constant, 0.0, found.error)
     ratio = np.where(constant, 1.0, bound / np.where(constant, 1.0, first)) ** 2
-    return BlockError(np.where(converged, bound, np.nan), ratio, converged, bound)
+    return BlockError(np.where(converged, bound, np.nan), ratio, converged, bound, found.freedom)
 
 
 def plus_minus(

@@ -1,14 +1,16 @@
 """How far an average of correlated values can be off: noise models of a few parameters, weighted by the data.
 
-A series is averaged to at most `MOST` blocks in time. The covariance of the blocks is taken as
+A series is averaged to at most `MOST` blocks in time. Their covariance is s² times one of these:
 
-    C_ij = s² ((1 - q) δ_ij + q exp(-|i - j| / τ)),
+- independent noise;
+- (1 - q) δ_ij + q ρ(|i - j|), a part q that decays exponentially with the time τ (averaged over blocks);
+- the same with the reciprocal spectrum, so that what makes the average more certain is considered like what makes it
+  less certain;
+- a damped oscillation, exp(-t/τ) (cos ωt + sin ωt / ωτ), with independent noise.
 
-independent noise and a part that decays exponentially. The weakest of these correlations are there with both signs,
-2 δ_ij - C_ij: independent values look anticorrelated by chance as often as correlated, and models of one sign alone
-would make their errors too large on average. Each model of the grid is weighted by its marginal
-likelihood (flat priors for the mean and ln s; Harville, Biometrika 61, 383 (1974)), and the variances of the average
-under all of them are combined with these weights. The error bar therefore contains the uncertainty of the correlation
+Each model is weighted by its prior and its marginal likelihood (flat priors for the mean and ln s; Harville, Biometrika
+61, 383 (1974)). Under one model the average has a Student distribution about the truth; the standard error is half of
+the interval that holds 68.27 % of the mixture of all of them. It therefore contains the uncertainty of the correlation
 time itself. An error from blocks of a single length does not, and is much too small for runs of some ten correlation
 times or fewer.
 
@@ -23,29 +25,38 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import digamma, polygamma
+from scipy.linalg import toeplitz
+from scipy.special import digamma, polygamma, stdtr, stdtrit
 
 MOST = 64
 """Blocks of one replica, with up to four replicas; 16 at least with more."""
 
-SHARES = (0.3, 0.6, 1.0)
+SHARES = (0.2, 0.5, 0.8, 1.0)
 """Values of q."""
 
 TIMES = 9
 """Number of values of τ, from half a block to three times the run."""
 
-MIRRORED = 0.5
-"""Least eigenvalue of a covariance of anticorrelated noise."""
+PERIODS = tuple(np.geomspace(2.5, 25.0, 9))
+"""Periods of oscillations in blocks, which are damped within one or four of them."""
+
+PRIORS = (0.5, 0.3, 0.1, 0.1)
+"""Of independent noise, decaying, reciprocal and oscillating models."""
 
 WALKS = 15
 """Number of values of r, from 1e-4 to 1e3."""
 
-HALVES = np.geomspace(0.05, 5000.0, 1000)
-"""Half the degrees of freedom of inverse χ² distributions, to invert the trigamma function."""
-
+CONTINUOUS = 5
+"""Values in a block from which on its average is taken as an integral."""
 
 CHUNK = 2**22
 """Numbers in one matrix product, which bounds the memory."""
+
+SIGMA, TWO_SIGMA = 0.6826894921370859, 0.9544997361036416
+"""Probabilities of intervals of one and two standard deviations of a normal distribution."""
+
+FREEDOMS = np.geomspace(0.5, 3000.0, 400)
+"""Degrees of freedom among which the one of an error is found."""
 
 
 class NoiseModels(NamedTuple):
@@ -74,12 +85,17 @@ class Uncertainty(NamedTuple):
     """Result of `uncertainty`; arrays of the shape of one value.
 
     Attributes:
-        error: standard error of the estimate.
+        error: standard error of the estimate: it is off by less with a probability of 68 %.
+        freedom: degrees of freedom of the Student distribution that gives the interval of 95.45 % from this error.
         independent: number of independent blocks that the series is worth.
+        deciding: blocks that decide the variance, (Σ d²)² / Σ d⁴ of their deviations d: a third of them for normal
+            noise, the number of visits for a state that is visited a few times.
     """
 
     error: np.ndarray
+    freedom: np.ndarray
     independent: np.ndarray
+    deciding: np.ndarray
 
 
 def uncertainty(series: np.ndarray, *, slope: bool = False) -> Uncertainty:
@@ -99,11 +115,15 @@ def uncertainty(series: np.ndarray, *, slope: bool = False) -> Uncertainty:
     blocks = blocks - blocks.mean(axis=0 if slope else (0, 1), keepdims=True)
     flat = blocks.reshape(count, replicas, -1)
     freedom = count * replicas - (replicas + 1 if slope else 1)
-    known = models(count, slope)
+    known = models(count, slope, points=CONTINUOUS if slope else min(length, CONTINUOUS))
     columns = max(1, CHUNK // (replicas * known.inverse.size // count))
-    parts = [_weigh(known, flat[..., k : k + columns], freedom, slope) for k in range(0, flat.shape[2], columns)]
-    error, inefficiency = (np.concatenate(part).reshape(values.shape[2:]) for part in zip(*parts, strict=True))
-    return Uncertainty(error / (length if slope else 1), count * replicas / inefficiency)
+    parts = [_weigh(known, flat[..., k : k + columns], freedom) for k in range(0, flat.shape[2], columns)]
+    error, wide, inefficiency = (np.concatenate(part).reshape(values.shape[2:]) for part in zip(*parts, strict=True))
+    ratio = np.where(error > 0, wide / np.where(error > 0, error, 1.0), 2.0)
+    degrees = np.interp(-ratio, -stdtrit(FREEDOMS, 0.5 + 0.5 * TWO_SIGMA), FREEDOMS)
+    squares = np.sum(blocks**2, axis=(0, 1))
+    deciding = squares**2 / np.maximum(np.sum(blocks**4, axis=(0, 1)), np.finfo(float).tiny)
+    return Uncertainty(error / (length if slope else 1), degrees, count * replicas / inefficiency, deciding)
 
 
 class Integral(NamedTuple):
@@ -133,7 +153,7 @@ def correlation_integral(series: np.ndarray, blocks: int) -> Integral:
     count = min(blocks, len(series))
     length = len(series) // count
     flat = series[len(series) - count * length :].reshape(count, length, -1).mean(axis=1)[..., None]
-    known, freedom = models(count, False, True), flat.size - 1
+    known, freedom = models(count, False, True, min(length, CONTINUOUS)), flat.size - 1
     shares, square = _shares(known, flat, freedom)
     mean, width = _moments(shares, np.log(square * (known.variance / freedom)[:, None]), freedom)
     mean = mean + np.log(0.5 * freedom) - digamma(0.5 * freedom)
@@ -142,15 +162,25 @@ def correlation_integral(series: np.ndarray, blocks: int) -> Integral:
     return Integral(value, value * math.sqrt(float(width[0])), count / inefficiency)
 
 
-def _weigh(known: NoiseModels, flat: np.ndarray, freedom: int, slope: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Standard error and mean inefficiency of blocks (n, replicas, columns) under all models by their weights."""
+def _weigh(known: NoiseModels, flat: np.ndarray, freedom: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Half of the 68 and of the 95 % interval and mean inefficiency of blocks (n, replicas, columns), by all models."""
     with np.errstate(divide="ignore", invalid="ignore"):
         shares, square = _shares(known, flat, freedom)
-        variances = np.log(square * (known.variance / (flat.shape[1] * freedom))[:, None])
+        scales = np.sqrt(square * (known.variance / (flat.shape[1] * freedom))[:, None])
         inefficiency = np.exp(np.log(known.inefficiency) @ shares)
-        # A walk cannot be told from a drift where it is weak: the mean over the models errs on the safe side.
-        error = np.sum(shares * np.exp(0.5 * variances), axis=0) if slope else _scale(shares, variances, freedom)
-    return error, inefficiency
+        return *(_half_width(shares, scales, freedom, p) for p in (SIGMA, TWO_SIGMA)), inefficiency
+
+
+def _half_width(shares: np.ndarray, scales: np.ndarray, freedom: int, probability: float) -> np.ndarray:
+    """Half of the central interval of a mixture of Student distributions of these scales, (models, columns)."""
+    one = stdtrit(freedom, 0.5 + 0.5 * probability)
+    low, high = np.log(scales.min(axis=0) * one), np.log(scales.max(axis=0) * one)
+    # The interval is between the narrowest and the widest: a factor of some 100, halved to a precision of 0.1 %.
+    for _ in range(13):
+        middle = 0.5 * (low + high)
+        inside = np.sum(shares * (2.0 * stdtr(freedom, np.exp(middle) / scales) - 1.0), axis=0)
+        low, high = np.where(inside < probability, middle, low), np.where(inside < probability, high, middle)
+    return np.exp(0.5 * (low + high))
 
 
 def _shares(known: NoiseModels, flat: np.ndarray, freedom: int) -> tuple[np.ndarray, np.ndarray]:
@@ -175,18 +205,6 @@ def _residuals(known: NoiseModels, flat: np.ndarray) -> tuple[np.ndarray, np.nda
     return square - fitted, np.linalg.slogdet(normal)[1]
 
 
-def _scale(shares: np.ndarray, variances: np.ndarray, freedom: int) -> np.ndarray:
-    """Standard error from the variances, as logarithms, of models with these shares, (models, columns).
-
-    Under one model the variance has an inverse χ² distribution of ``freedom`` degrees. The mixture is replaced by the
-    one of this form with the same mean and variance of the logarithm; its scale is the squared error.
-    """
-    mean, width = _moments(shares, variances, freedom)
-    half = np.exp(np.interp(-np.log(width), -np.log(polygamma(1, HALVES)), np.log(HALVES)))
-    shift = (np.log(0.5 * freedom) - digamma(0.5 * freedom)) - (np.log(half) - digamma(half))
-    return np.exp(0.5 * (mean + shift))
-
-
 def _moments(shares: np.ndarray, variances: np.ndarray, freedom: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean over the models of ln variance, and the variance of ln variance, each model's own included; (columns,)."""
     mean = np.sum(shares * variances, axis=0)
@@ -194,37 +212,22 @@ def _moments(shares: np.ndarray, variances: np.ndarray, freedom: int) -> tuple[n
 
 
 @lru_cache(maxsize=64)
-def models(count: int, slope: bool, fine: bool = False) -> NoiseModels:
-    """The noise models of ``count`` blocks; independent noise and the grid over q and τ have the same prior.
-
-    The mirror images of the weakest correlations have each the prior of what they mirror.
+def models(count: int, slope: bool, fine: bool = False, points: int = CONTINUOUS) -> NoiseModels:
+    """The noise models of ``count`` blocks.
 
     Args:
         count: of blocks.
+        points: values in a block, at most `CONTINUOUS`.
         slope: for a slope, with random walks, in place of a mean.
-        fine: on a grid whose steps are smaller than the uncertainty of many series together, and with the covariance
-            of averages over blocks in place of that of values.
+        fine: independent and decaying noise alone, half the prior each, on a grid whose steps are smaller than the
+            uncertainty of many series together.
     """
     times = np.arange(count) - 0.5 * (count - 1)
     design = np.stack([np.ones(count), times], axis=1) if slope else np.ones((count, 1))
     weights = times / np.sum(times**2) if slope else np.full(count, 1.0 / count)
-    white = np.eye(count)
-    if slope:
-        steps = np.arange(1.0, count + 1)
-        # Means of a walk over blocks, in place of its values at their ends (Working, Econometrica 28, 916, 1960).
-        walk = np.minimum(steps[:, None], steps) - 0.5 - white / 6.0
-        families = [[white + r * walk for r in np.geomspace(1e-4, 1e3, WALKS)]]
-    else:
-        lags, taus = np.abs(times[:, None] - times), np.geomspace(0.5, 3.0 * count, 3 * TIMES if fine else TIMES)
-        shares = np.arange(1, 11) / 10.0 if fine else SHARES
-        parts = [_averaged(lags, tau) if fine else np.exp(-lags / tau) for tau in taus]
-        families = [[white], [(1.0 - q) * white + q * part for part in parts for q in shares]]
-    prior = np.concatenate([np.full(len(family), 1.0 / len(family)) for family in families])
-    if not (slope or fine):
-        mirrored = [2.0 * white - one for one in families[1]]
-        families.append([one for one in mirrored if np.linalg.eigvalsh(one)[0] >= MIRRORED])
-        prior = np.append(prior, np.full(len(families[2]), 1.0 / len(mirrored)))
-    covariance = np.array([one for family in families for one in family])
+    families = _walks(count) if slope else _stationary(count, fine, points)
+    covariance = np.array([one for _, family in families for one in family])
+    prior = np.concatenate([np.full(len(family), share / len(family)) for share, family in families])
     inverse = np.linalg.inv(covariance)
     projected = design.T @ inverse
     variance = weights @ covariance @ weights
@@ -239,8 +242,66 @@ def models(count: int, slope: bool, fine: bool = False) -> NoiseModels:
     )
 
 
-def _averaged(lags: np.ndarray, tau: float) -> np.ndarray:
-    """Correlation of averages over consecutive blocks of unit length of a process with exp(-|t| / τ)."""
-    own = 2.0 * (1.0 / tau - 1.0 + math.exp(-1.0 / tau))
-    apart = (1.0 - math.exp(-1.0 / tau)) ** 2 * np.exp(-(np.maximum(lags, 1.0) - 1.0) / tau)
-    return np.where(lags < 0.5, 1.0, apart / own)
+Families = list[tuple[float, list[np.ndarray]]]
+"""Prior weights and covariance matrices."""
+
+
+def _walks(count: int) -> Families:
+    """Independent noise with a random walk."""
+    steps, white = np.arange(1.0, count + 1), np.eye(count)
+    # Means of a walk over blocks, in place of its values at their ends (Working, Econometrica 28, 916, 1960).
+    walk = np.minimum(steps[:, None], steps) - 0.5 - white / 6.0
+    return [(1.0, [white + r * walk for r in np.geomspace(1e-4, 1e3, WALKS)])]
+
+
+def _stationary(count: int, fine: bool, points: int) -> Families:
+    """Independent, decaying, reciprocal and oscillating noise; each matrix from its first row."""
+    lags = np.arange(count)
+    white, taus = (lags == 0).astype(float), np.geomspace(0.5, 3.0 * count, 3 * TIMES if fine else TIMES)
+    shares = np.arange(1, 11) / 10.0 if fine else np.array(SHARES)
+    decaying = [(1.0 - q) * white + q * _averaged(lags, tau, points) for tau in taus for q in shares]
+    if fine:
+        return [(share, [toeplitz(row) for row in family]) for share, family in ((0.5, [white]), (0.5, decaying))]
+    reciprocal = [_reciprocal(count, q, tau) for tau in taus[taus <= count] for q in shares[:-1]]
+    oscillating = [
+        (1.0 - q) * white + q * _oscillation(lags, period, damping * period)
+        for period in PERIODS
+        for damping in (1.0, 4.0)
+        for q in (0.7, 1.0)
+        if period < 0.5 * count
+    ]
+    families = zip(PRIORS, ([white], decaying, reciprocal, oscillating), strict=True)
+    return [(share, [toeplitz(row) for row in family]) for share, family in families if family]
+
+
+def _averaged(lags: np.ndarray, tau: float, points: int) -> np.ndarray:
+    """Correlation of averages over consecutive blocks of unit length of a process with exp(-|t| / τ).
+
+    Args:
+        lags: 0, 1, ….
+        tau: in blocks.
+        points: values in a block; from `CONTINUOUS` on an integral.
+    """
+    if points >= CONTINUOUS:
+        own = 2.0 * tau**2 * (1.0 / tau - 1.0 + math.exp(-1.0 / tau))
+        apart = 4.0 * tau**2 * math.sinh(0.5 / tau) ** 2
+    else:
+        steps = np.arange(points) / (points * tau)
+        own = float(np.mean(np.exp(-np.abs(steps[:, None] - steps))))
+        apart = float(np.mean(np.exp(steps[:, None] - steps)))
+    return np.where(lags == 0, 1.0, apart / own * np.exp(-lags / tau))
+
+
+def _reciprocal(count: int, q: float, tau: float) -> np.ndarray:
+    """Correlation of noise whose spectrum is the reciprocal of 1 - q and q of exp(-t / τ)."""
+    keep = math.exp(-1.0 / tau)
+    turns = np.linspace(0.0, math.pi, 32 * count + 1)
+    spectrum = 1.0 - q + q * (1.0 - keep**2) / (1.0 - 2.0 * keep * np.cos(turns) + keep**2)
+    row = np.fft.irfft(1.0 / spectrum)[:count]
+    return row / row[0]
+
+
+def _oscillation(lags: np.ndarray, period: float, damping: float) -> np.ndarray:
+    """Correlation of a damped harmonic oscillator."""
+    omega = 2.0 * math.pi / period
+    return np.exp(-lags / damping) * (np.cos(omega * lags) + np.sin(omega * lags) / (omega * damping))

@@ -55,4 +55,5 @@ def series_error(series: np.ndarray, blocks: int | None) -> BlockError:
     bound, first = naive_error(means), naive_error(series)
     ratio = (bound / np.where(first > 0, first, 1.0)) ** 2
     enough = np.full(bound.shape, blocks * series.shape[1] >= FEWEST)
-    return BlockError(np.where(enough, bound, np.nan), ratio, enough, bound)
+    freedom = np.full(bound.shape, blocks * series.shape[1] - 1.0)
+    return BlockError(np.where(enough, bound, np.nan), ratio, enough, bound, freedom)
