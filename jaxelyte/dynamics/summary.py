@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from jaxelyte.arrays import finite
-from jaxelyte.observables.blocks import FEWEST, INDEPENDENT, naive_error, of_series
-from jaxelyte.observables.noise import uncertainty
+from jaxelyte.observables.blocks import FEWEST, naive_error, of_series
+from jaxelyte.observables.noise import slope_error
 
 if TYPE_CHECKING:
     from jaxelyte.dynamics.engine import Engine
@@ -80,12 +80,11 @@ def error_entries(error: np.ndarray | float, bound: np.ndarray | float) -> dict[
 def conserved_drift(log: dict[str, np.ndarray], atoms: int) -> tuple[float, float, float]:
     """Slope of the conserved quantity in eV per atom and ns, its standard error, and a lower bound of the error.
 
-    The slope is that of a straight line by least squares, mean over the replicas; from four replicas on its error is
-    that of the slopes' spread. Rounding makes the quantity walk, and a walk looks like a drift: with fewer replicas the
-    error is that of independent residuals and a random walk, see `jaxelyte.observables.noise`. It is NaN where the
-    walk prevails: the slope is then no evidence of a drift. It is about twice too large where nothing walks, and up to
-    a third too small where a walk is just too weak to be seen. The slope is NaN for fewer than three rows, such an
-    error for fewer than eight.
+    The slope is that of a straight line by least squares, mean over the replicas, and its error that of the spread of
+    their slopes. Rounding makes the quantity walk, and in a single trajectory a walk looks like a drift: with fewer
+    than four replicas there is no error (NaN), only a bound from the scatter about the line, of noise with the random
+    walk that describes it best, see `jaxelyte.observables.noise.slope_error`. The slope is NaN for fewer than three
+    rows, the bound for fewer than eight.
     """
     time, rows = log["time"] * 1e-6, len(log["time"])
     if rows < 3:
@@ -94,16 +93,12 @@ def conserved_drift(log: dict[str, np.ndarray], atoms: int) -> tuple[float, floa
     energy = (log["conserved"] - np.mean(log["conserved"], axis=0)) / atoms
     slopes = centered @ energy / (centered @ centered)
     slope = float(np.mean(slopes))
+    if not np.any(energy):
+        return slope, 0.0, 0.0
     if len(slopes) >= FEWEST:
         error = float(naive_error(slopes[None]))
         return slope, error, error
-    if rows < 2 * FEWEST:
-        return slope, math.nan, math.nan
-    if not np.any(energy):
-        return slope, 0.0, 0.0
-    found = uncertainty(energy, slope=True)
-    bound = float(found.error) / (time[1] - time[0])
-    return slope, bound if found.independent > INDEPENDENT else math.nan, bound
+    return slope, math.nan, slope_error(energy) / (time[1] - time[0]) if rows >= 2 * FEWEST else math.nan
 
 
 def performance(engine: Engine, timestep: float) -> dict[str, Any]:

@@ -19,8 +19,8 @@ FEWEST = 4
 INDEPENDENT = 4.0
 """Independent values that a correlated series must be worth for a standard error."""
 
-DECIDING = 3.0
-"""Blocks that must decide the variance for a standard error, with 15 values or more; a fifth of the values with fewer.
+DECIDING = 4.0
+"""Blocks that must decide the variance for a standard error, with 20 values or more; a fifth of the values with fewer.
 One or two visits of a rare state do not say how often it is visited, nor for how long."""
 
 

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import toeplitz
-from scipy.special import digamma, polygamma, stdtr, stdtrit
+from scipy.special import digamma, erf, erfinv, polygamma, stdtrit
 
 MOST = 64
 """Blocks of one replica, with up to four replicas; 16 at least with more."""
@@ -37,7 +37,7 @@ SHARES = (0.2, 0.5, 0.8, 1.0)
 TIMES = 9
 """Number of values of τ, from half a block to three times the run."""
 
-PERIODS = tuple(np.geomspace(2.5, 25.0, 9))
+PERIODS = np.geomspace(2.5, 25.0, 14)
 """Periods of oscillations in blocks, which are damped within one or four of them."""
 
 PRIORS = (0.5, 0.3, 0.1, 0.1)
@@ -98,32 +98,52 @@ class Uncertainty(NamedTuple):
     deciding: np.ndarray
 
 
-def uncertainty(series: np.ndarray, *, slope: bool = False) -> Uncertainty:
-    """Standard error of the mean of a series, or of its slope per value by least squares.
+def uncertainty(series: np.ndarray) -> Uncertainty:
+    """Standard error of the mean of a series.
 
     Args:
-        series: shape (n, replicas, …), equally spaced in time; four values at least, of each replica for a slope.
-            Replicas are independent and share the mean, or the slope.
-        slope: of the slope instead; each replica has an offset of its own.
+        series: shape (n, replicas, …), equally spaced in time; four values at least. Replicas are independent and share
+            the mean.
     """
     values = np.asarray(series, np.float64)
-    replicas = values.shape[1]
-    length = -(-len(values) // max(16, min(MOST, 4 * MOST // replicas)))
-    count = len(values) // length
-    # What is left over is dropped at the start, where equilibration may linger.
-    blocks = values[len(values) - count * length :].reshape(count, length, *values.shape[1:]).mean(axis=1)
-    blocks = blocks - blocks.mean(axis=0 if slope else (0, 1), keepdims=True)
+    blocks, length = _blocked(values)
+    blocks = blocks - blocks.mean(axis=(0, 1), keepdims=True)
+    count, replicas = blocks.shape[:2]
     flat = blocks.reshape(count, replicas, -1)
-    freedom = count * replicas - (replicas + 1 if slope else 1)
-    known = models(count, slope, points=CONTINUOUS if slope else min(length, CONTINUOUS))
+    known = models(count, False, points=min(length, CONTINUOUS))
     columns = max(1, CHUNK // (replicas * known.inverse.size // count))
-    parts = [_weigh(known, flat[..., k : k + columns], freedom) for k in range(0, flat.shape[2], columns)]
+    parts = [_weigh(known, flat[..., k : k + columns]) for k in range(0, flat.shape[2], columns)]
     error, wide, inefficiency = (np.concatenate(part).reshape(values.shape[2:]) for part in zip(*parts, strict=True))
     ratio = np.where(error > 0, wide / np.where(error > 0, error, 1.0), 2.0)
     degrees = np.interp(-ratio, -stdtrit(FREEDOMS, 0.5 + 0.5 * TWO_SIGMA), FREEDOMS)
     squares = np.sum(blocks**2, axis=(0, 1))
     deciding = squares**2 / np.maximum(np.sum(blocks**4, axis=(0, 1)), np.finfo(float).tiny)
-    return Uncertainty(error / (length if slope else 1), degrees, count * replicas / inefficiency, deciding)
+    return Uncertainty(error, degrees, count * replicas / inefficiency, deciding)
+
+
+def slope_error(series: np.ndarray) -> float:
+    """Standard error of the slope per value by least squares under the most likely strength of a random walk.
+
+    It is about right where nothing walks and where the walk prevails. In between a walk hides in the noise but decides
+    the slope, and the error is up to three times too small.
+
+    Args:
+        series: shape (n, replicas), four values at least. Replicas share the slope; each has an offset of its own.
+    """
+    blocks, length = _blocked(np.asarray(series, np.float64))
+    flat = (blocks - blocks.mean(axis=0))[..., None]
+    count, replicas = flat.shape[:2]
+    known, freedom = models(count, True), count * replicas - replicas - 1
+    shares, square = _shares(known, flat, freedom)
+    best = int(np.argmax(shares[:, 0]))
+    return math.sqrt(float(square[best, 0] * known.variance[best]) / (replicas * freedom)) / length
+
+
+def _blocked(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Averages over blocks, (blocks, replicas, …), and their length; what is left over is dropped at the start."""
+    length = -(-len(values) // max(16, min(MOST, 4 * MOST // values.shape[1])))
+    count = len(values) // length
+    return values[len(values) - count * length :].reshape(count, length, *values.shape[1:]).mean(axis=1), length
 
 
 class Integral(NamedTuple):
@@ -162,8 +182,9 @@ def correlation_integral(series: np.ndarray, blocks: int) -> Integral:
     return Integral(value, value * math.sqrt(float(width[0])), count / inefficiency)
 
 
-def _weigh(known: NoiseModels, flat: np.ndarray, freedom: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _weigh(known: NoiseModels, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Half of the 68 and of the 95 % interval and mean inefficiency of blocks (n, replicas, columns), by all models."""
+    freedom = flat.shape[0] * flat.shape[1] - 1
     with np.errstate(divide="ignore", invalid="ignore"):
         shares, square = _shares(known, flat, freedom)
         scales = np.sqrt(square * (known.variance / (flat.shape[1] * freedom))[:, None])
@@ -172,13 +193,16 @@ def _weigh(known: NoiseModels, flat: np.ndarray, freedom: int) -> tuple[np.ndarr
 
 
 def _half_width(shares: np.ndarray, scales: np.ndarray, freedom: int, probability: float) -> np.ndarray:
-    """Half of the central interval of a mixture of Student distributions of these scales, (models, columns)."""
-    one = stdtrit(freedom, 0.5 + 0.5 * probability)
-    low, high = np.log(scales.min(axis=0) * one), np.log(scales.max(axis=0) * one)
-    # The interval is between the narrowest and the widest: a factor of some 100, halved to a precision of 0.1 %.
+    """Half of the central interval of a mixture of Student distributions of these scales, (models, columns).
+
+    Each is replaced by the normal distribution that has the same interval: it is evaluated many times faster.
+    """
+    wide = scales * (stdtrit(freedom, 0.5 + 0.5 * probability) / (math.sqrt(2.0) * erfinv(probability)))
+    low, high = np.log(scales.min(axis=0)), np.log(10.0 * wide.max(axis=0))
+    # The interval is between the narrowest and the widest: a factor of some 1000, halved to a precision of 0.1 %.
     for _ in range(13):
         middle = 0.5 * (low + high)
-        inside = np.sum(shares * (2.0 * stdtr(freedom, np.exp(middle) / scales) - 1.0), axis=0)
+        inside = np.sum(shares * erf(np.exp(middle) / (math.sqrt(2.0) * wide)), axis=0)
         low, high = np.where(inside < probability, middle, low), np.where(inside < probability, high, middle)
     return np.exp(0.5 * (low + high))
 

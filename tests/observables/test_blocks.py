@@ -39,25 +39,48 @@ def exact_error(phi: float, count: int) -> float:
 
 @pytest.mark.parametrize("phi", [0.0, 0.5, 0.9, 0.97])
 def test_error_of_an_ar1_signal(phi: float) -> None:
-    """400 independent signals: the mean of the estimated variances is the exact one within a few per cent."""
+    """400 independent signals: the exact error over the estimated one has a mean square of one."""
     count = 8192
     estimate = block_error(ar1(phi, count, (1, 400)))
-    assert estimate.converged.mean() > 0.99
-    ratio = np.sqrt(np.mean(estimate.error**2)) / exact_error(phi, count)
-    # The memory is uncertain, so that the error scatters, to larger values more than to smaller ones.
-    assert 0.97 < ratio < 1.12
-    assert np.std(estimate.error) / np.mean(estimate.error) < 0.35
+    assert estimate.converged.mean() > 0.98
+    # 0.97 to 1.01 in five repeats with other numbers.
+    assert 0.93 < np.sqrt(np.nanmean((exact_error(phi, count) / estimate.error) ** 2)) < 1.06
+    assert np.nanstd(estimate.error) / np.nanmean(estimate.error) < 0.6
+
+
+def test_an_oscillation_makes_the_mean_more_certain() -> None:
+    """Damped oscillations of ten periods in the series: the exact error is a fifth of the one without their memory."""
+    decay, omega, count = 1.0 / 100.0, 2.0 * np.pi / 30.0, 1000
+    feedback = [1.0, -2.0 * np.exp(-decay) * np.cos(omega), np.exp(-2.0 * decay)]
+    noise = np.random.default_rng(6).normal(size=(count + 800, 1, 400))
+    signals = lfilter([1.0], feedback, noise, axis=0)[800:]
+    z = signals.mean(axis=(0, 1)) / block_error(signals).error
+    assert 0.8 < np.sqrt(np.nanmean(z**2)) < 1.2
+
+
+def test_rare_visits_give_no_error() -> None:
+    """A state that was visited once or twice: how often it is visited is not known."""
+    values = np.zeros((2000, 1, 3))
+    values[500:530, :, :2] = 1.0
+    values[1500:1540, :, 1] = 1.0
+    values[100::200, :, 2] = 1.0
+    found = block_error(values)
+    assert np.isnan(found.error).tolist() == [True, True, False]
+    assert np.all(found.bound > 0)
 
 
 def test_the_estimate_predicts_the_scatter_of_means() -> None:
     signals = ar1(0.9, 4096, (1, 600), seed=5)
-    scatter = np.std(signals.mean(axis=(0, 1)))
-    assert np.sqrt(np.mean(block_error(signals).error ** 2)) / scatter == pytest.approx(1.0, abs=0.09)
+    z = signals.mean(axis=(0, 1)) / block_error(signals).error
+    # 600 signals: 1 within 0.03, and share within one error within 0.02.
+    assert np.sqrt(np.nanmean(z**2)) == pytest.approx(1.0, abs=0.12)
+    assert np.mean(np.abs(z) < 1.0) == pytest.approx(0.683, abs=0.07)
 
 
 def test_replicas_reduce_the_error_by_their_root() -> None:
     alone, together = block_error(ar1(0.9, 4096, (1, 200))).error, block_error(ar1(0.9, 4096, (16, 200))).error
-    assert np.mean(alone) / np.mean(together) == pytest.approx(4.0, rel=0.08)
+    # 4.05 to 4.23 in five repeats: an error from one series alone is less certain.
+    assert np.sqrt(np.nanmean(together**-2.0) / np.nanmean(alone**-2.0)) == pytest.approx(4.1, rel=0.1)
 
 
 def test_replicas_alone_give_an_error() -> None:
