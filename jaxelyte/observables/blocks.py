@@ -20,7 +20,7 @@ INDEPENDENT = 4.0
 """Independent values that a correlated series must be worth for a standard error."""
 
 DECIDING = 4.0
-"""Blocks that must decide the variance for a standard error, with 20 values or more; a fifth of the values with fewer.
+"""Blocks that must decide the variance for a standard error, with 32 values or more; an eighth of the values with fewer.
 One or two visits of a rare state do not say how often it is visited, nor for how long."""
 
 
@@ -69,7 +69,7 @@ def block_error(series: np.ndarray) -> BlockError:
         return BlockError(first, np.ones(shape), np.ones(shape, bool), first, np.full(shape, count - 1.0))
     found = uncertainty(series)
     constant = first == 0
-    converged = constant | ((found.independent > INDEPENDENT) & (found.deciding > min(DECIDING, count / 5.0)))
+    converged = constant | ((found.independent > INDEPENDENT) & (found.deciding > min(DECIDING, count / 8.0)))
     bound = np.where(constant, 0.0, found.error)
     ratio = np.where(constant, 1.0, bound / np.where(constant, 1.0, first)) ** 2
     return BlockError(np.where(converged, bound, np.nan), ratio, converged, bound, found.freedom)

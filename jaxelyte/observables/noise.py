@@ -189,7 +189,8 @@ def _weigh(known: NoiseModels, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray
         shares, square = _shares(known, flat, freedom)
         scales = np.sqrt(square * (known.variance / (flat.shape[1] * freedom))[:, None])
         inefficiency = np.exp(np.log(known.inefficiency) @ shares)
-        return *(_half_width(shares, scales, freedom, p) for p in (SIGMA, TWO_SIGMA)), inefficiency
+        one, two = (_half_width(shares, scales, freedom, p) for p in (SIGMA, TWO_SIGMA))
+        return one, two, inefficiency
 
 
 def _half_width(shares: np.ndarray, scales: np.ndarray, freedom: int, probability: float) -> np.ndarray:
