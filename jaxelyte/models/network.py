@@ -72,7 +72,7 @@ def atomic_energies(
     with products_in(precision_of(kernel)):
         edges = (config, params["radial_basis"]["bessel_weights"], vectors, index, mask)
         if isinstance(kernel, Native):
-            convolution = _in_c(*edges, tables)
+            convolution = _in_c(*edges, kernel, tables)
         else:
             convolution = _in_jax(*edges, kernel, mirrored=exchange is None)
         plan = config.plan
@@ -134,6 +134,7 @@ def _in_c(
     vectors: Float[Array, "atoms neighbors 3"],
     index: Int[Array, "atoms neighbors"],
     mask: Bool[Array, "atoms neighbors"],
+    kernel: Native,
     tables: Tables | None,
 ) -> Convolution:
     """Convolutions of these edges in C."""
@@ -143,7 +144,7 @@ def _in_c(
 
     def convolution(number: int, radial: Any, mixed: Features) -> Features:
         given = (config, config.plan.layers[number], radial, frequencies, vectors, mixed, rows)
-        return convolve_native(*given, None if tables is None else tables[number])
+        return convolve_native(*given, None if tables is None else tables[number], tangents=kernel.tangents)
 
     return convolution
 

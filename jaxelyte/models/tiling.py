@@ -40,7 +40,13 @@ class Tiling:
 
 @dataclass(frozen=True)
 class Native:
-    """By compiled C on CPUs: `jaxelyte.models.native`."""
+    """By compiled C on CPUs: `jaxelyte.models.native`.
+
+    Attributes:
+        tangents: in forward mode, and reverse mode over it, instead of reverse mode: `jaxelyte.models.tangents`.
+    """
+
+    tangents: bool = False
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,13 @@ class Potential:
         """
         return _in_form(self, lambda part: part.compiled(tables, precision))
 
+    def with_tangents(self) -> Potential:
+        """The form for forward mode, and reverse mode over it: the same energies, and the same parameters.
+
+        Convolutions of networks are C on CPUs (`jaxelyte.models.tangents`). Reverse mode alone is for `compiled`.
+        """
+        return _in_form(self, lambda part: part.with_tangents())
+
     def plain(self) -> Potential:
         """The form that `compiled` was made of: only this one changes when its parameters do."""
         return _in_form(self, lambda part: part.plain())

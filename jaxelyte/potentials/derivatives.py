@@ -83,7 +83,7 @@ def parameter_gradient(
 
     Forces are derivatives of the energy, so f·F is the change of -E along the displacement f, and s·σ that along the
     strain s/V: the gradient of a directional derivative. Reverse over forward mode, it never differentiates a backward
-    pass, whose intermediates would all have to be kept.
+    pass, whose intermediates would all have to be kept. Convolutions are C on CPUs (`Potential.with_tangents`).
 
     Args:
         potential: by whose leaves to differentiate.
@@ -97,6 +97,7 @@ def parameter_gradient(
     """
 
     def along(potential: Potential) -> Scalar:
+        potential = potential.with_tangents()
         if stress:
             volume = jax.vmap(lambda system: system.volume)(systems)
             start = (systems.positions, jnp.zeros_like(systems.cell))

@@ -106,6 +106,12 @@ class NequIPPotential(Potential):
         maps = make_maps(self.config.plan, jax.tree.map(lambda leaf: jnp.asarray(leaf, widest), self.params))
         return replace(self, kernel=kernel, tables=tabulated and tuple(map(jnp.float32, tabulated)), maps=maps)
 
+    def with_tangents(self) -> NequIPPotential:
+        """See `Potential.with_tangents`."""
+        if self.kernel is None and default_kernel() == Native():
+            return replace(self, kernel=Native(tangents=True))
+        return self
+
     def plain(self) -> NequIPPotential:
         """See `Potential.plain`."""
         return replace(self, kernel=None, tables=None, maps=None)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import jaxelyte as jxl
-from jaxelyte.models import native
+from jaxelyte.models import library
 from jaxelyte.models.tiling import Native
 from jaxelyte.neighbors import neighbor_lists
 from small_networks import CASES, assert_close, gradients, network, of_forces, six_atoms, with_copies
@@ -88,15 +88,15 @@ jax.config.update("jax_enable_x64", True)
 import jaxelyte as jxl
 from ase import Atoms
 from dataclasses import replace
-from jaxelyte.models import native
+from jaxelyte.models import library
 from jaxelyte.models.tiling import Native
 from small_networks import gradients, network
 atoms = Atoms("NaCl" * 30, scaled_positions=np.random.default_rng(0).random((60, 3)), cell=3 * [12.0], pbc=True)
 system = jxl.System.from_atoms(atoms, dtype=np.float64)
 plain = network(num_features=16, invariant_neurons=32)  # enough work for several threads
 first, again = (gradients(replace(plain, kernel=Native()), system)["positions"] for _ in range(2))
-native.PRIVATE_BYTES = 0  # no memory for the gradients of a second thread
-native._library.cache_clear()
+library.PRIVATE_BYTES = 0  # no memory for the gradients of a second thread
+library.library.cache_clear()
 alone = gradients(replace(plain, kernel=Native()), system)["positions"]
 expected = gradients(plain, system)["positions"]
 assert (first == again).all(), "results depend on the order in which threads end"
@@ -115,21 +115,21 @@ def test_without_a_compiler_or_with_one_that_fails(monkeypatch: pytest.MonkeyPat
     expected = gradients(plain, system)
     monkeypatch.setenv("JAXELYTE_CACHE", str(tmp_path))
     for compiler, said in {"/no/such/compiler": "No such file", "false": "could not be built"}.items():
-        native._library.cache_clear()
+        library.library.cache_clear()
         monkeypatch.setenv("CC", compiler)
         with pytest.warns(RuntimeWarning, match=said):
             assert_close(gradients(in_c(plain), system), expected, 1e-13)
-    native._library.cache_clear()
+    library.library.cache_clear()
     assert not list(tmp_path.iterdir()), "a failure leaves something behind"
 
 
 def test_the_library_is_kept_and_complete(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     plain, system = network(num_layers=1, num_features=3), six_atoms(np.float64)
     monkeypatch.setenv("JAXELYTE_CACHE", str(tmp_path / "deep" / "folder"))
-    native._library.cache_clear()
+    library.library.cache_clear()
     gradients(in_c(plain), system)
     (kept,) = (tmp_path / "deep" / "folder").iterdir()
-    native._library.cache_clear()
+    library.library.cache_clear()
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("compiled twice"))
     gradients(in_c(plain), system)
     assert kept.suffix == ".so"
@@ -139,6 +139,6 @@ def test_a_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_pat
     plain, system = network(num_layers=1, num_features=5), six_atoms(np.float64)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("JAXELYTE_CACHE", str(tmp_path / "file"))
-    native._library.cache_clear()
+    library.library.cache_clear()
     assert_close(gradients(in_c(plain), system), gradients(plain, system), 1e-13)
-    native._library.cache_clear()
+    library.library.cache_clear()
