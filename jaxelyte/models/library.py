@@ -1,7 +1,7 @@
 """The C code of a convolution: written for the paths of a layer, compiled at the first use, and kept.
 
-The compiler is the system's (``CC``, else ``cc``); a library takes a second or two and is kept in ``JAXELYTE_CACHE`` (by
-default ``~/.cache/jaxelyte``).
+The compiler is the system's (``CC``, else ``cc``); a library takes a second or two and is kept in ``JAXELYTE_CACHE``
+(by default ``~/.cache/jaxelyte``).
 """
 
 from __future__ import annotations
@@ -130,6 +130,7 @@ def source_code(config: NequIP, layer: Layer, sizes: tuple[int, ...], dtype: str
         "LAST": at,
         "LAST_TRANSPOSED": at + sizes[-1] * room(column),
         "LAST_INPUTS": sizes[-1],
+        "RADIAL": at + sizes[-1] * room(column) + column * room(sizes[-1]),
         "COLUMNS": column,
         "COLUMNS_ROOM": room(column),
         "OPERATIONS": operations,

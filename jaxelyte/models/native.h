@@ -11,6 +11,7 @@
  *   EACH_HIDDEN(X), EACH_HIDDEN_BACKWARDS(X)  X(n, inputs, room for inputs, outputs, room for outputs, offset, offset of the
  *                                       transposed matrix)
  *   LAST, LAST_TRANSPOSED, LAST_INPUTS  offsets of the last matrix, and its inputs
+ *   RADIAL                              numbers of frequencies and matrices
  *   COLUMNS, COLUMNS_ROOM, CHANNELS_STEP  radial weights of an edge, with room, and the power of two that divides all channels
  *   OPERATIONS                          multiplications of an edge
  *   SOURCES, MIDS, DEGREES, MOMENTS     arrays of features, messages, harmonics; numbers of all moments of an atom

@@ -29,14 +29,12 @@ class Static(NamedTuple):
     Attributes:
         config: the network.
         layer: of it.
-        name: under which XLA knows the code of the convolution.
-        tangents: the same of `jaxelyte.models.tangents`, empty where it is not wanted.
+        name: under which XLA knows the code.
     """
 
     config: NequIP
     layer: Layer
     name: str
-    tangents: str = ""
 
     @property
     def sources(self) -> list[int]:
@@ -80,8 +78,9 @@ def convolve_native(
         What `jaxelyte.models.convolution.convolve` does.
     """
     sizes = tuple(radial[f"layer{n}"].shape[0] for n in range(len(radial)))
-    given = (config, layer, sizes, str(vectors.dtype))
-    static = Static(config, layer, library(*given, table is not None) or "")
+    program = "tangents.c" if tangents else "native.c"
+    name = library(config, layer, sizes, str(vectors.dtype), table is not None, program)
+    static = Static(config, layer, name or "")
     args = {
         "radial": radial,
         "frequencies": frequencies,
@@ -90,12 +89,11 @@ def convolve_native(
     }
     if table is not None:
         args["table"] = table
-    function = convolution if static.name else reference
-    if tangents and static.name:
-        from jaxelyte.models.tangents import convolution_with_tangents
-
-        static = static._replace(tangents=library(*given, program="tangents.c") or "")
-        function = convolution_with_tangents if static.tangents else reference
+    function = convolution
+    if name is None:
+        function = reference
+    elif tangents:
+        from jaxelyte.models.tangents import convolution_with_tangents as function
     found = function(static, args, index.astype(jnp.int32))
     return [found.get(mid) for mid in range(len(layer.irreps_mid))]
 

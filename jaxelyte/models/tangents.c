@@ -18,7 +18,10 @@ typedef struct {
     REAL speed[EDGES], moving_harmonics[DEGREES][DEGREE_MAX][EDGES]; /* speed: tangent of the distance */
     REAL *features[SOURCES][EDGES], *moving_features[SOURCES][EDGES];
     REAL *of_features[SOURCES][EDGES], *of_moving_features[SOURCES][EDGES];
+    REAL of_radial[RADIAL]; /* of ATOMS at a time */
 } room;
+
+#define ATOMS 16 /* whose sums are made first; one sum over all edges would lose a digit in float32 */
 
 /* Tangents of distances and harmonics. */
 static void move_edges(const work *w, room *r, int64_t i, int count, int edges) {
@@ -281,8 +284,10 @@ static void backward_part(const work *w, int part, void *memory) {
             radial_forward(w, r, edges, 1);
 #define DEGREE(degree, d2) degree_backward_##degree(r, edges);
             EACH_DEGREE(DEGREE)
-            radial_backward(w, r, edges, sums[0]);
+            radial_backward(w, r, edges, r->of_radial);
         }
+        if (i + 1 < end && (i + 1) % ATOMS) continue;
+        for (size_t k = 0; k < RADIAL; ++k) sums[0][k] += r->of_radial[k], r->of_radial[k] = 0;
     }
 }
 
@@ -309,7 +314,7 @@ XLA_FFI_Error *convolution_tangent_backward(XLA_FFI_CallFrame *frame) {
     work w = read_moving(frame, &n);
     for (int m = 0; m < MIDS; ++m) w.gradient[m] = argument(frame, n++);
     for (int m = 0; m < MIDS; ++m) w.moving_gradient[m] = argument(frame, n++);
-    add_to(&w, result(frame, 0), (size_t)length(frame, 2));
+    add_to(&w, result(frame, 0), RADIAL);
     for (int s = 0; s < 2 * SOURCES; ++s) add_to(&w, result(frame, 1 + s), (size_t)w.rows * SOURCE_WIDTH[s % SOURCES]);
     return run_parts(frame, &w, backward_part, sizeof(room));
 }

@@ -17,7 +17,10 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
-from jaxelyte.models.native import Static, convolution, message_shapes, packed_radial, reference
+from jaxelyte.models.native import Static, message_shapes, packed_radial, reference
+
+CHANGED = ("vectors", "features")
+"""What tangents are made along."""
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -25,11 +28,13 @@ def convolution_with_tangents(static: Static, args: dict[str, Any], index: Array
     """Messages by block, as `jaxelyte.models.native.convolution`, which has a gradient; this has a tangent.
 
     Args:
-        static: of the layer, with the names of both programs.
+        static: of the layer, with the name of these programs.
         args: parameters of the radial network, vectors, features; no table.
         index: neighbours.
     """
-    return convolution(static, args, index)
+    still = {name: jax.tree.map(jnp.zeros_like, args[name]) for name in CHANGED}
+    both: Any = _both(static, args, still, index)
+    return both[0]
 
 
 @partial(convolution_with_tangents.defjvp, symbolic_zeros=True)
@@ -38,12 +43,13 @@ def _tangent(static: Static, primals: tuple[dict[str, Any], Array], tangents: tu
     of_parameters = jax.tree.leaves((changes["radial"], changes["frequencies"]))
     if any(not isinstance(change, SymbolicZero) for change in of_parameters):
         return jax.jvp(lambda args: reference(static, args, index), (args,), (jax.tree.map(_array, changes),))
-    moving = {name: jax.tree.map(_array, changes[name]) for name in ("vectors", "features")}
+    moving = {name: jax.tree.map(_array, changes[name]) for name in CHANGED}
     return _both(static, args, moving, index)
 
 
 def _array(change: Any) -> Array:
-    return jnp.zeros(change.shape, change.dtype) if isinstance(change, SymbolicZero) else change
+    zero: Any = change
+    return jnp.zeros(zero.shape, zero.dtype) if isinstance(change, SymbolicZero) else change
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -51,20 +57,18 @@ def _both(static: Static, args: dict[str, Any], moving: dict[str, Any], index: A
     """Messages and their tangents."""
     shapes = message_shapes(static, args)
     found = _call(static, "tangent_forward", [*shapes, *shapes], args, moving, index)
-    return tuple(
-        dict(zip(static.mids, part, strict=True)) for part in (found[: len(shapes)], found[len(shapes) :])
-    )
+    return tuple(dict(zip(static.mids, part, strict=True)) for part in (found[: len(shapes)], found[len(shapes) :]))
 
 
 def _call(static: Static, name: str, made: Any, args: dict[str, Any], moving: dict[str, Any], *more: Any) -> Any:
     index, *rest = more
     features, moves = ([given["features"][n] for n in static.sources] for given in (args, moving))
-    call = jax.ffi.ffi_call(f"{static.tangents}_{name}", made, vmap_method="sequential")
+    call = jax.ffi.ffi_call(f"{static.name}_{name}", made, vmap_method="sequential")
     return call(args["vectors"], index, packed_radial(static, args), *features, moving["vectors"], *moves, *rest)
 
 
 def _both_forward(static: Static, args: Any, moving: Any, index: Any) -> Any:
-    """``of_vectors`` in what is kept: nothing unless derivatives with respect to vectors or their changes are wanted."""
+    """Keeps ``()`` last where derivatives with respect to vectors or their changes are wanted, else None."""
     wanted = args["vectors"].perturbed or moving["vectors"].perturbed
     args, moving, index = (jax.tree.map(lambda x: x.value, given) for given in (args, moving, index))
     return _both(static, args, moving, index), (args, moving, index, () if wanted else None)
@@ -80,14 +84,14 @@ def _both_backward(static: Static, kept: Any, cotangent: Any) -> Any:
     )
     shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (radial, *features, *features)]
     of_radial, *of_features = _call(static, "tangent_backward", shapes, args, moving, index, *gradients)
+    by_vectors = (jnp.zeros_like(args["vectors"]),) * 2
+    if of_vectors is not None:
+        by_vectors = _of_vectors(static, args, moving, index, cotangent)
+    by_features = of_features[: len(features)], of_features[len(features) :]
     of_args, of_moving = (
-        {"features": dict(zip(static.sources, part, strict=True))}
-        for part in (of_features[: len(features)], of_features[len(features) :])
+        {"vectors": vectors, "features": dict(zip(static.sources, rows, strict=True))}
+        for vectors, rows in zip(by_vectors, by_features, strict=True)
     )
-    if of_vectors is None:
-        of_args["vectors"] = of_moving["vectors"] = jnp.zeros_like(args["vectors"])
-    else:
-        of_args["vectors"], of_moving["vectors"] = _of_vectors(static, args, moving, index, cotangent)
     return of_args | pull(of_radial)[0], of_moving, None
 
 
