@@ -71,7 +71,7 @@ SECTIONS = (
     "structure, pmf, scattering, angles, residence, diffusion, conductivity, viscosity, vibrations, activity, osmotic"
 )
 DEMO_OUTPUT = Path("demo_output")
-DEMO = (2, 6000)  # epochs, steps: some two minutes on two cores
+DEMO = (6, 15000)  # epochs, steps: some two minutes on two cores
 
 
 @contextlib.contextmanager
@@ -421,7 +421,7 @@ def demo(
     steps: Annotated[int, typer.Option(min=1, help="Steps of 1 fs.")] = DEMO[1],
     debug: Debug = False,
 ) -> None:
-    """Train a potential of salt water on included frames, simulate with it and draw the structure; takes minutes."""
+    """See a network learn, then simulate salt water with an included potential and compare with experiment."""
     with _clean_errors(debug):
         from jaxelyte.cli.demo import run_demo
 

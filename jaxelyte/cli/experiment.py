@@ -6,14 +6,36 @@ from typing import NamedTuple
 
 import numpy as np
 
+
+class Peak(NamedTuple):
+    """A measured first peak of a radial distribution function.
+
+    Attributes:
+        position: Å.
+        source: how and by whom it was measured.
+        height: of g, with its error; None where no measurement is cited.
+        neighbors: how many within the peak, in words; empty where no measurement is cited.
+    """
+
+    position: float
+    source: str
+    height: tuple[float, float] | None = None
+    neighbors: str = ""
+
+
 PEAKS = {
-    "Na-O": (2.384, "X-ray diffraction and EXAFS, Galib et al. 2017"),
-    "Cl-O": (3.16, "diffraction, 3.14 to 3.2 Å"),
-    "Li-O": (1.955, "neutron diffraction, 1.95 to 1.96 Å"),
-    "K-O": (2.79, "X-ray diffraction"),
-    "O-O": (2.80, "X-ray diffraction of water"),
+    "Na-O": Peak(
+        2.384, "X-ray diffraction and EXAFS, Galib et al., J. Chem. Phys. 146, 084504 (2017)", neighbors="5.5 ± 0.3"
+    ),
+    "Cl-O": Peak(
+        3.16,
+        "diffraction, 3.14 to 3.2 Å; number: Okan and Salmon, J. Phys.: Condens. Matter 6, 3839 (1994)",
+        neighbors="about 6",
+    ),
+    "Li-O": Peak(1.955, "neutron diffraction, 1.95 to 1.96 Å"),
+    "K-O": Peak(2.79, "X-ray diffraction"),
+    "O-O": Peak(2.80, "X-ray diffraction of water, Skinner et al., J. Chem. Phys. 138, 074506 (2013)", (2.57, 0.05)),
 }
-"""First peaks of radial distribution functions in Å."""
 
 DIFFUSION = {"Na": 1.334, "Cl": 2.032, "Li": 1.029, "K": 1.957, "O": 2.299}
 """Self-diffusion at infinite dilution, 1e-9 m²/s (O: that of water); lower in solutions."""

@@ -3,13 +3,14 @@
 from jaxelyte.plots.curves import correlations, diffusivity, msd, pmf, rdf, running_integrals, vacf
 from jaxelyte.plots.runs import log
 from jaxelyte.plots.sampling import convergence, free_energy, metadynamics, observables_fit, series, umbrella, viscosity
-from jaxelyte.plots.structure import angles, residence, structure_factor
+from jaxelyte.plots.structure import angles, compared, residence, structure_factor
 from jaxelyte.plots.style import COLORS, new_axes
 from jaxelyte.plots.training import learning, parity, spread, stability
 
 __all__ = [
     "COLORS",
     "angles",
+    "compared",
     "convergence",
     "correlations",
     "diffusivity",

@@ -1,17 +1,62 @@
-"""Pictures of local structure: structure factors, angles, and how long neighbours stay."""
+"""Pictures of local structure: g(r) beside experiment, structure factors, angles, and how long neighbours stay."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxelyte.plots.style import COLORS, band, draws, new_axes
+from jaxelyte.checks import mapping
+from jaxelyte.plots.style import COLORS, band, draws, new_axes, quiet
 
 if TYPE_CHECKING:
+    from jaxelyte.observables import RDFResult
     from jaxelyte.observables.angles import AnglesResult
     from jaxelyte.observables.partials import StructureFactorResult
     from jaxelyte.observables.residence import ResidenceResult
+
+
+@draws("RDFResult")
+def compared(result: RDFResult, measured: Mapping[str, tuple[float, tuple[float, float] | None]]) -> Any:
+    """Draw each pair into a panel of its own, with a band of one standard error, and mark the measured first peak.
+
+    Args:
+        result: of one or more pairs.
+        measured: by pair, such as "Na-O": position in Å, and height with its error, or None where it was not measured.
+
+    Returns:
+        The axes, one for each pair, of a new figure.
+
+    Raises:
+        InputError: ``measured`` is no dictionary.
+    """
+    import matplotlib.pyplot as plt
+
+    known = mapping("measured", measured, "{'Na-O': (2.384, None)}")
+    count = len(result.pairs)
+    _, axes = plt.subplots(1, count, figsize=(3.1 * count, 3.0), dpi=120, layout="constrained", squeeze=False)
+    for number, (pair, ax) in enumerate(zip(result.pairs, axes[0], strict=True)):
+        quiet(ax)
+        one, color = result[number], COLORS[number % len(COLORS)]
+        band(ax, one.r, one.g, one.error, color=color)
+        ax.axhline(1.0, color="#999999", linewidth=0.8)
+        position, height = known.get("-".join(pair), (None, None))
+        if position is not None:
+            label = f"measured, {position:g} Å"
+            ax.axvline(position, color="#222222", linewidth=0.9, linestyle="--", label=label)
+        if position is not None and height is not None:
+            bar = {"color": "#222222", "marker": "o", "markersize": 3, "capsize": 2, "linewidth": 0.9}
+            ax.errorbar([position], [height[0]], [height[1]], label=f"measured height, {height[0]:g}", **bar)
+        seen = one.r[one.g > 0.0]
+        ax.set_xlim(max(0.0, seen[0] - 0.4) if len(seen) else 0.0, one.r[-1])
+        ax.set_ylim(bottom=0.0)
+        ax.set_title("–".join(pair), fontsize=10)
+        ax.set_xlabel("r / Å")
+        if position is not None:
+            ax.legend(frameon=False, fontsize=8, loc="upper right")
+    axes[0, 0].set_ylabel("g(r)")
+    return axes[0]
 
 
 @draws("StructureFactorResult")

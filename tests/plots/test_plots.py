@@ -53,6 +53,19 @@ def test_rdf_shows_curves_bands_and_units() -> None:
     assert any("coordination" in other.get_ylabel() for other in own.figure.axes)
 
 
+def test_measured_peaks_are_marked_beside_the_curves() -> None:
+    measured = {"Na-O": (2.384, None), "Na-Cl": (2.8, (3.5, 0.2)), "O-O": (2.8, None)}
+    axes = plots.compared(result(), measured)
+    assert [ax.get_title() for ax in axes] == ["Na–O", "Na–Cl"]
+    lines = [[line.get_xdata()[0] for line in ax.lines if len(set(line.get_xdata())) == 1] for ax in axes]
+    assert lines[0] == [2.384]
+    assert set(lines[1]) == {2.8}
+    assert axes[1].containers[0].lines[0].get_ydata()[0] == 3.5
+    assert plots.compared(result(), {})[0].get_legend() is None
+    with pytest.raises(InputError, match="measured must be a dictionary"):
+        plots.compared(result(), [2.384])
+
+
 def test_log_of_a_run() -> None:
     rows = np.arange(20.0)
     log = {name: np.stack([rows + 3.0, rows + 4.0], axis=1) for name in ("temperature", "potential", "conserved")}
