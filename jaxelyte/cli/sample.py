@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxelyte.cli.objects import SOLVENT
-from jaxelyte.errors import InputError
+from jaxelyte.errors import InputError, JaxelyteError
 
 if TYPE_CHECKING:
-    from jaxelyte.cli.sections import RunFile
+    from jaxelyte.cli.sections import NequIPTerm, RunFile
     from jaxelyte.observables import RDFResult
     from jaxelyte.trajectory import Trajectory
 
@@ -172,14 +172,36 @@ def known_charges(config: RunFile | None, symbols: list[str]) -> tuple[dict[str,
 
     The charges of a screened Coulomb term between ions are those of the ions, and `spc-fw` has formal ones.
     """
-    from jaxelyte.cli.sections import CoulombTerm, WaterTerm
+    from jaxelyte.cli.sections import CoulombTerm, NequIPTerm, WaterTerm
 
     for term in () if config is None else config.potential:
         if isinstance(term, CoulombTerm) and not set(term.charges) & set(SOLVENT):
             there = {name: q for name, q in term.charges.items() if name in symbols}
-            return there or None, term.permittivity
+            return there or None, 1.0 if term.permittivity is None else term.permittivity
+        if isinstance(term, NequIPTerm) and (baseline := _stored_coulomb(term)) is not None:
+            there = {name: q for name, q in baseline[0].items() if name in symbols}
+            return there or None, baseline[1]
         if isinstance(term, WaterTerm):
             there = {name: q for name, q in FORMAL.items() if name in symbols}
             neutral = sum(there[name] for name in symbols if name in there) == 0
             return there if there and neutral else None, None
     return None, None
+
+
+def _stored_coulomb(term: NequIPTerm) -> tuple[dict[str, float], float] | None:
+    """Charges and permittivity of the Coulomb term that a model keeps as its baseline; None where there is none."""
+    from ase.data import chemical_symbols
+
+    from jaxelyte.cli.models import open_model
+    from jaxelyte.potentials.coulomb import ScreenedCoulomb
+
+    try:
+        baseline = getattr(open_model(term.path, torchscript=term.torchscript), "baseline", None)
+    except JaxelyteError:  # the model has been moved since; the analysis does without
+        return None
+    if not isinstance(baseline, ScreenedCoulomb) or baseline.numbers is None:
+        return None
+    names = [chemical_symbols[number] for number in baseline.numbers]
+    return dict(zip(names, np.asarray(baseline.charges).tolist(), strict=True)), float(
+        f"{float(baseline.permittivity):.6g}"
+    )

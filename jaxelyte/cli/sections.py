@@ -74,7 +74,10 @@ class SystemSection(ReadingSection):
 
 
 class NequIPTerm(Section):
-    """A NequIP model from a folder, or a deployed file (``torchscript = true``)."""
+    """A potential that comes with jaxelyte, by name; a training folder or NequIP model, by path.
+
+    ``torchscript = true`` allows a deployed file.
+    """
 
     type: Literal["nequip"]
     path: File
@@ -83,11 +86,11 @@ class NequIPTerm(Section):
 
 
 class CoulombTerm(Section):
-    """See `jaxelyte.ScreenedCoulomb`."""
+    """See `jaxelyte.ScreenedCoulomb`; the permittivity is 1 unless given, and has to be given beside a network."""
 
     type: Literal["coulomb"]
     charges: dict[Text, Number]
-    permittivity: Positive = 1.0
+    permittivity: Positive | None = None
     method: Literal["auto", "ewald", "p3m", "cutoff", "reaction-field"] = "auto"
     tolerance: Positive = 1e-4
     cutoff: Positive | None = None

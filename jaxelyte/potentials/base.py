@@ -54,6 +54,15 @@ class Potential:
         """Identities of the terms that must stand beside this one in a sum: the baseline of a delta-learned network."""
         return ()
 
+    @property
+    def may_lack_baseline(self) -> bool:
+        """True for a network of which nobody knows whether it was trained relative to a baseline."""
+        return False
+
+    def unstated(self) -> str:
+        """The question for what was left to a default that does not hold beside such a network; empty for none."""
+        return ""
+
     def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
         """Energy in eV without the constant reference energies of the species.
 
@@ -303,6 +312,7 @@ class Sum(Potential):
     def validate(self, system: System) -> None:
         from jaxelyte.potentials.codec import identity
 
+        _check_stated(self.terms)
         for term in self.terms:
             needed = term.needed_terms()
             if needed:
@@ -319,6 +329,17 @@ class Sum(Potential):
 
     def prepare(self, *systems: System) -> Sum:
         return Sum(tuple(term.prepare(*systems) for term in self.terms))
+
+
+def _check_stated(terms: tuple[Potential, ...]) -> None:
+    """Raise `InputError` where a network that may lack its baseline stands beside a term with a value left open."""
+    parts = [term.potential if isinstance(term, Scaled) else term for term in terms]
+    questions = [term.unstated() for term in parts]
+    if any(term.may_lack_baseline for term in parts) and any(questions):
+        raise InputError(
+            f"{next(filter(None, questions))}, that of the network's training. The model does not say which; published "
+            "ones have 50, 72 or 78.3, and 1 is the vacuum"
+        )
 
 
 def _check_needed(needed: tuple[str, ...], there: list[str]) -> None:

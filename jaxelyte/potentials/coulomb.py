@@ -84,7 +84,8 @@ class ScreenedCoulomb(Potential):
     Attributes:
         charges: charge by chemical symbol in e, ``{"Li": 1, "Cl": -1}``, which is kept as an array in the order of
             ``numbers``; or an array with one charge per atom.
-        permittivity: relative permittivity ε_r.
+        permittivity: relative permittivity ε_r; 1 unless given. Beside a network that does not name its baseline it has
+            to be given: published networks were trained relative to Coulomb terms of 50, 72 or 78.3.
         method: "auto" (the cheaper of Ewald and P3M in periodic cells, every pair without periodicity, "cutoff" there
             if a cut-off is given), "ewald", "p3m", "cutoff" (q_i q_j (1/r - 1/r_c) below the cut-off: the energy is
             shifted to be continuous, the force is not), or "reaction-field" (Tironi et al., J. Chem. Phys. 102, 5451
@@ -102,6 +103,7 @@ class ScreenedCoulomb(Potential):
             order are then refused. Static.
         numbers: atomic numbers that ``charges`` belong to; derived.
         plan: static parameters, made by `prepare`; derived.
+        assumed: that the permittivity was not given; derived.
 
     Raises:
         InputError: unknown symbols or methods, a permittivity below 1, a tolerance that is not positive, a missing
@@ -112,7 +114,7 @@ class ScreenedCoulomb(Potential):
     """
 
     charges: Any
-    permittivity: Any = 1.0
+    permittivity: Any = None
     method: str = struct.field(pytree_node=False, default="auto", kw_only=True)
     tolerance: float = struct.field(pytree_node=False, default=1e-4, kw_only=True)
     # Shadows the property of the base class, with the same meaning once a value is given.
@@ -123,8 +125,12 @@ class ScreenedCoulomb(Potential):
     elements: Any = struct.field(pytree_node=False, default=None, kw_only=True)
     numbers: tuple[int, ...] | None = struct.field(pytree_node=False, default=None, kw_only=True)
     plan: CoulombPlan | None = struct.field(pytree_node=False, default=None, kw_only=True)
+    assumed: bool = struct.field(pytree_node=False, default=False, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
+        if self.permittivity is None:
+            object.__setattr__(self, "assumed", True)
+            object.__setattr__(self, "permittivity", 1.0)
         given = isinstance(self.charges, Mapping)  # by a user, not rebuilt from its leaves
         if isinstance(self.charges, Mapping):
             example = "{'Na': 1.0, 'Cl': -1.0}"
@@ -167,6 +173,12 @@ class ScreenedCoulomb(Potential):
             raise InputError(f"method {self.method!r} needs a cutoff in Å")
         outside = checks.number("rf_permittivity", self.rf_permittivity, least=1.0, infinite=True)
         object.__setattr__(self, "rf_permittivity", outside)
+
+    def unstated(self) -> str:
+        """See `Potential.unstated`; a value that was put in later is no assumption."""
+        if not self.assumed or not np.all(np.asarray(self.permittivity) == 1.0):
+            return ""
+        return "the Coulomb term has no permittivity: pass permittivity= (in a run file: permittivity = …)"
 
     def _scale(self, dtype: Any) -> Scalar:
         return COULOMB / jnp.asarray(self.permittivity, dtype)

@@ -85,6 +85,10 @@ class NequIPPotential(Potential):
     def needed_terms(self) -> tuple[str, ...]:
         return self.requires
 
+    @property
+    def may_lack_baseline(self) -> bool:
+        return not self.requires
+
     def without_baseline(self) -> NequIPPotential:
         """The network alone, which is then a correction and no force field; for tests and comparisons."""
         return replace(self, requires=())

@@ -145,3 +145,67 @@ def test_errors_are_those_of_the_card(found: jxl.datasets.ShippedPotential, dft_
     assert errors["rmse"] == pytest.approx(found.card["errors"]["test"]["forces_meV_per_A"][0], rel=0.2)
     with pytest.warns(UserWarning, match="the fit was trained on 1 of these 1 frames"):
         jxl.evaluate(found.committee, [frames[found.fit.config["split"]["train"][0]]])
+
+
+def test_run_files_take_names(tmp_path: Path, found: jxl.datasets.ShippedPotential) -> None:
+    from jaxelyte.cli.config import load_config, load_training
+    from jaxelyte.cli.objects import _network, build_potential, build_system
+    from jaxelyte.cli.sample import known_charges
+
+    text = (
+        '[system]\nbuild = { ions = { Na = 1, Cl = 1 }, waters = 20 }\n[[potential]]\ntype = "nequip"\n'
+        'path = "nacl_r2scan"\n[ensemble]\ntype = "NVE"\n[run]\nsteps = 10\n'
+    )
+    (tmp_path / "run.toml").write_text(text)
+    config = load_config(tmp_path / "run.toml")
+    built = build_potential(config, build_system(config))
+    assert identity(built) == identity(found.potential)
+    assert known_charges(config, ["Na", "Cl", "O", "H"]) == ({"Na": 1.0, "Cl": -1.0}, 78.3)
+    (tmp_path / "run.toml").write_text(text.replace("nacl_r2scan", "nacl_r2scn"))
+    config = load_config(tmp_path / "run.toml")
+    with pytest.raises(jxl.InputError, match="did you mean 'nacl_r2scan'"):
+        build_potential(config, build_system(config))
+    (tmp_path / "train.toml").write_text('[data]\nfiles = ["a.xyz"]\n[model]\nstart = "nacl_r2scan"\n')
+    start = _network(load_training(tmp_path / "train.toml"))
+    assert isinstance(start, jxl.Fit)
+    # Training goes on without the barrier, which it would learn away.
+    assert identity(start.baseline) == identity(found.baseline)
+
+
+def test_a_coulomb_term_beside_a_bare_network_needs_its_permittivity(tmp_path: Path) -> None:
+    from jaxelyte.cli.config import load_config
+    from jaxelyte.cli.objects import build_potential, build_system
+
+    box = jxl.build.electrolyte({"Na": 1, "Cl": 1}, waters=20)
+    jxl.save_nequip(jxl.load_nequip("nacl_r2scan").without_baseline(), tmp_path / "bare")
+    bare = jxl.load_nequip(tmp_path / "bare")
+    system = jxl.System.from_atoms(box)
+    charges = {"Na": 1, "Cl": -1}
+    for factor in (1.0, 0.5):
+        with pytest.raises(jxl.InputError, match=r"no permittivity: pass permittivity=.* 50, 72 or 78\.3"):
+            (bare + factor * jxl.ScreenedCoulomb(charges)).validate(system)
+    for permittivity in (1.0, 50.0, 78.3):
+        (bare + jxl.ScreenedCoulomb(charges, permittivity=permittivity)).validate(system)
+    (jxl.ScreenedCoulomb(charges) + jxl.GaussianBarrier(1.0, 1.26, 0.05, species=("O", "H"))).validate(system)
+    text = (
+        '[system]\nbuild = { ions = { Na = 1, Cl = 1 }, waters = 20 }\n[[potential]]\ntype = "nequip"\n'
+        'path = "bare"\n[[potential]]\ntype = "coulomb"\ncharges = { Na = 1, Cl = -1 }\n'
+        '[ensemble]\ntype = "NVE"\n[run]\nsteps = 10\n'
+    )
+    (tmp_path / "run.toml").write_text(text)
+    config = load_config(tmp_path / "run.toml")
+    with pytest.raises(jxl.InputError, match="in a run file: permittivity = "):
+        build_potential(config, build_system(config)).validate(system)
+
+
+def test_a_permittivity_that_is_not_given_is_that_of_the_vacuum() -> None:
+    from dataclasses import replace
+
+    assumed = jxl.ScreenedCoulomb({"Na": 1, "Cl": -1})
+    given = jxl.ScreenedCoulomb({"Na": 1, "Cl": -1}, permittivity=1.0)
+    assert float(assumed.permittivity) == 1.0
+    assert identity(assumed) == identity(given)
+    assert assumed.unstated()
+    assert not given.unstated()
+    assert not replace(assumed, permittivity=72.0).unstated()
+    assert repr(assumed) == repr(given)
