@@ -143,7 +143,7 @@ CALLS: dict[str, Call] = {
             "charges": Kind(
                 (*CHARGES.values, {}, {"Li": 1.0, "Br": -1.0}, {"Na": 18.2, "Cl": -18.2}, [1.0], [[1.0, -1.0]])
             ),
-            "permittivity": PERMITTIVITY,
+            "permittivity": PERMITTIVITY._replace(optional=True),
             "method": choice("Ewald", "pme"),
             "tolerance": number(),
             "cutoff": number(0.39, 390.0, none=True),

@@ -113,12 +113,12 @@ class Potentials:
         """The table, for `rich`."""
         from rich.table import Table
 
-        columns = ("name", "system", "level of theory", "errors", "stability", "licence", "citation")
         table = Table(title="potentials that come with jaxelyte", show_lines=True)
-        for column in columns:
-            table.add_column(column, no_wrap=column in ("name", "licence"), overflow="fold")
+        for column in ("name", "system, level of theory", "errors", "stability", "licence, citation"):
+            table.add_column(column, no_wrap=column == "name", overflow="fold")
         for name, card in self.cards.items():
-            table.add_row(name, *(card["summary"].get(key) or card[key] for key in SUMMARY))
+            system, level, errors, stability, licence, citation = (card["summary"].get(k) or card[k] for k in SUMMARY)
+            table.add_row(name, f"{system}\n{level}", errors, stability, f"{licence}\n{citation}")
         return table
 
     def __repr__(self) -> str:
@@ -127,12 +127,12 @@ class Potentials:
         from rich.console import Console
 
         text = StringIO()
-        Console(file=text, width=150).print(self.table())
+        Console(file=text, width=120).print(self.table())
         return text.getvalue()
 
 
 SUMMARY = ("system", "level_of_theory", "errors", "stability", "licence", "citation")
-"""Columns of the table: the short form in a card's ``summary`` where it has one."""
+"""What the table holds: the short form in a card's ``summary`` where it has one."""
 
 
 def potentials() -> Potentials:
