@@ -199,7 +199,7 @@ def make_card(
 
 LIMITS = [
     "Temperatures around 300 K, densities of the liquid; no vapour, surface or crystal",
-    "No acid and no base: protons cannot change their molecule",
+    "No acid and no base: protons cannot change their molecule; no pure water, which the frames do not hold",
     "The frames are 10 to 12.6 Å wide and the networks see 5 Å; beyond is the screened Coulomb term alone",
     "Forces on Na cannot be learnt below some 95 meV/Å: the labels carry the ripple of a grid too coarse for Na's core",
     "r2SCAN without dispersion correction and classical nuclei decide structure and diffusion, not the fit",

@@ -18,6 +18,7 @@ from jaxelyte.errors import InputError
 from jaxelyte.interop.foreign_models import describe
 from jaxelyte.interop.nequip_files import BASELINE, load_nequip, save_nequip
 from jaxelyte.interop.potential_files import read_potential, write_potential
+from jaxelyte.interop.shipped import located
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.codec import identities
 from jaxelyte.potentials.nequip import NequIPPotential
@@ -164,7 +165,7 @@ def load_fit(folder: str | Path) -> Fit:
     Raises:
         InputError: the folder holds no trained model.
     """
-    folder = checks.file_path("folder", folder)
+    folder = located(checks.file_path("folder", folder))
     if not folder.exists():
         raise InputError(f"there is no folder {folder}")
     if not (folder / MODEL).is_dir() or not (folder / CONFIG).is_file():

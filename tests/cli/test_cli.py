@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import jaxelyte as jxl
 from jaxelyte.cli import app
 from jaxelyte.cli.config import load_config
 from jaxelyte.cli.objects import build_ensemble, build_observables, build_potential, build_system
@@ -284,6 +285,22 @@ def test_info(root: Path, tmp_path: Path) -> None:
     code, text = invoke("info", tmp_path)
     assert code == 2
     assert "config.json" in text
+
+
+def test_info_of_a_potential_by_name() -> None:
+    code, text = invoke("info", "nacl_r2scan")
+    assert code == 0, text
+    words = " ".join(text.replace("│", " ").split())
+    card = jxl.datasets.potentials()["nacl_r2scan"]
+    for part in ("r2SCAN", "permittivity 78.3", "center 1.26", "CC-BY-SA-4.0", "arXiv:2311.01527", card["stability"]):
+        assert part in words, part
+    code, text = invoke("info")
+    assert code == 0, text
+    assert "nacl_r2scan" in text
+    assert "nacl_water" in text
+    code, text = invoke("info", "nacl_r2")
+    assert code == 2
+    assert "did you mean 'nacl_r2scan'" in text
 
 
 @pytest.mark.more

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from ase import Atoms
 
 import jaxelyte as jxl
 from jaxelyte.interop.shipped import HOME
@@ -20,6 +23,17 @@ R2SCAN = HOME / "nacl_r2scan"
 @pytest.fixture(scope="module")
 def found() -> jxl.datasets.ShippedPotential:
     return jxl.load_potential("nacl_r2scan")
+
+
+@pytest.fixture(scope="module")
+def recipe(root: Path) -> Any:
+    """The script that made the committee."""
+    spec = importlib.util.spec_from_file_location("recipe", root / "scripts" / "train_nacl_r2scan.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_table_lists_every_potential_with_licence_and_citation() -> None:
@@ -95,6 +109,29 @@ def test_weights_are_those_of_the_card_and_small(found: jxl.datasets.ShippedPote
     assert "arXiv:2311.01527" in text
 
 
+def test_model_card_is_what_the_script_writes(recipe: Any, found: jxl.datasets.ShippedPotential) -> None:
+    assert recipe.readme(found.card) == (R2SCAN / "README.md").read_text()
+    assert found.card["barrier"]["parameters"] == recipe.BARRIER
+    config = found.networks[0].config
+    assert {name: getattr(config, name) for name in recipe.NETWORK} == recipe.NETWORK
+    # None in 2 ns: fewer than 1.5 per ns at 95 %.
+    assert recipe.per_ns(0, 2000.0) == pytest.approx(1.5, abs=0.01)
+    row = {"temperature_K": 300.0, "simulated_ps": 500.0, "events": 0, "contacts": 1}
+    assert recipe.spelt([{"stability": [row]}, {"stability": []}]) == (
+        "1 of 2 networks tested; 300 K, 500 ps in 1 runs: 0 unphysical events, below 6 per ns; 1 contacts with the "
+        "barrier, below 9.5 per ns at 95 %"
+    )
+
+
+def test_contacts_with_the_barrier_are_counted_once_each(recipe: Any) -> None:
+    """A stretched O-H bond across the periodic boundary, in two spells of two and one frames."""
+    lengths = np.full(40, 1.1)
+    lengths[[3, 4, 30]] = 1.2
+    frames = [Atoms("OH", [[9.9, 0, 0], [9.9 + r - 10.0, 0, 0]], cell=[10.0] * 3, pbc=True) for r in lengths]
+    trajectory = jxl.Trajectory.from_atoms(frames, interval=10.0)
+    assert recipe.contacts(trajectory, [(0, 1)]) == 2
+
+
 def test_networks_are_found_by_name(found: jxl.datasets.ShippedPotential) -> None:
     for name in ("nacl_r2scan", "nacl_r2scan/member0", str(R2SCAN)):
         network = jxl.load_nequip(name)
@@ -122,8 +159,9 @@ def test_a_folder_of_that_name_wins_with_a_warning(tmp_path: Path, monkeypatch: 
 def test_what_is_no_potential_with_a_card_is_described(tmp_path: Path) -> None:
     with pytest.raises(jxl.InputError, match="the folder of a training run; load_fit reads it"):
         jxl.load_potential(HOME / "nacl_water" / "fit")
-    with pytest.raises(jxl.InputError, match="load_potential reads it"):
-        jxl.load_fit(R2SCAN)
+    for folder in (R2SCAN, "nacl_r2scan"):
+        with pytest.raises(jxl.InputError, match="load_potential reads it"):
+            jxl.load_fit(folder)
     (tmp_path / "card.json").write_text('{"name": "mine"}')
     with pytest.raises(jxl.InputError, match="must list the networks under 'members'"):
         jxl.load_potential(tmp_path)
