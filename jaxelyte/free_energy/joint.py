@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxelyte.observables.blocks import of_series
+from jaxelyte.observables.blocks import block_error
 
 ALIKE = 0.5
 """Length of a series, relative to the longest one, from which on both are taken together."""
@@ -31,6 +31,6 @@ def joint_error(rows: Sequence[np.ndarray]) -> float:
         left = left[len(group) :]
         length = len(group[-1])
         # The mean of a longer row is that much better known than that of its end.
-        series = np.sum([row[-length:] * math.sqrt(length / len(row)) for row in group], axis=0)
-        variance += float(of_series(series).error) ** 2
+        parts = np.stack([row[-length:] * math.sqrt(length / len(row)) for row in group], axis=1)
+        variance += float(block_error(parts.sum(axis=1)[:, None], parts).error) ** 2
     return math.sqrt(variance)

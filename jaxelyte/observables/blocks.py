@@ -44,7 +44,7 @@ class BlockError(NamedTuple):
     freedom: np.ndarray
 
 
-def block_error(series: np.ndarray) -> BlockError:
+def block_error(series: np.ndarray, parts: np.ndarray | None = None) -> BlockError:
     """Standard error of the mean of a correlated stationary series.
 
     Blocks of the series are described by independent noise and a part that decays exponentially; strength and
@@ -58,6 +58,7 @@ def block_error(series: np.ndarray) -> BlockError:
 
     Args:
         series: shape (n, replicas, …), equally spaced in time.
+        parts: shape (n, parts), series that a series of one replica is the sum of; see `noise.uncertainty`.
     """
     series = np.asarray(series, np.float64)
     count, shape = series.shape[0] * series.shape[1], series.shape[2:]
@@ -67,7 +68,7 @@ def block_error(series: np.ndarray) -> BlockError:
     first = naive_error(series)
     if len(series) == 1:
         return BlockError(first, np.ones(shape), np.ones(shape, bool), first, np.full(shape, count - 1.0))
-    found = uncertainty(series)
+    found = uncertainty(series, parts)
     constant = first == 0
     converged = constant | ((found.independent > INDEPENDENT) & (found.deciding > min(DECIDING, count / 8.0)))
     bound = np.where(constant, 0.0, found.error)

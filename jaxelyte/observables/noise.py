@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import toeplitz
-from scipy.special import digamma, erf, erfinv, polygamma, stdtrit
+from scipy.special import digamma, erf, erfinv, expit, logsumexp, polygamma, stdtrit
 
 MOST = 64
 """Blocks of one replica, with up to four replicas; 16 at least with more."""
@@ -98,12 +98,14 @@ class Uncertainty(NamedTuple):
     deciding: np.ndarray
 
 
-def uncertainty(series: np.ndarray) -> Uncertainty:
+def uncertainty(series: np.ndarray, parts: np.ndarray | None = None) -> Uncertainty:
     """Standard error of the mean of a series.
 
     Args:
         series: shape (n, replicas, …), equally spaced in time; four values at least. Replicas are independent and share
             the mean.
+        parts: shape (n, parts), series that ``series`` is the sum of: all of them together say much better than their
+            sum alone whether they are independent noise.
     """
     values = np.asarray(series, np.float64)
     blocks, length = _blocked(values)
@@ -111,6 +113,8 @@ def uncertainty(series: np.ndarray) -> Uncertainty:
     count, replicas = blocks.shape[:2]
     flat = blocks.reshape(count, replicas, -1)
     known = models(count, False, points=min(length, CONTINUOUS))
+    if parts is not None:
+        known = _informed(known, _blocked(parts[:, None])[0])
     columns = max(1, CHUNK // (replicas * known.inverse.size // count))
     parts = [_weigh(known, flat[..., k : k + columns]) for k in range(0, flat.shape[2], columns)]
     error, wide, inefficiency = (np.concatenate(part).reshape(values.shape[2:]) for part in zip(*parts, strict=True))
@@ -208,13 +212,33 @@ def _half_width(shares: np.ndarray, scales: np.ndarray, freedom: int, probabilit
     return np.exp(0.5 * (low + high))
 
 
+def _informed(known: NoiseModels, blocks: np.ndarray) -> NoiseModels:
+    """Models whose prior contains what several series, blocks (n, 1, series), say: whether all are independent noise.
+
+    Either all of them are, or each is of a model of its own; both are equally probable before.
+    """
+    flat = blocks - blocks.mean(axis=0)
+    flat = flat[..., np.ptp(flat[:, 0], axis=0) > 0.0]
+    weights = _log_weights(known, flat, len(flat) - 1)[0]
+    independent = weights[0] - known.log_prior[0]
+    chance = expit(float(np.sum(independent - logsumexp(weights, axis=0))))
+    prior = (1.0 - chance) * np.exp(known.log_prior)
+    prior[0] += chance
+    return known._replace(log_prior=np.log(np.maximum(prior, np.finfo(float).tiny)))
+
+
 def _shares(known: NoiseModels, flat: np.ndarray, freedom: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights of the models, and their Σ y'C⁻¹y, both (models, columns)."""
-    square, size = _residuals(known, flat)
-    fixed = known.log_prior - 0.5 * (flat.shape[1] * known.log_size + size)
-    weights = fixed[:, None] - 0.5 * freedom * np.log(square)
+    weights, square = _log_weights(known, flat, freedom)
     shares = np.exp(weights - np.max(weights, axis=0))
     return shares / shares.sum(axis=0), square
+
+
+def _log_weights(known: NoiseModels, flat: np.ndarray, freedom: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms of prior times marginal likelihood but for a constant, and Σ y'C⁻¹y, both (models, columns)."""
+    square, size = _residuals(known, flat)
+    fixed = known.log_prior - 0.5 * (flat.shape[1] * known.log_size + size)
+    return fixed[:, None] - 0.5 * freedom * np.log(square), square
 
 
 def _residuals(known: NoiseModels, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
