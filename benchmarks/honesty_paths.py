@@ -1,9 +1,10 @@
-"""Cases of free energies along other mixtures: charging, a soft core, two states; one-sided averages; see honesty.py."""
+"""Cases of free energies along other mixtures: charging, soft cores, two states; paths; see honesty.py."""
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache, partial
+from itertools import pairwise
 
 import numpy as np
 from honesty import Case, Entry
@@ -80,7 +81,7 @@ def appearing(seed: int, couplings: tuple[float, ...], windows: int, count: int)
     """A path of linear mixtures between couplings, sampled by the inverse of the cumulative distribution."""
     lam, weights = nodes_and_weights(windows, "clenshaw-curtis")
     rng, legs = np.random.default_rng(seed), []
-    for first, last in zip(couplings[:-1], couplings[1:], strict=True):
+    for first, last in pairwise(couplings):
         ends, gaps = (soft_core(first), soft_core(last)), []
         for one in lam:
             energy = (1.0 - one) * ends[0] + one * ends[1]
