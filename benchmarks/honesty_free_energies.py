@@ -37,7 +37,7 @@ def springs(
         stay = math.exp(-0.5 / memory)
         noise = math.sqrt(1.0 - stay**2) * rng.normal(size=(len(lam), 3 * ATOMS, count))
         noise[..., 0] /= math.sqrt(1.0 - stay**2)
-        squares = np.sum(lfilter([1.0], [1.0, -stay], noise) ** 2, axis=1)
+        squares = np.sum(np.square(lfilter([1.0], [1.0, -stay], noise)), axis=1)
     return [0.5 * (ratio - 1.0) * square * THERMAL / k for square, k in zip(squares, stiffness, strict=True)]
 
 

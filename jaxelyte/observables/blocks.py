@@ -20,7 +20,7 @@ INDEPENDENT = 4.0
 """Independent values that a correlated series must be worth for a standard error."""
 
 DECIDING = 4.0
-"""Blocks that must decide the variance for a standard error, with 32 values or more; an eighth of the values with fewer.
+"""Blocks that must decide the variance for a standard error, with 32 values or more; an eighth of fewer values.
 One or two visits of a rare state do not say how often it is visited, nor for how long."""
 
 

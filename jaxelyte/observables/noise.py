@@ -116,8 +116,8 @@ def uncertainty(series: np.ndarray, parts: np.ndarray | None = None) -> Uncertai
     if parts is not None:
         known = _informed(known, _blocked(parts[:, None])[0])
     columns = max(1, CHUNK // (replicas * known.inverse.size // count))
-    parts = [_weigh(known, flat[..., k : k + columns]) for k in range(0, flat.shape[2], columns)]
-    error, wide, inefficiency = (np.concatenate(part).reshape(values.shape[2:]) for part in zip(*parts, strict=True))
+    found = [_weigh(known, flat[..., k : k + columns]) for k in range(0, flat.shape[2], columns)]
+    error, wide, inefficiency = (np.concatenate(part).reshape(values.shape[2:]) for part in zip(*found, strict=True))
     ratio = np.where(error > 0, wide / np.where(error > 0, error, 1.0), 2.0)
     degrees = np.interp(-ratio, -stdtrit(FREEDOMS, 0.5 + 0.5 * TWO_SIGMA), FREEDOMS)
     squares = np.sum(blocks**2, axis=(0, 1))
