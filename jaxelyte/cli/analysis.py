@@ -66,7 +66,8 @@ def analyse_source(
         pairs: such as Li-Cl,Li-O; all by default.
         r_max: Å.
         width: of the bins, Å.
-        discard: frames left out at the start; those that the run took for equilibration by default.
+        discard: frames left out at the start; by default what a run counts as its equilibration, and none of a
+            trajectory file.
         charges: such as Na=1,Cl=-1; those of the run file by default.
         permittivity: relative; that of the run file, or of water, by default.
         viscosity: Pa s.
@@ -90,6 +91,7 @@ def analyse_source(
     from jaxelyte.cli.report import rdf_rows, rdf_table, run_table, save_log, save_rdf, section_table
     from jaxelyte.dynamics import load_run
     from jaxelyte.observables import rdf
+    from jaxelyte.observables.sampling import equilibration_of
     from jaxelyte.trajectory import open_trajectory
 
     names = chosen(PARTS, only, skip)
@@ -100,8 +102,7 @@ def analyse_source(
     if run is not None and reading:
         raise InputError(f"--{', --'.join(reading)}: for trajectory files only; the run folder {source} has all of it")
     trajectory = open_trajectory(source, **(reading or {})) if run is None else run.trajectory
-    summary: Mapping[str, Any] = {} if run is None else run.summary
-    left_out = int(summary.get("discarded_frames", 0)) if discard is None else discard
+    left_out = equilibration_of(run, len(trajectory)) if discard is None else discard
     symbols = _symbols(trajectory)
     wanted = parse_pairs(pairs.split(",")) if pairs else all_pairs(symbols)
     known, screening = known_charges(config, symbols)

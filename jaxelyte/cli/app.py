@@ -328,7 +328,8 @@ def analyse(
     r_max: Annotated[float | None, typer.Option(help="Å; half the smallest width of the cell by default.")] = None,
     width: Annotated[float | None, typer.Option(help="Width of the bins in Å; 0.05 by default.")] = None,
     discard: Annotated[
-        int | None, typer.Option(help="Frames left out at the start; by default those the run took for equilibration.")
+        int | None,
+        typer.Option(help="Frames left out at the start; by default the equilibration of a run, none of a file."),
     ] = None,
     charges: Annotated[str, typer.Option(help="Of the ions, such as Na=1,Cl=-1; by default as in the run file.")] = "",
     permittivity: Annotated[

@@ -30,7 +30,7 @@ def summarize(
         log: its columns.
         timestep: fs.
         completed: all steps were done.
-        discard: rows that the averages leave out as equilibration, unless no other is there.
+        discard: intervals between rows that are equilibration, unless no row is behind them.
     """
     steps = int(engine.state.step)  # pyright: ignore[reportOptionalMemberAccess]
     thermostat = getattr(engine.settings.integrator, "temperature", None)
@@ -52,9 +52,10 @@ def averages(log: dict[str, np.ndarray], atoms: int, *, thermostat: float | None
         log: its columns.
         atoms: of one replica.
         thermostat: its temperature in K, None for NVE.
-        discard: rows that are left out as equilibration, unless no other is there.
+        discard: intervals between rows that are equilibration, unless no row is behind them.
     """
-    begin = min(discard, len(log["step"]) - 1)
+    # There is a row before the first interval: the one that ends the equilibration belongs to it, as in the loop.
+    begin = min(discard + 1 if discard else 0, len(log["step"]) - 1)
     slope, slope_error, slope_bound = conserved_drift(log, atoms)
     drift = {"value": finite(slope)} | error_entries(slope_error, slope_bound)
     return {

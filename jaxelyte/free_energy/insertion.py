@@ -102,7 +102,7 @@ def widom(
     *,
     per_frame: int = 200,
     temperature: float | None = None,
-    discard: int = 0,
+    discard: int | None = None,
     at_once: int = 50,
     seed: int = 0,
 ) -> Insertion:
@@ -117,7 +117,8 @@ def widom(
         symbol: its chemical symbol.
         per_frame: insertions into each frame.
         temperature: K; that of the run by default.
-        discard: frames left out at the start, as equilibration.
+        discard: frames left out at the start; by default what a run counts as its equilibration, and none of a
+            trajectory or file.
         at_once: insertions evaluated together; bounds the memory.
         seed: of the places.
 

@@ -98,7 +98,8 @@ class Reweighting:
         source: a run, a `Trajectory`, a file or a run folder.
         potential: that the frames were made with.
         temperature: K; that of the run by default.
-        discard: frames left out at the start, as equilibration.
+        discard: frames left out at the start; by default what a run counts as its equilibration, and none of a
+            trajectory or file.
         at_once: frames evaluated together; bounds the memory.
         least: share of effective samples below which it refuses.
 
@@ -118,7 +119,7 @@ class Reweighting:
         potential: Potential,
         *,
         temperature: float | None = None,
-        discard: int = 0,
+        discard: int | None = None,
         at_once: int = 8,
         least: float = LEAST,
     ) -> None:

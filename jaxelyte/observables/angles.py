@@ -235,7 +235,7 @@ def angles(
     *,
     r_max: tuple[float, float] | float,
     bins: int = 180,
-    discard: int = 0,
+    discard: int | None = None,
     blocks: int | None = None,
 ) -> AnglesResult:
     """Distribution of the angle at the centre of triplets in a run or in stored frames; see `Angles`.
@@ -245,7 +245,8 @@ def angles(
         triplet: ("O", "Na", "O"), centre in the middle.
         r_max: Å, one cut-off, or one for each end.
         bins: of equal width from 0 to 180 degrees.
-        discard: frames left out at the start, as equilibration.
+        discard: frames left out at the start; by default what a run counts as its equilibration, and none of a
+            trajectory or file.
         blocks: fixed number of blocks for the standard errors; found from the correlation by default.
 
     Raises:

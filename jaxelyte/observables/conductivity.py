@@ -128,7 +128,7 @@ def conductivity(
     *,
     temperature: float | None = None,
     fit: tuple[float, float] | None = None,
-    discard: int = 0,
+    discard: int | None = None,
     stretches: int | None = None,
 ) -> ConductivityResult:
     """Ionic conductivity, Nernst-Einstein conductivity and transport numbers from the displacements of ions.
@@ -144,7 +144,8 @@ def conductivity(
         temperature: K; that of the run by default.
         fit: window of the straight lines in fs; by default 10 to 50 % of the longest lag, but behind the decay of the
             velocities; where the ions do not diffuse there, see `diffusivity`, there is a warning and no value (NaN).
-        discard: frames left out at the start, as equilibration.
+        discard: frames left out at the start; by default what a run counts as its equilibration, and none of a
+            trajectory or file.
         stretches: parts of each replica whose spread gives the errors; eight parts in all by default.
 
     Raises:

@@ -280,7 +280,7 @@ def msd(
     source: Any,
     species: str,
     *,
-    discard: int = 0,
+    discard: int | None = None,
     stretches: int | None = None,
     drift: bool = True,
     temperature: float | None = None,
@@ -294,7 +294,8 @@ def msd(
             equally spaced in time. Positions that keep to one cell and jump across it are unwrapped, which needs
             frames so dense that no atom moves half a cell between two.
         species: chemical symbol.
-        discard: frames left out at the start, as equilibration.
+        discard: frames left out at the start; by default what a run counts as its equilibration, and none of a
+            trajectory or file.
         stretches: parts of each replica; eight parts in all by default.
         drift: take out the motion of the centre of mass, unless it is that of independent atoms, and correct for what
             single atoms lack then, see `jaxelyte.observables.center`. False takes positions as they are.
@@ -344,7 +345,7 @@ def diffusivity(
     viscosity: float | None = None,
     temperature: float | None = None,
     fit: tuple[float, float] | None = None,
-    discard: int = 0,
+    discard: int | None = None,
     stretches: int | None = None,
 ) -> DiffusivityResult:
     """Self-diffusion coefficient by Einstein's relation, D = lim MSD / 6t.
@@ -365,7 +366,8 @@ def diffusivity(
         temperature: K; that of the run by default.
         fit: window of the straight line in fs; 10 to 50 % of the longest lag by default (of a table, see
             `MSDResult.from_arrays`, 1 to 30 %).
-        discard: frames left out at the start, as equilibration.
+        discard: frames left out at the start; by default what a run counts as its equilibration, and none of a
+            trajectory or file.
         stretches: see `msd`.
 
     Raises:

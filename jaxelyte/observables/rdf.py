@@ -264,7 +264,7 @@ def rdf(
     bins: int | None = None,
     width: float | None = None,
     blocks: int | None = None,
-    discard: int = 0,
+    discard: int | None = None,
 ) -> RDFResult:
     """Radial distribution functions of a run or of stored frames; see `RDF` for the definition.
 
@@ -280,7 +280,8 @@ def rdf(
         bins: number of bins.
         width: of the bins in Å instead, 0.05 by default.
         blocks: fixed number of blocks for the standard errors; found from the correlation by default.
-        discard: frames left out at the start, as equilibration.
+        discard: frames left out at the start; by default what a run counts as its equilibration, and none of a
+            trajectory or file.
 
     Raises:
         InputError: a source, species or size that cannot be used.

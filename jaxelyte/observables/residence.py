@@ -151,7 +151,7 @@ def residence_time(
     *,
     tolerance: float = TOLERANCE,
     fit: tuple[float, float] | None = None,
-    discard: int = 0,
+    discard: int | None = None,
     stretches: int | None = None,
 ) -> ResidenceResult:
     """Residence time of neighbours in the shell of a centre, mean number in it, and survival functions.
@@ -173,7 +173,8 @@ def residence_time(
         tolerance: t* in fs; ``math.inf`` for the intermittent function.
         fit: window of the exponential in fs. By default it ends where the survival function falls below e⁻², or at the
             last lag, and starts at t*, but not behind half its end.
-        discard: frames left out at the start, as equilibration.
+        discard: frames left out at the start; by default what a run counts as its equilibration, and none of a
+            trajectory or file.
         stretches: parts of each replica whose spread gives the errors; eight parts in all by default.
 
     Raises:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxelyte import checks
 from jaxelyte.errors import InputError
 from jaxelyte.observables.base import Observable
+from jaxelyte.storage import read_json
 from jaxelyte.system import System
 from jaxelyte.trajectory import Trajectory, open_trajectory
 
@@ -46,12 +47,12 @@ def as_trajectory(source: Any) -> Trajectory:
     )
 
 
-def analysed(source: Any, discard: int = 0) -> Trajectory:
+def analysed(source: Any, discard: int | None = None) -> Trajectory:
     """The frames that an analysis looks at, checked as far as this needs no reading of positions.
 
     Args:
         source: see `as_trajectory`.
-        discard: frames left out at the start, as equilibration.
+        discard: frames left out at the start; by default see `equilibration_of`.
 
     Raises:
         InputError: see `as_trajectory`; no frame, a ``discard`` that is not an integer from 0 to below the number of
@@ -60,9 +61,40 @@ def analysed(source: Any, discard: int = 0) -> Trajectory:
     trajectory = as_trajectory(source)
     if len(trajectory) == 0 or trajectory.num_atoms == 0:
         raise InputError(f"the trajectory holds no {'atom' if len(trajectory) else 'frame'}")
-    left_out = frames_left_out(discard, len(trajectory))
+    left_out = frames_left_out(
+        equilibration_of(source, len(trajectory)) if discard is None else discard, len(trajectory)
+    )
     check_cells(trajectory)
     return trajectory[left_out:]
+
+
+def equilibration_of(source: Any, frames: int) -> int:
+    """Frames at the start that a run or run folder counts as equilibration: a fifth unless it was given another number.
+
+    0 for anything else, also for the ``trajectory`` of a run: trajectories, ``ase.Atoms`` and files do not say from
+    where on they were in equilibrium.
+
+    Args:
+        source: see `as_trajectory`.
+        frames: how many there are.
+    """
+    summary = getattr(source, "summary", None)
+    if isinstance(source, (str, Path)):
+        summary = _folder_summary(Path(source), frames)
+    found = summary.get("discarded_frames") if isinstance(summary, dict) else None
+    return 0 if found is None else min(checks.count("discarded_frames of the run", found, least=0), frames - 1)
+
+
+def _folder_summary(folder: Path, frames: int) -> dict[str, Any] | None:
+    """What a run folder says about its equilibration; from its settings where the run goes on or was killed."""
+    if (folder / "summary.json").exists():
+        return read_json(folder / "summary.json")
+    if not (folder / "config.json").exists():
+        return None
+    settings = read_json(folder / "config.json")
+    steps, every = settings.get("equilibration"), settings.get("every")
+    intervals = (frames - 1) // 5 if steps is None or not every else -(-int(steps) // int(every))
+    return {"discarded_frames": intervals + 1 if intervals else 0}
 
 
 def frames_left_out(discard: Any, frames: int) -> int:

@@ -268,7 +268,7 @@ def structure_factor(
     weighting: Weighting | None = None,
     scatterers: Mapping[str, str] | None = None,
     width: float = DEFAULT_WIDTH,
-    discard: int = 0,
+    discard: int | None = None,
     blocks: int | None = None,
 ) -> StructureFactorResult:
     """Partial structure factors of a run or of stored frames, and a total as X-rays or neutrons see it.
@@ -281,7 +281,8 @@ def structure_factor(
         weighting: "x-ray", "neutron", or None for the partials alone.
         scatterers: ions or isotopes in place of neutral atoms of natural composition.
         width: of the bins in 1/Å.
-        discard: frames left out at the start, as equilibration.
+        discard: frames left out at the start; by default what a run counts as its equilibration, and none of a
+            trajectory or file.
         blocks: fixed number of blocks for the standard errors; found from the correlation by default.
 
     Raises:

@@ -113,7 +113,12 @@ class VACFResult:
 
 
 def vacf(
-    source: Any, species: str | None = None, *, discard: int = 0, stretches: int | None = None, weighted: bool = False
+    source: Any,
+    species: str | None = None,
+    *,
+    discard: int | None = None,
+    stretches: int | None = None,
+    weighted: bool = False,
 ) -> VACFResult:
     """Velocity autocorrelation function, over all time origins.
 
@@ -122,7 +127,8 @@ def vacf(
     Args:
         source: a run, a `Trajectory` with velocities, a file or a run folder; frames equally spaced in time.
         species: chemical symbol; all atoms by default.
-        discard: frames left out at the start, as equilibration.
+        discard: frames left out at the start; by default what a run counts as its equilibration, and none of a
+            trajectory or file.
         stretches: parts of each replica whose spread gives the errors; eight parts in all by default.
         weighted: by the mass of the atoms relative to their mean, as the density of states of a mixture asks for.
 

@@ -192,7 +192,7 @@ def test_the_loop_counts_what_the_file_gives(tmp_path: Path, dtype: str) -> None
     np.testing.assert_array_equal(counted.coordination, afterwards.coordination)
     np.testing.assert_array_equal(counted.error, afterwards.error)
     np.testing.assert_array_equal(run.observables["g"].g, load_run(tmp_path / "run").observables["g"].g)
-    np.testing.assert_array_equal(rdf(tmp_path / "run", "Ar", "Ar", width=0.1, discard=7).g, counted.g)
+    np.testing.assert_array_equal(rdf(tmp_path / "run", "Ar", "Ar", width=0.1).g, counted.g)
 
 
 def test_one_compilation_for_all_frames(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ import pytest
 from ase import Atoms
 
 import jaxelyte as jxl
+from jaxelyte.dynamics.run import Run
 from jaxelyte.errors import InputError
+from jaxelyte.observables.sampling import analysed, equilibration_of
 from jaxelyte.observables.unwrapping import check_continuous, unwrapped
 from jaxelyte.trajectory import Trajectory
 
@@ -308,3 +311,18 @@ def test_no_frame_and_one_frame() -> None:
     atoms = Atoms("NaCl", [[0, 0, 0], [3, 0, 0]], cell=CUBE, pbc=True)
     with pytest.raises(InputError, match="1 frame is left"):
         jxl.diffusivity(atoms, "Na")
+
+
+def test_the_equilibration_of_a_run_is_left_out_by_default(tmp_path: Path) -> None:
+    """One default everywhere: what a run counts as equilibration; nothing of a trajectory without such a judgement."""
+    frames = trajectory(walk() @ CUBE)
+    run = Run(frames, {}, frames.frame(0), summary={"discarded_frames": 31})
+    np.testing.assert_array_equal(jxl.rdf(run, "Na", "Cl").g, jxl.rdf(frames[31:], "Na", "Cl").g)
+    assert jxl.msd(run, "Na").value[-1] == jxl.msd(frames, "Na", discard=31).value[-1]
+    assert len(analysed(run, 0)) == len(analysed(frames, None)) == 401
+    assert equilibration_of(tmp_path, 401) == 0
+    (tmp_path / "config.json").write_text('{"equilibration": null, "every": 5}')
+    assert equilibration_of(tmp_path, 401) == 81
+    (tmp_path / "summary.json").write_text('{"discarded_frames": 31}')
+    assert equilibration_of(tmp_path, 401) == equilibration_of(str(tmp_path), 401) == 31
+    assert equilibration_of(tmp_path / "trajectory.h5", 401) == 0
