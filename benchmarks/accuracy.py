@@ -49,7 +49,7 @@ def parts(name: str, frames: int | None) -> tuple[list[Atoms], list[Atoms], list
     if not path.is_file():
         raise SystemExit(f"the frames are not there: {path}")
     every = jxl.read(path)
-    split = split_frames(len(every), validation=0.1, test=0.1, seed=0)
+    split = split_frames(len(every), validation=0.1, test=0.1, seed=0, method="random")
     order = np.random.default_rng(0).permutation(split.train)[:frames]
     return tuple([every[n] for n in chosen] for chosen in (np.sort(order), split.validation, split.test))  # pyright: ignore[reportReturnType]
 

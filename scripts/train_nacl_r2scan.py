@@ -66,6 +66,7 @@ def train(options: argparse.Namespace) -> None:
         validation=0.1,
         test=0.1,
         split_seed=0,
+        split="random",
         epochs=options.epochs,
         batch_size=1,
         loss=jxl.Loss(per_species=False),

@@ -431,6 +431,7 @@ ANALYSES: dict[str, Call] = {
             "validation": Kind(("", "/nowhere", True, NAN, 0.0, -0.1, 1.5, 8, 99, [], {}, [None], None, [5])),
             "test": number(8, 99, 1.5, zero=True),
             "split_seed": seed(),
+            "split": choice(),
             "scales": choice(),
             "train_scales": flag(),
             "references": Kind(

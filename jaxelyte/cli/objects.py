@@ -300,6 +300,7 @@ def train_config(
             validation=data.validation,
             test=data.test,
             split_seed=data.split_seed,
+            split=data.split,
             keys=data.keys(),
             check_units=data.check_units,
             drop_outliers=data.drop_outliers,

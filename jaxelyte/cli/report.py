@@ -256,7 +256,10 @@ def fit_table(fit: Fit, title: str) -> Table:
     table.add_row("networks", f"committee of {len(fit.members)}" if len(fit.members) > 1 else "1")
     table.add_row("start", "given weights" if "start_sha256" in config else f"random weights, seed {config['seed']}")
     table.add_row("baseline", "none" if fit.baseline is None else _baseline(fit.baseline))
-    table.add_row("frames", ", ".join(f"{len(part)} {name}" for name, part in config["split"].items()))
+    method = {"blocks": "; blocks of consecutive frames", "random": "; at random"}.get(
+        config.get("split_method", ""), ""
+    )
+    table.add_row("frames", ", ".join(f"{len(part)} {name}" for name, part in config["split"].items()) + method)
     table.add_row("epochs", f"{fit.epochs} of {config['epochs']}")
     known = [row for row in fit.metrics if row["best"]]
     if known:

@@ -62,6 +62,7 @@ class DataSection(ReadingSection):
     validation: NotNegative = 0.1
     test: NotNegative = 0.0
     split_seed: Seed = 0
+    split: Literal["blocks", "random"] = "blocks"
     energy: Texts | None = None
     forces: Texts | None = None
     stress: Texts | None = None

@@ -18,7 +18,7 @@ from jaxelyte.data.frames import as_frames
 from jaxelyte.data.labels import LabelKeys, label_counts
 from jaxelyte.data.plausibility import check_units as judge_units
 from jaxelyte.data.selection import isolated_energies, select_frames
-from jaxelyte.data.split import Split, split_frames
+from jaxelyte.data.split import METHODS, Split, divide, split_frames
 from jaxelyte.data.stresses import check_stresses
 from jaxelyte.dynamics.identity import run_versions
 from jaxelyte.dynamics.progress import interruptible
@@ -54,6 +54,7 @@ def train(
     validation: float | Sequence[Atoms] | str | Path = 0.1,
     test: float = 0.0,
     split_seed: int = 0,
+    split: str = "blocks",
     scales: str = "overall",
     train_scales: bool = False,
     references: Mapping[str, float] | None = None,
@@ -91,7 +92,10 @@ def train(
         optimization: optimiser, learning rate and its schedule, moving average; see `Optimization`.
         validation: share or number of frames to validate with, or frames of their own.
         test: share or number of frames to leave untouched; see ``config["split"]["test"]``.
-        split_seed: of the random split.
+        split_seed: of the split.
+        split: "blocks" holds back blocks of consecutive frames, of each composition by its share; "random" single
+            frames, which in a trajectory have a neighbour among the training frames, so that their errors are too
+            small. See `jaxelyte.data.split_frames`.
         scales: the network's output is multiplied with the root mean square of the force components to learn:
             "overall", "species" (of each species its own) or "none".
         train_scales: whether the scales are trained too.
@@ -144,6 +148,7 @@ def train(
     _check_flags(check_units=check_units, train_scales=train_scales, resume=resume, overwrite=overwrite)
     _check_flags(progress=progress, **({} if drop_outliers is None else {"drop_outliers": drop_outliers}))
     checks.choice("scales", scales, SCALES)
+    checks.choice("split", split, METHODS)
     references = None if references is None else _checked_references(references)
     everything = as_frames(frames)
     first = len(everything)
@@ -159,10 +164,10 @@ def train(
     counts = label_counts(labels) | selection.summary()
     if baseline is not None:
         check_charges(chosen, baseline)
-    place_of = _split(kept, first, validation, test, split_seed)
-    split = Split(*(kept[part] for part in place_of))
-    _warn_of_seen(everything, split, seen)
-    _warn_of_duplicates(everything, split)
+    place_of = _split(chosen, int(np.sum(kept < first)), validation, test, split_seed, split)
+    parts = Split(*(kept[part] for part in place_of))
+    _warn_of_seen(everything, parts, seen)
+    _warn_of_duplicates(everything, parts)
     shared = _devices(devices)
     batch_size = shared if batch_size is None else batch_size
     problem = make_problem(
@@ -177,7 +182,7 @@ def train(
         committee=committee,
         isolated=isolated_energies(selection, labels),
     )
-    problem = dataclasses.replace(problem, split=split)
+    problem = dataclasses.replace(problem, split=parts)
     settings = {
         "epochs": epochs,
         "seed": seed,
@@ -190,7 +195,8 @@ def train(
     start = digest_of_weights(model) if isinstance(model, NequIPPotential) else None
     config = _config(problem, loss, optimization, baseline, settings, start)
     config["labels"] = counts
-    config["trained_on"] = sorted(seen.union(structure_digests(everything[n] for n in split.train)))
+    config["trained_on"] = sorted(seen.union(structure_digests(everything[n] for n in parts.train)))
+    config["split_method"] = split
     with claimed(place):
         folder = None if place is None else TrainFolder(place, config, resume=resume, overwrite=overwrite)
         trainer = Trainer(
@@ -266,20 +272,18 @@ def _write_best(trainer: Trainer, baseline: Potential | None, folder: TrainFolde
     return members
 
 
-def _split(kept: np.ndarray, first: int, validation: Any, test: float, seed: int) -> Split:
+def _split(frames: Sequence[Atoms], first: int, validation: Any, test: float, seed: int, method: str) -> Split:
     """Places among the frames kept: of shares of all of them, or of validation frames that follow the first ones."""
+    groups = [atoms.get_chemical_formula() for atoms in frames]
     if isinstance(validation, int | float | np.number):
         share = validation if isinstance(validation, bool) else float(validation)
-        return split_frames(len(kept), validation=share, test=test, seed=seed)
-    count = int(np.sum(kept < first))
-    if count in (0, len(kept)):
-        raise InputError(f"no frame is left to {'train on' if count == 0 else 'validate with'}")
+        return split_frames(len(frames), validation=share, test=test, seed=seed, method=method, groups=groups)
+    if first in (0, len(frames)):
+        raise InputError(f"no frame is left to {'train on' if first == 0 else 'validate with'}")
     # One frame of the two sets too many, so that the rule for what is left applies to the test share alone.
-    own = split_frames(count + 1, validation=1, test=test, seed=seed)
-    order = np.random.default_rng(seed).permutation(count)
-    untouched = np.sort(order[: len(own.test)])
-    trained = np.setdiff1d(np.arange(count), untouched)
-    return Split(trained, np.arange(count, len(kept)), untouched)
+    untouched = len(split_frames(first + 1, validation=1, test=test, seed=seed).test)
+    own = divide(first, 0, untouched, seed=seed, method=method, groups=groups[:first])
+    return Split(own.train, np.arange(first, len(frames)), own.test)
 
 
 def _check_flags(**flags: Any) -> None:

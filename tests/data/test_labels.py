@@ -154,14 +154,49 @@ def test_real_references(dft_data: Path) -> None:
     assert abs(found.residual - 5.1e-3) < 3e-4
 
 
-def test_splits() -> None:
-    split = split_frames(844, validation=0.1, test=0.1, seed=3)
+@pytest.mark.parametrize("method", ["blocks", "random"])
+def test_splits(method: str) -> None:
+    split = split_frames(844, validation=0.1, test=0.1, seed=3, method=method)
     assert [len(part) for part in split] == [676, 84, 84]
     assert sorted(np.concatenate(split)) == list(range(844))
-    again = split_frames(844, validation=0.1, test=0.1, seed=3)
+    again = split_frames(844, validation=0.1, test=0.1, seed=3, method=method)
     assert all(np.array_equal(a, b) for a, b in zip(split, again, strict=True))
-    assert not np.array_equal(split.test, split_frames(844, validation=0.1, test=0.1, seed=4).test)
-    assert [len(part) for part in split_frames(10, validation=2, test=3)] == [5, 2, 3]
+    assert not np.array_equal(split.test, split_frames(844, validation=0.1, test=0.1, seed=4, method=method).test)
+    assert [len(part) for part in split_frames(10, validation=2, test=3, method=method)] == [5, 2, 3]
+    assert [len(part) for part in split_frames(2, validation=1, method=method)] == [1, 1, 0]
+    # The random split of a seed is that of all earlier versions.
+    order = np.random.default_rng(3).permutation(20)
+    np.testing.assert_array_equal(
+        split_frames(20, validation=2, test=3, seed=3, method="random").test, np.sort(order[:3])
+    )
+
+
+def test_frames_held_back_are_consecutive() -> None:
+    """At most ten frames of each part have a neighbour that was trained on; at random four out of five have two."""
+    for seed in range(20):
+        split = split_frames(1000, validation=0.1, test=0.1, seed=seed)
+        for part in (split.validation, split.test):
+            assert len(part) == 100
+            beside = np.isin(part - 1, split.train) | np.isin(part + 1, split.train)
+            assert np.sum(beside) <= 12
+            # Blocks lie all over the trajectory.
+            assert np.ptp(part) > 400
+
+
+def test_each_composition_is_in_each_part() -> None:
+    """Two trajectories one after the other, an interleaved one, and single frames of which none is lost."""
+    groups = ["A"] * 200 + ["B"] * 100 + ["C", "D"] * 20 + ["E"]
+    for seed in range(20):
+        split = split_frames(len(groups), validation=0.1, test=0.1, seed=seed, groups=groups)
+        assert sorted(np.concatenate(split)) == list(range(len(groups)))
+        held = [[groups[n] for n in part] for part in split]
+        for name, count in (("A", 20), ("B", 10), ("C", 2), ("D", 2)):
+            assert abs(held[1].count(name) - count) <= 1
+            assert abs(held[2].count(name) - count) <= 1
+        assert held[0].count("E") == 1
+    # Where each frame is of its own kind, the seed decides.
+    single = [split_frames(30, validation=3, seed=seed, groups=range(30)).validation.tolist() for seed in (0, 1)]
+    assert single[0] != single[1]
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_fit_knows_its_baseline_and_its_errors(frames: list) -> None:
     assert isinstance(fit.baseline, jxl.ScreenedCoulomb)
     split = fit.config["split"]
     assert sorted(split["train"] + split["validation"] + split["test"]) == list(range(len(frames)))
-    again = split_frames(len(frames), validation=0.1, test=0.1, seed=0)
+    again = split_frames(len(frames), validation=0.1, test=0.1, seed=0, method="random")
     np.testing.assert_array_equal(again.test, split["test"])
     errors = jxl.evaluate(fit, [frames[n] for n in split["test"][:6]]).summary()
     assert errors["forces_meV_per_A"]["rmse"] < 1.3 * 1e3 * fit.best["validation"]["forces"]
