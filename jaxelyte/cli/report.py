@@ -39,6 +39,11 @@ def run_table(run: Run) -> Table:
     table.add_row("simulated time", f"{summary['time_ps']:.4g} ps, {run.trajectory.replicas} replica(s)")
     kelvin, slope = _spelt(temperature, ".1f"), _spelt(drift, ".1e")
     table.add_row("temperature", f"{kelvin} K")
+    species = temperature.get("by_species", {})
+    for name, entry in species.items() if len(species) > 1 else ():
+        table.add_row(f"kinetic temperature of {name}", f"{_spelt(entry, '.1f')} K")
+    if temperature.get("fault"):
+        table.add_row("no equipartition", temperature["fault"])
     table.add_row("drift of the conserved quantity", f"({slope}) {drift['unit']}")
     if speed is not None and math.isfinite(speed["ns_per_day"]):
         table.add_row("speed", f"{speed['ns_per_day']:.3g} ns/day, {speed['ms_per_step']:.3g} ms/step")

@@ -47,6 +47,12 @@ class BlockStore:
         kept = (self.blocks + pending)[first:]
         return jax.tree.map(lambda *x: np.stack(x), *kept) if kept else None
 
+    def lengths(self, skip: int = 0) -> np.ndarray:
+        """Frame intervals in each of the blocks of `stacked`."""
+        pending = [self.pending_intervals] if self.pending is not None else []
+        all_of_them = [self.intervals_per_block] * len(self.blocks) + pending
+        return np.array(all_of_them[-(-skip // self.intervals_per_block) :])
+
     def save(self) -> dict[str, np.ndarray]:
         """Arrays to put into a checkpoint."""
         arrays = {"counts": np.array([self.intervals_per_block, self.pending_intervals, len(self.blocks)])}

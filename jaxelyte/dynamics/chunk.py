@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxelyte.dynamics.integrators.base import Integrator, Particles, kinetic_energy, missing_center
+from jaxelyte.dynamics.integrators.base import Integrator, Particles, kinetic_energy, kinetic_per_degree, missing_center
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.neighbors.loop import ListPlan, ListState, current_lists, keep_place, overflowed, update_lists
 from jaxelyte.observables.base import Observable
@@ -81,6 +81,7 @@ class Frames(struct.PyTreeNode):
         positions: (frames, replicas, atoms, 3), Å.
         velocities: the same shape in Å/fs, or None.
         log: potential, kinetic and conserved energy in eV, (frames, replicas, 3).
+        kinetic: of each atom in eV, (frames, replicas, atoms).
         samples: accumulators of the observables, one entry per frame interval.
         series: what was recorded in each frame interval, (frames, samples, replicas, columns).
         count: filled entries.
@@ -89,6 +90,7 @@ class Frames(struct.PyTreeNode):
     positions: Float[Array, "frames replicas atoms 3"]
     velocities: Float[Array, "frames replicas atoms 3"] | None
     log: Float[Array, "frames replicas 3"]
+    kinetic: Float[Array, "frames replicas atoms"]
     samples: tuple[Any, ...]
     series: tuple[Float[Array, "frames samples replicas columns"], ...]
     count: Int[Array, ""]
@@ -236,6 +238,7 @@ def _observe(
             positions=put(frames.positions, state.particles.positions),
             velocities=put(frames.velocities, state.particles.velocities) if settings.velocities else None,
             log=put(frames.log, energies(settings.integrator, state.particles)),
+            kinetic=put(frames.kinetic, jnp.sum(jax.vmap(kinetic_per_degree)(state.particles), axis=-1)),
             samples=put(frames.samples, samples),
             series=put(frames.series, series),
             count=frames.count + 1,
@@ -286,6 +289,7 @@ def _empty_frames(settings: Settings, state: RunState) -> Frames:
         positions=zeros(state.particles.positions),
         velocities=zeros(state.particles.velocities) if settings.velocities else None,
         log=log,
+        kinetic=zeros(state.particles.positions[..., 0]),
         samples=jax.tree.map(zeros, state.samples),
         series=jax.tree.map(zeros, state.series),
         count=jnp.zeros((), jnp.int32),

@@ -16,6 +16,7 @@ from jaxelyte.dynamics.blocks import BlockStore
 from jaxelyte.dynamics.checkpoint import load_arrays, pack, save_arrays, unpack
 from jaxelyte.dynamics.chunk import Frames, Settings
 from jaxelyte.dynamics.engine import Engine, aim
+from jaxelyte.dynamics.equipartition import equipartition
 from jaxelyte.dynamics.identity import check_same_run, not_bitwise
 from jaxelyte.dynamics.progress import Progress, interruptible
 from jaxelyte.dynamics.record import RUN_FILES, FolderRecord, Layout, MemoryRecord, Record, check_record
@@ -53,6 +54,7 @@ class Runner:
         self.folder, self.observables, self.series, self.steps = folder, observables, series, steps
         self.timestep, self.chunk = timestep, chunk
         self.blocks = [BlockStore() for _ in observables]
+        self.kinetic: BlockStore | None = BlockStore()
         self.extxyz, self.equilibration, self.devices = extxyz, equilibration, devices
         self.engine: Engine
         self.record: Record
@@ -125,6 +127,11 @@ class Runner:
             prefix = f"blocks{number}/"
             own = {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
             store.load(own, accumulator)
+        own = {name[8:]: array for name, array in arrays.items() if name.startswith("kinetic/")}
+        if own and self.kinetic is not None:
+            self.kinetic.load(own, 0)
+        elif self.step:
+            self.kinetic = None  # begun by a version that did not keep kinetic energies of atoms
         if moved and self.step < self.steps:
             caution(not_bitwise(self.folder, moved))
         if self.step < self.steps:
@@ -219,6 +226,9 @@ class Runner:
             samples = jax.tree.map(np.asarray, frames.samples[number])
             for k in range(count):
                 store.add(jax.tree.map(lambda x, k=k: x[k], samples))
+        if self.kinetic is not None:
+            for row in np.asarray(frames.kinetic)[:count]:
+                self.kinetic.add(row)
         if count:
             recorded = self._recorded([np.asarray(s)[:count] for s in frames.series])
             self.record.append(np.asarray(frames.positions)[:count], velocities, rows, recorded)
@@ -288,6 +298,8 @@ class Runner:
         arrays |= {f"record/{name}": a for name, a in self.record.counts().items()}
         for number, store in enumerate(self.blocks):
             arrays |= {f"blocks{number}/{name}": a for name, a in store.save().items()}
+        if self.kinetic is not None:
+            arrays |= {f"kinetic/{name}": a for name, a in self.kinetic.save().items()}
         save_arrays(self.folder / "checkpoint.npz", arrays)
         self.saved = self.step
 
@@ -307,6 +319,7 @@ class Runner:
         for name, content in self._descriptions(skip).items():
             results[name] = series_result(content, self.record.series(name))
         summary = summarize(self.engine, log, self.timestep, completed=completed, discard=skip)
+        summary["temperature"] |= self._equipartition(skip)
         if not self.engine.timing.steps and "performance" in self.earlier:
             summary["performance"] = self.earlier["performance"]  # no step was left to measure
         if self.folder is not None:
@@ -322,6 +335,28 @@ class Runner:
         last = final_atoms(trajectory, np.asarray(particles.positions), np.asarray(particles.velocities))
         potential = self.potential.with_memory(self.engine.state.memory)  # pyright: ignore[reportOptionalMemberAccess]
         return Run(trajectory, log, last, results, summary, completed, self.folder, potential)
+
+    def _equipartition(self, skip: int) -> dict[str, Any]:
+        """Kinetic temperatures by species for the summary; warns where a thermostat has left atoms at their own."""
+        sums = None if self.kinetic is None else self.kinetic.stacked(skip)
+        if self.kinetic is None or sums is None:
+            return {}
+        integrator, systems = self.settings.integrator, self.systems
+        found = equipartition(
+            sums,
+            self.kinetic.lengths(skip),
+            np.where(np.asarray(systems.mask), np.asarray(systems.numbers), 0),
+            np.asarray(systems.masses, np.float64),
+            center_fixed=integrator.degrees < 3 * systems.positions.shape[1],
+        )
+        if found.fault and getattr(integrator, "temperature", None) is not None:
+            warnings.warn(
+                f"{found.fault}: energy hardly passes between the atoms, or the time step is too long; "
+                'averages over the run are not canonical. Use NVT(…, "langevin"), which thermalises each atom, or a '
+                "shorter time step",
+                stacklevel=4,
+            )
+        return found.entry()
 
     def _descriptions(self, skip: int) -> dict[str, dict[str, Any]]:
         """Of each series, with the samples of ``skip`` frame intervals left out."""

@@ -100,14 +100,15 @@ def test_forces_choose_the_best_epoch() -> None:
     assert criterion({"forces": None, "energy": 9.0}) == 9.0
 
 
-def test_untouched_frames_stay_untouched() -> None:
-    split = _split(np.arange(15), 12, salt(3), 4, 0)
+@pytest.mark.parametrize("method", ["blocks", "random"])
+def test_untouched_frames_stay_untouched(method: str) -> None:
+    split = _split(salt(15), 12, salt(3), 4, 0, method)
     assert split.validation.tolist() == [12, 13, 14]
     assert len(split.test) == 4
     assert sorted([*split.train, *split.test]) == list(range(12))
-    assert _split(np.arange(12), 12, np.int64(2), 0.0, 0).validation.shape == (2,)
+    assert _split(salt(12), 12, np.int64(2), 0.0, 0, method).validation.shape == (2,)
     # Two of the first frames and one of the others are left out: places among those that are kept.
-    left = _split(np.delete(np.arange(15), [3, 7, 13]), 12, salt(3), 0.0, 0)
+    left = _split(salt(12), 10, salt(3), 0.0, 0, method)
     assert left.train.tolist() == list(range(10))
     assert left.validation.tolist() == [10, 11]
 
