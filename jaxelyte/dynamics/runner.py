@@ -351,9 +351,9 @@ class Runner:
         )
         if found.fault and getattr(integrator, "temperature", None) is not None:
             warnings.warn(
-                f"{found.fault}: energy hardly passes between the atoms, or the time step is too long; "
-                'averages over the run are not canonical. Use NVT(…, "langevin"), which thermalises each atom, or a '
-                "shorter time step",
+                f"{found.fault}: energy passes too slowly between the atoms for a run of this length, or the time step "
+                'is too long; averages are not canonical. Use NVT(…, "langevin"), which thermalises each atom, run '
+                "longer, or shorten the time step",
                 stacklevel=4,
             )
         return found.entry()

@@ -72,7 +72,7 @@ def test_a_run_warns_where_atoms_do_not_exchange_energy(thermostat: str) -> None
             jxl.HarmonicRestraint(anchors, 1.0), atoms, jxl.NVT(300.0, thermostat), steps=8000, timestep=4.0, every=20,
             progress=False,
         )  # fmt: skip
-    told = [str(one.message) for one in caught if "energy hardly passes between the atoms" in str(one.message)]
+    told = [str(one.message) for one in caught if "energy passes too slowly between the atoms" in str(one.message)]
     assert len(told) == (thermostat == "svr")
     temperature = run.summary["temperature"]
     assert set(temperature["by_species"]) == {"Ar"}
