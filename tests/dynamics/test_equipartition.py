@@ -30,7 +30,8 @@ def test_equal_atoms_give_no_alarm() -> None:
     found = [judged(kinetic(rng, np.full(16, 300.0))) for _ in range(60)]
     assert sum(bool(one.fault) for one in found) == 0
     z = [(one.species["Ar"][0] - 300.0) / float(one.species["Ar"][1].error) for one in found]
-    assert 0.8 < np.sqrt(np.nanmean(np.square(z))) < 1.2
+    # 0.09 is the scatter of 60; the error itself has about four degrees of freedom.
+    assert 0.7 < np.sqrt(np.nanmean(np.square(z))) < 1.4
 
 
 def test_atoms_and_species_of_their_own_are_found() -> None:
