@@ -1,4 +1,7 @@
-"""Execute notebooks and keep the executed copies: python scripts/notebooks.py [NOTEBOOK ...]."""
+"""Execute notebooks and keep the executed copies: python scripts/notebooks.py [NOTEBOOK ...].
+
+``JAXELYTE_SIZE=0.1`` in the environment makes their runs a tenth as long, to try them out; the numbers mean less then.
+"""
 
 from __future__ import annotations
 

@@ -72,9 +72,12 @@ def data_folder() -> Path:
 
 
 def data_folders() -> tuple[Path, ...]:
-    """Where published data are looked for, in this order: `data_folder`, and ``../shared`` beside a clone."""
-    beside = (CLONE.parent / "shared",) if (CLONE / "pyproject.toml").is_file() else ()
-    return (data_folder(), *beside)
+    """Where published data are looked for, in this order: `data_folder`, and ``../shared`` beside a clone.
+
+    ``JAXELYTE_DATA_ONLY=1`` leaves out the second.
+    """
+    beside = (CLONE / "pyproject.toml").is_file() and os.environ.get("JAXELYTE_DATA_ONLY", "0") in ("", "0")
+    return (data_folder(), *((CLONE.parent / "shared",) if beside else ()))
 
 
 def find_published(*parts: str) -> Path | None:
