@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,8 @@ from jaxelyte import checks
 from jaxelyte.cli.analysis_dynamics import conduction, diffusion, flow, residence, vibrations
 from jaxelyte.cli.analysis_structure import forces, scattering, shell_angles, structure
 from jaxelyte.cli.analysis_thermodynamics import activity, osmotic
-from jaxelyte.cli.page import Section, chosen, page
+from jaxelyte.cli.page import Section, chosen, needs, page
 from jaxelyte.cli.sample import PERMITTIVITY, Sample, known_charges
-from jaxelyte.cli.spelling import spelled
 from jaxelyte.errors import InputError, JaxelyteError
 from jaxelyte.observables.series import temperature_of
 from jaxelyte.storage import write_text, writing
@@ -83,9 +83,8 @@ def analyse_source(
     Raises:
         InputError: a source or an option that cannot be used.
     """
-    for name, value in {"temperature": temperature, "permittivity": permittivity, "viscosity": viscosity}.items():
-        if value is not None:
-            checks.quantity(f"--{name}", value, name)
+    given = {"temperature": temperature, "permittivity": permittivity, "viscosity": viscosity}
+    said = _doubtful({name: value for name, value in given.items() if value is not None})
     from jaxelyte.cli.config import run_file_of
     from jaxelyte.cli.objects import all_pairs, parse_charges, parse_pairs
     from jaxelyte.cli.report import rdf_rows, rdf_table, run_table, save_log, save_rdf, section_table
@@ -132,7 +131,9 @@ def analyse_source(
     if sample.result is not None:
         show(rdf_table(rdf_rows(sample.result)))
         files = save_rdf(sample.result, folder)
-    sections = analyse_sample(sample, folder, title=f"Analysis of {source.resolve().name}", names=names, say=say)
+    sections = analyse_sample(
+        sample, folder, title=f"Analysis of {source.resolve().name}", names=names, say=say, said=said
+    )
     for name, section in sections.items():
         if name != "structure" or sample.result is None:  # that stands in the first table
             show(section_table(section))
@@ -151,6 +152,21 @@ def _window(text: str) -> tuple[float, float] | None:
     return first, last
 
 
+def _doubtful(given: Mapping[str, float]) -> set[str]:
+    """Check options of the command line; returns the warnings, as analyses that take the same values word them.
+
+    Raises:
+        InputError: a value that is not possible.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for name, value in given.items():
+            checks.quantity(f"--{name}", value, name)
+    for one in caught:
+        checks.caution(str(one.message))
+    return {str(one.message).removeprefix("--") for one in caught}
+
+
 def analyse_sample(
     sample: Sample,
     folder: Path,
@@ -158,6 +174,7 @@ def analyse_sample(
     title: str,
     names: Sequence[str] = tuple(PARTS),
     say: Callable[[str], None] | None = None,
+    said: Iterable[str] = (),
 ) -> dict[str, Section]:
     """Write ``report.html`` and ``report.json`` into a folder; returns the sections of the report by name.
 
@@ -169,12 +186,16 @@ def analyse_sample(
         title: headline.
         names: of the sections wanted; see `PARTS`.
         say: takes a line before each section, some of which take a minute.
+        said: warnings that the user has seen; each warning stands in one section only.
     """
-    sections = {}
+    sections, seen = {}, set(said)
     for name in names:
         if say is not None:
             say(f"{name} …")
-        sections[name] = _section(name, sample)
+        section = sections[name] = _section(name, sample)
+        new = [note for note in section.notes if note not in seen]
+        seen.update(new)
+        section.notes = new if new or section.rows else section.notes  # a section without numbers keeps its reason
     about = sample.about()
     content: dict[str, Any] = {
         "title": title,
@@ -194,7 +215,7 @@ def _section(name: str, sample: Sample) -> Section:
     try:
         return PARTS[name](sample)
     except JaxelyteError as error:
-        return Section(name.capitalize(), (), notes=[spelled(str(error))])
+        return needs(Section(name.capitalize(), ()), str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the user all other sections
         where = traceback.extract_tb(error.__traceback__)[-1]
         text = (

@@ -201,12 +201,13 @@ def vibrations(sample: Sample) -> Section:
         found = attempt(lambda name=name: vacf(frames, name), section, name)
         if found is None:
             continue
-        value, error = (x * 1e9 for x in found.diffusivity())
+        value, error = (x * 1e9 for x in attempt(found.diffusivity, section))
         known = DIFFUSION.get(name) if sample.solvent else None
         beside = "" if known is None else f"{known} at infinite dilution"
-        row = (f"D of {name} by Green and Kubo", estimate(value, error, 3, "1e-9 m²/s"), beside)
+        text = "not diffusive" if math.isnan(value) else estimate(value, error, 3, "1e-9 m²/s")
+        row = (f"D of {name} by Green and Kubo", text, beside)
         section.rows.append(row)
-        section.content[name] = {"green_kubo_m2_s": [value * 1e-9, finite(error * 1e-9)]}
+        section.content[name] = {"green_kubo_m2_s": [finite(value * 1e-9), finite(error * 1e-9)]}
         axes = new_axes(axes)
         color = COLORS[sample.species.index(name) % len(COLORS)]
         start = found.value[0]

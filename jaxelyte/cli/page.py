@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import math
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -47,17 +48,29 @@ def attempt(function: Callable[[], Any], section: Section, name: str | None = No
             found = function()
         except JaxelyteError as error:
             if name is not None:
-                section.notes.append(spelled(f"{name}: {error}"))
+                add_note(section, f"{name}: {error}")
             return None
-    new = sorted({spelled(str(w.message)) for w in caught if issubclass(w.category, UserWarning)})
-    section.notes += [note for note in new if note not in section.notes]
+    for note in sorted({str(w.message) for w in caught if issubclass(w.category, UserWarning)}):
+        add_note(section, note)
     return found
 
 
 def needs(section: Section, reason: str) -> Section:
     """The section with the reason why there are no numbers."""
-    section.notes.append(reason)
+    add_note(section, reason)
     return section
+
+
+def add_note(section: Section, text: str) -> None:
+    """Append a message, once; without names at its start that the title of the section contains."""
+    note = spelled(text)
+    while ": " in note:
+        name, rest = note.split(": ", 1)
+        if len(name) < 3 or not re.search(rf"\b{re.escape(name)}\b", section.title, re.IGNORECASE):
+            break
+        note = rest
+    if note not in section.notes:
+        section.notes.append(note)
 
 
 def estimate(value: float, error: float, digits: int = 2, unit: str = "") -> str:

@@ -60,6 +60,24 @@ def follow(trajectory: Trajectory, replica: int, lag: int) -> Followed:
     return Followed(relative, relative, 1.0 - weights)
 
 
+def follow_velocities(velocities: np.ndarray, masses: np.ndarray, interval: float, lag: int) -> Followed:
+    """As `follow`, of velocities (frames, atoms, 3) in Å/fs: ``relative`` and ``positions`` are velocities as well.
+
+    Args:
+        velocities: of one replica.
+        masses: (atoms,).
+        interval: fs between frames.
+        lag: the longest that matters, in frames.
+    """
+    weights = masses / masses.sum()
+    center = np.einsum("fad,a->fd", velocities, weights)[:, None]
+    relative = velocities - center
+    relative_moved, center_moved = (interval * np.cumsum(part, axis=0) for part in (relative, center))
+    if len(weights) == 1 or _independent(relative_moved, center_moved, weights, lag):
+        return Followed(relative, velocities, np.ones(len(masses)))
+    return Followed(relative, relative, 1.0 - weights)
+
+
 def _independent(relative: np.ndarray, center: np.ndarray, weights: np.ndarray, lag: int) -> bool:
     """Whether the centre moves as independent atoms move it, from one frame to the next and over the lag."""
     scale = np.sqrt(len(weights) / (1.0 - weights)) * weights

@@ -25,7 +25,7 @@ from jaxelyte.errors import InputError
 from jaxelyte.observables.blocks import FEWEST, plus_minus
 from jaxelyte.observables.center import follow
 from jaxelyte.observables.diffusion import WINDOW, MSDResult
-from jaxelyte.observables.diffusive import first_time, remedy, shape_of, too_early
+from jaxelyte.observables.diffusive import Chosen, change_of_slope, choose_window, first_time, remedy, shape_of
 from jaxelyte.observables.sampling import analysed
 from jaxelyte.observables.series import (
     Stretches,
@@ -63,6 +63,7 @@ class ConductivityResult:
         exponent: α of the displacement ~ t^α there; one where the motion is diffusive.
         lags: (lags,), fs.
         displacement: (lags,), e² Å², mean squared displacement of the charge.
+        freedom: degrees of freedom of the errors (Student's t): stretches less one; 0 without errors.
     """
 
     species: tuple[str, ...]
@@ -77,6 +78,7 @@ class ConductivityResult:
     exponent: float
     lags: np.ndarray
     displacement: np.ndarray
+    freedom: int = 0
 
     def to_json(self, path: str | Path) -> None:
         """Write the numbers; NaN is stored as null."""
@@ -90,6 +92,7 @@ class ConductivityResult:
             "transport_errors": [finite(x) for x in self.transport_error],
             "fit_fs": list(self.fit),
             "exponent": self.exponent,
+            "degrees_of_freedom": self.freedom,
         }
         write_text(path, json.dumps(content, indent=1) + "\n")
 
@@ -142,8 +145,8 @@ def conductivity(
         source: see `msd`.
         charges: formal charge in e of each species of ions; solvent is left out.
         temperature: K; that of the run by default.
-        fit: window of the straight lines in fs; by default 10 to 50 % of the longest lag, but behind the decay of the
-            velocities; where the ions do not diffuse there, see `diffusivity`, there is a warning and no value (NaN).
+        fit: window of the straight lines in fs; by default 10 to 50 % of the longest lag, or later, see `diffusivity`;
+            where the ions do not diffuse there is a warning and no value (NaN).
         discard: frames left out at the start; by default what a run counts as its equilibration, and none of a
             trajectory or file.
         stretches: parts of each replica whose spread gives the errors; eight parts in all by default.
@@ -156,13 +159,7 @@ def conductivity(
     if temperature is None:
         raise InputError("a conductivity needs a temperature: pass temperature= in K")
     temperature = checks.quantity("temperature", temperature, "temperature")
-    charges = {
-        name: checks.quantity(f"charges[{name!r}]", charge, "charge", zero=True, signed=True)
-        for name, charge in checks.mapping("charges", charges, "{'Na': 1.0, 'Cl': -1.0}").items()
-    }
-    if not any(charges.values()):
-        raise InputError(f"charges = {charges}: give those of the ions in e, such as {{'Na': 1.0, 'Cl': -1.0}}")
-    _doubt(charges)
+    charges = _checked(charges)
     if not all(trajectory.pbc):
         raise InputError("a conductivity needs a volume, so a cell that is periodic in all directions")
     chosen = {name: members_of(trajectory, name) for name in charges}
@@ -172,24 +169,28 @@ def conductivity(
     parts = stretches_of(trajectory, stretches, "a conductivity")
     lags = parts.lags
     window = window_of(fit, (WINDOW[0] * float(lags[-1]), WINDOW[1] * float(lags[-1])))
+    within(lags, window)  # before anything is computed
     moved = _displacements(trajectory, charges, chosen, parts)
     sizes = {name: members.shape[1] * charges[name] ** 2 for name, members in chosen.items()}
-    reason = ""
+    curves = {name: moved.free[:, n] / sizes[name] for n, name in enumerate(charges) if charges[name]}
     if fit is None:
-        masses = [trajectory.masses[0, members[0]].mean() for members in chosen.values()]
-        speeds = [3.0 * units.BOLTZMANN * temperature * units.ACCELERATION / mass for mass in masses]
-        window, reason = _default_window(moved, lags, window, speeds, list(sizes.values()))
+        masses = {name: float(trajectory.masses[0, chosen[name][0]].mean()) for name in curves}
+        window, reason = _default_window(curves, lags, masses, temperature)
+    else:
+        shapes = {name: shape_of(lags, rows, window) for name, rows in curves.items()}
+        reason = next((f"{name} {shape.reason}" for name, shape in shapes.items() if shape.reason), "")
     inside = within(lags, window)
     volume = float(np.mean(np.abs(np.linalg.det(trajectory.cells.reshape(-1, 3, 3)))))
     scale = SIEMENS_PER_METRE / (6.0 * volume * units.BOLTZMANN * temperature)
     table, free = scale * _slopes(moved.mixed, lags, inside), scale * _slopes(moved.free, lags, inside).sum(axis=1)
     partial, total = table.mean(axis=0), table.sum(axis=(1, 2))
     displacement = moved.mixed.sum(axis=(1, 2)).mean(axis=0)
-    value, error = float(total.mean()), float(spread(total[:, None])[0])
-    shapes = {name: shape_of(lags, moved.free[:, n], window) for n, name in enumerate(charges) if charges[name]}
-    reason = reason or next((f"{name} {shape.reason}" for name, shape in shapes.items() if shape.reason), "")
+    late = [
+        scale * change_of_slope(lags, rows, window) for rows in (moved.mixed.sum(axis=(1, 2)), moved.free.sum(axis=1))
+    ]
+    value, error = float(total.mean()), math.hypot(float(spread(total[:, None])[0]), late[0])
     if reason and fit is None:
-        value = error = math.nan
+        value = error = late[1] = math.nan
         table, free, partial = (np.full_like(array, np.nan) for array in (table, free, partial))
     _warn(value, error, reason, lags)
     return ConductivityResult(
@@ -197,7 +198,7 @@ def conductivity(
         value=value,
         error=error,
         nernst_einstein=float(free.mean()),
-        nernst_einstein_error=float(spread(free[:, None])[0]),
+        nernst_einstein_error=math.hypot(float(spread(free[:, None])[0]), late[1]),
         partial=partial,
         transport=partial.sum(axis=1) / partial.sum(),
         transport_error=_share_errors(table),
@@ -205,6 +206,7 @@ def conductivity(
         exponent=exponent(lags[inside], displacement[inside]),
         lags=lags,
         displacement=displacement,
+        freedom=len(total) - 1 if math.isfinite(error) else 0,
     )
 
 
@@ -218,6 +220,22 @@ class _Displacements(NamedTuple):
 
     mixed: np.ndarray
     free: np.ndarray
+
+
+def _checked(charges: Mapping[str, float]) -> dict[str, float]:
+    """Charges of ions in e.
+
+    Raises:
+        InputError: no charge at all, or one that no ion has.
+    """
+    found = {
+        name: checks.quantity(f"charges[{name!r}]", charge, "charge", zero=True, signed=True)
+        for name, charge in checks.mapping("charges", charges, "{'Na': 1.0, 'Cl': -1.0}").items()
+    }
+    if not any(found.values()):
+        raise InputError(f"charges = {found}: give those of the ions in e, such as {{'Na': 1.0, 'Cl': -1.0}}")
+    _doubt(found)
+    return found
 
 
 def _doubt(charges: dict[str, float]) -> None:
@@ -266,24 +284,25 @@ def _slopes(curves: np.ndarray, lags: np.ndarray, inside: np.ndarray) -> np.ndar
 
 
 def _default_window(
-    moved: _Displacements, lags: np.ndarray, window: tuple[float, float], speeds: list[float], sizes: list[float]
-) -> tuple[tuple[float, float], str]:
-    """The default window behind the decay of the velocities of all ions, and why there is none.
+    curves: Mapping[str, np.ndarray], lags: np.ndarray, masses: Mapping[str, float], temperature: float
+) -> Chosen:
+    """The default window, in which all ions diffuse, and why there is none.
 
     Args:
-        moved: displacements of the ions.
+        curves: (stretches, lags), Å², mean squared displacement of each species of ions.
         lags: fs.
-        window: where it would be without a look at the velocities.
-        speeds: <v²> of each species in Å²/fs².
-        sizes: N q² of each species.
+        masses: g/mol, of each species.
+        temperature: K.
     """
-    inside, first = within(lags, window), 0.0
-    for curve, speed, size in zip(moved.free.mean(axis=0), speeds, sizes, strict=True):
-        if size:
-            slope = line(lags[inside], curve[inside] / size)[0]
-            first = max(first, first_time(lags, curve / size, speed, slope / 6.0))
-    reason = too_early(first, window)
-    return (window if reason else (max(window[0], first), window[1])), f"ions {reason}" if reason else ""
+    inside = within(lags, (WINDOW[0] * float(lags[-1]), WINDOW[1] * float(lags[-1])))
+    starts = []
+    for name, rows in curves.items():
+        speed = 3.0 * units.BOLTZMANN * temperature * units.ACCELERATION / masses[name]
+        slope = line(lags[inside], rows.mean(axis=0)[inside])[0]
+        starts.append(first_time(lags, rows.mean(axis=0), speed, slope / 6.0))
+    latest = max(starts, key=lambda start: start.time)
+    found = choose_window(lags, list(curves.values()), latest, WINDOW)
+    return Chosen(found.window, f"ions {found.reason}" if found.reason else "")
 
 
 def _warn(value: float, error: float, reason: str, lags: np.ndarray) -> None:

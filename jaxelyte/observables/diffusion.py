@@ -21,9 +21,10 @@ from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
 from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.observables.center import follow
-from jaxelyte.observables.diffusive import change_of_slope, first_time, remedy, shape_of, too_early
+from jaxelyte.observables.diffusive import Start, change_of_slope, choose_window, first_time, remedy, shape_of
 from jaxelyte.observables.sampling import LEAST_VOLUME, analysed
 from jaxelyte.observables.series import (
+    exponent,
     line,
     mean_squared_displacement,
     members_of,
@@ -134,14 +135,15 @@ class MSDResult:
             temperature = self.temperature
         else:
             temperature = checks.quantity("temperature", temperature, "temperature")
-        window = window_of(fit, self._window())
-        first = self._first_time(window, temperature)
-        reason = too_early(first, window) if fit is None else ""
-        if fit is None and not reason:
-            window = max(window[0], first), window[1]
+        if viscosity is not None:
+            viscosity = checks.quantity("viscosity", viscosity, "viscosity")
+        if fit is None:
+            window, reason = choose_window(self.lags, [self.stretches], self._start(temperature), self.window)
+        else:
+            window, reason = window_of(fit, (0.0, 0.0)), ""
         inside = within(self.lags, window)
-        shape = shape_of(self.lags, self.stretches, window)
-        reason = reason or shape.reason
+        if fit is not None:
+            reason = shape_of(self.lags, self.stretches, window).reason
         slopes = np.array([line(self.lags[inside], row[inside])[0] for row in self.stretches])
         slope, intercept = line(self.lags[inside], self.value[inside])
         error = math.hypot(float(spread(slopes[:, None])[0]), change_of_slope(self.lags, self.stretches, window))
@@ -151,7 +153,7 @@ class MSDResult:
             slope = intercept = error = math.nan
         correction = 0.0
         if viscosity is not None:
-            correction = finite_size_correction(self.cell, temperature, viscosity)
+            correction = _correction(self.cell, temperature, viscosity)
         return DiffusivityResult(
             species=self.species,
             value=slope / 6.0 * SI + correction,
@@ -160,16 +162,14 @@ class MSDResult:
             correction=correction,
             fit=window,
             intercept=intercept,
-            exponent=shape.exponent,
+            exponent=exponent(self.lags[inside], self.value[inside]),
             msd=self,
         )
 
-    def _window(self) -> tuple[float, float]:
-        return self.window[0] * float(self.lags[-1]), self.window[1] * float(self.lags[-1])
-
-    def _first_time(self, window: tuple[float, float], temperature: float | None) -> float:
-        """Fs, before which the default window does not begin; 0 where the decay of the velocity is not known."""
-        inside = within(self.lags, window)
+    def _start(self, temperature: float | None) -> Start:
+        """Where the default window may begin."""
+        usual = self.window[0] * float(self.lags[-1]), self.window[1] * float(self.lags[-1])
+        inside = within(self.lags, usual)
         slope = line(self.lags[inside], self.value[inside])[0]
         speed = self.speed
         if speed is None and self.mass is not None and temperature is not None:
@@ -231,6 +231,7 @@ class DiffusivityResult:
         intercept: of the straight line, Å².
         exponent: α of MSD ~ t^α within the window; one where the motion is diffusive.
         msd: the curve.
+        freedom: degrees of freedom of the error (Student's t): stretches less one; 0 without an error.
     """
 
     species: str
@@ -242,6 +243,10 @@ class DiffusivityResult:
     intercept: float
     exponent: float
     msd: MSDResult
+
+    @property
+    def freedom(self) -> int:
+        return len(self.msd.stretches) - 1 if math.isfinite(self.error) else 0
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the MSD and the line fitted to it; returns the matplotlib axes."""
@@ -259,6 +264,7 @@ class DiffusivityResult:
             "species": self.species,
             "diffusivity_m2_s": finite(self.value),
             "error_m2_s": finite(self.error),
+            "degrees_of_freedom": self.freedom,
             "uncorrected_m2_s": finite(self.uncorrected),
             "finite_size_correction_m2_s": self.correction,
             "fit_fs": list(self.fit),
@@ -354,10 +360,12 @@ def diffusivity(
     the sum over the lattice itself is taken.
 
     It fails in short runs: until atoms have left their cages (a few ps in water) the MSD is not linear. The default
-    window therefore begins no earlier than 20 decay times of the velocity, and where the MSD is not straight over the
-    decade of lags that the window ends with, see `jaxelyte.observables.diffusive`, there is a warning and no value
-    (NaN). A window that is given is used, with a warning. A strongly coupled Langevin thermostat slows diffusion down,
-    unnoticed; so does a slow process that the run is too short to show.
+    window therefore begins no earlier than 20 decay times of the velocity, and not before the atoms have moved by 2.4
+    Å, beyond their cage; a run has to be 32 times longer than that takes (160 ps for D = 2e-9 m²/s), or half of it with
+    ``stretches=4``. Where the MSD is not straight over the decade of lags that the window ends with, a later window is
+    tried. See `jaxelyte.observables.diffusive`. Where no window is left there is a warning and no value (NaN). A window
+    that is given is used, with a warning. A strongly coupled Langevin thermostat slows diffusion down, unnoticed; so
+    does a slow process that the run is too short to show.
 
     Args:
         source: see `msd`; or a `MSDResult`.
@@ -395,11 +403,17 @@ def finite_size_correction(cell: np.ndarray | None, temperature: float | None, v
     Raises:
         InputError: one of them is missing or not positive.
     """
+    viscosity = checks.quantity("viscosity", viscosity, "viscosity")
+    if temperature is not None:
+        temperature = checks.quantity("temperature", temperature, "temperature")
+    return _correction(cell, temperature, viscosity)
+
+
+def _correction(cell: np.ndarray | None, temperature: float | None, viscosity: float) -> float:
+    """`finite_size_correction` of values that have been checked."""
     if cell is None or temperature is None:
         missing = "a periodic cell" if cell is None else "a temperature: pass temperature= in K"
         raise InputError(f"the finite-size correction needs {missing}")
-    viscosity = checks.quantity("viscosity", viscosity, "viscosity")
-    temperature = checks.quantity("temperature", temperature, "temperature")
     potential = lattice_potential(np.asarray(cell, np.float64))  # 1/Å, negative
     boltzmann = units.BOLTZMANN * 1.602176634e-19  # J/K
     return -potential * 1e10 * boltzmann * temperature / (6.0 * math.pi * viscosity)

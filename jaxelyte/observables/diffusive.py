@@ -2,13 +2,16 @@
 
 Atoms fly freely until their velocity has decayed, with a time τ = D m / k_B T = 3 D / <v²> (10 to 20 fs for ions in
 water), and in liquids rattle in a cage for some picoseconds after that. In between, the displacement may look linear in
-time over a factor of three: its exponent passes through one. So a window has to begin `FLOOR` decay times from the
-start at least, and the curve has to be straight over the decade of lags that ends with it.
+time over a factor of three: its exponent passes through one. And a cage that relaxes without a vibration cannot be
+distinguished from diffusion at all by a run that is shorter than the relaxation. So a window begins `FLOOR` decay times
+from the start at least, and not before the atoms have moved by about the distance between neighbours (`REACH`); and the
+curve has to be straight over the decade of lags that ends with it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +22,15 @@ from jaxelyte.observables.series import exponent, line
 FLOOR = 20.0
 """Decay times of the velocity before which no window begins: 0.05 is left in the exponent there."""
 
+REACH = 6.0
+"""Å², mean squared displacement before which no window begins: 2.4 Å, while cages are 1 Å wide at most (an atom that
+rattles by 0.4 Å in each direction adds 1 Å²)."""
+
 BALLISTIC = 1.3
 """Exponent between the first two lags above which they show free flight."""
+
+LATER = 0.25
+"""Of the longest lag, where the window begins that is tried if the usual one is not straight; it ends with the lags."""
 
 TOLERANCE, BEND = 0.15, 0.15
 """Of the exponent in the window; of the slope in the first half of the decade against the second half, relative."""
@@ -47,8 +57,32 @@ class Shape(NamedTuple):
     reason: str
 
 
-def first_time(lags: np.ndarray, values: np.ndarray, speed: float | None, diffusivity: float) -> float:
-    """Lag in fs from which on a window may begin: `FLOOR` decay times of the velocity; 0 where nothing is known of it.
+class Start(NamedTuple):
+    """Where a window may begin.
+
+    Attributes:
+        time: fs; infinite if the displacements end before.
+        reason: for it, for messages.
+    """
+
+    time: float
+    reason: str
+
+
+class Chosen(NamedTuple):
+    """A default window.
+
+    Attributes:
+        window: fs.
+        reason: why the motion is not diffusive there; empty where it is.
+    """
+
+    window: tuple[float, float]
+    reason: str
+
+
+def first_time(lags: np.ndarray, values: np.ndarray, speed: float | None, diffusivity: float) -> Start:
+    """Lag in fs from which on a window may begin: `FLOOR` decay times of the velocity, and a displacement of `REACH`.
 
     Args:
         lags: (lags,), fs.
@@ -61,17 +95,35 @@ def first_time(lags: np.ndarray, values: np.ndarray, speed: float | None, diffus
     flying = len(start) == 2 and first[0] > 0 and exponent(start, first) > BALLISTIC
     if flying:
         speed = max(speed or 0.0, float(first[0] / start[0] ** 2))
-    return 0.0 if not speed else FLOOR * 3.0 * max(diffusivity, 0.0) / speed
+    decay = 0.0 if not speed else FLOOR * 3.0 * max(diffusivity, 0.0) / speed
+    far = values >= REACH
+    reached = float(lags[np.argmax(far)]) if np.any(far) else math.inf
+    if decay >= reached:
+        return Start(decay, f"{decay / 1e3:.2g} ps, {FLOOR:g} decay times of the velocity")
+    when = f"so far, {math.sqrt(values.max()):.2g} Å" if math.isinf(reached) else f"after {reached / 1e3:.2g} ps"
+    return Start(reached, f"the time in which atoms move by {math.sqrt(REACH):.2g} Å, out of their cage ({when})")
 
 
-def too_early(first: float, window: tuple[float, float]) -> str:
-    """Why a window holds no diffusion, or nothing; ``first`` as by `first_time`."""
-    if first <= 0.5 * window[1]:
-        return ""
-    return (
-        f"is wanted from {first / 1e3:.2g} ps on ({FLOOR:g} decay times of the velocity) and known to "
-        f"{window[1] / 1e3:.2g} ps"
-    )
+def choose_window(lags: np.ndarray, curves: Sequence[np.ndarray], start: Start, share: tuple[float, float]) -> Chosen:
+    """The earliest default window in which displacements are those of diffusion.
+
+    Args:
+        lags: (lags,), fs.
+        curves: (stretches, lags) each, Å², all of which have to be straight.
+        start: where it may begin; it has to lie in the first half of the lags.
+        share: of the longest lag, where the window lies if it may.
+    """
+    last = float(lags[-1])
+    usual = share[0] * last, share[1] * last
+    if start.time > 0.5 * last:
+        return Chosen(usual, f"is needed from {start.reason}, to twice that time; lags go to {last / 1e3:.2g} ps")
+    begin = max(usual[0], start.time)
+    windows = [(begin, max(usual[1], min(2.0 * begin, last)))]
+    if all(len(rows) >= FEWEST for rows in curves):
+        windows.append((max(begin, LATER * last), last))
+    reasons = [next((s.reason for rows in curves if (s := shape_of(lags, rows, w)).reason), "") for w in windows]
+    at = next((k for k, reason in enumerate(reasons) if not reason), 0)
+    return Chosen(windows[at], reasons[at])
 
 
 def remedy(lags: np.ndarray) -> str:

@@ -1,7 +1,9 @@
 """Velocity autocorrelation functions: diffusion by Green and Kubo, and the vibrational density of states.
 
-C(t) = <v_i(s) · v_i(s + t)> over atoms and origins, by the Fourier transform; D = ∫ C dt / 3. The spectrum of the
-mass-weighted velocities is the density of vibrational states (Wiener-Khinchin).
+C(t) = <v_i(s) · v_i(s + t)> over atoms and origins, by the Fourier transform; D = ∫ C dt / 3. The integral up to t is
+the slope of the mean squared displacement at t, MSD(t) = 2 ∫ (t - s) C(s) ds, so that both are judged alike, see
+`jaxelyte.observables.diffusive`. The spectrum of the mass-weighted velocities is the density of vibrational states
+(Wiener-Khinchin).
 """
 
 from __future__ import annotations
@@ -13,15 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.integrate import cumulative_trapezoid
 
 from jaxelyte import checks
 from jaxelyte.arrays import finite
+from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
-from jaxelyte.observables.blocks import plus_minus
-from jaxelyte.observables.diffusion import SI
+from jaxelyte.observables.blocks import FEWEST, plus_minus
+from jaxelyte.observables.center import follow_velocities
+from jaxelyte.observables.diffusion import SI, MSDResult
 from jaxelyte.observables.sampling import analysed, check_finite
 from jaxelyte.observables.series import autocorrelation, members_of, spread, stretches_of
 from jaxelyte.storage import saving, write_text
+
+COARSE = 0.1
+"""Relative error of D by the spacing of frames, beyond which no value is given."""
 
 WAVENUMBER = 33356.40951981521
 """1/cm in one 1/fs."""
@@ -37,6 +45,8 @@ class VACFResult:
         value: (lags,), Å²/fs².
         error: (lags,), standard error from the spread between stretches; NaN for a single one.
         stretches: (stretches, lags), Å²/fs².
+        share: of <v²> of free atoms that ``value`` has: less than one where the total momentum is fixed, see
+            `jaxelyte.observables.center`. `diffusivity` corrects for it.
     """
 
     species: str
@@ -44,24 +54,66 @@ class VACFResult:
     value: np.ndarray
     error: np.ndarray
     stretches: np.ndarray
+    share: float = 1.0
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of the errors (Student's t): stretches less one; 0 without errors."""
+        return len(self.stretches) - 1 if len(self.stretches) >= FEWEST else 0
+
+    def displacements(self, step: int = 1) -> MSDResult:
+        """Mean squared displacement by integrating twice, corrected for `share`.
+
+        Args:
+            step: use each so many lags only.
+        """
+        lags = self.lags[::step]
+        rows = np.array([_twice(lags, row[::step]) for row in self.stretches]) / self.share
+        rows = np.maximum(rows, 0.0)  # noise may win at the end of short runs
+        speed = float(self.value[0]) / self.share
+        return MSDResult(self.species, lags, rows.mean(axis=0), spread(rows), rows, speed=speed)
 
     def diffusivity(self, *, until: float | None = None) -> tuple[float, float]:
         """Self-diffusion coefficient in m²/s and its standard error, D = ∫ C dt / 3 (Green and Kubo).
 
+        By default it is the mean of the integral over the window that `jaxelyte.diffusivity` would take, with the same
+        conditions: behind the decay of the velocity, atoms that have moved by 2.4 Å, no slope. Dense frames of a few
+        ps do not meet them. The error has a part for the distance of the frames, by leaving out each other one.
+
         Args:
-            until: fs, upper limit; half of the longest lag by default. The tail is noise: look at `plot` first.
+            until: fs, upper limit of the integral, which may end before the motion is diffusive: with a warning then.
+
+        Returns:
+            Both are NaN where the motion is not diffusive, or the frames are too far apart.
 
         Raises:
             InputError: a limit beyond the function.
+
+        Warns:
+            UserWarning: the motion is not diffusive, or the frames are too far apart.
         """
-        limit = 0.5 * float(self.lags[-1]) if until is None else checks.positive("until", until, "fs")
-        if not self.lags[1] <= limit <= self.lags[-1]:
-            raise InputError(f"until = {until} fs has to lie between {self.lags[1]:g} and {self.lags[-1]:g} fs")
-        inside = self.lags <= limit * (1 + 1e-9)
-        step = float(self.lags[1] - self.lags[0])
-        part = self.stretches[:, inside]
-        integrals = step * (part.sum(axis=1) - 0.5 * (part[:, 0] + part[:, -1])) / 3.0 * SI
-        return float(integrals.mean()), float(spread(integrals[:, None])[0])
+        curve = self.displacements()
+        if until is None:
+            found = curve.diffusivity()
+            value, error, window = found.value / SI, found.error / SI, found.fit
+        else:
+            limit = checks.positive("until", until, "fs")
+            if not self.lags[1] <= limit <= self.lags[-1]:
+                raise InputError(f"until = {until} fs has to lie between {self.lags[1]:g} and {self.lags[-1]:g} fs")
+            window = (limit, limit)
+            rows = np.array([_mean_integral(self.lags, row, window) for row in self.stretches]) / self.share
+            value, error = float(rows.mean()), float(spread(rows[:, None])[0])
+        if math.isnan(value):
+            return math.nan, math.nan
+        fine, half = (_mean_integral(self.lags[::k], self.value[::k], window) / self.share for k in (1, 2))
+        coarse = abs(half - fine) / 3.0  # the error of trapezoids goes with the square of the step
+        if coarse > COARSE * abs(value):
+            caution(
+                f"VACF of {self.species}: frames are {self.lags[1]:g} fs apart, too far for the decay of the "
+                "velocities, so that D is not given; store velocities more often, or use diffusivity"
+            )
+            return math.nan, math.nan
+        return value * SI, math.hypot(error, coarse) * SI
 
     def density_of_states(self, *, width: float = 20.0) -> tuple[np.ndarray, np.ndarray]:
         """Vibrational density of states: wavenumbers in 1/cm, and the density in cm, normalised to one.
@@ -100,8 +152,9 @@ class VACFResult:
         value, error = self.diffusivity()
         content = {
             "species": self.species,
-            "diffusivity_m2_s": value,
+            "diffusivity_m2_s": finite(value),
             "error_m2_s": finite(error),
+            "degrees_of_freedom": self.freedom,
         }
         write_text(path, json.dumps(content, indent=1) + "\n")
 
@@ -110,6 +163,17 @@ class VACFResult:
             f"VACF of {self.species}: {len(self.lags)} lags to {self.lags[-1] / 1e3:.4g} ps, {len(self.stretches)} "
             f"stretches; <v²> = {plus_minus(self.value[0], self.error[0], form='.4g', error_form='.2g')} Å²/fs²"
         )
+
+
+def _twice(lags: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """2 ∫ (t - s) C(s) ds up to each lag, by trapezoids."""
+    return 2.0 * cumulative_trapezoid(cumulative_trapezoid(row, lags, initial=0.0), lags, initial=0.0)
+
+
+def _mean_integral(lags: np.ndarray, row: np.ndarray, window: tuple[float, float]) -> float:
+    """Mean over a window of ∫ C dt / 3 up to its times, Å²/fs."""
+    integral = cumulative_trapezoid(row, lags, initial=0.0) / 3.0
+    return float(np.mean(np.interp(np.linspace(*window, 100), lags, integral)))
 
 
 def vacf(
@@ -121,6 +185,8 @@ def vacf(
     weighted: bool = False,
 ) -> VACFResult:
     """Velocity autocorrelation function, over all time origins.
+
+    Velocities are relative to the centre of mass, unless it moves as independent atoms move it.
 
     It needs frames that are denser than the fastest vibration (a frame each 2 fs for O-H) and velocities in them.
 
@@ -144,13 +210,16 @@ def vacf(
     everyone = np.tile(np.arange(trajectory.num_atoms), (trajectory.replicas, 1))
     members = everyone if species is None else members_of(trajectory, species)
     slices, lags = stretches_of(trajectory, stretches, "a velocity autocorrelation")
-    rows = []
+    rows, shares = [], []
     for replica, chosen in enumerate(members):
         masses = trajectory.masses[replica, chosen]
         factor = np.sqrt(masses / masses.mean()) if weighted else np.ones(len(chosen))
         velocities = np.asarray(trajectory.velocities[:, replica], np.float64)
         check_finite(velocities, trajectory, 0, replica, "velocity")
-        velocities = velocities[:, chosen] * factor[:, None]
+        everything = np.asarray(trajectory.masses[replica], np.float64)
+        followed = follow_velocities(velocities, everything, float(lags[1]), len(lags) // 2)
+        shares.append(float(np.mean(followed.share[chosen])))
+        velocities = followed.positions[:, chosen] * factor[:, None]
         rows += [autocorrelation(velocities[part])[: len(lags)] for part in slices]
     table = np.array(rows)
-    return VACFResult(species or "all", lags, table.mean(axis=0), spread(table), table)
+    return VACFResult(species or "all", lags, table.mean(axis=0), spread(table), table, float(np.mean(shares)))

@@ -33,7 +33,7 @@ PAIRS = [("Na", "Cl"), ("Na", "O")]
 def walkers(rng: np.random.Generator) -> Trajectory:
     """Random walkers in the numbers of a solution: no structure, but known diffusion."""
     atoms = Atoms("Na4Cl4O8H16")
-    steps = rng.normal(0.0, 0.15, (800, 2, 32, 3))
+    steps = rng.normal(0.0, 0.25, (800, 2, 32, 3))
     return Trajectory(
         positions=np.cumsum(steps, axis=0) + 5.0,
         numbers=atoms.numbers,
@@ -332,9 +332,10 @@ def test_clusters_move_although_they_have_no_density(tmp_path: Path, walkers: Tr
     frames = replace(walkers, pbc=(False, False, False), cells=np.zeros((3, 3)))
     path, shown = tmp_path / "cluster.xyz", []
     write(path, [frames.frame(n) for n in range(200)])
-    analyse_source(path, only="structure,pmf,diffusion", charges="Na=1,Cl=-1", show=shown.append, say=lambda _: None)
+    options: dict[str, Any] = {"only": "structure,pmf,diffusion", "charges": "Na=1,Cl=-1", "fit": "200,600"}
+    analyse_source(path, **options, show=shown.append, say=lambda _: None)
     content = json.loads((tmp_path / "analysis" / "report.json").read_text())
-    curve = jxl.diffusivity(path, "Na")
+    curve = jxl.diffusivity(path, "Na", fit=(200.0, 600.0))
     assert content["diffusion"]["Na"]["value_m2_s"] == pytest.approx(curve.value)
     assert all(
         "no density that g(r) could be compared with" in content["notes"][name][0] for name in ("structure", "pmf")
@@ -342,3 +343,16 @@ def test_clusters_move_although_they_have_no_density(tmp_path: Path, walkers: Tr
     assert not (tmp_path / "analysis" / "rdf.csv").exists()
     with pytest.raises(jxl.InputError, match="needs a density"):
         analyse_source(path, pairs="Na-Cl", show=shown.append, say=lambda _: None)
+
+
+def test_messages_do_not_repeat_the_title(walkers: Trajectory, tmp_path: Path) -> None:
+    """Names at the start of a message that the title contains, and warnings of another section."""
+    short = walkers[:60]
+    sample = sample_of(short, temperature=3e4)
+    sections = analyse_sample(sample, tmp_path, title="walk", names=["diffusion", "conductivity", "viscosity"])
+    for section in sections.values():
+        assert not any(note.lower().startswith(("viscosity:", "conductivity:")) for note in section.notes)
+    text = printed(sections)
+    assert "Viscosity: no pressure tensor was recorded" in text
+    assert "iscosity: viscosity" not in text
+    assert sum("is unusual for a temperature" in n for s in sections.values() for n in s.notes) == 1

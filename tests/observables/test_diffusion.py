@@ -224,22 +224,54 @@ def test_no_coefficient_before_velocities_have_decayed(name: str) -> None:
 
 def test_the_window_begins_behind_the_decay_of_the_velocity(rng: np.random.Generator) -> None:
     """20 D m / k_B T from the temperature, 60 D / <v²> from velocities."""
-    free = walk(rng, 1600, diffusivity=1e-4)
+    exact = 1e-3
+    free = walk(rng, 1600, diffusivity=exact)
     assert jxl.diffusivity(free, "Na").fit == (2000.0, 10000.0)
     mass = float(free.masses[0, 0])
-    kelvin = 20.0 * 1e-4 * mass / (4000.0 * units.BOLTZMANN * units.ACCELERATION)
+    kelvin = 20.0 * exact * mass / (4000.0 * units.BOLTZMANN * units.ACCELERATION)
     found = jxl.diffusivity(free, "Na", temperature=kelvin)
     assert found.fit == (pytest.approx(4000.0, rel=0.2), 10000.0)
-    assert found.value == pytest.approx(1e-9, rel=0.2)
+    assert found.value == pytest.approx(1e-8, rel=0.2)
     with pytest.warns(UserWarning, match="20 decay times of the velocity"):
-        assert np.isnan(jxl.diffusivity(free, "Na", temperature=kelvin / 3.0).value)
-    speed = 60.0 * 1e-4 / 4000.0
+        assert np.isnan(jxl.diffusivity(free, "Na", temperature=kelvin / 4.0).value)
+    speed = 60.0 * exact / 4000.0
     fast = replace(free, velocities=np.full(free.positions.shape, (speed / 3.0) ** 0.5))
     assert jxl.diffusivity(fast, "Na").fit == pytest.approx(found.fit)
 
 
+def test_the_window_begins_where_atoms_have_left_their_cage(rng: np.random.Generator) -> None:
+    """6 Å² after t = 1 / D; without twice that time among the lags there is no value."""
+    found = jxl.diffusivity(walk(rng, 1600, diffusivity=2e-4), "Na")
+    assert found.fit == (pytest.approx(5000.0, rel=0.3), pytest.approx(10000.0, rel=0.3))
+    assert found.freedom == 7
+    slow = walk(rng, 1600, diffusivity=5e-5)
+    with pytest.warns(UserWarning, match=r"from the time in which atoms move by 2\.4 Å, out of their cage \(after"):
+        assert np.isnan(jxl.diffusivity(slow, "Na").value)
+    with pytest.warns(UserWarning, match=r"\(so far, 1\.\d Å\)"):
+        found = jxl.diffusivity(walk(rng, 1600, diffusivity=2e-5), "Na")
+    assert found.freedom == 0
+    assert jxl.diffusivity(slow, "Na", fit=(2000.0, 10000.0)).value == pytest.approx(5e-10, rel=0.2)
+
+
+def test_doubtful_arguments_are_warned_about_once(rng: np.random.Generator) -> None:
+    free = walk(rng, 400, diffusivity=1e-3)
+    curve = jxl.msd(free, "Na")
+    hot: dict[str, float] = {"temperature": 3e4, "viscosity": 0.5}
+    for call in (
+        lambda: jxl.diffusivity(free, "Na", **hot),
+        lambda: curve.diffusivity(**hot),
+        lambda: jxl.diffusivity(curve, **hot),
+        lambda: finite_size_correction(CUBE, **hot),
+    ):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            call()
+        names = sorted(str(w.message).split(" = ")[0] for w in caught)
+        assert names == ["temperature", "viscosity"]
+
+
 def test_results_are_written(tmp_path: Path, rng: np.random.Generator) -> None:
-    found = jxl.diffusivity(walk(rng, 200, diffusivity=1e-4), "Na", viscosity=1e-3, temperature=300.0)
+    found = jxl.diffusivity(walk(rng, 400, diffusivity=8e-4), "Na", viscosity=1e-3, temperature=300.0)
     found.to_csv(tmp_path / "msd.csv")
     found.to_json(tmp_path / "d.json")
     table = np.loadtxt(tmp_path / "msd.csv", delimiter=",", skiprows=1)
@@ -247,6 +279,7 @@ def test_results_are_written(tmp_path: Path, rng: np.random.Generator) -> None:
     content = json.loads((tmp_path / "d.json").read_text())
     assert content["diffusivity_m2_s"] == found.value
     assert content["diffusivity_m2_s"] > content["uncorrected_m2_s"] > 0
+    assert content["degrees_of_freedom"] == 7
     assert "mean squared displacement / Å²" in found.plot().get_ylabel()
     assert "e-9 m²/s" in repr(found)
 
