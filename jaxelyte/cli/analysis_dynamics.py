@@ -179,7 +179,7 @@ def flow(sample: Sample) -> Section:
     value = estimate(found.value * 1e3, found.error * 1e3, 3, "mPa s")
     known = f"{WATER_VISCOSITY} mPa s of water at 25 °C" if sample.solvent else ""
     section.rows.append(("shear viscosity", value, known))
-    section.content = {"value_Pa_s": found.value, "error_Pa_s": finite(found.error), "cutoff_fs": found.cutoff}
+    section.content = {"value_Pa_s": found.value, "error_Pa_s": finite(found.error)}
     section.pictures.append(("viscosity", png(found.plot())))
     return section
 

@@ -2,19 +2,16 @@
 
     η = V/(10 k_B T) ∫ Σ_ab <P'_ab(0) P'_ab(t)> dt,   P' the symmetric traceless part of the pressure tensor
 
-uses all components, five of which are independent (Daivis and Evans, J. Chem. Phys. 100, 541 (1994)). There are two
-estimates of the integral. The first is the time decomposition of Zhang, Otani and Maginn, J. Chem. Theory Comput. 11,
-3537 (2015): a fit to the running integral up to where noise takes over. It is precise, but a slow mode that is hidden
-in the noise is cut off without a trace. The second is the spectral density at zero frequency, from averages of the
-stress over long blocks (`jaxelyte.observables.noise`): noisier, but without a cut-off. The result is their weighted
-mean, with the difference of the two in the error of the first.
+uses all components, five of which are independent (Daivis and Evans, J. Chem. Phys. 100, 541 (1994)). The integral is
+half of the spectral density of the stress at zero frequency, see `jaxelyte.observables.spectrum`: no end of the integral
+has to be chosen. (A fit to the running integral, as by Zhang, Otani and Maginn, J. Chem. Theory Comput. 11, 3537 (2015),
+ends where noise takes over, and cuts a slow mode off that is hidden in the noise.) The running integral is for the eye.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,18 +21,14 @@ import numpy as np
 from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
-from jaxelyte.observables.blocks import FEWEST, INDEPENDENT, plus_minus
-from jaxelyte.observables.noise import correlation_integral
+from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.observables.recorded import PressureTensor, SeriesResult
 from jaxelyte.observables.series import STRETCHES, autocorrelation, spread, temperature_of
+from jaxelyte.observables.spectrum import at_zero_frequency
 from jaxelyte.storage import saving, write_text
 
-NOISE = 0.15
-"""Share of the running integral that its spread between stretches may reach; later times are not fitted. (Zhang et al.
-take 0.4 for some thirty runs; for eight stretches the fit is less noisy and less biased with less.)"""
-
-MOST_BLOCKS, BLOCK = 128, 500.0
-"""Averages of the stress in time, and the fs that each takes at least, for the spectral density at zero frequency."""
+UNRESOLVED = 0.4
+"""Probability of a resolved spectrum below which no error is given."""
 
 SCALE = 1e-30 * 1e18 * 1e-15 / (units.BOLTZMANN * 1.602176634e-19)
 """Pa s K in one Å³ GPa² fs / k_B."""
@@ -46,36 +39,29 @@ class ViscosityResult:
     """A shear viscosity.
 
     Attributes:
-        value: Pa s, weighted mean of the two estimates below.
-        error: standard error in Pa s; NaN for fewer than four stretches, or a stress that remembers as long as the run.
-        green_kubo: limit of the fitted running integral, and its standard error by the jackknife over stretches of the
-            run, the end of the fit included; Pa s.
-        zero_frequency: from the spectral density at zero frequency, and its standard error; Pa s.
+        value: Pa s.
+        error: standard error in Pa s; NaN where the stress remembers as long as the run.
+        freedom: degrees of freedom of the error (Student's t); 0 without one.
         temperature: K.
         volume: Å³.
         lags: (lags,), fs.
         correlation: (lags,), GPa², Σ_ab <P'_ab(0) P'_ab(t)> / 10.
         running: (lags,), Pa s, the integral up to each lag.
         running_error: (lags,), Pa s, standard error from the spread between stretches.
-        fit: (lags,), Pa s, the function fitted to the running integral.
-        cutoff: fs, end of the fit.
     """
 
     value: float
     error: float
-    green_kubo: tuple[float, float]
-    zero_frequency: tuple[float, float]
+    freedom: float
     temperature: float
     volume: float
     lags: np.ndarray
     correlation: np.ndarray
     running: np.ndarray
     running_error: np.ndarray
-    fit: np.ndarray
-    cutoff: float
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the running integral with its error, and the fit; returns the matplotlib axes."""
+        """Draw the running integral with its error, and the result; returns the matplotlib axes."""
         from jaxelyte import plots
 
         return plots.viscosity(self, ax)
@@ -92,19 +78,14 @@ class ViscosityResult:
         content = {
             "viscosity_Pa_s": self.value,
             "error_Pa_s": finite(self.error),
-            "green_kubo_Pa_s": [finite(x) for x in self.green_kubo],
-            "zero_frequency_Pa_s": [finite(x) for x in self.zero_frequency],
+            "degrees_of_freedom": self.freedom,
             "temperature_K": self.temperature,
             "volume_A3": self.volume,
-            "cutoff_fs": self.cutoff,
         }
         write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
-        return (
-            f"η = {_milli(self.value, self.error)} mPa s at {self.temperature:g} K; running integral fitted to "
-            f"{self.cutoff / 1e3:g} ps: {_milli(*self.green_kubo)}, zero frequency: {_milli(*self.zero_frequency)}"
-        )
+        return f"η = {_milli(self.value, self.error)} mPa s at {self.temperature:g} K"
 
 
 def _milli(value: float, error: float) -> str:
@@ -124,24 +105,25 @@ def viscosity(
     Record it densely (each 5 fs of water) with ``simulate(…, observables={"pressure": jxl.PressureTensor()},
     sample_every=…)``. Water needs some ns for ten percent.
 
-    It fails where the stress relaxes more slowly than a tenth of the run (ionic liquids, cold glycerol), and under a
-    thermostat that disturbs the motion: Langevin with a coupling below some ps.
+    It fails where the stress relaxes more slowly than a fiftieth of the run (ionic liquids, cold glycerol), with errors
+    that are too small for a mode that is both slow and weak; and under a thermostat that disturbs the motion: Langevin
+    with a coupling below some ps.
 
     Args:
         source: a run with a `PressureTensor` among its observables; or a `SeriesResult` of six columns xx, yy, zz, yz,
             xz, xy in GPa, of any program.
         temperature: K; that of the run by default.
         volume: Å³; that of the run's cell by default.
-        longest: fs, longest lag; half a stretch by default, 20 ps at most.
-        stretches: parts of each replica whose spread gives the errors; eight parts in all by default. No error is
-            given for fewer than four in all.
+        longest: fs, longest lag of the running integral; half a stretch by default, 20 ps at most. It does not matter
+            for the value.
+        stretches: parts of each replica whose spread gives the errors of the running integral; eight parts in all by
+            default.
 
     Raises:
         InputError: no pressure tensor, temperature or volume; a run that is too short.
 
     Warns:
-        UserWarning: an error above 30 % or none, a running integral without a plateau, or a limit that disagrees with
-            the spectral density at zero frequency.
+        UserWarning: an error above 30 %, or none.
     """
     series = pressure_of(source)
     temperature = temperature_of(source) if temperature is None else temperature
@@ -160,67 +142,36 @@ def viscosity(
     rows, lags = _correlations(series, longest, stretches)
     scale = SCALE * volume / temperature * series.interval
     running = scale * (np.cumsum(rows, axis=1) - 0.5 * (rows[:, :1] + rows))
-    mean, error = running.mean(axis=0), spread(running)
-    end = _end_of_fit(mean, running)
-    limit, fitted = _limit(lags, mean, end)
-    kubo = (limit, _jackknife(lags, running))
-    memory = correlation_integral(_components(series), _blocks(series))
-    low = (scale * memory.value, scale * memory.error)
-    value, own = _combine(kubo, low)
-    if memory.independent <= INDEPENDENT:
-        own = math.nan
-    _warn(value, own, kubo, low, series)
-    if end > 1 and fitted[end - 1] < 0.7 * limit:
-        warnings.warn(
-            f"viscosity: at {lags[end - 1] / 1e3:.3g} ps the integral has reached {fitted[end - 1] / limit:.0%} of its "
-            "limit only, which is an extrapolation; run longer, or raise longest=",
-            stacklevel=2,
-        )
+    level = at_zero_frequency(_components(series), series.interval)
+    value, error = 0.5 * scale * level.value, 0.5 * scale * level.error
+    _warn(value, error, level.resolved, series)
+    if level.resolved < UNRESOLVED:
+        error = math.nan
     return ViscosityResult(
-        value, own, kubo, low, temperature, volume, lags, rows.mean(axis=0), mean, error, fitted, float(lags[end - 1])
+        value=value,
+        error=error,
+        freedom=level.freedom if math.isfinite(error) else 0.0,
+        temperature=temperature,
+        volume=volume,
+        lags=lags,
+        correlation=rows.mean(axis=0),
+        running=running.mean(axis=0),
+        running_error=spread(running),
     )
 
 
-def _combine(kubo: tuple[float, float], low: tuple[float, float]) -> tuple[float, float]:
-    """Mean of both estimates by inverse variances, and its error; the first one's error includes the difference.
-
-    A bias of the fit by a slow mode shows in the difference alone, so that the second one counts the more the larger it
-    is. Both come from the same stress: their errors add up as if fully correlated. Only the first one, without an
-    error, where it has no error of its own.
-    """
-    wide = math.hypot(kubo[1], kubo[0] - low[0])
-    if not (math.isfinite(wide) and math.isfinite(low[1])):
-        return kubo[0], math.nan
-    weights = wide**-2, low[1] ** -2
-    total = sum(weights)
-    return (weights[0] * kubo[0] + weights[1] * low[0]) / total, (weights[0] * wide + weights[1] * low[1]) / total
-
-
-def _jackknife(lags: np.ndarray, running: np.ndarray) -> float:
-    """Standard error of the fitted limit by leaving out one stretch at a time; each time the fit finds its own end."""
-    count = len(running)
-    if count < FEWEST:
-        return math.nan
-    rests = [np.delete(running, k, axis=0) for k in range(count)]
-    limits = np.array([_limit(lags, rest.mean(axis=0), _end_of_fit(rest.mean(axis=0), rest))[0] for rest in rests])
-    return math.sqrt((count - 1) / count * float(np.sum((limits - limits.mean()) ** 2)))
-
-
-def _warn(
-    value: float, error: float, kubo: tuple[float, float], low: tuple[float, float], series: SeriesResult
-) -> None:
-    """Warn where the error is large or missing, or the two estimates disagree."""
-    if not error < 0.3 * abs(value):
-        warnings.warn(
-            f"viscosity: {_milli(value, error)} mPa s from {len(series) * series.interval / 1e3:.3g} ps of "
-            f"{series.values.shape[1]} replica(s): the run is too short for it",
-            stacklevel=3,
+def _warn(value: float, error: float, resolved: float, series: SeriesResult) -> None:
+    """Warn where the error is large, or where the slowest mode is not resolved."""
+    length = f"{len(series) * series.interval / 1e3:.3g} ps of {series.values.shape[1]} replica(s)"
+    if resolved < UNRESOLVED:
+        checks.caution(
+            f"viscosity: in {length} the stress does not become uncorrelated, so that {1e3 * value:.3g} mPa s has no "
+            "error and is too low, if anything; run longer, by a factor of ten"
         )
-    if abs(kubo[0] - low[0]) > 3.0 * math.hypot(kubo[1], low[1]):
-        warnings.warn(
-            f"viscosity: the running integral seems to end at {_milli(*kubo)} mPa s, but the stress at zero frequency "
-            f"gives {_milli(*low)}: a slow mode is hidden in its noise; the result relies on the latter. Run longer",
-            stacklevel=3,
+    elif error > 0.3 * value:
+        checks.caution(
+            f"viscosity: {_milli(value, error)} mPa s from {length}: the run is too short for it; run longer, or use "
+            "more replicas"
         )
 
 
@@ -228,11 +179,6 @@ def _components(series: SeriesResult) -> np.ndarray:
     """The five independent components of the traceless stress of all replicas, (samples, 5 replicas), GPa."""
     xx, yy, zz, yz, xz, xy = np.moveaxis(series.values, -1, 0)
     return np.concatenate([yz, xz, xy, 0.5 * (xx - yy), (2.0 * zz - xx - yy) / math.sqrt(12.0)], axis=1)
-
-
-def _blocks(series: SeriesResult) -> int:
-    """Blocks of a replica: `MOST_BLOCKS`, but none shorter than `BLOCK`, to average vibrations out; 16 at least."""
-    return int(min(MOST_BLOCKS, max(16, len(series) * series.interval // BLOCK)))
 
 
 def pressure_of(source: Any) -> SeriesResult:
@@ -288,36 +234,3 @@ def _correlations(series: SeriesResult, longest: float | None, stretches: int | 
             part = tensor[first + k * length : first + (k + 1) * length, replica]
             rows.append(6.0 / 10.0 * autocorrelation(part[..., None])[:lags])
     return np.array(rows), series.interval * np.arange(lags)
-
-
-def _end_of_fit(mean: np.ndarray, rows: np.ndarray) -> int:
-    """Number of lags until the spread between stretches is `NOISE` of the running integral, ten at least."""
-    deviation = rows.std(axis=0, ddof=1) if len(rows) > 1 else np.full(len(mean), np.nan)
-    noisy = ~(deviation < NOISE * np.abs(mean))
-    noisy[:10] = False
-    return int(np.argmax(noisy)) if np.any(noisy) else len(mean)
-
-
-def _limit(lags: np.ndarray, running: np.ndarray, end: int) -> tuple[float, np.ndarray]:
-    """Limit of A (α (1 - exp(-t/τ1)) + (1 - α) (1 - exp(-t/τ2))) fitted to a running integral, and that function.
-
-    Early times, known better, weigh more: deviations grow about as the square root of time.
-    """
-    from scipy.optimize import least_squares
-
-    t, y = lags[1:end], running[1:end]
-    top = float(np.max(np.abs(y))) or 1.0
-
-    def curve(p: np.ndarray, t: np.ndarray) -> np.ndarray:
-        share = 1.0 / (1.0 + math.exp(-p[1]))
-        fast, slow = np.exp(p[2]), np.exp(p[2]) + np.exp(p[3])
-        return p[0] * top * (share * (1 - np.exp(-t / fast)) + (1 - share) * (1 - np.exp(-t / slow)))
-
-    def residual(p: np.ndarray) -> np.ndarray:
-        return (curve(p, t) - y) / (top * np.sqrt(t / t[-1]))
-
-    begin = np.array([1.0, 0.0, math.log(t[-1] / 20.0), math.log(t[-1] / 5.0)])
-    # Times from a tenth of a sample to the length of the fit, so that the limit is no extrapolation to infinity.
-    low, high = math.log(0.1 * t[0]), math.log(t[-1])
-    found = least_squares(residual, begin, bounds=([-10, -12, low, low], [10, 12, high, high]))
-    return float(found.x[0]) * top, np.concatenate([[0.0], curve(found.x, lags[1:])])

@@ -64,13 +64,12 @@ def metadynamics(result: MetadynamicsResult, ax: Any = None) -> Any:
 
 @draws("ViscosityResult")
 def viscosity(result: ViscosityResult, ax: Any = None) -> Any:
-    """Draw the running Green-Kubo integral with its error, the fitted function and its limit; returns the axes."""
+    """Draw the running Green-Kubo integral and the result, with their errors; returns the axes."""
     ax = new_axes(ax)
     times = result.lags / 1e3
     band(ax, times, 1e3 * result.running, 1e3 * result.running_error, color=COLORS[0], label="running integral")
-    ax.plot(times, 1e3 * result.fit, color=COLORS[1], linewidth=1.2, label="fit")
-    ax.axvline(result.cutoff / 1e3, color="#888888", linewidth=0.8, linestyle=":")
-    ax.errorbar(times[-1], 1e3 * result.value, 1e3 * result.error, color=COLORS[1], fmt="o", capsize=3)
+    level, error = np.full(len(times), 1e3 * result.value), np.full(len(times), 1e3 * result.error)
+    band(ax, times, level, error, color=COLORS[1], label="spectrum at zero frequency")
     ax.set(xlabel="upper limit / ps", ylabel="viscosity / mPa s")
     ax.legend(frameon=False)
     return ax

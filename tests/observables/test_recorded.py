@@ -21,8 +21,8 @@ from jaxelyte.dynamics.integrators.base import Particles, missing_center
 from jaxelyte.errors import InputError
 from jaxelyte.interop.ase_calculator import Calculator
 from jaxelyte.observables import RDF, Distance, PressureTensor, Sample, SeriesResult, load_result, viscosity
-from jaxelyte.observables.noise import correlation_integral
-from jaxelyte.observables.viscosity import SCALE, _limit
+from jaxelyte.observables.spectrum import at_zero_frequency
+from jaxelyte.observables.viscosity import SCALE
 from jaxelyte.system import System
 from jaxelyte.units import ACCELERATION, BOLTZMANN
 from toys import Argon
@@ -117,25 +117,24 @@ def noise(rng: np.random.Generator, samples: int, tau: float, step: float, width
     return SeriesResult(PressureTensor().columns, "GPa", step, step, values[:, None])
 
 
-@pytest.mark.slow
 def test_viscosity_of_a_process_with_a_known_integral() -> None:
-    """η = V w² τ / k_B T exactly; 20 repeats also show that the error bars are of the right size."""
+    """η = V w² τ / k_B T exactly, in SI units; 40 repeats also show that the error bars are of the right size.
+
+    Of 2,000 seeds in groups of 40 the root mean square of z lay between 0.55 and 1.35, the mean within 3 % of exact.
+    """
     rng = np.random.default_rng(3)
     volume, temperature, tau, width = 2000.0, 300.0, 200.0, 0.05
     joule = BOLTZMANN * 1.602176634e-19
     exact = volume * 1e-30 * (width * 1e9) ** 2 * tau * 1e-15 / (joule * temperature)
     found = [
-        viscosity(noise(rng, 60_000, tau, 5.0, width), temperature=temperature, volume=volume, longest=8000.0)
-        for _ in range(20)
+        viscosity(noise(rng, 8000, tau, 20.0, width), temperature=temperature, volume=volume, longest=2000.0)
+        for _ in range(40)
     ]
     off = np.array([(one.value - exact) / one.error for one in found])
-    # 20 values: between 9 and 18 within one sigma in 98 % of cases, if errors are honest; jackknife errors of eight
-    # stretches are themselves good to 25 %.
-    assert 9 <= np.sum(np.abs(off) < 1.0) <= 19
-    mean, spread = np.mean([one.value for one in found]), np.std([one.value for one in found])
-    # The cut-off favours upward fluctuations by some percent.
-    assert abs(mean - exact) < 3.0 * spread / math.sqrt(20) + 0.04 * exact
-    assert spread < 0.15 * exact
+    assert 0.4 < math.sqrt(np.mean(off**2)) < 1.6
+    assert np.mean([one.value for one in found]) == pytest.approx(exact, rel=0.08)
+    assert np.median([one.error for one in found]) < 0.25 * exact
+    assert all(one.freedom > 10 for one in found)
 
 
 def test_viscosity_says_when_it_cannot_be_right(rng: np.random.Generator) -> None:
@@ -175,59 +174,54 @@ def test_the_running_integral_is_that_of_the_definition(rng: np.random.Generator
     np.testing.assert_allclose(found.running_error[1:], running.std(axis=0, ddof=1) / math.sqrt(6.0), rtol=1e-10)
 
 
-def test_the_error_of_a_viscosity_is_that_of_the_jackknife(rng: np.random.Generator) -> None:
-    """√(5/6 Σ (η without one part - mean)²) over six parts, each left out once; each time the fit finds its end."""
-    values = np.cumsum(rng.normal(size=(120, 2, 6)), axis=0) * 0.01
-    series = SeriesResult(PressureTensor().columns, "GPa", 7.0, 7.0, values)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = viscosity(series, temperature=250.0, volume=3000.0, stretches=3, longest=120.0)
-        each = [
-            viscosity(
-                SeriesResult(series.columns, "GPa", 7.0, 7.0, values[40 * k : 40 * (k + 1), r : r + 1]),
-                temperature=250.0,
-                volume=3000.0,
-                stretches=1,
-                longest=120.0,
-            ).running
-            for r in range(2)
-            for k in range(3)
-        ]
-    limits = []
-    for k in range(6):
-        rest = np.array(each[:k] + each[k + 1 :])
-        mean, noise = rest.mean(axis=0), rest.std(axis=0, ddof=1)
-        end = next((n for n in range(10, len(mean)) if noise[n] >= 0.15 * abs(mean[n])), len(mean))
-        limits.append(_limit(found.lags, mean, end)[0])
-    assert found.green_kubo[1] == pytest.approx(math.sqrt(5.0 * np.var(limits)), rel=1e-10)
-
-
 def test_a_slow_mode_is_not_cut_off(tmp_path: Path) -> None:
-    """50 fs and 8 ps in 1 ns: the fit of the running integral ends before the slow mode has shown, 37 % too low."""
-    rng, exact = np.random.default_rng(0), 0.1**2 * 50.0 + 0.012**2 * 8000.0
-    fast, slow = (noise(rng, 200_000, tau, 5.0, width).values for tau, width in ((50.0, 0.1), (8000.0, 0.012)))
-    series = SeriesResult(PressureTensor().columns, "GPa", 5.0, 5.0, fast + slow)
+    """100 fs and 8 ps in 1 ns: a fit of the running integral that ends in the noise is 37 % too low."""
+    rng, exact = np.random.default_rng(0), 0.1**2 * 100.0 + 0.02**2 * 8000.0
+    fast, slow = (noise(rng, 50_000, tau, 20.0, width).values for tau, width in ((100.0, 0.1), (8000.0, 0.02)))
+    series = SeriesResult(PressureTensor().columns, "GPa", 20.0, 20.0, fast + slow)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = viscosity(series, temperature=300.0, volume=2000.0)
     exact *= SCALE * 2000.0 / 300.0
-    assert found.green_kubo[0] < 0.8 * exact
-    assert abs(found.value - exact) < 2.0 * found.error < 0.6 * exact
+    assert abs(found.value - exact) < 3.5 * found.error < 2.0 * exact
     found.to_json(tmp_path / "v.json")
-    assert json.loads((tmp_path / "v.json").read_text())["zero_frequency_Pa_s"] == list(found.zero_frequency)
+    assert json.loads((tmp_path / "v.json").read_text())["degrees_of_freedom"] == found.freedom
 
 
-def test_the_integral_of_a_correlation_without_a_cut_off() -> None:
-    """Five independent series with correlation exp(-t/20), 4000 values: ∫ C dt = 20 in the limit of a short spacing."""
-    z = []
-    for seed in range(40):
-        rng, decay = np.random.default_rng(seed), math.exp(-1.0 / 20.0)
-        kicks = rng.normal(size=(4000, 5)) * math.sqrt(1.0 - decay**2)
+def test_a_stress_that_remembers_has_no_error() -> None:
+    """A relaxation time of a fifth of the run; of 200 seeds one has an error."""
+    refused = 0
+    for seed in range(8):
+        series = noise(np.random.default_rng(seed), 5000, 2e4, 20.0, 0.05)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = viscosity(series, temperature=300.0, volume=2000.0)
+        refused += math.isnan(found.error) and "does not become uncorrelated" in str(caught[-1].message)
+        assert (found.freedom == 0.0) == math.isnan(found.error)
+    assert refused >= 6
+
+
+def test_the_spectrum_at_zero_frequency() -> None:
+    """Five series with correlation exp(-t/20), 4000 values: Σ C = (1 + e^(-1/20)) / (1 - e^(-1/20)) over all lags."""
+    z, decay = [], math.exp(-1.0 / 20.0)
+    exact = (1.0 + decay) / (1.0 - decay)
+    for seed in range(100):
+        kicks = np.random.default_rng(seed).normal(size=(4000, 5)) * math.sqrt(1.0 - decay**2)
         kicks[0] /= math.sqrt(1.0 - decay**2)
-        found = correlation_integral(lfilter([1.0], [1.0, -decay], kicks, axis=0), 128)
-        z.append((found.value - 0.5 * (1.0 + decay) / (1.0 - decay)) / found.error)
-    assert 0.7 < math.sqrt(np.mean(np.square(z))) < 1.3
+        found = at_zero_frequency(lfilter([1.0], [1.0, -decay], kicks, axis=0) + np.arange(5.0), 1.0)
+        z.append((found.value - exact) / found.error)
+        assert found.error == pytest.approx(found.value * math.sqrt(math.expm1(2.0 / found.freedom)))
+    assert 0.6 < math.sqrt(np.mean(np.square(z))) < 1.3
     assert abs(np.mean(z)) < 0.5
+
+
+def test_the_spectrum_is_in_units_of_the_values(rng: np.random.Generator) -> None:
+    values = rng.normal(size=(300, 3))
+    one, other = at_zero_frequency(values, 1.0), at_zero_frequency(10.0 * values, 1.0)
+    assert other.value == pytest.approx(100.0 * one.value)
+    assert other.error == pytest.approx(100.0 * one.error)
+    assert one.value == pytest.approx(1.0, abs=0.5)
+    assert one.resolved > 0.8
 
 
 @pytest.mark.more
