@@ -21,7 +21,7 @@ import numpy as np
 from jaxelyte import checks
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
-from jaxelyte.observables.blocks import jackknife, plus_minus
+from jaxelyte.observables.blocks import FEWEST, jackknife, plus_minus
 from jaxelyte.observables.sampling import analysed
 from jaxelyte.observables.series import line, members_of, spread, stretches_of, window_of, within
 from jaxelyte.observables.survival import check_reach, find_presence, survivors
@@ -65,6 +65,7 @@ class ResidenceResult:
         intermittent_error: (lags,).
         duration: fs, of each replica.
         replicas: independent replicas.
+        freedom: degrees of freedom of the errors (Student's t): stretches less one; 0 without errors.
     """
 
     center: str
@@ -87,6 +88,7 @@ class ResidenceResult:
     intermittent_error: np.ndarray
     duration: float
     replicas: int
+    freedom: int = 0
 
     def fitted(self, times: np.ndarray) -> np.ndarray:
         """The exponential at times in fs."""
@@ -123,6 +125,7 @@ class ResidenceResult:
             "plateau": self.plateau,
             "duration_fs": self.duration,
             "replicas": self.replicas,
+            "degrees_of_freedom": self.freedom,
         }
         write_text(path, json.dumps(content, indent=1) + "\n")
 
@@ -214,6 +217,7 @@ def residence_time(
         lags=lags,
         duration=duration,
         replicas=trajectory.replicas,
+        freedom=len(counts.tolerated) - 1 if len(counts.tolerated) >= FEWEST else 0,
     )
 
 
