@@ -1,4 +1,8 @@
-"""Cases of ionic conductivity: ions that move freely, in pairs, in cages, relative to their centre; see honesty.py."""
+"""Cases of ionic conductivity: ions that move freely, in pairs, in cages, relative to their centre; see honesty.py.
+
+Where ions are alone, their transport numbers relative to the centre of mass are fixed by their masses; these have a
+solvent that is too heavy to move.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,8 @@ DIFFUSIVITIES = (2e-4, 4e-4)
 """Å²/fs."""
 
 MASSES = (22.99, 35.45)
+"""g/mol."""
+
 EDGE, TEMPERATURE = 30.0, 300.0
 
 
@@ -26,6 +32,7 @@ def estimates(
     length: float,
     replicas: int = 1,
     fixed: bool = False,
+    solvent: bool = False,
     bound: tuple[float, float] | None = None,
     cage: tuple[float, float] | None = None,
 ) -> jxl.ConductivityResult:
@@ -37,6 +44,7 @@ def estimates(
         length: ps.
         replicas: number.
         fixed: take the centre of mass out.
+        solvent: add an atom that stays and is far heavier than all ions.
         bound: width in Å and relaxation time in fs of the distance in pairs that never break.
         cage: the same of a motion of each ion that stays in its place.
     """
@@ -54,6 +62,9 @@ def estimates(
     if fixed:
         walk -= np.average(walk, axis=2, weights=masses)[:, :, None]
     numbers = np.repeat([11, 17], pairs)
+    if solvent:
+        walk = np.concatenate([walk, np.zeros((frames, replicas, 1, 3))], axis=2)
+        masses, numbers = np.append(masses, 1e7), np.append(numbers, 82)
     run = trajectory(walk, numbers, interval, masses=masses, cells=np.eye(3) * EDGE)
     return jxl.conductivity(run, CHARGES, temperature=TEMPERATURE)
 
@@ -78,11 +89,9 @@ def free(seed: int, *, pairs: int, **options: object) -> Case:
 
 
 def transport(seed: int, *, pairs: int, **options: object) -> Case:
-    """t(Na) relative to the centre of mass: the ions move independently, the centre moves with them."""
+    """t(Na) of ions that move independently in a frame at rest."""
     found = estimates(seed, pairs, **options)  # pyright: ignore[reportArgumentType]
-    first, second = DIFFUSIVITIES
-    moved = (MASSES[0] * first - MASSES[1] * second) / sum(MASSES)
-    return Case(found.transport[0], found.transport_error[0], found.freedom, (first - moved) / (first + second))
+    return Case(found.transport[0], found.transport_error[0], found.freedom, DIFFUSIVITIES[0] / sum(DIFFUSIVITIES))
 
 
 def _entries() -> dict[str, Entry]:
@@ -90,17 +99,18 @@ def _entries() -> dict[str, Entry]:
     for title, options, hard in (
         ("1 + 1 ions, 400 ps", {"pairs": 1, "length": 400.0}, False),
         ("4 + 4 ions, 400 ps", {"pairs": 4, "length": 400.0}, False),
+        ("4 + 4 ions in a solvent, 400 ps", {"pairs": 4, "length": 400.0, "solvent": True}, False),
         ("4 + 4 ions, centre fixed", {"pairs": 4, "length": 400.0, "fixed": True}, False),
-        ("2 + 2 ions in 8 replicas", {"pairs": 2, "length": 100.0, "replicas": 8}, False),
-        ("8 + 8 ions, 40 ps", {"pairs": 8, "length": 40.0}, True),
-        ("8 + 8 ions in cages, 40 ps", {"pairs": 8, "length": 40.0, "cage": (0.4, 2000.0)}, True),
-        ("8 + 8 ions in cages, 400 ps", {"pairs": 8, "length": 400.0, "cage": (0.4, 2000.0)}, True),
+        ("2 + 2 ions in 8 replicas", {"pairs": 2, "length": 100.0, "replicas": 8, "solvent": True}, False),
+        ("8 + 8 ions, 40 ps", {"pairs": 8, "length": 40.0, "solvent": True}, True),
+        ("8 + 8 ions in cages, 40 ps", {"pairs": 8, "length": 40.0, "cage": (0.4, 2000.0), "solvent": True}, True),
+        ("8 + 8 ions in cages, 400 ps", {"pairs": 8, "length": 400.0, "cage": (0.4, 2000.0), "solvent": True}, True),
         ("4 bound pairs, 1 ns", {"pairs": 4, "length": 1000.0, "bound": (0.5, 1000.0)}, False),
     ):
-        functions = {"conductivity": total, "Nernst-Einstein": free, "transport number": transport}
+        functions = {"conductivity": total, "Nernst-Einstein": free}
+        if "solvent" in options:
+            functions["transport number"] = transport
         for name, function in functions.items():
-            if name == "transport number" and ("bound" in options or options["pairs"] == 1):
-                continue  # 0 / 0, and fixed by the masses
             found[f"{name}, {title}"] = Entry(partial(function, **options), hard=hard)
     return found
 

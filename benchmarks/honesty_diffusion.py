@@ -18,7 +18,6 @@ EXACT = 2e-4
 """Å²/fs."""
 
 
-
 def trajectory(positions: np.ndarray, numbers: np.ndarray, interval: float, **fields: object) -> jxl.Trajectory:
     """Positions (frames, replicas, atoms, 3) without a known temperature."""
     frames = len(positions)

@@ -76,7 +76,7 @@ def integral(seed: int, *, leave: float, come: float, tolerance: float = 0.0, **
 def number(seed: int, *, leave: float, come: float, waters: int, **options: int) -> Case:
     """Neighbours in the shell."""
     found = estimates(seed, leave=leave, come=come, waters=waters, **options)
-    return Case(found.number, found.number_error, found.freedom, waters * come / (come + leave))
+    return Case(found.number, found.number_error, None, waters * come / (come + leave))
 
 
 def _entries() -> dict[str, Entry]:

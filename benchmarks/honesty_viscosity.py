@@ -33,7 +33,7 @@ def stress(
         keep = np.exp((-1.0 / tau + 2j * np.pi / period) * interval)
         kicks = rng.normal(size=(2, samples, 5 * replicas))
         kicks[:, 1:] *= np.sqrt(1.0 - abs(keep) ** 2)
-        columns += w * lfilter([1.0], [1.0, -keep], kicks[0] + 1j * kicks[1], axis=0).real
+        columns += w * np.real(lfilter([1.0], [1.0, -keep], kicks[0] + 1j * kicks[1], axis=0))
     yz, xz, xy, differs, along = np.moveaxis(np.reshape(columns, (samples, replicas, 5)), -1, 0)
     zz = 2.0 * along / np.sqrt(3.0)
     table = np.stack([differs - 0.5 * zz, -differs - 0.5 * zz, zz, yz, xz, xy], axis=-1)
@@ -74,7 +74,10 @@ def _entries() -> dict[str, Entry]:
             {"samples": 40_000, "interval": 5.0, "modes": [(0.3, 100.0), (0.05, 1000.0)], "period": 20.0},
             False,
         ),
-        "100 fs and 5 ps, 4 replicas of 250 ps": ({"samples": 12_500, "modes": [FAST, (0.02, 5000.0)], "replicas": 4}, False),
+        "100 fs and 5 ps, 4 replicas of 250 ps": (
+            {"samples": 12_500, "modes": [FAST, (0.02, 5000.0)], "replicas": 4},
+            False,
+        ),
         "three modes to 8 ps, 1 ns": (
             {"samples": 20_000, "interval": 50.0, "modes": [FAST, (0.04, 1000.0), (0.02, 8000.0)]},
             False,
@@ -82,11 +85,16 @@ def _entries() -> dict[str, Entry]:
         "one mode of 200 fs, 10 ps": ({"samples": 500, "modes": [(0.05, 200.0)]}, True),
         "100 fs and 8 ps, 1 ns": ({"samples": 20_000, "interval": 50.0, "modes": [FAST, (0.012, 8000.0)]}, True),
         "100 fs and 2 ps, weak, 250 ps": ({"samples": 12_500, "modes": [FAST, (0.015, 2000.0)]}, True),
-        "100 fs and 8 ps, 16 replicas of 60 ps": ({"samples": 3000, "modes": [FAST, (0.02, 8000.0)], "replicas": 16}, True),
+        "100 fs and 8 ps, 16 replicas of 60 ps": (
+            {"samples": 3000, "modes": [FAST, (0.02, 8000.0)], "replicas": 16},
+            True,
+        ),
         "100 fs and 20 ps, 1 ns": ({"samples": 20_000, "interval": 50.0, "modes": [FAST, (0.012, 20_000.0)]}, True),
         "100 fs and 200 ps, 1 ns": ({"samples": 20_000, "interval": 50.0, "modes": [FAST, (0.012, 2e5)]}, True),
     }
-    return {f"viscosity, {name}": Entry(partial(shear, **options), hard=hard) for name, (options, hard) in cases.items()}  # pyright: ignore[reportArgumentType]
+    return {
+        f"viscosity, {name}": Entry(partial(shear, **options), hard=hard) for name, (options, hard) in cases.items()
+    }  # pyright: ignore[reportArgumentType]
 
 
 CASES: dict[str, Entry] = _entries()

@@ -18,8 +18,9 @@ from jaxelyte.observables.series import mean_squared_displacement
 from jaxelyte.observables.unwrapping import unwrapped
 from jaxelyte.trajectory import Trajectory
 
-INDEPENDENT = (0.5, 2.0)
-"""Displacement of the centre of mass over that of independent atoms: between these it is taken as their own motion."""
+INDEPENDENT = (0.5, 3.0)
+"""Displacement of the centre of mass over that of independent atoms: between these it is taken as their own motion.
+Atoms that move in pairs have a ratio of two."""
 
 
 class Followed(NamedTuple):

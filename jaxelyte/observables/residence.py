@@ -21,9 +21,9 @@ import numpy as np
 from jaxelyte import checks
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
-from jaxelyte.observables.blocks import FEWEST, jackknife, plus_minus
+from jaxelyte.observables.blocks import FEWEST, block_error, jackknife, plus_minus
 from jaxelyte.observables.sampling import analysed
-from jaxelyte.observables.series import line, members_of, spread, stretches_of, window_of, within
+from jaxelyte.observables.series import line, members_of, stretches_of, window_of, within
 from jaxelyte.observables.survival import check_reach, find_presence, survivors
 from jaxelyte.observables.unwrapping import check_continuous
 from jaxelyte.storage import saving, write_text
@@ -53,7 +53,8 @@ class ResidenceResult:
         integral: ∫ of the survival function in fs, its tail beyond the last lag by the exponential.
         integral_error: its standard error in fs.
         number: neighbours in the shell.
-        number_error: its standard error.
+        number_error: its standard error, correlation taken into account, see `block_error`; NaN where the number
+            hardly changes in the run.
         fit: window of the exponential in fs.
         intercept: of the exponential at t = 0.
         plateau: what the survival function tends to, as neighbours are few and come back: the number in the shell over
@@ -140,10 +141,11 @@ class ResidenceResult:
 
 
 class _Counts(NamedTuple):
-    """Surviving neighbours of one centre, mean over origins, (stretches, lags) each."""
+    """Surviving neighbours of one centre, mean over origins, (stretches, lags) each; the number, (frames, replicas)."""
 
     tolerated: np.ndarray
     intermittent: np.ndarray
+    number: np.ndarray
 
 
 def residence_time(
@@ -247,7 +249,7 @@ def _survival(
     absent: int | None,
 ) -> _Counts:
     """Counts of all stretches; each frame is read once. ``centers`` and ``neighbors``: see `members_of`."""
-    tolerated, intermittent = [], []
+    tolerated, intermittent, number = [], [], []
     for replica in range(trajectory.replicas):
         for part in slices:
             presence = find_presence(trajectory, replica, centers[replica], neighbors[replica], r_max, part)
@@ -255,7 +257,9 @@ def _survival(
             everyone = survivors(presence, lags, None) / origins
             intermittent.append(everyone)
             tolerated.append(everyone if absent is None else survivors(presence, lags, absent) / origins)
-    return _Counts(np.array(tolerated), np.array(intermittent))
+            number.append(np.bincount(presence.frame, minlength=presence.frames) / centers.shape[1])
+    series = np.reshape(number, (trajectory.replicas, -1)).T
+    return _Counts(np.array(tolerated), np.array(intermittent), series)
 
 
 def _decay(counts: np.ndarray, plateau: float) -> np.ndarray:
@@ -309,7 +313,7 @@ def _estimate(counts: _Counts, lags: np.ndarray, inside: np.ndarray, plateau: fl
         integral=float(value[1]),
         integral_error=float(error[1]),
         number=float(counts.tolerated[:, 0].mean()),
-        number_error=float(spread(counts.tolerated[:, :1])[0]),
+        number_error=float(block_error(counts.number).error),
         intercept=float(value[2]),
         survival=value[3 : 3 + count],
         survival_error=error[3 : 3 + count],

@@ -1,16 +1,16 @@
 """The spectral density of stationary series at zero frequency, from which transport coefficients follow.
 
-∫ C(t) dt = S(0) / 2 (Wiener and Khinchin). No correlation function has to be cut off; instead S is extrapolated from the
-lowest frequencies f = k / T of a run of length T. Its logarithm is described by
+∫ C(t) dt = S(0) / 2 (Wiener and Khinchin). No correlation function has to be cut off; instead S is extrapolated from
+the lowest frequencies f = k / T of a run of length T. Its logarithm is described by
 
     ln S(k) = θ + Σ_j d_j r_j(k),   r_j = u(k / 2^j) - u(k / 2^(j+1)),   u(x) = ½ log2(1 + x²),
 
 one slope d_j for each octave; the spectrum of a mode that decays exponentially has d_j = 0 below its corner and -2 ln 2
 above. Which octaves have a slope at all is not known: all subsets are fitted to the periodogram (whose ordinates are
 independent and have a χ² distribution about S), with a normal prior of width one for the slopes, and weighted by their
-marginal likelihood. The lowest octave with a slope, where the slowest mode shows, is the less likely beforehand the lower
-it is (`PRIOR`). The spread of θ over the subsets is part of the error, so that a slow mode which the data allow, but do
-not show, counts.
+marginal likelihood. The lowest octave with a slope, where the slowest mode shows, is the less likely beforehand the
+lower it is (`PRIOR`). The spread of θ over the subsets is part of the error, so that a slow mode which the data allow,
+but do not show, counts.
 
 Only the lowest frequencies are used: with many of them a weak slow mode drowns in the precision of what lies above it.
 """
@@ -42,7 +42,8 @@ BELOW = -2
 
 PRIOR = 0.5
 """What an octave more adds to the logarithm of the prior of the lowest slope: between uniform in frequency (0.69), with
-which weak slow modes are missed, and uniform in its logarithm (0), with which errors are twice too large without any."""
+which weak slow modes are missed, and uniform in its logarithm (0), with which errors are twice too large without
+any."""
 
 RESOLVED = 2.0
 """Frequency, in those of the run: slopes in this octave or below mean that the slowest mode is not resolved."""

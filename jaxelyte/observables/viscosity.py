@@ -3,9 +3,10 @@
     η = V/(10 k_B T) ∫ Σ_ab <P'_ab(0) P'_ab(t)> dt,   P' the symmetric traceless part of the pressure tensor
 
 uses all components, five of which are independent (Daivis and Evans, J. Chem. Phys. 100, 541 (1994)). The integral is
-half of the spectral density of the stress at zero frequency, see `jaxelyte.observables.spectrum`: no end of the integral
-has to be chosen. (A fit to the running integral, as by Zhang, Otani and Maginn, J. Chem. Theory Comput. 11, 3537 (2015),
-ends where noise takes over, and cuts a slow mode off that is hidden in the noise.) The running integral is for the eye.
+half of the spectral density of the stress at zero frequency, see `jaxelyte.observables.spectrum`: no end of the
+integral has to be chosen. (A fit to the running integral, as by Zhang, Otani and Maginn, J. Chem. Theory Comput. 11,
+3537 (2015), ends where noise takes over, and cuts a slow mode off that is hidden in the noise.) The running integral is
+for the eye.
 """
 
 from __future__ import annotations
