@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import toeplitz
-from scipy.special import digamma, erf, erfinv, expit, logsumexp, polygamma, stdtrit
+from scipy.special import erf, erfinv, expit, logsumexp, stdtrit
 
 MOST = 64
 """Blocks of one replica, with up to four replicas; 16 at least with more."""
@@ -150,42 +150,6 @@ def _blocked(values: np.ndarray) -> tuple[np.ndarray, int]:
     return values[len(values) - count * length :].reshape(count, length, *values.shape[1:]).mean(axis=1), length
 
 
-class Integral(NamedTuple):
-    """Integral of a correlation function.
-
-    Attributes:
-        value: ∫ C(t) dt from 0, in units of the spacing of the values.
-        error: its standard error.
-        independent: number of independent blocks that one series is worth.
-    """
-
-    value: float
-    error: float
-    independent: float
-
-
-def correlation_integral(series: np.ndarray, blocks: int) -> Integral:
-    """∫ C(t) dt of stationary series that share one correlation function, from the variance of their long averages.
-
-    Half the spectral density at zero frequency: n times the variance of the average of n values is 2 ∫ C dt, if n is
-    long against the memory. No correlation function has to be cut off.
-
-    Args:
-        series: shape (n, series), equally spaced in time, independent of each other.
-        blocks: that each of them is averaged to; the shorter the blocks, the more of the shape of C is seen.
-    """
-    count = min(blocks, len(series))
-    length = len(series) // count
-    flat = series[len(series) - count * length :].reshape(count, length, -1).mean(axis=1)[..., None]
-    known, freedom = models(count, False, True, min(length, CONTINUOUS)), flat.size - 1
-    shares, square = _shares(known, flat, freedom)
-    mean, width = _moments(shares, np.log(square * (known.variance / freedom)[:, None]), freedom)
-    mean = mean + np.log(0.5 * freedom) - digamma(0.5 * freedom)
-    value = 0.5 * count * length * math.exp(float(mean[0]))
-    inefficiency = math.exp(float((np.log(known.inefficiency) @ shares)[0]))
-    return Integral(value, value * math.sqrt(float(width[0])), count / inefficiency)
-
-
 def _weigh(known: NoiseModels, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Half of the 68 and of the 95 % interval and mean inefficiency of blocks (n, replicas, columns), by all models."""
     freedom = flat.shape[0] * flat.shape[1] - 1
@@ -254,27 +218,19 @@ def _residuals(known: NoiseModels, flat: np.ndarray) -> tuple[np.ndarray, np.nda
     return square - fitted, np.linalg.slogdet(normal)[1]
 
 
-def _moments(shares: np.ndarray, variances: np.ndarray, freedom: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the models of ln variance, and the variance of ln variance, each model's own included; (columns,)."""
-    mean = np.sum(shares * variances, axis=0)
-    return mean, np.sum(shares * (variances - mean) ** 2, axis=0) + polygamma(1, 0.5 * freedom)
-
-
 @lru_cache(maxsize=64)
-def models(count: int, slope: bool, fine: bool = False, points: int = CONTINUOUS) -> NoiseModels:
+def models(count: int, slope: bool, points: int = CONTINUOUS) -> NoiseModels:
     """The noise models of ``count`` blocks.
 
     Args:
         count: of blocks.
         points: values in a block, at most `CONTINUOUS`.
         slope: for a slope, with random walks, in place of a mean.
-        fine: independent and decaying noise alone, half the prior each, on a grid whose steps are smaller than the
-            uncertainty of many series together.
     """
     times = np.arange(count) - 0.5 * (count - 1)
     design = np.stack([np.ones(count), times], axis=1) if slope else np.ones((count, 1))
     weights = times / np.sum(times**2) if slope else np.full(count, 1.0 / count)
-    families = _walks(count) if slope else _stationary(count, fine, points)
+    families = _walks(count) if slope else _stationary(count, points)
     covariance = np.array([one for _, family in families for one in family])
     prior = np.concatenate([np.full(len(family), share / len(family)) for share, family in families])
     inverse = np.linalg.inv(covariance)
@@ -303,15 +259,12 @@ def _walks(count: int) -> Families:
     return [(1.0, [white + r * walk for r in np.geomspace(1e-4, 1e3, WALKS)])]
 
 
-def _stationary(count: int, fine: bool, points: int) -> Families:
+def _stationary(count: int, points: int) -> Families:
     """Independent, decaying, reciprocal and oscillating noise; each matrix from its first row."""
     lags = np.arange(count)
-    white, taus = (lags == 0).astype(float), np.geomspace(0.5, 3.0 * count, 3 * TIMES if fine else TIMES)
-    shares = np.arange(1, 11) / 10.0 if fine else np.array(SHARES)
-    decaying = [(1.0 - q) * white + q * _averaged(lags, tau, points) for tau in taus for q in shares]
-    if fine:
-        return [(share, [toeplitz(row) for row in family]) for share, family in ((0.5, [white]), (0.5, decaying))]
-    reciprocal = [_reciprocal(count, q, tau) for tau in taus[taus <= count] for q in shares[:-1]]
+    white, taus = (lags == 0).astype(float), np.geomspace(0.5, 3.0 * count, TIMES)
+    decaying = [(1.0 - q) * white + q * _averaged(lags, tau, points) for tau in taus for q in SHARES]
+    reciprocal = [_reciprocal(count, q, tau) for tau in taus[taus <= count] for q in SHARES[:-1]]
     oscillating = [
         (1.0 - q) * white + q * _oscillation(lags, period, damping * period)
         for period in PERIODS
