@@ -1,9 +1,10 @@
-"""Whether reweighted frames can give an average and its error bar: tails, deciding frames, correlation, halves."""
+"""Whether reweighted frames can give an average and its error bar: even weights, tails, independent frames, halves."""
 
 from __future__ import annotations
 
 import math
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,26 +15,44 @@ from jaxelyte.observables.tails import deciding, largest_k, pareto_k
 EVEN = 0.95
 """Share of effective samples above which weights are too even to have a tail."""
 
-DECIDING = {"average": 25.0, "derivative": 40.0}
-"""Independent frames that have to decide a reweighted average, or a derivative; see `tails.deciding`."""
+SHARE = {"average": 0.5, "derivative": 0.9}
+"""Share of effective samples below which there is no error bar."""
 
-UNWEIGHTED = 10.0
-"""Independent frames that have to decide an average without weights."""
+NEAR = 0.3
+"""Error bars are widened by up to a half over this much of the way from the least share to even weights."""
 
-BLOCKS = 10
+INDEPENDENT = {"average": (6.0, 40.0, 160.0), "derivative": (80.0, 160.0, 160.0)}
+"""Independent frames that an error bar takes: without weights, with even weights, with others."""
+
+CORRELATED = 20.0
+"""Independent frames of a correlated run below which there is no error bar: correlation is underestimated there."""
+
+DECIDING = 6.0
+"""Independent frames that have to decide the result, (Σ|x|)²/Σx² of their influences x."""
+
+BLOCKS = 16
 """Stretches of the frames whose spread gives the standard errors, at most."""
 
 LONG = 5.0
 """Length of a stretch in units of the inefficiency less one."""
-
-INDEPENDENT = 20.0
-"""Independent frames of a correlated run below which there is no error bar: correlation is underestimated there."""
 
 FEWEST = 4
 """Stretches below which there is no standard error."""
 
 HALVES = 4.5
 """Standard errors that two halves of the frames may differ by."""
+
+
+class Spread(NamedTuple):
+    """How far the spread of the stretches can be taken for a standard error.
+
+    Attributes:
+        widening: factor of the standard error.
+        freedom: its degrees of freedom.
+    """
+
+    widening: float
+    freedom: float
 
 
 def inefficiency(series: np.ndarray, replicas: int) -> float:
@@ -66,47 +85,85 @@ def check_tail(values: np.ndarray, what: str, independent: float) -> None:
 
 
 def stretches_of(count: int, correlated: float) -> list[np.ndarray]:
-    """Rows of each stretch: ten, or as few as are long against the correlation of the frames, but four."""
+    """Rows of each stretch: sixteen, or as few as are long against the correlation of the frames, but four."""
     number = int(np.clip(count / (1.0 + LONG * (correlated - 1.0)), FEWEST, BLOCKS))
     return np.array_split(np.arange(count), min(number, count))
 
 
-def warn_if_doubtful(
-    influence: np.ndarray, weight: np.ndarray, correlated: float, kind: str, halves: float = 0.0
-) -> bool:
-    """Warn where few independent frames decide; returns whether they are too few for any error bar.
+def spread_of_influence(
+    influence: np.ndarray, weight: np.ndarray | None, correlated: float, stretches: int, kind: str
+) -> Spread:
+    """What skewness, heavy tails and uneven weights do to a standard error from the spread of stretches.
+
+    With the skewness γ and the excess kurtosis κ of n independent influences the ratio of deviation and standard error
+    has the second moment 1 + 2/ν + 2γ²/n to first order, and the variance of the squared error is that of a χ²
+    distribution of ν degrees, 2/ν = 2/(stretches - 1) + κ/n. So the error is widened by √(1 + 2γ²/n), and goes with
+    Student's t of ν degrees. Close to the least share of effective samples those frames pass whose weights happen to be
+    even, with errors that are too small; the widening there makes up for that.
 
     Args:
         influence: (frames,), what each adds to the deviation of the result.
-        weight: (frames,), of the frames.
+        weight: (frames,), adding up to one; None for those of the run itself.
+        correlated: frames that are worth one independent; as many are summed first.
+        stretches: whose spread is the error.
+        kind: "average" or "derivative".
+    """
+    near = 0.0
+    if weight is not None:
+        least = SHARE[kind]
+        near = max(0.0, 1.0 - (_share(weight) - least) / (NEAR * (1.0 - least)))
+    sums = independent_sums(influence, correlated)
+    square = float(np.sum(sums**2))
+    if not square > 0.0:
+        return Spread(1.0, stretches - 1.0)
+    skew = float(np.sum(sums**3)) ** 2 / square**3
+    excess = max(0.0, float(np.sum(sums**4)) / square**2 - 3.0 / len(sums))
+    widening = (1.0 + 0.5 * min(near, 1.0)) * math.sqrt(1.0 + 2.0 * skew)
+    return Spread(widening, 2.0 / (2.0 / (stretches - 1.0) + excess))
+
+
+def why_unsupported(
+    influence: np.ndarray, weight: np.ndarray | None, correlated: float, kind: str
+) -> str:
+    """Why these frames give no error bar; empty where they do.
+
+    Args:
+        influence: (frames,), what each adds to the deviation of the result.
+        weight: (frames,), adding up to one; None for those of the run itself.
         correlated: frames that are worth one independent.
         kind: "average" or "derivative".
-        halves: difference of the two halves of the frames in standard errors.
     """
-    independent = len(weight) / correlated
-    if independent < INDEPENDENT and correlated > 2.0:
-        warnings.warn(
-            f"{kind} over {len(weight)} frames: {correlated:.0f} of them are worth one independent, so that "
-            f"{independent:.0f} are left; there is no error bar. Run longer",
-            stacklevel=4,
+    count = len(influence)
+    independent = count / correlated
+    if independent < CORRELATED and correlated > 2.0:
+        return (
+            f"{correlated:.0f} of them are worth one independent, so that {independent:.0f} are left; there is no "
+            "error bar. Run longer"
         )
-        return True
-    even = 1.0 / float(np.sum(weight**2)) > EVEN * len(weight)
-    needed = UNWEIGHTED if even and kind == "average" else DECIDING[kind]
-    found = deciding(influence, None if even else weight) / correlated
-    if found < needed:
+    if weight is not None:
+        share = _share(weight)
+        if share < SHARE[kind]:
+            return (
+                f"the weights leave {share:.0%} of them, and an error bar takes {SHARE[kind]:.0%}; there is none. "
+                "Simulate nearer to these parameters"
+            )
+    needed = INDEPENDENT[kind][0 if weight is None else 1 if _share(weight) > EVEN else 2]
+    if independent < needed:
+        return f"{independent:.0f} are independent, and an error bar takes {needed:.0f}; there is none. Run longer"
+    found = deciding(independent_sums(influence, correlated))
+    if found < DECIDING:
+        return f"{found:.0f} independent frames decide it ({DECIDING:.0f} are needed); there is no error bar. Run longer"
+    return ""
+
+
+def warn_if_apart(parts: np.ndarray, what: str) -> None:
+    """Warn where the two halves of the stretches, (stretches,), differ by more than chance."""
+    if (apart := halves_apart(parts)) > HALVES:
         warnings.warn(
-            f"{kind} over {len(weight)} frames: {found:.0f} independent frames decide it ({needed:.0f} are needed), so "
-            "that value and error bar may both be off. Run longer, or simulate nearer to these parameters",
-            stacklevel=4,
+            f"{what}: the two halves of the frames differ by {apart:.1f} standard errors: the run was not in "
+            "equilibrium, or something slow changes in it; leave out its beginning, or run longer",
+            stacklevel=5,
         )
-    elif halves > HALVES:
-        warnings.warn(
-            f"{kind} over {len(weight)} frames: their two halves differ by {halves:.1f} standard errors: the run was "
-            "not in equilibrium, or something slow changes in it; leave out its beginning, or run longer",
-            stacklevel=4,
-        )
-    return False
 
 
 def halves_apart(parts: np.ndarray) -> float:
@@ -117,3 +174,13 @@ def halves_apart(parts: np.ndarray) -> float:
         return 0.0
     error = math.sqrt(half * (float(np.var(first, ddof=1)) + float(np.var(last, ddof=1))))
     return abs(float(first.sum() - last.sum())) / error if error > 0.0 else 0.0
+
+
+def _share(weight: np.ndarray) -> float:
+    """Effective samples over samples, of weights that add up to one."""
+    return 1.0 / (float(np.sum(weight**2)) * len(weight))
+
+
+def independent_sums(influence: np.ndarray, correlated: float) -> np.ndarray:
+    """Sums over as many consecutive frames as are worth one independent."""
+    return np.add.reduceat(influence, np.arange(0, len(influence), max(1, round(correlated))))

@@ -89,7 +89,8 @@ def plan_lists(systems: System, specs: tuple[NeighborSpec, ...], skin: float, mu
     if layout is not None:
         return layout.plan_lists(systems, specs, skin, multiplier)
     count = systems.positions.shape[0]
-    singles = [jax.tree.map(lambda x, r=r: x[r], systems) for r in range(count)]
+    # Systems one by one take a while, and potentials without neighbours need none.
+    singles = [jax.tree.map(lambda x, r=r: x[r], systems) for r in range(count)] if specs else []
     return ListPlan(tuple(_plan_search(singles, spec, skin, multiplier) for spec in specs), skin)
 
 
