@@ -112,7 +112,6 @@ def name_of(*, ratio: float, derivative: bool, count: int, atoms: int, memory: f
 
 EASY: list[dict[str, Any]] = [
     dict(ratio=1.0),
-    dict(ratio=0.93),
     dict(ratio=1.2),
     dict(ratio=1.0, atoms=10),
     dict(ratio=1.2, quantity="bounded"),
@@ -133,9 +132,7 @@ HARD: list[dict[str, Any]] = [
     dict(ratio=0.85, atoms=10),
     dict(ratio=1.3, atoms=10),
     dict(ratio=0.64, quantity="bounded"),
-    dict(ratio=0.64, quantity="x"),
     dict(ratio=0.85, count=2000, memory=5.0),
-    dict(ratio=1.0, count=2000, memory=40.0),
     dict(ratio=1.0, memory=100.0),
 ]
 PLAIN: dict[str, Any] = dict(count=400, atoms=1, memory=0.0, quantity="r²")

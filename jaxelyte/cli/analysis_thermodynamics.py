@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,10 +52,11 @@ def activity(sample: Sample) -> Section:
         return section
     wide, found = both
     for (a, b), value, error in zip(found.pairs, found.value, found.error, strict=True):
-        section.rows.append((f"G of {a}-{b}, to half the box", estimate(value, error, 0, "Å³"), ""))
+        text = estimate(value, error, 0, "Å³") if math.isfinite(value) else "not sampled"
+        section.rows.append((f"G of {a}-{b}, to half the box", text, ""))
     section.content = {
         "integrals_A3": {
-            "-".join(pair): [float(v), finite(e)]
+            "-".join(pair): [finite(v), finite(e)]
             for pair, v, e in zip(found.pairs, found.value, found.error, strict=True)
         }
     }

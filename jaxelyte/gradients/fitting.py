@@ -243,7 +243,7 @@ def _evaluate(
         parts["penalty"] = float(value)
     row = {
         "loss": float(sum(parts.values())),
-        "error": math.sqrt(sum(r.error**2 for r in results)),
+        "error": math.sqrt(sum(t.error(r.mean, r.parts, r.error) ** 2 for t, r in zip(targets, results, strict=True))),
         "noise": float(sum(t.noise(r.mean, r.parts) for t, r in zip(targets, results, strict=True))),
         "effective": share,
     }

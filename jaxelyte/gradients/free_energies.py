@@ -23,14 +23,14 @@ from jaxelyte.free_energy import FreeEnergyResult
 from jaxelyte.free_energy.mixing import ladder_of
 from jaxelyte.gradients.frames import Frames, energy, leafwise
 from jaxelyte.gradients.reweighting import Reweighting, like
-from jaxelyte.gradients.trust import inefficiency, stretches_of
+from jaxelyte.gradients.trust import inefficiency, spread_of_influence, stretches_of, why_unsupported
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.potentials.base import Mix, Potential, Sum
 from jaxelyte.potentials.ladder import Ladder
 from jaxelyte.system import System
 
 FEWEST = 4
-"""Frames of a window below which its derivative is refused."""
+"""Frames of a window below which its derivative is refused; those without an error bar are given."""
 
 Trees = tuple[Any, Any, Any]
 """Derivatives by parameters of the initial, the final and the common potential."""
@@ -48,6 +48,7 @@ class FreeEnergyGradient:
         common: d ΔF / d parameter of what stands beside the mixture, None where nothing does.
         common_error: standard errors.
         frames: number of frames: at either end, or of each window.
+        freedom: degrees of freedom of the errors, for Student's t: the least of all windows.
         quadrature: of the thermodynamic integral, what the rule over λ is off by for derivatives by (initial, final,
             common), part of the errors; None for derivatives from the ends, and where no windows at the ends check it.
         windows: of the thermodynamic integral, for each λ the derivatives of <ΔU>_λ by (initial, final, common) and
@@ -61,6 +62,7 @@ class FreeEnergyGradient:
     common: Any
     common_error: Any
     frames: tuple[int, ...]
+    freedom: float
     quadrature: Trees | None = field(default=None, repr=False)
     windows: tuple[tuple[Trees, Trees], ...] = field(default=(), repr=False)
 
@@ -111,15 +113,16 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
     ends = _at_the_ends(frames, groups[0], groups[last], ladder, beside) if bounded else None
     if method == "ends":
         assert ends is not None
-        values, errors = ends
-        return FreeEnergyGradient(values[0], errors[0], values[1], errors[1], values[2], errors[2], counts)
-    windows = []
+        values, errors, freedom = ends
+        return FreeEnergyGradient(values[0], errors[0], values[1], errors[1], values[2], errors[2], counts, freedom)
+    windows, freedoms = [], []
     for window, rows in groups.items():
         mixture = Mix(ladder.initial, ladder.final, float(result.lam[window]))
         whole = mixture if beside is None else Sum((beside, mixture))
         samples = Reweighting.of_frames(frames.chosen(rows), whole, result.temperature)
         found = samples.gradient(_gap)
         windows.append((_split(found.gradient), _split(found.gradient_error)))
+        freedoms.append(found.gradient_freedom)
     total, error = _integrated(result.weights, windows)
     quadrature = None
     if ends is None:
@@ -129,11 +132,10 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
             stacklevel=2,
         )
     else:
-        quadrature = _apart(total, error, *ends)
+        quadrature = _apart(total, error, *ends[:2])
         error = leafwise(np.hypot, error, quadrature)
-    return FreeEnergyGradient(
-        total[0], error[0], total[1], error[1], total[2], error[2], counts, quadrature, tuple(windows)
-    )
+    ends_of = (total[0], error[0], total[1], error[1], total[2], error[2])
+    return FreeEnergyGradient(*ends_of, counts, min(freedoms), quadrature, tuple(windows))
 
 
 def _integrated(share: np.ndarray, windows: list[tuple[Trees, Trees]]) -> tuple[Trees, Trees]:
@@ -158,14 +160,14 @@ def _apart(total: Trees, error: Trees, ends: Trees, ends_error: Trees) -> Trees:
 
 def _at_the_ends(
     frames: Frames, first: np.ndarray, last: np.ndarray, ladder: Ladder, beside: Potential | None
-) -> tuple[Trees, Trees]:
-    """<∂U1/∂θ>_1 - <∂U0/∂θ>_0 by (initial, final, common) from the rows of both windows, and standard errors."""
-    start, start_error = _mean(frames.chosen(first), (ladder.initial, beside), -1.0)
-    end, end_error = _mean(frames.chosen(last), (ladder.final, beside), 1.0)
+) -> tuple[Trees, Trees, float]:
+    """<∂U1/∂θ>_1 - <∂U0/∂θ>_0 by (initial, final, common) from the rows of both windows, standard errors, freedom."""
+    start, start_error, one = _mean(frames.chosen(first), (ladder.initial, beside), -1.0)
+    end, end_error, other = _mean(frames.chosen(last), (ladder.final, beside), 1.0)
     common, common_error = None, None
     if beside is not None:
         common, common_error = leafwise(np.add, start[1], end[1]), leafwise(np.hypot, start_error[1], end_error[1])
-    return (start[0], end[0], common), (start_error[0], end_error[0], common_error)
+    return (start[0], end[0], common), (start_error[0], end_error[0], common_error), min(one, other)
 
 
 def _gap(potential: Potential, system: System, neighbors: Neighbors) -> Array:
@@ -191,19 +193,32 @@ def _parts_of(potential: Potential) -> tuple[Ladder, Potential | None]:
     return ladder_of(potential), None if not rest else rest[0] if len(rest) == 1 else Sum(tuple(rest))
 
 
-def _mean(frames: Frames, potentials: tuple[Potential, Potential | None], sign: float) -> tuple[list[Any], list[Any]]:
-    """Sign · <∂U/∂θ> over frames for each potential, and standard errors from stretches."""
-    values, errors = [], []
+def _mean(
+    frames: Frames, potentials: tuple[Potential, Potential | None], sign: float
+) -> tuple[list[Any], list[Any], float]:
+    """Sign · <∂U/∂θ> over frames for each potential, standard errors from stretches, and the least of their freedom.
+
+    U stands for its derivatives in what is asked of the frames.
+    """
+    values, errors, freedoms = [], [], []
     for potential in potentials:
         if potential is None:
             continue
         ready, plan = frames.prepared(potential)
-        groups = stretches_of(len(frames), inefficiency(frames.energies(ready, plan), 1))
+        series = frames.energies(ready, plan)
+        influence, correlated = (series - series.mean()) / len(series), inefficiency(series, 1)
+        groups = stretches_of(len(frames), correlated)
+        found = spread_of_influence(influence, None, correlated, len(groups), "average")
+        if reason := why_unsupported(influence, None, correlated, "average"):
+            warnings.warn(f"derivative of a free energy, {len(series)} frames at an end: {reason}", stacklevel=4)
+            found = found._replace(widening=math.nan)
         rows = [frames.chosen(g).pull_back(energy, ready, plan, np.full(len(g), sign / len(g))) for g in groups]
         share = np.array([len(g) for g in groups]) / len(frames)
         values.append(leafwise(lambda *x, share=share: np.tensordot(share, np.array(x), axes=1), *rows))
-        errors.append(leafwise(lambda *x: np.std(x, axis=0, ddof=1) / math.sqrt(len(x)), *rows))
-    return values, errors
+        wide = found.widening / math.sqrt(len(groups))
+        errors.append(leafwise(lambda *x, wide=wide: wide * np.std(x, axis=0, ddof=1), *rows))
+        freedoms.append(found.freedom)
+    return values, errors, min(freedoms)
 
 
 def _rows(result: FreeEnergyResult, window: int) -> np.ndarray:

@@ -30,6 +30,7 @@ from jaxelyte.dynamics.start import (
 )
 from jaxelyte.errors import InputError, SimulationError
 from jaxelyte.gradients.frames import Quantity
+from jaxelyte.gradients.trust import FEWEST
 from jaxelyte.neighbors.loop import (
     GROWTH,
     ListPlan,
@@ -40,6 +41,7 @@ from jaxelyte.neighbors.loop import (
     plan_lists,
     update_lists,
 )
+from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import batch_energy_and_forces
 from jaxelyte.system import System
@@ -57,11 +59,13 @@ class PathGradient:
 
     Attributes:
         value: average over samples and replicas.
-        error: standard error of it from the spread between replicas; NaN for one.
+        error: standard error of it from the spread between replicas; NaN for fewer than four.
+        freedom: degrees of freedom of the error, for Student's t.
         gradient: d value / d parameter, a tree like the potential; zero for parameters that were not asked for.
         times: (samples,), fs.
         running: (samples, replicas), the average up to each time.
-        slope: (samples, replicas), its derivative along the unit vector of the gradient.
+        slope: (samples, replicas), its derivative along the unit vector of the gradient. With many parameters this
+            direction is found from the same replicas, so that noise adds to the size of the derivative.
         horizon: fs, the last time at which the mean slope of the replicas was larger than two standard errors; NaN for
             fewer than four replicas.
         growth: 1/fs, at which slopes of single replicas grow in the second half of the path; a Lyapunov exponent where
@@ -70,6 +74,7 @@ class PathGradient:
 
     value: float
     error: float
+    freedom: int
     gradient: Potential
     times: np.ndarray
     running: np.ndarray
@@ -78,11 +83,12 @@ class PathGradient:
     growth: float
 
     def __repr__(self) -> str:
-        mean, error = _mean_and_error(self.slope[-1])
+        value = plus_minus(self.value, self.error, form=".6g", error_form=".2g")
+        size = plus_minus(*_mean_and_error(self.slope[-1]), form=".4g", error_form=".2g")
+        good = f"for {self.horizon / 1e3:.3g} ps" if math.isfinite(self.horizon) else "for an unknown time"
         return (
-            f"<A> = {self.value:.6g} ± {self.error:.2g} over {self.times[-1] / 1e3:g} ps; |d<A>/dθ| = {mean:.4g} ± "
-            f"{error:.2g}; derivatives are good for {self.horizon / 1e3:.3g} ps and grow as "
-            f"exp(t/{1e-3 / self.growth:.3g} ps)"
+            f"<A> = {value} over {self.times[-1] / 1e3:g} ps; |d<A>/dθ| = {size}; derivatives are good {good} and grow "
+            f"as exp(t/{1e-3 / self.growth:.3g} ps)"
         )
 
 
@@ -172,6 +178,7 @@ def path_gradient(
     return PathGradient(
         mean,
         error,
+        running.shape[1] - 1,
         jax.tree.unflatten(structure, jax.tree.leaves(gradient)),
         times,
         running,
@@ -324,11 +331,11 @@ def _forward(
 
 def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
     count = len(values)
-    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(count)) if count > 1 else math.nan
+    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(count)) if count >= FEWEST else math.nan
 
 
 def _horizon(times: np.ndarray, slope: np.ndarray) -> float:
-    if slope.shape[1] < 4:
+    if slope.shape[1] < FEWEST:
         return math.nan
     error = slope.std(axis=1, ddof=1) / math.sqrt(slope.shape[1])
     good = np.flatnonzero(np.abs(slope.mean(axis=1)) > 2.0 * error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -72,11 +73,32 @@ class Target:
             mean: <A>.
             parts: (stretches, …); see `AverageGradient`.
         """
+        return float(np.trace(self._covariance(mean, parts)))
+
+    def error(self, mean: np.ndarray, parts: np.ndarray, slope_error: float) -> float:
+        """Standard error of the loss: to first order, and what the noise adds to it and scatters by.
+
+        With δ the error of the averages the loss is off by 2 d·δ + δ·δ; the root of the mean square of the second part
+        is √((tr C)² + 2 tr C²) for the covariance C.
+
+        Args:
+            mean: <A>.
+            parts: (stretches, …).
+            slope_error: to first order, as `AverageGradient.error` of the loss.
+        """
+        covariance = self._covariance(mean, parts)
+        return math.sqrt(slope_error**2 + np.trace(covariance) ** 2 + 2.0 * float(np.sum(covariance**2)))
+
+    def _covariance(self, mean: np.ndarray, parts: np.ndarray) -> np.ndarray:
+        """Of the terms whose squares add up to the loss; as many rows as stretches or terms, whichever are fewer."""
         if len(parts) < 2:
-            return float("nan")
+            return np.full((1, 1), np.nan)
         at = jnp.asarray(mean, jnp.result_type(float))
         moved = jax.vmap(lambda d: jax.jvp(self._deviation, (at,), (d,))[1])(jnp.asarray(parts, at.dtype))
-        return float(self.weight * len(parts) * np.mean(np.var(np.asarray(moved, np.float64), axis=0, ddof=1)))
+        rows = np.asarray(moved, np.float64).reshape(len(parts), -1)
+        rows = (rows - rows.mean(axis=0)) * math.sqrt(self.weight * len(parts) / (len(parts) - 1) / rows.shape[1])
+        # Both products have the same trace, and so have their squares.
+        return rows.T @ rows if rows.shape[1] < len(rows) else rows @ rows.T
 
     def _deviation(self, mean: jax.Array) -> jax.Array:
         found = mean if self.function is None else self.function(mean)

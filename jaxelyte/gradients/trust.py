@@ -18,7 +18,7 @@ EVEN = 0.95
 SHARE = {"average": 0.5, "derivative": 0.9}
 """Share of effective samples below which there is no error bar."""
 
-NEAR = 0.3
+NEAR = 0.4
 """Error bars are widened by up to a half over this much of the way from the least share to even weights."""
 
 INDEPENDENT = {"average": (6.0, 40.0, 160.0), "derivative": (80.0, 160.0, 160.0)}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -38,11 +37,12 @@ MOLAR = units.AVOGADRO * 1e-27
 
 
 class Judged(NamedTuple):
-    """A function of Kirkwood-Buff integrals, and both parts of its standard error; see `ActivityDerivative`."""
+    """A function of Kirkwood-Buff integrals, both parts of its standard error, and the degrees of freedom of the first."""
 
     value: np.ndarray
     statistical: np.ndarray
     truncation: np.ndarray
+    freedom: int
 
 
 def from_integrals(
@@ -51,8 +51,9 @@ def from_integrals(
     box_length: float,
     correction: str,
     function: Callable[[Mapping[str, float]], np.ndarray],
+    densities: Mapping[str, float],
 ) -> Judged:
-    """A function of integrals to half the box, with the spread over stretches of a run and over upper limits.
+    """A function of integrals to half the box, with the spread over stretches, over upper limits, and over corrections.
 
     Args:
         r: (bins,), centres of equally wide bins in Å.
@@ -60,6 +61,7 @@ def from_integrals(
         box_length: Å.
         correction: see `without_artefacts`.
         function: maps integrals in Å³, by the names of the curves, to an array.
+        densities: of the second species in 1/Å³, by the names of the curves; see `unsettled`.
 
     Raises:
         InputError: curves of different shapes, or that end before half the box.
@@ -69,31 +71,72 @@ def from_integrals(
     edges = bin_edges(r)
     check_range(edges, box_length, 0.5 * box_length, correction)
 
-    def estimate(means: np.ndarray, limit: float, how: str = correction) -> np.ndarray:
-        corrected = without_artefacts(edges, means, box_length, how)
+    def estimate(corrected: np.ndarray, limit: float) -> np.ndarray:
         inside = int(np.sum(edges[1:] <= limit + 1e-9))
         return function(dict(zip(curves, running_integrals(edges, corrected, "cut-off")[:, inside - 1], strict=True)))
 
+    half = 0.5 * box_length
     whole, count = stacked.mean(axis=0), len(stacked)
-    limits = edges[1:][(edges[1:] > 0.5 * box_length - TAIL) & (edges[1:] <= 0.5 * box_length + 1e-9)]
-    spread = np.std([estimate(whole, limit) for limit in limits], axis=0)
-    _, errors = jackknife(stacked / count, lambda total: estimate(total * count / max(count - 1, 1), 0.5 * box_length))
-    value = estimate(whole, 0.5 * box_length)
-    if correction == UNSURE[0]:
-        spread = np.hypot(spread, doubt(*(estimate(whole, 0.5 * box_length, how) for how in UNSURE)))
-    return Judged(value, errors, spread)
+    corrected = without_artefacts(edges, whole, box_length, correction)
+    limits = edges[1:][(edges[1:] > half - TAIL) & (edges[1:] <= half + 1e-9)]
+    spread = np.std([estimate(corrected, limit) for limit in limits], axis=0)
+    share = unsettled(edges, whole, box_length, [densities[name] for name in curves])
+
+    def both(means: np.ndarray) -> np.ndarray:
+        """The estimate, and what it differs by from that of peaks scaled by the share that is not bound."""
+        value = estimate(without_artefacts(edges, means, box_length, correction), half)
+        return np.stack([value, value - estimate(scaled(edges, means, box_length, share), half)])
+
+    value, apart = both(whole)
+    _, errors = jackknife(stacked / count, lambda total: both(total * count / max(count - 1, 1)))
+    return Judged(value, errors[0], np.hypot(spread, beyond_noise(apart, errors[1])), count - 1)
+
+
+def beyond_noise(difference: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Size of a difference as far as it exceeds its standard error; the whole of it where that is not known."""
+    return np.sqrt(np.maximum(0.0, difference**2 - np.nan_to_num(error) ** 2))
 
 
 UNSURE = ("background", "tail")
-"""Corrections between which the truth lies: peaks stay as they are, or are raised as much as the background."""
+"""Corrections by the level of the tail."""
 
 
-def doubt(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Standard deviation of what lies anywhere between the first estimate and the middle of both.
+def unsettled(edges: np.ndarray, g: np.ndarray, length: float, densities: Sequence[float]) -> np.ndarray:
+    """Share of the correction of its background by which the peak of each curve has to be scaled, (pairs, 1).
 
-    The second one scales all peaks, as if each neighbour were one of the background; "closed" lies half-way.
+    With N particles in a closed box what depends on the density ρ is off by -(χ/2N) ρ² ∂²/∂ρ² (Lebowitz and Percus,
+    Phys. Rev. 122, 1675 (1961)), χ the same factor as in the level of the tail. For ρ² g of neighbours that stand
+    where the potential puts them, whatever the density is, that is the correction of the background; for partners of
+    which each particle has one, ρ² g is proportional to ρ, and nothing is off. In between, with the share α of bound
+    particles by the law of mass action, α/(1 - α)² = K ρ, it is the part (1 - α)/(1 + α)³. α is estimated by the
+    neighbours in excess of the background: the largest rise of their number with the distance, up to one.
+
+    Args:
+        edges: (bins + 1,), Å.
+        g: (pairs, bins).
+        length: Å, cube root of the volume.
+        densities: (pairs,), of the second species in 1/Å³.
     """
-    return 0.5 * np.abs(first - second) / math.sqrt(12.0)
+    level = tail_level(edges, g, length)
+    near = edges[1:] <= max(0.5 * length - TAIL, edges[1])
+    shells = 4.0 * np.pi / 3.0 * np.diff(edges**3)[near]
+    number = np.cumsum(np.asarray(densities)[:, None] * (g[:, near] - level) * shells, axis=1)
+    number = np.concatenate([np.zeros((len(g), 1)), number], axis=1)
+    bound = np.clip(np.max(number - np.minimum.accumulate(number, axis=1), axis=1), 0.0, 1.0)[:, None]
+    return (1.0 - bound) / (1.0 + bound) ** 3
+
+
+def scaled(edges: np.ndarray, g: np.ndarray, length: float, share: np.ndarray) -> np.ndarray:
+    """Curves divided by the level of their tail, what stands above it only by that ``share`` of the correction."""
+    level = tail_level(edges, g, length)
+    return g + (np.minimum(g, level) + share * np.maximum(g - level, 0.0)) * (1.0 / level - 1.0)
+
+
+def tail_level(edges: np.ndarray, g: np.ndarray, length: float) -> np.ndarray:
+    """Mean of g within `TAIL` Å of half the box, (pairs, 1); one where nothing was seen there."""
+    r = 0.5 * (edges[1:] + edges[:-1])
+    level = g[:, np.abs(r - 0.5 * length) <= TAIL].mean(axis=1, keepdims=True)
+    return np.where(level > 0.0, level, 1.0)
 
 
 def number_density(name: str, value: float, what: str) -> float:
@@ -197,9 +240,7 @@ def without_artefacts(edges: np.ndarray, g: np.ndarray, length: float, correctio
         shells = 4.0 * np.pi / 3.0 * np.diff(edges**3)
         outside = length**3 - 4.0 * np.pi / 3.0 * edges[1:] ** 3
         return g * outside / (outside - np.cumsum((g - 1.0) * shells, axis=1))
-    r = 0.5 * (edges[1:] + edges[:-1])
-    level = g[:, np.abs(r - 0.5 * length) <= TAIL].mean(axis=1, keepdims=True)
-    return g / level if correction == "tail" else g + np.minimum(g, level) * (1.0 / level - 1.0)
+    return scaled(edges, g, length, np.full((len(g), 1), 1.0 if correction == "tail" else 0.0))
 
 
 def running_integrals(edges: np.ndarray, g: np.ndarray, weight: str) -> np.ndarray:

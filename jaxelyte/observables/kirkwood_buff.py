@@ -24,15 +24,16 @@ from jaxelyte.observables.blocks import jackknife, plus_minus
 from jaxelyte.observables.curve import Pair, RDFResult, pair_named, pair_names
 from jaxelyte.observables.integrals import (
     TAIL,
-    UNSURE,
     Correction,
+    beyond_noise,
     check_correction,
     check_range,
-    doubt,
     from_integrals,
     number_density,
     running_integrals,
     salt_integrals,
+    scaled,
+    unsettled,
     without_artefacts,
 )
 from jaxelyte.storage import saving, write_text
@@ -50,8 +51,10 @@ class KirkwoodBuffResult:
     Attributes:
         pairs: pairs of chemical symbols.
         value: (pairs,), G in Å³.
-        error: (pairs,), its standard error from the stretches of the run, NaN where there are fewer than four, and from
-            what the corrections "background" and "tail" differ by.
+        error: (pairs,), its standard error from the stretches of the run and, added in quadrature, what ``correction``
+            differs by from one that scales peaks by how few of the particles are bound (`integrals.unsettled`); NaN
+            where there are fewer than four stretches.
+        freedom: degrees of freedom of the former part.
         limit: upper limit of the integrals in Å.
         radius: (bins,), upper limits in Å of ``running``.
         running: (pairs, bins), G in Å³ as a function of the upper limit: a plateau at its end is what to look for.
@@ -63,6 +66,7 @@ class KirkwoodBuffResult:
     pairs: tuple[Pair, ...]
     value: np.ndarray
     error: np.ndarray
+    freedom: int
     limit: float
     radius: np.ndarray
     running: np.ndarray
@@ -98,7 +102,7 @@ class KirkwoodBuffResult:
     def to_json(self, path: str | Path) -> None:
         """Write values, errors and settings; NaN is stored as null."""
         rows = [
-            {"pair": "-".join(pair), "G_A3": finite(g), "error_A3": finite(e), "drift_A3": float(d)}
+            {"pair": "-".join(pair), "G_A3": finite(g), "error_A3": finite(e), "drift_A3": finite(d)}
             for pair, g, e, d in zip(self.pairs, self.value, self.error, self.drift, strict=True)
         ]
         content = {"limit_A": self.limit, "correction": self.correction, "weight": self.weight, "integrals": rows}
@@ -120,11 +124,12 @@ class ActivityDerivative:
 
     Attributes:
         value: the estimate.
-        error: standard error: from the stretches of the run where they are given, and from the spread of the estimate
-            over upper limits of the integrals within `TAIL` Å below half the box, and over corrections, added in
-            quadrature.
-        statistical: the former part; NaN where there are fewer than four stretches.
-        truncation: the latter parts.
+        error: standard error: from the stretches of the run, and from the spread of the estimate over upper limits of
+            the integrals within `TAIL` Å below half the box, and over corrections, added in quadrature; NaN where there
+            are fewer than four stretches.
+        statistical: the former part.
+        truncation: the latter parts, known for single curves, too.
+        freedom: degrees of freedom of ``statistical``.
         integrals: Kirkwood-Buff integrals in Å³: of salt with itself and of salt with the solvent (absent without one).
     """
 
@@ -132,6 +137,7 @@ class ActivityDerivative:
     error: float
     statistical: float
     truncation: float
+    freedom: int
     integrals: dict[str, float]
 
     def to_json(self, path: str | Path) -> None:
@@ -141,7 +147,8 @@ class ActivityDerivative:
         write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
-        return f"1 + d ln γ±/d ln c = {plus_minus(self.value, self.error, form='.2f')}"
+        known = "" if math.isfinite(self.error) else f" (by truncation {self.truncation:.2f})"
+        return f"1 + d ln γ±/d ln c = {plus_minus(self.value, self.error, form='.2f')}{known}"
 
 
 def kirkwood_buff(
@@ -185,34 +192,41 @@ def kirkwood_buff(
     g = np.atleast_2d(result.g)
     check_range(result.edges, length, limit, correction)
 
-    def integrals(curves: np.ndarray, how: str = correction) -> np.ndarray:
-        corrected = without_artefacts(result.edges, curves, length, how)
-        return running_integrals(result.edges, corrected, weight)
-
-    running = integrals(g)
     inside = result.edges[1:] <= limit + 1e-9
+
+    share = unsettled(result.edges, g, length, np.broadcast_to(result.density, len(g)))
+
+    def last(corrected: np.ndarray) -> np.ndarray:
+        return running_integrals(result.edges, corrected, weight)[:, inside][:, -1]
+
+    def both(curves: np.ndarray) -> np.ndarray:
+        """G, and what it differs by from that of peaks scaled by the share that is not bound."""
+        value = last(without_artefacts(result.edges, curves, length, correction))
+        return np.stack([value, value - last(scaled(result.edges, curves, length, share))])
+
+    running = running_integrals(result.edges, without_artefacts(result.edges, g, length, correction), weight)
     count = len(result.stretches)
-    parts = result.stretches / max(count, 1)
-    _, error = jackknife(parts, lambda total: integrals(total * count / max(count - 1, 1))[:, inside][:, -1])
+    _, errors = jackknife(result.stretches / max(count, 1), lambda total: both(total * count / max(count - 1, 1)))
     # Pairs that were never seen have the same g in every stretch: no error bar, not one of zero.
-    error = np.where(error > 0.0, error, np.nan)
-    if correction == UNSURE[0]:
-        error = np.hypot(error, doubt(*(integrals(g, how)[:, inside][:, -1] for how in UNSURE)))
-    never = ~np.any(g > 0.0, axis=1)
+    error = np.hypot(np.where(errors[0] > 0.0, errors[0], np.nan), beyond_noise(both(g)[1], errors[1]))
+    never = ~np.any(g[:, result.edges[1:] > min(0.5 * length, limit) - TAIL] > 0.0, axis=1)
     if np.any(never):
         names = ", ".join("-".join(pair) for pair, missing in zip(result.pairs, never, strict=True) if missing)
         checks.caution(
-            f"Kirkwood-Buff integrals: no pair of {names} was ever within {limit:.3g} Å: not sampled; run longer"
+            f"Kirkwood-Buff integrals: no pair of {names} was ever about {min(0.5 * length, limit):.3g} Å apart: not "
+            "sampled; run longer, or take more particles"
         )
-    last = inside & (result.edges[1:] > limit - TAIL)
+        running = np.where(never[:, None], np.nan, running)
+    end = inside & (result.edges[1:] > limit - TAIL)
     return KirkwoodBuffResult(
         pairs=result.pairs,
-        value=np.where(never, np.nan, running[:, inside][:, -1]),
-        error=error,
+        value=running[:, inside][:, -1],
+        error=np.where(never, np.nan, error),
+        freedom=max(count - 1, 0),
         limit=limit,
         radius=result.edges[1:][inside],
         running=running[:, inside],
-        drift=running[:, last].std(axis=1),
+        drift=running[:, end].std(axis=1),
         correction=correction,
         weight=weight,
     )
@@ -284,15 +298,19 @@ def activity_derivative(
         salt, water = salt_integrals(integrals)
         return np.array([1.0 / (1.0 + 2.0 * density * (salt - water)), salt, water])
 
-    found = from_integrals(r, curves, box_length, correction, estimate)
+    # Those of a solvent are not known here: its peaks count as unbound.
+    densities = dict.fromkeys(curves, density) | dict.fromkeys([name for name in curves if "o" in name], 0.0)
+    found = from_integrals(r, curves, box_length, correction, estimate, densities)
     value, salt, water = found.value
     statistical, spread = float(found.statistical[0]), float(found.truncation[0])
-    error = math.hypot(spread, statistical) if math.isfinite(statistical) else spread
-    if error > NOISY * abs(value):
+    error = math.hypot(spread, statistical)
+    known = error if math.isfinite(error) else spread
+    if known > NOISY * abs(value) or value <= 0.0:
+        what = "the solution is not stable" if value <= 0.0 else "noise"
         warnings.warn(
-            f"activity derivative: {value:.2f} ± {error:.2f}; the run is too short, or the box of {box_length:.1f} Å "
-            "too small, for its Kirkwood-Buff integrals",
+            f"activity derivative: {plus_minus(value, error, form='.2f')} ({what}); the run is too short, or the box of "
+            f"{box_length:.1f} Å too small, for its Kirkwood-Buff integrals",
             stacklevel=2,
         )
     integrals = {"salt-salt": float(salt)} | ({"salt-solvent": float(water)} if cation_solvent is not None else {})
-    return ActivityDerivative(float(value), error, statistical, spread, integrals)
+    return ActivityDerivative(float(value), error, statistical, spread, found.freedom, integrals)

@@ -33,15 +33,16 @@ PER_MOLE = units.AVOGADRO * 1e-24
 
 
 class Quantity(NamedTuple):
-    """An estimate, its standard error, and the two parts of the error; see `ActivityDerivative`."""
+    """An estimate, its standard error, the two parts of the error and its freedom; see `ActivityDerivative`."""
 
     value: float
     error: float
     statistical: float
     truncation: float
+    freedom: int
 
     def __mul__(self, factor: Any) -> Quantity:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return Quantity(*(factor * x for x in self))
+        return Quantity(*(factor * x for x in self[:4]), self.freedom)
 
     def __str__(self) -> str:
         return plus_minus(self.value, self.error, form=".4g", error_form=".2g")
@@ -144,10 +145,17 @@ def partial_molar_volumes(
         salt, mixed = salt_integrals(integrals)
         return _volumes(2.0 * density, solvent_density, salt, mixed, integrals["oo"], temperature)
 
-    found = from_integrals(r, curves, box_length, correction, estimate)
-    statistical = np.where(np.isfinite(found.statistical), found.statistical, 0.0)
-    rows = (found.value, np.hypot(statistical, found.truncation), found.statistical, found.truncation)
-    salt, solvent, compressibility = (Quantity(*(float(x) for x in row)) for row in zip(*rows, strict=True))
+    densities = {name: solvent_density if "o" in name else density for name in curves}
+    found = from_integrals(r, curves, box_length, correction, estimate, densities)
+    rows = (found.value, np.hypot(found.statistical, found.truncation), found.statistical, found.truncation)
+    salt, solvent, compressibility = (
+        Quantity(*(float(x) for x in row), found.freedom) for row in zip(*rows, strict=True)
+    )
+    if compressibility.value <= 0.0:
+        checks.caution(
+            f"partial molar volumes: the compressibility is {compressibility} / GPa, which no stable solution has; the "
+            f"run is too short, or the box of {box_length:.1f} Å too small, for its Kirkwood-Buff integrals"
+        )
     return PartialVolumes(salt, solvent, compressibility, float(density), float(solvent_density))
 
 

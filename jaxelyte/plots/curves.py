@@ -56,7 +56,8 @@ def running_integrals(result: KirkwoodBuffResult, ax: Any = None) -> Any:
     _level(ax, 0.0)
     for number, pair in enumerate(result.pairs):
         color = COLORS[number % len(COLORS)]
-        ax.plot(result.radius, result.running[number], color=color, label="–".join(pair))
+        missing = "" if np.isfinite(result.value[number]) else ": not sampled"
+        ax.plot(result.radius, result.running[number], color=color, label="–".join(pair) + missing)
         ax.errorbar(result.limit, result.value[number], result.error[number], color=color, capsize=3)
     ax.set_xlim(0.0, result.limit * 1.02)
     return _labelled(ax, "upper limit / Å", "Kirkwood-Buff integral / Å³")

@@ -14,6 +14,7 @@ from ase import Atoms
 import jaxelyte as jxl
 from jaxelyte.errors import InputError
 from jaxelyte.observables import RDFResult, load_result
+from jaxelyte.observables.integrals import unsettled
 from jaxelyte.trajectory import Trajectory
 from toys import gas
 
@@ -99,9 +100,34 @@ def test_ideal_dimers_are_exact(count: int) -> None:
             correction=correction,  # pyright: ignore[reportArgumentType]
         )
         assert derivative.value == pytest.approx(1.0 / (1.0 + found.value[0] / exact), rel=1e-9)
-        # The error of the first holds what it and the last differ by.
-        assert (derivative.truncation > 0.02 / count) == (correction == "background")
+        # Each particle is bound: the first is right, and the errors of the others hold what they differ from it by.
+        off = abs(derivative.value - 0.5)
+        assert derivative.truncation == pytest.approx(off, abs=1e-4 / count)
+        assert (off > 0.02 / count) == (correction != "background")
+        assert np.isnan(derivative.error)  # of a single curve
     assert jxl.kirkwood_buff(curve(edges, unlike), box_length=edge).value[0] == pytest.approx(exact, rel=1e-6)
+
+
+def test_peaks_of_bound_partners_are_not_scaled() -> None:
+    """Mass action: of a share α of bound particles ρ²g goes as ρ α, and (ρ²/2 d²/dρ²)(ρ α)/(ρ α) = (1 - α)/(1 + α)³."""
+    edges, length, density = np.linspace(0.0, 14.0, 281), 24.0, 0.002
+    shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
+    near = edges[1:] <= 3.0 + 1e-9
+
+    def bound(constant: float, rho: float) -> float:
+        """ρ α of α/(1 - α)² = K ρ."""
+        return rho + 0.5 / constant - np.sqrt(rho / constant + 0.25 / constant**2)
+
+    for share in (0.1, 0.5, 0.9):
+        constant = share / (1.0 - share) ** 2 / density
+        step = 1e-3 * density
+        second = sum(c * bound(constant, density + k * step) for k, c in ((-1, 1.0), (0, -2.0), (1, 1.0))) / step**2
+        expected = 0.5 * density**2 * second / (density * share)
+        g = 1.0 + np.where(near, share / (density * shells[near].sum()), 0.0)
+        found = unsettled(edges, g[None], length, [density])
+        assert found == pytest.approx(expected, rel=2e-3)
+    # Neighbours that are missing are no partners.
+    assert unsettled(edges, hole(edges)[None], length, [density]) == pytest.approx(1.0)
 
 
 def test_ideal_gas_has_none() -> None:
@@ -132,7 +158,9 @@ def test_published_activity_derivatives(reference: Path, run: int, published: fl
     given |= {"density": 24 / LICL**3, "box_length": LICL, "correction": "tail"}
     found = jxl.activity_derivative(**given, cation_solvent=co, anion_solvent=ao)
     assert found.value == pytest.approx(published, abs=0.05)
-    assert 0.0 < found.error < 0.2
+    assert 0.0 < found.truncation < 0.2
+    assert np.isnan(found.error)
+    assert "± unknown" in repr(found)
     # The same through the integrals.
     names = (("Li", "Li"), ("Li", "Cl"), ("Cl", "Cl"), ("Li", "O"), ("Cl", "O"))
     width = r[1] - r[0]
@@ -163,6 +191,24 @@ def test_runs_give_the_statistical_error(reference: Path) -> None:
     # Standard error of the mean of four values ± 0.135 around it.
     assert found.statistical == pytest.approx(0.135 / 3**0.5, rel=0.15)
     assert found.error >= found.statistical
+
+
+def test_pairs_that_were_never_apart_or_together_are_not_sampled(tmp_path: Path) -> None:
+    """One dimer in a box is never apart; G is -V/2 ± 0 by its curve. Neither are pairs that were never seen."""
+    edges = np.linspace(0.0, 14.0, 281)
+    together, nothing = np.where(edges[1:] < 3.0, 100.0, 0.0), np.zeros(280)
+    both = replace(curve(edges, together, nothing, hole(edges)), pairs=(("Na", "Cl"), ("Na", "Na"), ("Cl", "Cl")))
+    with pytest.warns(UserWarning, match="no pair of Na-Cl, Na-Na was ever about 12 Å apart: not sampled"):
+        found = jxl.kirkwood_buff(both, box_length=24.0)
+    assert np.isnan(found.value).tolist() == [True, True, False]
+    assert repr(found).count("not sampled") == 2
+    found.to_json(tmp_path / "g.json")
+    assert json.loads((tmp_path / "g.json").read_text())["integrals"][0]["G_A3"] is None
+    assert [text.get_text() for text in found.plot().get_legend().get_texts()] == [
+        "Na–Cl: not sampled",
+        "Na–Na: not sampled",
+        "Cl–Cl",
+    ]
 
 
 def test_results_are_written(tmp_path: Path) -> None:
