@@ -50,7 +50,7 @@ def histogram(first: np.ndarray, second: np.ndarray, edge: float, edges: np.ndar
     counts = np.zeros((STRETCHES, len(edges) - 1))
     stretch = np.broadcast_to(np.arange(STRETCHES)[:, None], apart.shape[:2])
     for x, y, z in np.ndindex(2, 2, 2):
-        square = sum((apart, other)[side][..., axis] for axis, side in enumerate((x, y, z)))
+        square = (apart, other)[x][..., 0] + (apart, other)[y][..., 1] + (apart, other)[z][..., 2]
         near = square < edges[-1] ** 2
         bins = (np.sqrt(square[near]) / WIDTH).astype(int)
         counts += np.bincount(stretch[near] * counts.shape[1] + bins, minlength=counts.size)[: counts.size].reshape(
@@ -228,9 +228,7 @@ def solvated(seed: int, *, count: int, solvent: int, edge: float, correction: Co
     g = ideal(seed, count, edge, True, solvent)
     names = ("cation_cation", "cation_anion", "anion_anion", "cation_solvent", "anion_solvent")
     stretches = {name: g.stretches[:, n] for n, name in enumerate(names)}
-    found = jxl.activity_derivative(
-        r=g.r, **stretches, density=count / edge**3, box_length=edge, correction=correction
-    )
+    found = jxl.activity_derivative(r=g.r, **stretches, density=count / edge**3, box_length=edge, correction=correction)
     return Case(found.value, found.error, found.freedom, 0.5)
 
 

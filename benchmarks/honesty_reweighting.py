@@ -107,7 +107,9 @@ def name_of(*, ratio: float, derivative: bool, count: int, atoms: int, memory: f
     """Of a case in the table."""
     what = "derivative of an average" if derivative else "average"
     data = [f"{quantity} of {3 * atoms} oscillators", f"{count} frames", f"k ratio {ratio:g}"]
-    return f"{'reweighted ' if ratio != 1.0 else ''}{what}, " + ", ".join(data + [f"memory {memory:g}"] * (memory > 0.0))
+    return f"{'reweighted ' if ratio != 1.0 else ''}{what}, " + ", ".join(
+        data + [f"memory {memory:g}"] * (memory > 0.0)
+    )
 
 
 EASY: list[dict[str, Any]] = [
@@ -138,7 +140,7 @@ HARD: list[dict[str, Any]] = [
 PLAIN: dict[str, Any] = dict(count=400, atoms=1, memory=0.0, quantity="r²")
 
 CASES: dict[str, Entry] = {
-    name_of(**(PLAIN | one | {"derivative": derivative})): Entry(
+    name_of(**(PLAIN | one), derivative=derivative): Entry(
         partial(oscillator, **(PLAIN | one), derivative=derivative), hard=hard
     )
     for group, hard in ((EASY, False), (HARD, True))

@@ -21,6 +21,7 @@ from jaxelyte.gradients.fit_folder import Progress, begin, describe, keep
 from jaxelyte.gradients.frames import leafwise
 from jaxelyte.gradients.reweighting import LEAST, Reweighting
 from jaxelyte.gradients.targets import Target
+from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.form_error import check_plain
 from jaxelyte.storage import claimed, output_folder
@@ -39,9 +40,10 @@ class ObservablesFit:
     Attributes:
         potential: with the best parameters: the lowest loss among those that were simulated themselves. (Reweighted
             losses are of the frames that the parameters were just fitted to, and flatter.)
-        history: a row for each step: "loss", its standard "error", the "noise" that the statistical error of the
-            averages puts into it even if they are right, losses by target, the "effective" share of the frames, whether
-            it was "simulated" anew, and the "length" of the step that followed, relative to what the optimiser wanted.
+        history: a row for each step: "loss", its standard "error" (NaN where the frames support none), the "noise" that
+            the statistical error of the averages puts into it even if they are right, losses by target, the "effective"
+            share of the frames, whether it was "simulated" anew, and the "length" of the step that followed, relative
+            to what the optimiser wanted.
             The last row is a simulation with the last parameters, which no step followed.
         best: row of the potential.
         run: the last simulation, None if there was none.
@@ -62,7 +64,10 @@ class ObservablesFit:
 
     def __repr__(self) -> str:
         row = self.history[self.best] if 0 <= self.best < len(self.history) else {}
-        loss = f"loss {row['loss']:.4g} ± {row['error']:.2g}" if {"loss", "error"} <= set(row) else "loss unknown"
+        known = {"loss", "error"} <= set(row)
+        loss = (
+            f"loss {plus_minus(row['loss'], row['error'], form='.4g', error_form='.2g')}" if known else "loss unknown"
+        )
         state = "completed" if self.completed else "interrupted"
         return f"ObservablesFit({state}: {len(self.history)} steps, best {self.best} with {loss}; {self.potential!r})"
 
@@ -282,6 +287,6 @@ def _mask(potential: Potential, trainable: Callable[[str], bool] | None) -> Any:
 def _line(row: dict[str, Any], iterations: int) -> str:
     how = "simulated" if row["simulated"] else "reweighted"
     return (
-        f"fit: {row['step'] + 1}/{iterations} · loss {row['loss']:.4g} ± {row['error']:.1g} · {how}, "
+        f"fit: {row['step'] + 1}/{iterations} · loss {plus_minus(row['loss'], row['error'], form='.4g')} · {how}, "
         f"{row['effective']:.0%} of the frames count\n"
     )

@@ -30,7 +30,7 @@ from jaxelyte.dynamics.start import (
 )
 from jaxelyte.errors import InputError, SimulationError
 from jaxelyte.gradients.frames import Quantity
-from jaxelyte.gradients.trust import FEWEST
+from jaxelyte.gradients.trust import FEWEST, spread_of_influence
 from jaxelyte.neighbors.loop import (
     GROWTH,
     ListPlan,
@@ -59,7 +59,7 @@ class PathGradient:
 
     Attributes:
         value: average over samples and replicas.
-        error: standard error of it from the spread between replicas; NaN for fewer than four.
+        error: standard error of it from the spread between replicas, widened by its skewness; NaN for fewer than four.
         freedom: degrees of freedom of the error, for Student's t.
         gradient: d value / d parameter, a tree like the potential; zero for parameters that were not asked for.
         times: (samples,), fs.
@@ -74,7 +74,7 @@ class PathGradient:
 
     value: float
     error: float
-    freedom: int
+    freedom: float
     gradient: Potential
     times: np.ndarray
     running: np.ndarray
@@ -84,7 +84,7 @@ class PathGradient:
 
     def __repr__(self) -> str:
         value = plus_minus(self.value, self.error, form=".6g", error_form=".2g")
-        size = plus_minus(*_mean_and_error(self.slope[-1]), form=".4g", error_form=".2g")
+        size = plus_minus(*mean_over_replicas(self.slope[-1])[:2], form=".4g", error_form=".2g")
         good = f"for {self.horizon / 1e3:.3g} ps" if math.isfinite(self.horizon) else "for an unknown time"
         return (
             f"<A> = {value} over {self.times[-1] / 1e3:g} ps; |d<A>/dθ| = {size}; derivatives are good {good} and grow "
@@ -173,12 +173,12 @@ def path_gradient(
     count = np.arange(1, shape.samples + 1)[:, None]
     running, slope = (np.cumsum(np.asarray(x, np.float64), axis=0) / count for x in (rows, slopes))
     times = timestep * every * count[:, 0]
-    mean, error = _mean_and_error(running[-1])
+    mean, error, freedom = mean_over_replicas(running[-1])
     structure = jax.tree.structure(potential)
     return PathGradient(
         mean,
         error,
-        running.shape[1] - 1,
+        freedom,
         jax.tree.unflatten(structure, jax.tree.leaves(gradient)),
         times,
         running,
@@ -329,9 +329,13 @@ def _forward(
     return jax.tree.unflatten(structure, found)
 
 
-def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
-    count = len(values)
-    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(count)) if count >= FEWEST else math.nan
+def mean_over_replicas(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean of (replicas,), its standard error, widened by their skewness, and the degrees of freedom of that."""
+    count, mean = len(values), float(values.mean())
+    if count < FEWEST:
+        return mean, math.nan, max(count - 1.0, 0.0)
+    found = spread_of_influence(values - mean, None, 1.0, count, "average")
+    return mean, found.widening * float(values.std(ddof=1)) / math.sqrt(count), found.freedom
 
 
 def _horizon(times: np.ndarray, slope: np.ndarray) -> float:

@@ -18,7 +18,7 @@ EVEN = 0.95
 SHARE = {"average": 0.5, "derivative": 0.9}
 """Share of effective samples below which there is no error bar."""
 
-NEAR = 0.4
+NEAR = 0.3
 """Error bars are widened by up to a half over this much of the way from the least share to even weights."""
 
 INDEPENDENT = {"average": (6.0, 40.0, 160.0), "derivative": (80.0, 160.0, 160.0)}
@@ -98,8 +98,9 @@ def spread_of_influence(
     With the skewness γ and the excess kurtosis κ of n independent influences the ratio of deviation and standard error
     has the second moment 1 + 2/ν + 2γ²/n to first order, and the variance of the squared error is that of a χ²
     distribution of ν degrees, 2/ν = 2/(stretches - 1) + κ/n. So the error is widened by √(1 + 2γ²/n), and goes with
-    Student's t of ν degrees. Close to the least share of effective samples those frames pass whose weights happen to be
-    even, with errors that are too small; the widening there makes up for that.
+    Student's t of ν degrees. Weights larger than all that were sampled are missing in it: half of the share of samples
+    that the weights take is added to the variance. Close to the least share those frames pass whose weights happen to
+    be even, with errors that are too small; the widening there makes up for that.
 
     Args:
         influence: (frames,), what each adds to the deviation of the result.
@@ -108,23 +109,22 @@ def spread_of_influence(
         stretches: whose spread is the error.
         kind: "average" or "derivative".
     """
-    near = 0.0
+    near, unseen = 0.0, 0.0
     if weight is not None:
-        least = SHARE[kind]
-        near = max(0.0, 1.0 - (_share(weight) - least) / (NEAR * (1.0 - least)))
+        share, least = _share(weight), SHARE[kind]
+        near = max(0.0, 1.0 - (share - least) / (NEAR * (1.0 - least)))
+        unseen = 0.5 * (1.0 - share)
     sums = independent_sums(influence, correlated)
     square = float(np.sum(sums**2))
     if not square > 0.0:
         return Spread(1.0, stretches - 1.0)
     skew = float(np.sum(sums**3)) ** 2 / square**3
     excess = max(0.0, float(np.sum(sums**4)) / square**2 - 3.0 / len(sums))
-    widening = (1.0 + 0.5 * min(near, 1.0)) * math.sqrt(1.0 + 2.0 * skew)
+    widening = (1.0 + 0.5 * min(near, 1.0)) * math.sqrt(1.0 + 2.0 * skew + unseen)
     return Spread(widening, 2.0 / (2.0 / (stretches - 1.0) + excess))
 
 
-def why_unsupported(
-    influence: np.ndarray, weight: np.ndarray | None, correlated: float, kind: str
-) -> str:
+def why_unsupported(influence: np.ndarray, weight: np.ndarray | None, correlated: float, kind: str) -> str:
     """Why these frames give no error bar; empty where they do.
 
     Args:
@@ -152,7 +152,9 @@ def why_unsupported(
         return f"{independent:.0f} are independent, and an error bar takes {needed:.0f}; there is none. Run longer"
     found = deciding(independent_sums(influence, correlated))
     if found < DECIDING:
-        return f"{found:.0f} independent frames decide it ({DECIDING:.0f} are needed); there is no error bar. Run longer"
+        return (
+            f"{found:.0f} independent frames decide it ({DECIDING:.0f} are needed); there is no error bar. Run longer"
+        )
     return ""
 
 

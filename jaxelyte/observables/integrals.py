@@ -37,7 +37,7 @@ MOLAR = units.AVOGADRO * 1e-27
 
 
 class Judged(NamedTuple):
-    """A function of Kirkwood-Buff integrals, both parts of its standard error, and the degrees of freedom of the first."""
+    """A function of Kirkwood-Buff integrals, both parts of its standard error, and the freedom of the first."""
 
     value: np.ndarray
     statistical: np.ndarray
@@ -101,7 +101,7 @@ UNSURE = ("background", "tail")
 """Corrections by the level of the tail."""
 
 
-def unsettled(edges: np.ndarray, g: np.ndarray, length: float, densities: Sequence[float]) -> np.ndarray:
+def unsettled(edges: np.ndarray, g: np.ndarray, length: float, densities: Sequence[float] | np.ndarray) -> np.ndarray:
     """Share of the correction of its background by which the peak of each curve has to be scaled, (pairs, 1).
 
     With N particles in a closed box what depends on the density ρ is off by -(χ/2N) ρ² ∂²/∂ρ² (Lebowitz and Percus,

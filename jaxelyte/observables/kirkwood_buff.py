@@ -308,8 +308,8 @@ def activity_derivative(
     if known > NOISY * abs(value) or value <= 0.0:
         what = "the solution is not stable" if value <= 0.0 else "noise"
         warnings.warn(
-            f"activity derivative: {plus_minus(value, error, form='.2f')} ({what}); the run is too short, or the box of "
-            f"{box_length:.1f} Å too small, for its Kirkwood-Buff integrals",
+            f"activity derivative: {plus_minus(value, error, form='.2f')} ({what}); the run is too short, or the box "
+            f"of {box_length:.1f} Å too small, for its Kirkwood-Buff integrals",
             stacklevel=2,
         )
     integrals = {"salt-salt": float(salt)} | ({"salt-solvent": float(water)} if cation_solvent is not None else {})

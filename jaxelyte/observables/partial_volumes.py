@@ -42,7 +42,8 @@ class Quantity(NamedTuple):
     freedom: int
 
     def __mul__(self, factor: Any) -> Quantity:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return Quantity(*(factor * x for x in self[:4]), self.freedom)
+        value, error, statistical, truncation = (factor * x for x in self[:4])
+        return Quantity(value, error, statistical, truncation, self.freedom)
 
     def __str__(self) -> str:
         return plus_minus(self.value, self.error, form=".4g", error_form=".2g")
@@ -147,9 +148,12 @@ def partial_molar_volumes(
 
     densities = {name: solvent_density if "o" in name else density for name in curves}
     found = from_integrals(r, curves, box_length, correction, estimate, densities)
-    rows = (found.value, np.hypot(found.statistical, found.truncation), found.statistical, found.truncation)
+    errors = np.hypot(found.statistical, found.truncation)
     salt, solvent, compressibility = (
-        Quantity(*(float(x) for x in row), found.freedom) for row in zip(*rows, strict=True)
+        Quantity(float(value), float(error), float(statistical), float(truncation), found.freedom)
+        for value, error, statistical, truncation in zip(
+            found.value, errors, found.statistical, found.truncation, strict=True
+        )
     )
     if compressibility.value <= 0.0:
         checks.caution(

@@ -8,8 +8,8 @@ With s = √c, and the extended law of Debye and Hückel for the limit, which no
 
 A s = κ l_B / 2 and B s = κ a for the Bjerrum length l_B, the inverse screening length κ and a diameter a. The b_k are a
 linear fit weighted by errors, for each of several a and each K up to the number of concentrations. Fits are averaged by
-Akaike's weights exp(-(χ² + 2K)/2), and errors hold the spread between fits (Burnham and Anderson, Model Selection and
-Multimodel Inference (2002), Eq. 4.9).
+Akaike's weights exp(-(χ² + 2K)/2) (Burnham and Anderson, Model Selection and Multimodel Inference (2002)). Errors are
+those of the weighted average, to which the weighted spread between the fits is added in quadrature.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class Fit(NamedTuple):
         weight: of Akaike.
         diameter: Å.
         coefficients: b_k, (K,), in (L/mol)^((k+1)/2).
-        covariance: (K, K).
+        response: (K, points), of the coefficients to the data in units of their errors.
         chi_square: Σ (residual / error)².
     """
 
     weight: float
     diameter: float
     coefficients: np.ndarray
-    covariance: np.ndarray
+    response: np.ndarray
     chi_square: float
 
 
@@ -203,15 +203,15 @@ class ActivityCurve:
         most = max(len(fit.coefficients) for fit in self.fits)
         design = np.stack([basis(np.sqrt(c), k + 2) for k in range(most)], axis=-1)
         laws = {a: np.vectorize(law, otypes=[float])(c, a) for a in {fit.diameter for fit in self.fits}}
-        values, variances = [], []
+        values, responses = [], []
         for fit in self.fits:
             part = design[..., : len(fit.coefficients)]
             values.append(laws[fit.diameter] + part @ fit.coefficients)
-            variances.append(np.einsum("...k,kl,...l->...", part, fit.covariance, part))
-        weights = np.array([fit.weight for fit in self.fits])
-        mean = np.tensordot(weights, np.stack(values), 1)
-        spread = np.sqrt(np.maximum(np.stack(variances), 0.0) + (np.stack(values) - mean) ** 2)
-        return Estimate(mean, np.tensordot(weights, spread, 1))
+            responses.append(part @ fit.response)
+        weights, many = np.array([fit.weight for fit in self.fits]), np.stack(values)
+        mean = np.tensordot(weights, many, 1)
+        noise = np.sum(np.tensordot(weights, np.stack(responses), 1) ** 2, axis=-1)
+        return Estimate(mean, np.sqrt(noise + np.tensordot(weights, (many - mean) ** 2, 1)))
 
 
 def activity_from_derivatives(
@@ -285,7 +285,7 @@ def _fit(s: np.ndarray, value: np.ndarray, error: np.ndarray, diameter: float, c
     inverse = np.linalg.pinv(design)
     coefficients = inverse @ (value / error)
     misfit = value / error - design @ coefficients
-    return Fit(math.nan, diameter, coefficients, inverse @ inverse.T, float(misfit @ misfit))
+    return Fit(math.nan, diameter, coefficients, inverse, float(misfit @ misfit))
 
 
 def _warn_if_poor(fits: Sequence[Fit], points: int) -> None:

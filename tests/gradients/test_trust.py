@@ -133,9 +133,10 @@ def test_the_spread_by_hand() -> None:
     assert spread_of_influence(y, None, 1.0, 16, "average") == pytest.approx((1.0, 2.0 / (2.0 / 15.0 + excess)))
     # Consecutive frames that are worth one are summed.
     assert np.array_equal(independent_sums(np.arange(5.0), 2.2), [1.0, 5.0, 4.0])
-    # Weights that leave 0.5 of the frames, the least share of averages: half as much again.
+    # Weights that leave 0.5 of the frames, the least share of averages: half as much again, and half of 0.5.
     weight = np.array([*np.full(20, 1.0 / 20.0), *np.zeros(20)])
-    assert spread_of_influence(x, weight, 1.0, 16, "average").widening == pytest.approx(1.5 * found.widening)
+    expected = 1.5 * math.sqrt(found.widening**2 + 0.25)
+    assert spread_of_influence(x, weight, 1.0, 16, "average").widening == pytest.approx(expected)
     assert "an error bar takes 90%" in why_unsupported(x, weight, 1.0, "derivative")
     assert why_unsupported(np.zeros(400), None, 1.0, "average") == ""
 
@@ -177,7 +178,9 @@ def test_halves_that_differ_are_said(rng: np.random.Generator) -> None:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         samples_of(frames).average(square)
-    assert any("two halves of the frames differ" in str(one.message) or "no error bar" in str(one.message) for one in told)
+    assert any(
+        "two halves of the frames differ" in str(one.message) or "no error bar" in str(one.message) for one in told
+    )
 
 
 def test_frames_of_another_potential_are_refused(tmp_path: Path) -> None:
