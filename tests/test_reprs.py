@@ -83,11 +83,11 @@ def objects() -> dict[str, Any]:
         "no series": jxl.SeriesResult(("a",), "Å", 1.0, 1.0, np.ones((0, 2, 1))),
         "system": system,
         "forces": EnergyForces(jnp.ones(()), jnp.ones((300, 3))),
-        "average": Average(np.ones((3, 300)), np.ones((3, 300)), 12.0),
+        "average": Average(np.ones((3, 300)), np.ones((3, 300)), 12.0, 15.0),
         "target": jxl.Target(lambda *_: jnp.ones(900), np.ones(900), np.ones(900)),
         "split": Split(LAGS, LAGS, LAGS),
         "ions": IonModel({"Na": 1.0, "Cl": -1.0}, short_range=(radii, tables)),
-        "gradient": jxl.FreeEnergyGradient(spheres, spheres, spheres, spheres, None, None, (400, 400)),
+        "gradient": jxl.FreeEnergyGradient(spheres, spheres, spheres, spheres, None, None, (400, 400), 15.0),
     }
 
 

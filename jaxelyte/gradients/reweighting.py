@@ -307,7 +307,7 @@ class Reweighting:
             influences["derivative"] = moved - weight * float(moved.sum())
         correlated = {kind: inefficiency(one, self.frames.replicas) for kind, one in influences.items()}
         groups = stretches_of(len(weight), max(correlated.values()))
-        found, given = {}, None if potential is None else weight
+        found, given = {}, None if potential is None or np.ptp(weight) < 1e-9 * weight[0] else weight
         for kind, one in influences.items():
             reason = why_unsupported(one, given, correlated[kind], kind)
             found[kind] = spread_of_influence(one, given, correlated[kind], len(groups), kind)

@@ -76,10 +76,11 @@ class Target:
         return float(np.trace(self._covariance(mean, parts)))
 
     def error(self, mean: np.ndarray, parts: np.ndarray, slope_error: float) -> float:
-        """Standard error of the loss: to first order, and what the noise adds to it and scatters by.
+        """Standard error of the loss d·d: to first order, and what the noise adds to it and scatters by.
 
-        With δ the error of the averages the loss is off by 2 d·δ + δ·δ; the root of the mean square of the second part
-        is √((tr C)² + 2 tr C²) for the covariance C.
+        With δ the error of the averages the loss is off by 2 d·δ + δ·δ. The mean squares of both parts are 4 d·Cd and
+        (tr C)² + 2 tr C² for the covariance C; with the deviations that were found in place of d the first comes out
+        4 tr C² too large. Losses that are about the "noise" scatter to one side only.
 
         Args:
             mean: <A>.
@@ -87,7 +88,9 @@ class Target:
             slope_error: to first order, as `AverageGradient.error` of the loss.
         """
         covariance = self._covariance(mean, parts)
-        return math.sqrt(slope_error**2 + np.trace(covariance) ** 2 + 2.0 * float(np.sum(covariance**2)))
+        square = float(np.sum(covariance**2))
+        first = max(0.0, slope_error**2 - 4.0 * square) if math.isfinite(slope_error) else math.nan
+        return math.sqrt(first + np.trace(covariance) ** 2 + 2.0 * square)
 
     def _covariance(self, mean: np.ndarray, parts: np.ndarray) -> np.ndarray:
         """Of the terms whose squares add up to the loss; as many rows as stretches or terms, whichever are fewer."""
