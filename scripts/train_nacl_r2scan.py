@@ -80,11 +80,11 @@ def train(options: argparse.Namespace) -> None:
 def package(options: argparse.Namespace) -> None:
     """Networks into the package, with their errors and the card."""
     frames = frames_of(options.frames)
-    if options.folders:
-        for old in HOME.glob("member*"):
-            shutil.rmtree(old)
-        for number, folder in enumerate(options.folders):
-            store(jxl.load_fit(folder), HOME / f"member{number}")
+    fits = [jxl.load_fit(folder) for folder in options.folders]
+    for old in HOME.glob("member*") if fits else ():
+        shutil.rmtree(old)
+    for number, fit in enumerate(fits):
+        store(fit, HOME / f"member{number}")
     homes = sorted(HOME.glob("member*"))
     if not homes:
         raise SystemExit("name the folders of the trainings")
@@ -92,8 +92,8 @@ def package(options: argparse.Namespace) -> None:
     write_json(HOME / "card.json", {"members": rows, "barrier": {"parameters": BARRIER}, "summary": {}})
     found = jxl.datasets.load(HOME)
     untouched = [frames[n] for n in found.fit.config["split"]["test"]]
-    for number, row in enumerate(rows):
-        one = replace(found, networks=found.networks[number : number + 1])
+    for row in rows:
+        one = jxl.datasets.load(HOME / row["folder"])
         row["test"] = errors(jxl.evaluate(one.fit, untouched))
         row["test_with_barrier"] = errors(jxl.evaluate(one.committee, untouched))
     both = jxl.evaluate(found.committee, untouched)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxelyte.interop.shipped import is_shipped, located, no_model
+from jaxelyte.interop.shipped import is_member, is_shipped, located, no_model
 
 if TYPE_CHECKING:
     from jaxelyte.datasets import ShippedPotential
@@ -28,7 +28,7 @@ def open_model(path: Path, *, torchscript: bool = False) -> Fit | NequIPPotentia
     home = located(path)
     if not home.exists():
         raise no_model(path)
-    if is_shipped(home):
+    if is_shipped(home) or is_member(home):
         return jxl.load_potential(home)
     if (home / "model").is_dir():
         return jxl.load_fit(home)

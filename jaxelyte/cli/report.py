@@ -249,7 +249,7 @@ def card_table(found: ShippedPotential) -> Table:
         for number, entry in enumerate(entries):
             table.add_row("" if number else name, entry)
     table.add_row("licence", card["licence"])
-    table.add_row("folder", str(found.folder))
+    table.add_row("folders", "\n".join(map(str, found.homes)))
     return table
 
 

@@ -61,7 +61,7 @@ def _table(config: RunFile, pair: Pair, r: np.ndarray) -> np.ndarray:
 
 
 def _short_range(config: RunFile) -> Potential:
-    """The sum of all terms that are not Coulomb terms."""
+    """The sum of all terms that are not Coulomb terms, those that models keep as their baselines left out, too."""
     from jaxelyte.cli.objects import build_term
     from jaxelyte.cli.sections import BarrierTerm, CoulombTerm, LennardJonesTerm, NequIPTerm
 
@@ -69,4 +69,18 @@ def _short_range(config: RunFile) -> Potential:
     wrong = [term.type for term in terms if not isinstance(term, NequIPTerm | LennardJonesTerm | BarrierTerm)]
     if wrong or not terms:
         raise InputError(f"the potential has {wrong[0] if wrong else 'no'} terms that say what two ions alone feel")
-    return reduce(add, [build_term(term, None) for term in terms])
+    return reduce(add, [_without_coulomb(build_term(term, None)) for term in terms])
+
+
+def _without_coulomb(potential: Potential) -> Potential:
+    from jaxelyte.potentials.base import Scaled, Sum
+    from jaxelyte.potentials.coulomb import ScreenedCoulomb
+    from jaxelyte.potentials.nequip import NequIPPotential
+
+    if isinstance(potential, Scaled):
+        return potential.factor * _without_coulomb(potential.potential)
+    if isinstance(potential, NequIPPotential):
+        return potential.without_baseline()
+    if not isinstance(potential, Sum):
+        return potential
+    return reduce(add, [_without_coulomb(one) for one in potential.terms if not isinstance(one, ScreenedCoulomb)])

@@ -12,7 +12,7 @@ from typing import Any
 from jaxelyte.errors import InputError
 from jaxelyte.interop.nequip_files import BASELINE, load_nequip
 from jaxelyte.interop.potential_files import read_potential
-from jaxelyte.interop.shipped import HOME, is_shipped, located, member_folders, no_model, read_card, shipped_names
+from jaxelyte.interop.shipped import CARD, HOME, is_shipped, located, member_folders, no_model, read_card, shipped_names
 from jaxelyte.potentials.barrier import GaussianBarrier
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.nequip import NequIPPotential
@@ -34,7 +34,7 @@ class ShippedPotential:
         networks: the bare networks, which need `baseline`.
         baseline: what the labels were taken relative to.
         barrier: a term that was not there in training and keeps simulations where the training frames are; or None.
-        folder: where it is.
+        homes: the folder of each network.
     """
 
     name: str
@@ -42,7 +42,7 @@ class ShippedPotential:
     networks: tuple[NequIPPotential, ...]
     baseline: Potential
     barrier: Potential | None
-    folder: Path
+    homes: tuple[Path, ...]
 
     @cached_property
     def members(self) -> tuple[Potential, ...]:
@@ -71,7 +71,7 @@ class ShippedPotential:
         return self.baseline if self.barrier is None else self.baseline + self.barrier
 
     def _fit(self, baseline: Potential) -> Fit:
-        home = member_folders(self.folder)[0]
+        home = self.homes[0]
         if (home / TRAINING).is_file():
             stored = read_json(home / TRAINING)
             return Fit(self.networks, baseline, stored["metrics"], stored["config"])
@@ -144,7 +144,8 @@ def load(name: str | os.PathLike[str]) -> ShippedPotential:
     """A potential that comes with the package.
 
     Args:
-        name: one of `potentials`; or a folder that is made alike, with ``card.json``.
+        name: one of `potentials`, also with one of its networks (``nacl_r2scan/member1``); or a folder that is made
+            alike, with ``card.json``.
 
     Raises:
         InputError: another name, or a folder that holds something else.
@@ -155,14 +156,15 @@ def load(name: str | os.PathLike[str]) -> ShippedPotential:
     folder = located(name)
     if not folder.exists():
         raise no_model(name, "potential")
-    if not folder.is_dir() or not is_shipped(folder):
+    home = folder if is_shipped(folder) else folder.parent
+    chosen = tuple(one for one in member_folders(home) if folder in (home, one)) if is_shipped(home) else ()
+    if not chosen:
         from jaxelyte.interop.foreign_models import describe
 
         found = describe(folder)
-        raise InputError(
-            f"{folder} holds no card.json, which says what a potential is: it is {found.what}; {found.remedy}"
-        )
-    card, homes = read_card(folder), member_folders(folder)
-    networks = tuple(load_nequip(home) for home in homes)
+        raise InputError(f"{folder} holds no {CARD}: it is {found.what}; {found.remedy}")
+    card = read_card(home)
     barrier = GaussianBarrier(**card["barrier"]["parameters"]) if card.get("barrier") else None
-    return ShippedPotential(folder.name, card, networks, read_potential(homes[0], BASELINE), barrier, folder)
+    networks = tuple(load_nequip(one) for one in chosen)
+    known = home.name if folder == home else f"{home.name}/{folder.relative_to(home)}"
+    return ShippedPotential(known, card, networks, read_potential(chosen[0], BASELINE), barrier, chosen)

@@ -74,6 +74,11 @@ def is_shipped(folder: Path) -> bool:
     return (folder / CARD).is_file()
 
 
+def is_member(folder: Path) -> bool:
+    """True for the folder of a network of a potential with a card."""
+    return is_shipped(folder.parent) and folder in member_folders(folder.parent)
+
+
 def read_card(folder: Path) -> dict[str, Any]:
     """The card of a folder.
 

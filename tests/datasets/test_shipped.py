@@ -143,6 +143,16 @@ def test_networks_are_found_by_name(found: jxl.datasets.ShippedPotential) -> Non
         jxl.Calculator(jxl.load_nequip("nacl_r2scan")).get_potential_energy(box)
 
 
+def test_one_network_is_a_potential_of_its_own(found: jxl.datasets.ShippedPotential) -> None:
+    for number, row in enumerate(found.card["members"]):
+        one = jxl.load_potential(f"nacl_r2scan/{row['folder']}")
+        assert one.name == f"nacl_r2scan/{row['folder']}"
+        assert [identity(member) for member in one.members] == [identity(found.members[number])]
+        assert one.fit.config["seed"] == row["seed"]
+    with pytest.raises(jxl.InputError, match="there is no potential nacl_r2scan/member9"):
+        jxl.load_potential("nacl_r2scan/member9")
+
+
 def test_a_folder_of_that_name_wins_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(HOME / "nacl_water" / "fit" / "model", tmp_path / "nacl_r2scan")
     monkeypatch.chdir(tmp_path)
@@ -189,6 +199,7 @@ def test_run_files_take_names(tmp_path: Path, found: jxl.datasets.ShippedPotenti
     from jaxelyte.cli.config import load_config, load_training
     from jaxelyte.cli.objects import _network, build_potential, build_system
     from jaxelyte.cli.sample import known_charges
+    from jaxelyte.cli.short_range import _short_range
 
     text = (
         '[system]\nbuild = { ions = { Na = 1, Cl = 1 }, waters = 20 }\n[[potential]]\ntype = "nequip"\n'
@@ -199,6 +210,11 @@ def test_run_files_take_names(tmp_path: Path, found: jxl.datasets.ShippedPotenti
     built = build_potential(config, build_system(config))
     assert identity(built) == identity(found.potential)
     assert known_charges(config, ["Na", "Cl", "O", "H"]) == ({"Na": 1.0, "Cl": -1.0}, 78.3)
+    # What two ions feel besides the Coulomb term: that of the baseline is left out as well.
+    short = _short_range(config)
+    assert isinstance(short, Sum)
+    assert [identity(term) for term in short.terms] == [identity(found.networks[0]), identity(found.barrier)]
+    short.terms[0].validate(jxl.System.from_atoms(Atoms("NaCl", [[0, 0, 0], [0, 0, 3]])))
     (tmp_path / "run.toml").write_text(text.replace("nacl_r2scan", "nacl_r2scn"))
     config = load_config(tmp_path / "run.toml")
     with pytest.raises(jxl.InputError, match="did you mean 'nacl_r2scan'"):
