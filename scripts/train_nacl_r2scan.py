@@ -92,15 +92,43 @@ def package(options: argparse.Namespace) -> None:
     write_json(HOME / "card.json", {"members": rows, "barrier": {"parameters": BARRIER}, "summary": {}})
     found = jxl.datasets.load(HOME)
     untouched = [frames[n] for n in found.fit.config["split"]["test"]]
-    for row in rows:
-        one = jxl.datasets.load(HOME / row["folder"])
-        row["test"] = errors(jxl.evaluate(one.fit, untouched))
-        row["test_with_barrier"] = errors(jxl.evaluate(one.committee, untouched))
-    both = jxl.evaluate(found.committee, untouched)
-    card = make_card(rows, errors(both), both.summary()["committee"], frames)
+    alone = [jxl.evaluate(jxl.datasets.load(HOME / row["folder"]).fit, untouched) for row in rows]
+    walled = [with_barrier(one, found, untouched) for one in alone]
+    for row, one, both in zip(rows, alone, walled, strict=True):
+        row["test"], row["test_with_barrier"] = errors(one), errors(both)
+    mean = committee_of(walled)
+    card = make_card(rows, errors(mean), mean.summary()["committee"], frames)
     write_json(HOME / "card.json", card)
     write_text(HOME / "README.md", readme(card))
     print(jxl.datasets.potentials())
+
+
+def with_barrier(result: jxl.Evaluation, found: jxl.datasets.ShippedPotential, frames: list[Atoms]) -> jxl.Evaluation:
+    """The errors of a network with the barrier added to its predictions."""
+    from jaxelyte.data.baseline import evaluate_frames
+
+    assert found.barrier is not None
+    added = evaluate_frames(found.barrier, frames)
+    energies, forces = result.energies.copy(), result.forces.copy()
+    energies[:, 1] += added.energies
+    forces[..., 1] += np.concatenate(added.forces)
+    return replace(result, energies=energies, forces=forces)
+
+
+def committee_of(results: list[jxl.Evaluation]) -> jxl.Evaluation:
+    """The mean prediction of several networks, with their spread."""
+    first = results[0]
+    energies = np.stack([one.energies[:, 1] for one in results])
+    forces = np.stack([one.forces[..., 1] for one in results])
+    mean = replace(
+        first,
+        energies=np.stack([first.energies[:, 0], energies.mean(axis=0)], axis=-1),
+        forces=np.stack([first.forces[..., 0], forces.mean(axis=0)], axis=-1),
+    )
+    if len(results) == 1:
+        return mean
+    spread = np.sqrt(np.sum(np.var(forces, axis=0, ddof=1), axis=-1))
+    return replace(mean, force_spread=spread, energy_spread=np.std(energies, axis=0, ddof=1) / first.sizes)
 
 
 def store(fit: jxl.Fit, folder: Path) -> None:
