@@ -65,8 +65,8 @@ def train(options: argparse.Namespace) -> None:
         baseline=jxl.ScreenedCoulomb(CHARGES, permittivity=PERMITTIVITY),
         validation=0.1,
         test=0.1,
-        split_seed=0,
         split="random",
+        split_seed=0,
         epochs=options.epochs,
         batch_size=1,
         loss=jxl.Loss(per_species=False),
@@ -201,7 +201,7 @@ def make_card(
             "frames": "300 frames of O'Neill et al., repository niamhon/nacl-water, commit 459f90fd: units converted, "
             "a few corrupt or unequilibrated frames and a random tenth left out",
             "data_sha256": read_json(HOME / rows[0]["folder"] / "training.json")["config"]["data_sha256"],
-            "split": "240 training, 30 validation, 30 test frames, split_seed 0",
+            "split": "240 training, 30 validation and 30 test frames, drawn at random (split_seed 0)",
             "network": NETWORK,
             "recipe": "Adam, learning rate 0.04 falling as a cosine over the epochs planned, one frame an update, "
             "exponential moving average 0.99; loss: squares of energies per atom and of force components; the weights "
