@@ -34,7 +34,7 @@ def ions(count: int) -> Atoms:
 
 
 @lru_cache(maxsize=4)
-def ideal(count: int, thermostat: str) -> Any:
+def ideal(count: int, thermostat: Any) -> Any:
     """Ions that do not interact: a pair potential of no depth. Start positions are drawn anew for each replica."""
     potential = jxl.LennardJones({"Li": 2.0, "Cl": 3.0}, {"Li": 0.0, "Cl": 0.0}, cutoff=4.0, tail_correction=False)
     starts = []
@@ -46,7 +46,7 @@ def ideal(count: int, thermostat: str) -> Any:
 
 
 @lru_cache(maxsize=4)
-def fluid(thermostat: str, *, single: bool = False, replicas: int = RUNS, steps: int = 2400) -> Any:
+def fluid(thermostat: Any, *, single: bool = False, replicas: int = RUNS, steps: int = 2400) -> Any:
     """Liquid argon, 32 atoms, equilibrated with Langevin's thermostat."""
     potential = jxl.LennardJones({"Ar": 3.4}, {"Ar": 0.0103}, cutoff=5.3, switch=4.5, tail_correction=False)
     atoms = bulk("Ar", "fcc", a=5.6, cubic=True).repeat(2)

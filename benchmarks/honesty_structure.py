@@ -31,7 +31,7 @@ def prepared() -> tuple[Any, System]:
     atoms = Atoms(["Na"] * CENTERS + ["O"] * NEIGHBORS, np.random.default_rng(0).random((80, 3)) * EDGE)
     atoms.cell, atoms.pbc = [EDGE] * 3, True
     system = System.from_atoms(atoms)
-    return jxl.RDF(("Na", "O"), r_max=6.5, width=0.1).prepare(system), system
+    return jxl.RDF((("Na", "O"),), r_max=6.5, width=0.1).prepare(system), system
 
 
 def curve(r: np.ndarray) -> np.ndarray:
@@ -47,16 +47,14 @@ def counted(counts: np.ndarray) -> Any:
     """The result of pair counts (frames, replicas, bins)."""
     observable, system = prepared()
     shape = counts.shape[:2]
-    density = np.full((*shape, 1), CENTERS * NEIGHBORS / EDGE**3)
-    return observable.result(
-        PairCounts(
-            counts=counts[:, :, None],
-            samples=np.ones(shape, int),
-            centers=np.full((*shape, 1), CENTERS),
-            density=CompensatedSum(density, np.zeros_like(density)),
-        ),
-        system,
-    )
+    density: Any = np.full((*shape, 1), CENTERS * NEIGHBORS / EDGE**3)
+    numbers: dict[str, Any] = {
+        "counts": counts[:, :, None],
+        "samples": np.ones(shape, int),
+        "centers": np.full((*shape, 1), CENTERS),
+        "density": CompensatedSum(density, 0.0 * density),
+    }
+    return observable.result(PairCounts(**numbers), system)
 
 
 @lru_cache(maxsize=256)
@@ -70,7 +68,7 @@ def distribution(seed: int, tau: float, frames: int, replicas: int) -> Any:
     kicks = rng.normal(size=(frames, replicas))
     keep = np.exp(-1.0 / tau) if tau else 0.0
     kicks[1:] *= np.sqrt(1.0 - keep**2)
-    mode = lfilter([1.0], [1.0, -keep], kicks, axis=0)[:, :, None]
+    mode = np.asarray(lfilter([1.0], [1.0, -keep], kicks, axis=0))[:, :, None]
     shape = np.exp(-(((edges[:-1] - 2.6) / 0.4) ** 2))
     return counted(rng.poisson(expected * np.exp(0.3 * mode * shape - 0.045 * shape**2)))
 
@@ -147,7 +145,7 @@ def gas(seed: int) -> Any:
     positions = rng.random((30, 1, 40, 3)) * 12.0
     steps = np.arange(30)
     return jxl.Trajectory(
-        positions, np.repeat([11, 8], 20), np.full(40, 20.0), np.eye(3) * 12.0, (True,) * 3, steps, 10.0 * steps
+        positions, np.repeat([11, 8], 20), np.full(40, 20.0), np.eye(3) * 12.0, (True, True, True), steps, 10.0 * steps
     )
 
 
@@ -171,6 +169,8 @@ def ideal(seed: int, *, what: str) -> Case:
         return Case(float(found.value[9]), float(found.error[9]), None, share)
     found = jxl.structure_factor(frames, k_max=4.0, width=0.4, weighting="x-ray" if what == "total" else None)
     if what == "total":
+        assert found.total is not None
+        assert found.total_error is not None
         # One minus what a finite number of atoms takes: nothing, for waves other than k = 0.
         return Case(float(found.total[7]), float(found.total_error[7]), None, 1.0)
     value, error = found[("Na", "Na")]

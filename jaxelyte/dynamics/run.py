@@ -70,6 +70,7 @@ class Run:
         mean = temperature.get("value", float("nan"))
         kelvin = plus_minus(mean, temperature.get("error"), temperature.get("error_at_least"), ".1f")
         where = f", in {self.folder}" if self.folder else ""
+        where += ", no equipartition between atoms" if temperature.get("fault") else ""
         return f"Run({state}: {len(self.log['step'])} frames, {time:.4g} ps{many}, T = {kelvin} K{where})"
 
 
