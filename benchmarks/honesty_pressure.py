@@ -165,9 +165,9 @@ def contacts(seed: int, *, quantity: str) -> Case:
     found = jxl.rdf(one, "Li", "Cl", r_max=6.0, width=0.25)
     at = int(np.searchsorted(found.r, 4.0)) if quantity == "g" else int(np.searchsorted(found.edges, 4.0)) - 1
     if quantity == "g":
-        return Case(float(found.g[0, at]), float(found.error[0, at]), None, 1.0)
+        return Case(float(found.g[at]), float(found.error[at]), None, 1.0)
     sphere = 4.0 / 3.0 * np.pi * found.edges[at + 1] ** 3
-    return Case(float(found.coordination[0, at]), float(found.coordination_error[0, at]), None, 24 * sphere / EDGE**3)
+    return Case(float(found.coordination[at]), float(found.coordination_error[at]), None, 24 * sphere / EDGE**3)
 
 
 def of_runs(case: Any, seeds: int = RUNS, **options: Any) -> Entry:

@@ -155,8 +155,8 @@ def ideal(seed: int, *, what: str) -> Case:
     if what == "rdf":
         found = jxl.rdf(frames, "Na", "O", r_max=6.0, width=0.5)
         return Case(
-            float(found.g[0, 8]) if found.g.ndim > 1 else float(found.g[8]),
-            float(found.error.reshape(-1)[8]),
+            float(found.g[8]),
+            float(found.error[8]),
             None,
             1.0,
         )

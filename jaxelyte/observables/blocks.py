@@ -143,9 +143,9 @@ def warn_if_short(estimate: BlockError, *, blocks: int, replicas: int, what: str
     if missing > 0.5:
         worst = float(np.median(estimate.inefficiency[used]))
         warnings.warn(
-            f"{what}: the run is too short against its correlation time (or its visits are too rare) for standard errors of {missing:.0%} of the "
-            f"values ({blocks} blocks of {replicas} replica(s), {worst:.1f} blocks per independent one at least): they "
-            "are left out; run longer",
+            f"{what}: the run is too short against its correlation time (or visits are too rare) for standard errors "
+            f"of {missing:.0%} of the values ({blocks} blocks of {replicas} replica(s), {worst:.1f} blocks per "
+            "independent one at least): they are left out; run longer",
             stacklevel=3,
         )
 
