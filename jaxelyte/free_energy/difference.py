@@ -18,10 +18,10 @@ from jaxelyte.errors import InputError
 from jaxelyte.free_energy.contents import OF_SAMPLES, Contents
 from jaxelyte.free_energy.estimators import equilibrated, mbar_pulls, overlap_matrix, solve_mbar
 from jaxelyte.free_energy.integration import thermodynamic_integral
-from jaxelyte.free_energy.joint import joint_error
+from jaxelyte.free_energy.joint import each_error, joint_error
 from jaxelyte.free_energy.quadrature import thermodynamic_length
 from jaxelyte.free_energy.steps import Steps, as_rows, steps_between
-from jaxelyte.observables.blocks import of_series, plus_minus
+from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.storage import saving, write_text
 from jaxelyte.units import BOLTZMANN
 
@@ -239,7 +239,7 @@ def difference(
     starts = [equilibrated(gap) for gap in gaps]
     kept = [gap[start:] for gap, start in zip(gaps, starts, strict=True)]
     gradient = np.array([gap.mean() for gap in kept])
-    blocks = [of_series(gap) for gap in kept]
+    blocks = each_error(kept)
     bounds = np.array([float(one.bound) for one in blocks])
     inefficiency = np.array([max(1.0, float(one.inefficiency)) for one in blocks])
     # Samples much closer than an inefficiency say hardly more; one stride for all keeps their times alike.

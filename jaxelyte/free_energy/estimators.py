@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, logsumexp
 
 STARTS = 40
 """Places along a series where its equilibrium may begin."""
@@ -76,28 +76,37 @@ def mbar_pulls(energies: np.ndarray, solution: Any) -> np.ndarray:
         solution: of `solve_mbar`.
     """
     counts, free = np.asarray(solution.N_k), np.asarray(solution.f_k)
-    exponents = free[:, None] - energies
     some = counts > 0
-    chance = exponents[some] + np.log(counts[some])[:, None]
-    chance = np.exp(chance - chance.max(axis=0))
-    total = chance.sum(axis=0)
-    chance /= total
-    response = np.linalg.pinv(np.diag(chance.sum(axis=1)) - chance @ chance.T, hermitian=True)
+    chance, response, log_total = chances(energies, solution)
     bounds = np.cumsum(counts)[:-1]
 
     def centred(values: np.ndarray) -> np.ndarray:
         return np.concatenate([part - part.mean() for part in np.split(values, bounds) if len(part)])
 
-    log_total = np.max((exponents + np.log(np.maximum(counts, 1e-300))[:, None])[some], axis=0) + np.log(total)
     pulls = []
     for state in (0, len(counts) - 1):
         if some[state]:
             by_chance = response[np.flatnonzero(some) == state][0]
             pulls.append(-centred(by_chance @ chance))
         else:
-            weight = np.exp(exponents[state] - log_total)
+            weight = np.exp(free[state] - energies[state] - log_total)
             pulls.append(-centred(weight + (chance @ weight) @ response @ chance))
     return pulls[1] - pulls[0]
+
+
+def chances(energies: np.ndarray, solution: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What follows from a solution for each sample.
+
+    Returns:
+        (sampled states, samples), chance of each sample to be of each state; (sampled states, sampled states), response
+        of the free energies to their sums; (samples,), ln Σ_k N_k exp(f_k - u_k).
+    """
+    counts, free = np.asarray(solution.N_k), np.asarray(solution.f_k)
+    some = counts > 0
+    chance = (free[:, None] - energies)[some] + np.log(counts[some])[:, None]
+    log_total = logsumexp(chance, axis=0)
+    chance = np.exp(chance - log_total)
+    return chance, np.linalg.pinv(np.diag(chance.sum(axis=1)) - chance @ chance.T, hermitian=True), log_total
 
 
 def overlap_matrix(solution: Any) -> np.ndarray:

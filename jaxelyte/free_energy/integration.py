@@ -17,6 +17,10 @@ HEAVIEST = 1.0
 """Shape k of the tail of U1 - U0 from which on its average does not exist."""
 
 
+CERTAIN = 1.5
+"""How many times its noise a difference between two rules has to be."""
+
+
 @dataclass(frozen=True)
 class Integral:
     """A thermodynamic integral.
@@ -83,7 +87,8 @@ def thermodynamic_integral(
             off = again - steps.estimates["BAR"][0]
             others = [row / beta for row in as_rows(steps.pulls)]
         noise = joint_error([a - b for a, b in zip(pulls, others, strict=True)])
-        quadrature = math.sqrt(max(0.0, off**2 - noise**2)) if math.isfinite(noise) else 0.0
+        # Of what chance alone gives in a third of all cases, nothing is added: errors would be too large on average.
+        quadrature = math.sqrt(off**2 - noise**2) if abs(off) > CERTAIN * noise else 0.0
         if quadrature > statistical:
             reason = (
                 f"the quadrature over {len(lam)} windows is off by about {quadrature:.2g} eV, more than the "

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from jaxelyte.observables.blocks import block_error
+from jaxelyte.observables.blocks import BlockError, block_error
 
 ALIKE = 0.5
 """Length of a series, relative to the longest one, from which on both are taken together."""
@@ -24,13 +24,28 @@ def joint_error(rows: Sequence[np.ndarray]) -> float:
     Args:
         rows: of each window, (samples,), in the order of time.
     """
-    left = sorted(rows, key=len, reverse=True)
     variance = 0.0
-    while left:
-        group = [row for row in left if len(row) >= ALIKE * len(left[0])]
-        left = left[len(group) :]
-        length = len(group[-1])
-        # The mean of a longer row is that much better known than that of its end.
-        parts = np.stack([row[-length:] * math.sqrt(length / len(row)) for row in group], axis=1)
+    for _, parts in _groups(rows):
         variance += float(block_error(parts.sum(axis=1)[:, None], parts).error) ** 2
     return math.sqrt(variance)
+
+
+def each_error(rows: Sequence[np.ndarray]) -> list[BlockError]:
+    """Standard errors of the means of series that say together whether they are independent noise."""
+    found: dict[int, BlockError] = {}
+    for numbers, parts in _groups(rows):
+        several = block_error(parts[:, None], parts)
+        found |= {n: BlockError(*(values[k] for values in several)) for k, n in enumerate(numbers)}
+    return [found[n] for n in range(len(rows))]
+
+
+def _groups(rows: Sequence[np.ndarray]) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Numbers and values of series that are alike in length, (samples, series), about the same mean of each."""
+    left = sorted(range(len(rows)), key=lambda n: -len(rows[n]))
+    while left:
+        group = [n for n in left if len(rows[n]) >= ALIKE * len(rows[left[0]])]
+        left = left[len(group) :]
+        length = len(rows[group[-1]])
+        # The mean of a longer row is that much better known than that of its end.
+        scaled = [(rows[n][-length:] - rows[n].mean()) * math.sqrt(length / len(rows[n])) for n in group]
+        yield group, np.stack(scaled, axis=1)

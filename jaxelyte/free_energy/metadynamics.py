@@ -17,7 +17,14 @@ from jaxtyping import Array, Float
 from jaxelyte import checks, units
 from jaxelyte.dynamics import NVT, Run, simulate
 from jaxelyte.errors import InputError, UnsupportedError
-from jaxelyte.free_energy.profile import bin_edges, block_bounds, checked_screening, profile, symbols_of
+from jaxelyte.free_energy.profile import (
+    bin_edges,
+    block_bounds,
+    checked_screening,
+    profile,
+    pulls_of,
+    symbols_of,
+)
 from jaxelyte.observables import PMFResult, Sample, Series, SeriesResult
 from jaxelyte.potentials.base import Potential, Sum, as_potential
 from jaxelyte.potentials.distance import Metadynamics, checked_pair, distances
@@ -119,7 +126,8 @@ def metadynamics(
     """Potential of mean force of two atoms by well-tempered metadynamics; see `potentials.distance.Metadynamics`.
 
     w(r) comes from the samples after the bias has grown, each weighted by the bias it was drawn under, with standard
-    errors from leaving out a tenth of the time at once; the bias itself gives a second curve.
+    errors that count their correlation in time (NaN where the run is too short against it); the bias itself gives a
+    second curve.
 
     It fails where something slow beside the distance does not follow: walkers then do not come back (``crossings``
     tells), and the bias grows without converging.
@@ -192,23 +200,58 @@ def metadynamics(
     series: SeriesResult | None = run.observables.get("bias")
     if series is None or len(series) < 2:
         raise InputError(f"{steps} steps hold fewer than two samples; run longer, or sample more often")
-    r, weight = series.values[..., 0], _weights(series.values, ensemble.temperature)
-    edges = bin_edges(float(r.min()), min(float(r.max()), upper), bins)
-    per_time = [np.histogram(r[a:b], edges, weights=weight[a:b])[0] for a, b in block_bounds(len(r))]
-    whole = np.sum(per_time, axis=0)
-    result = profile(
-        edges, whole, [whole - one for one in per_time], species, ensemble.temperature, r.size, charges, permittivity
+    result, crossings = weighted_profile(
+        series.values,
+        ensemble.temperature,
+        range_=(lower, upper),
+        bins=bins,
+        species=species,
+        charges=charges,
+        permittivity=permittivity,
     )
-    crossings = count_crossings(r, lower=float(edges[0]), upper=upper)
+    assert run.potential is not None
+    final = metadynamics_term(run.potential)
+    return MetadynamicsResult(result, final.grid, _from_bias(final), crossings, run)
+
+
+def weighted_profile(
+    values: np.ndarray,
+    temperature: float,
+    *,
+    range_: tuple[float, float],
+    bins: float = 0.05,
+    species: tuple[str, str] = ("X", "X"),
+    charges: Mapping[str, float] | None = None,
+    permittivity: float | None = None,
+) -> tuple[PMFResult, int]:
+    """Potential of mean force from samples under a bias that grows, and how often walkers crossed the range.
+
+    Args:
+        values: (samples, walkers, 3), distance in Å, bias and offset in eV; see `BiasSeries`.
+        temperature: K.
+        range_: Å.
+        bins: width of the bins of w(r), Å.
+        species: chemical symbols of the pair.
+        charges: see `pmf`.
+        permittivity: see `pmf`.
+
+    Warns:
+        UserWarning: fewer crossings of the range than `CROSSINGS`.
+    """
+    r, weight = values[..., 0], _weights(values, temperature)
+    edges = bin_edges(float(r.min()), min(float(r.max()), range_[1]), bins)
+    per_time = np.array([np.histogram(r[a:b], edges, weights=weight[a:b])[0] for a, b in block_bounds(len(r))])
+    whole = per_time.sum(axis=0)
+    pulls = pulls_of(per_time, whole)
+    result = profile(edges, whole, pulls, species, temperature, r.size, charges, permittivity)
+    crossings = count_crossings(r, lower=float(edges[0]), upper=range_[1])
     if crossings < CROSSINGS:
         warnings.warn(
             f"metadynamics: the walkers crossed the range {crossings} times only (at least {CROSSINGS} are needed): "
             "the result is not converged; run longer, or with more or higher Gaussians",
-            stacklevel=2,
+            stacklevel=3,
         )
-    assert run.potential is not None
-    final = metadynamics_term(run.potential)
-    return MetadynamicsResult(result, final.grid, _from_bias(final), crossings, run)
+    return result, crossings
 
 
 def metadynamics_term(potential: Potential) -> Metadynamics:

@@ -1,8 +1,8 @@
-"""From weighted distances to a potential of mean force with jackknife errors."""
+"""From weighted distances to a potential of mean force with its errors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -11,20 +11,21 @@ import numpy as np
 from jaxelyte import checks, units
 from jaxelyte.errors import InputError
 from jaxelyte.observables import PMFResult, RDFResult, pmf
-from jaxelyte.observables.blocks import FEWEST
+from jaxelyte.observables.blocks import block_error
 
-BLOCKS = 10
-"""Stretches of a run whose omission, one at a time, gives the standard errors."""
+BLOCKS = 64
+"""Stretches of time that errors are found from."""
+
+STRETCHES = 10
+"""Stretches that are kept for errors of positions and heights of minima."""
 
 REFERENCE = 1.0
 """Å at the far end of the range, over which the potential of mean force is set to its known mean."""
 
 
-def block_bounds(samples: int) -> list[tuple[int, int]]:
-    """Begin and end of stretches of one length; what is left over at the start is in none of them."""
-    count = min(BLOCKS, samples)
-    length = samples // count
-    return list(pairwise(range(samples - count * length, samples + 1, length)))
+def block_bounds(samples: int, blocks: int = BLOCKS) -> list[tuple[int, int]]:
+    """Begin and end of stretches that contain all samples, alike in length to one."""
+    return list(pairwise(np.linspace(0, samples, min(blocks, samples) + 1).astype(int)))
 
 
 def bin_edges(lowest: float, highest: float, width: float) -> np.ndarray:
@@ -54,19 +55,20 @@ def distribution(edges: np.ndarray, weight: np.ndarray, level: float) -> np.ndar
 def profile(
     edges: np.ndarray,
     whole: np.ndarray,
-    others: Sequence[np.ndarray],
+    pulls: np.ndarray | None,
     species: tuple[str, str],
     temperature: float,
     samples: int,
     charges: Mapping[str, float] | None,
     permittivity: float | None,
 ) -> PMFResult:
-    """A potential of mean force from the weights in bins of all data, and of all but one stretch each.
+    """A potential of mean force from the weights in bins, and how much each stretch of time moves them.
 
     Args:
         edges: (bins + 1,), Å.
         whole: (bins,), weights.
-        others: the same without one stretch each; none where there are to be no error bars.
+        pulls: (stretches, bins), to first order what each stretch adds to the deviation of ln of the weight; None where
+            there are to be no error bars.
         species: chemical symbols of the pair.
         temperature: K.
         samples: number of samples.
@@ -82,13 +84,15 @@ def profile(
         boltzmann = np.exp(-energy / (units.BOLTZMANN * temperature))
         level = float(np.sum((boltzmann * shell)[far]) / np.sum(shell[far]))
     g = distribution(edges, whole, level)
-    without = np.array([distribution(edges, one, level) for one in others]).reshape(-1, len(g))
-    count = len(without)
+    moved = np.zeros((0, len(g)))
     error = np.full(len(g), np.nan)
-    if count >= FEWEST:
-        error = np.sqrt((count - 1) / count * np.sum((without - without.mean(axis=0)) ** 2, axis=0))
-    # Pseudo-values: leaving one of them out of their mean gives what leaving out its stretch gave.
-    stretches = count * g - (count - 1) * without
+    if pulls is not None:
+        end = 0.5 * (edges[1:] + edges[:-1]) > edges[-1] - REFERENCE
+        moved = (pulls - (pulls[:, end] @ (whole[end] / whole[end].sum()))[:, None]) * len(pulls)
+        error = g * block_error(moved[:, None]).error
+        moved = np.array([moved[a:b].mean(axis=0) for a, b in block_bounds(len(moved), STRETCHES)])
+    # Leaving one of them out of their mean gives what leaving out its stretch gave, to first order.
+    stretches = g * (1.0 + moved)
     nothing = np.full(len(g), np.nan)
     result = RDFResult(
         pairs=(species,),
@@ -103,6 +107,17 @@ def profile(
         stretches=stretches[:, None],
     )
     return pmf(result, temperature, charges=charges, permittivity=permittivity)
+
+
+def pulls_of(sums: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """How much stretches move ln of the weights in bins, if these are sums over stretches.
+
+    Args:
+        sums: (stretches, bins), weights of each.
+        whole: (bins,), their sum.
+    """
+    share = sums / np.where(whole > 0.0, whole, 1.0)
+    return share - share.mean(axis=0)
 
 
 def checked_species(species: Any) -> tuple[str, str]:

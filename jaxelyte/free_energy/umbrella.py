@@ -14,13 +14,15 @@ import numpy as np
 from jaxelyte import checks, units
 from jaxelyte.dynamics import NVT, Run, simulate
 from jaxelyte.errors import InputError
-from jaxelyte.free_energy.estimators import bar, overlap_matrix, solve_mbar, unbiased_weights
+from jaxelyte.free_energy.estimators import bar, chances, overlap_matrix, solve_mbar, unbiased_weights
 from jaxelyte.free_energy.profile import (
+    BLOCKS,
     bin_edges,
     block_bounds,
     checked_screening,
     checked_species,
     profile,
+    pulls_of,
     symbols_of,
 )
 from jaxelyte.free_energy.steps import CROSSING, crossing_samples
@@ -214,8 +216,8 @@ def umbrella_pmf(
 ) -> UmbrellaResult:
     """Potential of mean force from the distances sampled in windows, of any program; see `umbrella_sampling`.
 
-    Standard errors come from leaving out a tenth of each window at a time, so they count the correlation of samples
-    as long as a tenth of a window is longer than that. There are no error bars (NaN) where a window has fewer than 20
+    Standard errors follow from how much each stretch of time moves w(r), all windows together, and count the
+    correlation in time. There are no error bars (NaN) where a window has fewer than 20
     independent samples, or where fewer than 30 decide the step between two neighbours (Bennett's ratio): w(r) is then
     joined there by chance.
 
@@ -253,22 +255,15 @@ def umbrella_pmf(
     every = np.concatenate(samples)
     edges = bin_edges(float(every.min()), float(every.max()), width)
 
-    def weights(chosen: list[np.ndarray], guess: np.ndarray | None) -> tuple[np.ndarray, Any]:
-        r = np.concatenate(chosen)
-        bias = 0.5 * beta * springs[:, None] * (r - windows[:, None]) ** 2
-        solution = solve_mbar(bias, np.array([len(c) for c in chosen]), guess)
-        return np.histogram(r, edges, weights=unbiased_weights(bias, solution))[0], solution
-
-    whole, solution = weights(samples, None)
+    bias = 0.5 * beta * springs[:, None] * (every - windows[:, None]) ** 2
+    solution = solve_mbar(bias, np.array([len(d) for d in samples]))
+    weight = unbiased_weights(bias, solution)
+    whole = np.histogram(every, edges, weights=weight)[0]
     overlap = overlap_matrix(solution)
     independent, support = _supported(samples, windows, springs, beta)
     refused = _judged(windows, np.diagonal(overlap, 1), independent, support)
-    pieces = [block_bounds(len(d)) for d in samples]
-    others = [
-        weights([np.delete(d, slice(*p[n])) for d, p in zip(samples, pieces, strict=True)], solution.f_k)[0]
-        for n in range(0 if refused else min(len(p) for p in pieces))
-    ]
-    result = profile(edges, whole, others, species, temperature, len(every), charges, permittivity)
+    pulls = None if refused else _pulls(samples, weight, chances(bias, solution)[:2], edges, whole)
+    result = profile(edges, whole, pulls, species, temperature, len(every), charges, permittivity)
     counts = np.array([np.histogram(d, edges)[0] for d in samples])
     energies = np.asarray(solution.f_k - solution.f_k[0]) / beta
     return UmbrellaResult(result, windows, springs, energies, overlap, counts, independent, support, refused)
@@ -286,6 +281,33 @@ def _windows(centers: Any, k: Any) -> tuple[np.ndarray, np.ndarray]:
             f"k = {checks.shown(k)} must be positive in eV/Å², one number or one for each of {len(windows)} windows"
         )
     return windows, np.broadcast_to(springs, windows.shape).copy()
+
+
+def _pulls(
+    samples: list[np.ndarray],
+    weight: np.ndarray,
+    found: tuple[np.ndarray, np.ndarray],
+    edges: np.ndarray,
+    whole: np.ndarray,
+) -> np.ndarray:
+    """(stretches, bins): what each stretch of time of all windows adds to the deviation of ln of the weight in a bin.
+
+    A sample moves it by its own weight, and by its chances to be of each window, which move the free energies of these.
+    Samples of a window move it about their own mean.
+    """
+    chance, response = found
+    inside = np.clip(np.digitize(np.concatenate(samples), edges) - 1, 0, len(whole) - 1)
+    shared = np.array([np.bincount(inside, row * weight, len(whole)) for row in chance])  # (windows, bins)
+    by_chance = response @ (shared / np.where(whole > 0.0, whole, 1.0))
+    blocks, first = min(BLOCKS, *(len(d) for d in samples)), 0
+    total = np.zeros((blocks, len(whole)))
+    for one in samples:
+        bounds = [slice(first + a, first + b) for a, b in block_bounds(len(one), blocks)]
+        sums = np.array([np.bincount(inside[part], weight[part], len(whole)) for part in bounds])
+        crowd = np.array([chance[:, part].sum(axis=1) for part in bounds])
+        total += pulls_of(sums, whole) + (crowd - crowd.mean(axis=0)) @ by_chance
+        first += len(one)
+    return total
 
 
 def _supported(

@@ -189,7 +189,7 @@ def test_metadynamics_fills_the_well() -> None:
         progress=False,
     )
     deviation = off(result.pmf)
-    assert len(deviation) > 50
+    assert len(deviation) > 40  # where a walker came by often enough for an error
     assert abs(np.mean(deviation)) < 3.0
     assert 0.3 < np.sqrt(np.mean(deviation**2)) < 2.5
     inside = (result.grid > 2.5) & (result.grid < 5.8)
