@@ -27,7 +27,7 @@ from jaxelyte.dynamics.start import prepare_potential
 from jaxelyte.errors import InputError
 from jaxelyte.free_energy.contents import Contents, of_insertion
 from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, grow, overflowed, plan_lists
-from jaxelyte.observables.blocks import FEWEST, block_error, jackknife, plus_minus
+from jaxelyte.observables.blocks import FEWEST, block_error, plus_minus
 from jaxelyte.observables.diffusion import lattice_potential
 from jaxelyte.observables.provenance import check_made_by, recorded_energies
 from jaxelyte.observables.sampling import analysed, complete_cells
@@ -40,16 +40,15 @@ from jaxelyte.potentials.topology import idle_terms_allowed
 from jaxelyte.storage import write_text
 from jaxelyte.system import System
 
-BLOCKS = 10
 PLANCK = 6.62607015e-34
 SKIN = 1e-3
 """Å; lists are built anew for each batch."""
 
 LEAST = 20
-"""Insertions that carry half of the average, below which a warning is given."""
+"""Insertions that carry half of the average, below which there is no error bar."""
 
 LEAST_FRAMES = 10
-"""Independent frames that decide the average, below which a warning is given."""
+"""Independent frames that decide the average, below which there is no error bar."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,8 @@ class Insertion:
     Attributes:
         symbol: of the particle.
         value: μ_ex in eV.
-        error: standard error in eV, by the jackknife over stretches of the run.
+        error: standard error in eV, correlation of frames taken into account; NaN where too few insertions or frames
+            decide the average.
         temperature: K.
         insertions: number of test particles.
         contributing: share of them that carries half of the average: small where insertion is hopeless.
@@ -127,8 +127,8 @@ def widom(
         UnsupportedError: replicas that list their atoms in another order.
 
     Warns:
-        UserWarning: fewer than four frames, of which no error follows; fewer than `LEAST` insertions that carry half of
-            the average, or fewer than `LEAST_FRAMES` independent frames that decide it.
+        UserWarning: no error bar (NaN), of fewer than four frames, fewer than `LEAST` insertions that carry half of the
+            average, or fewer than `LEAST_FRAMES` independent frames that decide it.
     """
     potential = as_potential(potential)
     if isinstance(source, (str, Path)) and (Path(source) / "trajectory.h5").exists():
@@ -173,30 +173,12 @@ def widom(
             weights.append(boltzmann)
     own_energies = np.reshape(energies, (trajectory.replicas, -1)).T + float(references[1])
     check_made_by(recorded_energies(source, len(trajectory)), own_energies, 1.0 / beta)
-    groups = np.array_split(np.array(sums), min(BLOCKS, len(sums)))
-    totals = np.array([g.sum(axis=0) for g in groups])
-    with np.errstate(divide="ignore", invalid="ignore"):  # where no insertion had room at all
-        value, error = jackknife(totals, lambda t: -np.log(t[0] / t[1]) / beta)
     share = _contributing(np.concatenate(weights))
-    carrying = round(share * per_frame * len(sums))
-    if len(sums) < FEWEST:
-        warnings.warn(
-            f"insertion of {symbol}: {len(sums)} frame(s) give no standard error, at least {FEWEST} are needed, and "
-            "hundreds for a value to trust",
-            stacklevel=2,
-        )
-    elif carrying < LEAST:
-        warnings.warn(
-            f"insertion of {symbol}: {carrying} insertions carry half of the average; the liquid is too dense "
-            "for it, and the true value is lower. Take free_energy_path with a cavity",
-            stacklevel=2,
-        )
-    elif (frames := _deciding_frames(np.array(sums), trajectory.replicas)) < LEAST_FRAMES:
-        warnings.warn(
-            f"insertion of {symbol}: {frames:.0f} independent frames decide the average ({LEAST_FRAMES} are needed), "
-            "so that its error bar is too small; run longer",
-            stacklevel=2,
-        )
+    value, error = _average(np.array(sums), trajectory.replicas, beta)
+    doubt = _doubt(np.array(sums), trajectory.replicas, round(share * per_frame * len(sums)))
+    if doubt:
+        warnings.warn(f"insertion of {symbol} has no error bar: {doubt}", stacklevel=2)
+        error = math.nan
     contents = of_insertion(symbol, potential, before, after)
     return Insertion(
         symbol, float(value) + gap, float(error), float(temperature), per_frame * len(sums), share, contents
@@ -379,6 +361,34 @@ def _contributing(weight: np.ndarray) -> float:
     if not total[-1] > 0:
         return 0.0
     return float(np.searchsorted(total, 0.5 * total[-1]) + 1) / len(order)
+
+
+def _average(sums: np.ndarray, replicas: int, beta: float) -> tuple[float, float]:
+    """-k_B T ln (Σ V exp(-ΔU/k_B T) / Σ V) in eV and its standard error, of (frames of all replicas, 2)."""
+    total = sums.sum(axis=0)
+    if not total[0] > 0.0:
+        return math.inf, math.nan
+    # What each frame adds to the deviation of the logarithm, whose mean over all frames is zero.
+    moved = len(sums) * (sums[:, 0] / total[0] - sums[:, 1] / total[1])
+    error = float(block_error(moved.reshape(replicas, -1).T).error)
+    return -math.log(total[0] / total[1]) / beta, error / beta
+
+
+def _doubt(sums: np.ndarray, replicas: int, carrying: int) -> str:
+    """Why an average over insertions has no error bar, and the remedy; empty where it has one."""
+    if len(sums) < FEWEST:
+        return (
+            f"{len(sums)} frame(s) give no standard error, at least {FEWEST} are needed, and hundreds for a value to "
+            "trust"
+        )
+    if carrying < LEAST:
+        return (
+            f"{carrying} insertions carry half of the average ({LEAST} are needed); the liquid is too dense for it, "
+            "and the true value is lower. Take free_energy_path with a cavity"
+        )
+    if (frames := _deciding_frames(sums, replicas)) < LEAST_FRAMES:
+        return f"{frames:.0f} independent frames decide the average ({LEAST_FRAMES} are needed); run longer"
+    return ""
 
 
 def _deciding_frames(sums: np.ndarray, replicas: int) -> float:
