@@ -1,4 +1,4 @@
-"""Cases of windows that are simulated: springs along λ, with and without exchange, and umbrella windows; see honesty.py.
+"""Cases of simulated windows: springs along λ, with and without exchange, and umbrella windows; see honesty.py.
 
 One compiled run holds many independent systems, each of which is analysed as a run of its own.
 """
