@@ -183,6 +183,8 @@ def _informed(known: NoiseModels, blocks: np.ndarray) -> NoiseModels:
     """
     flat = blocks - blocks.mean(axis=0)
     flat = flat[..., np.ptp(flat[:, 0], axis=0) > 0.0]
+    if not flat.size:
+        return known
     weights = _log_weights(known, flat, len(flat) - 1)[0]
     independent = weights[0] - known.log_prior[0]
     chance = expit(float(np.sum(independent - logsumexp(weights, axis=0))))

@@ -58,6 +58,8 @@ def test_an_error_of_several_windows_is_that_of_one_series(rng: np.random.Genera
     assert joint_error(list(slow)) == pytest.approx(math.sqrt(2.0 / 20_000) / 0.1, rel=0.5)
     assert math.isnan(joint_error([np.arange(400.0), rows[0]]))  # as long as its memory
     assert math.isnan(joint_error([np.arange(3.0)] * 2))
+    assert joint_error([np.full(50, 0.3)] * 2) == 0.0  # nothing moves
+    assert joint_error([np.full(4000, 0.3), rows[0]]) == pytest.approx(joint_error(rows[:1]), rel=1e-9)
 
 
 def test_pulls_of_mbar_are_its_error(rng: np.random.Generator) -> None:
