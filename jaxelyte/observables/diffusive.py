@@ -116,7 +116,9 @@ def choose_window(lags: np.ndarray, curves: Sequence[np.ndarray], start: Start, 
     last = float(lags[-1])
     usual = share[0] * last, share[1] * last
     if start.time > 0.5 * last:
-        return Chosen(usual, f"is needed from {start.reason}, to twice that time; lags go to {last / 1e3:.2g} ps")
+        power = min(shape_of(lags, rows, usual).exponent for rows in curves)
+        reason = f"is needed from {start.reason}, to twice that time; lags go to {last / 1e3:.2g} ps"
+        return Chosen(usual, reason + _confined(power))
     begin = max(usual[0], start.time)
     windows = [(begin, max(usual[1], min(2.0 * begin, last)))]
     if all(len(rows) >= FEWEST for rows in curves):
@@ -180,13 +182,17 @@ def shape_of(lags: np.ndarray, rows: np.ndarray, window: tuple[float, float]) ->
         wrong[1:] = False
     span = f"{window[1] / 1e4:g} and {window[1] / 1e3:g} ps"
     if wrong[0]:
-        confined = "; it hardly grows: the atoms are confined, or wrapped into a box" if power < 0.3 else ""
-        return Shape(power, f"grows as t^{power:.2f} between {window[0] / 1e3:g} and {window[1] / 1e3:g} ps{confined}")
+        between = f"{window[0] / 1e3:g} and {window[1] / 1e3:g} ps"
+        return Shape(power, f"grows as t^{power:.2f} between {between}{_confined(power)}")
     if wrong[1]:
         return Shape(power, f"grows as t^{before:.2f} at the start of the decade between {span}")
     if wrong[2]:
         return Shape(power, f"is not straight between {span} (its slope changes by {abs(bend):.0%})")
     return Shape(power, "")
+
+
+def _confined(power: float) -> str:
+    return "; it hardly grows: the atoms are confined, or wrapped into a box" if power < 0.3 else ""
 
 
 def _between(lags: np.ndarray, window: tuple[float, float]) -> np.ndarray:

@@ -121,7 +121,7 @@ def viscosity(
             default.
 
     Raises:
-        InputError: no pressure tensor, temperature or volume; a run that is too short.
+        InputError: no pressure tensor, temperature or volume; a run that is too short; a stress that is constant.
 
     Warns:
         UserWarning: an error above 30 %, or none.
@@ -140,6 +140,8 @@ def viscosity(
             f"sample {sample} of replica {replica} of the pressure tensor is not finite ({series.columns[column]}): "
             "the simulation broke down, or the file is damaged"
         )
+    if not np.any(np.ptp(series.values, axis=0)):
+        raise InputError("all samples of the pressure tensor are the same: a viscosity comes from its fluctuations")
     rows, lags = _correlations(series, longest, stretches)
     scale = SCALE * volume / temperature * series.interval
     running = scale * (np.cumsum(rows, axis=1) - 0.5 * (rows[:, :1] + rows))

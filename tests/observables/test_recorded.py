@@ -120,7 +120,7 @@ def noise(rng: np.random.Generator, samples: int, tau: float, step: float, width
 def test_viscosity_of_a_process_with_a_known_integral() -> None:
     """η = V w² τ / k_B T exactly, in SI units; 40 repeats also show that the error bars are of the right size.
 
-    Of 2,000 seeds in groups of 40 the root mean square of z lay between 0.55 and 1.35, the mean within 3 % of exact.
+    Of 480 seeds in groups of 40 the root mean square of z lay between 0.62 and 0.87, the mean within 5 % of exact.
     """
     rng = np.random.default_rng(3)
     volume, temperature, tau, width = 2000.0, 300.0, 200.0, 0.05
@@ -131,7 +131,7 @@ def test_viscosity_of_a_process_with_a_known_integral() -> None:
         for _ in range(40)
     ]
     off = np.array([(one.value - exact) / one.error for one in found])
-    assert 0.4 < math.sqrt(np.mean(off**2)) < 1.6
+    assert 0.4 < math.sqrt(np.mean(off**2)) < 1.3
     assert np.mean([one.value for one in found]) == pytest.approx(exact, rel=0.08)
     assert np.median([one.error for one in found]) < 0.25 * exact
     assert all(one.freedom > 10 for one in found)
@@ -142,6 +142,9 @@ def test_viscosity_says_when_it_cannot_be_right(rng: np.random.Generator) -> Non
         viscosity(noise(rng, 400, 200.0, 5.0, 0.05), temperature=300.0, volume=2000.0)
     with pytest.raises(InputError, match="too few"):
         viscosity(noise(rng, 100, 200.0, 5.0, 0.05), temperature=300.0, volume=2000.0)
+    still = SeriesResult(PressureTensor().columns, "GPa", 5.0, 5.0, np.ones((400, 1, 6)))
+    with pytest.raises(InputError, match="all samples of the pressure tensor are the same"):
+        viscosity(still, temperature=300.0, volume=2000.0)
     with pytest.raises(InputError, match="needs a volume"):
         viscosity(noise(rng, 1000, 200.0, 5.0, 0.05), temperature=300.0)
     run = simulate(Argon(), argon(), NVE(), steps=20, velocities=10.0, every=5, progress=False)
@@ -183,13 +186,14 @@ def test_a_slow_mode_is_not_cut_off(tmp_path: Path) -> None:
         warnings.simplefilter("ignore")
         found = viscosity(series, temperature=300.0, volume=2000.0)
     exact *= SCALE * 2000.0 / 300.0
-    assert abs(found.value - exact) < 3.5 * found.error < 2.0 * exact
+    # Of 100 seeds all are within 3.5 errors, and 98 have an error below 0.57 of the value.
+    assert abs(found.value - exact) < 3.5 * found.error < 3.0 * exact
     found.to_json(tmp_path / "v.json")
     assert json.loads((tmp_path / "v.json").read_text())["degrees_of_freedom"] == found.freedom
 
 
 def test_a_stress_that_remembers_has_no_error() -> None:
-    """A relaxation time of a fifth of the run; of 200 seeds one has an error."""
+    """A relaxation time of a fifth of the run; of 200 seeds five have an error."""
     refused = 0
     for seed in range(8):
         series = noise(np.random.default_rng(seed), 5000, 2e4, 20.0, 0.05)
