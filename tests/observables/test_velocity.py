@@ -101,7 +101,7 @@ def forgetting(rng: np.random.Generator, frames: int, atoms: int, interval: floa
     decay = np.exp(-interval / 100.0)
     kicks = rng.normal(size=(frames, 1, atoms, 3)) * np.sqrt(1e-3 / 100.0)
     kicks[1:] *= np.sqrt(1.0 - decay**2)
-    return lfilter([1.0], [1.0, -decay], kicks, axis=0)
+    return np.asarray(lfilter([1.0], [1.0, -decay], kicks, axis=0))
 
 
 @pytest.mark.parametrize("moved", ["free", "fixed", "pushed"])
