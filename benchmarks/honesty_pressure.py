@@ -42,7 +42,8 @@ def ideal(count: int, thermostat: Any) -> Any:
         atoms = ions(count)
         atoms.positions = np.random.default_rng(seed).random((count, 3)) * EDGE
         starts.append(atoms)
-    return run_of(potential, starts, jxl.NVT(KELVIN, thermostat), steps=4000, timestep=2.0)
+    steps = 16000 if thermostat == "langevin" else 4000  # pairs of ions that diffuse come back
+    return run_of(potential, starts, jxl.NVT(KELVIN, thermostat), steps=steps, timestep=2.0)
 
 
 @lru_cache(maxsize=4)
@@ -51,9 +52,11 @@ def fluid(thermostat: Any, *, single: bool = False, replicas: int = RUNS, steps:
     potential = jxl.LennardJones({"Ar": 3.4}, {"Ar": 0.0103}, cutoff=5.3, switch=4.5, tail_correction=False)
     atoms = bulk("Ar", "fcc", a=5.6, cubic=True).repeat(2)
     with single_precision(single):
-        before = run_of(potential, [atoms] * replicas, jxl.NVT(120.0, "langevin"), steps=600, timestep=4.0)
+        before = run_of(
+            potential, [atoms] * replicas, jxl.NVT(120.0, "langevin"), steps=600, timestep=4.0, sample_every=20
+        )
         ensemble = jxl.NVE() if thermostat == "nve" else jxl.NVT(120.0, thermostat)
-        return run_of(potential, before.atoms, ensemble, steps=steps, timestep=4.0)
+        return run_of(potential, before.atoms, ensemble, steps=steps, timestep=4.0, sample_every=20)
 
 
 def single_precision(wanted: bool) -> Any:
@@ -63,7 +66,9 @@ def single_precision(wanted: bool) -> Any:
     return jax.enable_x64(not wanted)
 
 
-def run_of(potential: Any, starts: list[Atoms], ensemble: Any, *, steps: int, timestep: float) -> Any:
+def run_of(
+    potential: Any, starts: list[Atoms], ensemble: Any, *, steps: int, timestep: float, sample_every: int = 5
+) -> Any:
     """A run of replicas that records the pressure."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -74,7 +79,7 @@ def run_of(potential: Any, starts: list[Atoms], ensemble: Any, *, steps: int, ti
             steps=steps,
             timestep=timestep,
             every=20,
-            sample_every=5,
+            sample_every=sample_every,
             observables={"pressure": jxl.PressureTensor()},
             save_velocities=True,
             overlap=0.0,
