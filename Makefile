@@ -38,7 +38,7 @@ fuzz: $(READY)  ## 3,000 damaged files through every reader (some 3 minutes)
 test-gpu: $(READY)  ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu
 
-validate: $(READY)  ## reproduce published results (minutes to hours; needs ../shared/reference)
+validate: $(READY)  ## reproduce published results (minutes to hours; needs published data)
 	$(BIN)/python -m pytest -m validation
 
 lint: $(READY)  ## ruff and pyright
