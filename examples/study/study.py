@@ -45,6 +45,8 @@ BARRIER = {"height": 1.0, "center": 1.26, "width": 0.05, "species": ("O", "H")}
 TIMESTEP, EVERY = 0.5, 40
 """fs, and steps between frames: 20 fs."""
 INTERRUPTED = 130
+UNSETTLED = ("output", "careful", "careful_pairs", "careful_picoseconds")
+"""Options that a later call may change."""
 
 
 def settings() -> argparse.Namespace:
@@ -70,6 +72,7 @@ def settings() -> argparse.Namespace:
 def main() -> None:
     """All steps, each of which finds what an earlier call has left."""
     options = settings()
+    choose_source(options)
     keep_settings(options)
     members, source = potentials(options)
     made = [small_run(options, number, members) for number in range(options.runs)]
@@ -84,9 +87,17 @@ def main() -> None:
     print(f"in {options.output}: results.json, structure.png, diffusion.png")
 
 
+def choose_source(options: argparse.Namespace) -> None:
+    """The published frames where they are, or the potential that comes with the package."""
+    options.frames = options.frames or jxl.datasets.find_published("data", "nacl_r2SCAN.xyz.gz")
+    if options.frames is None and options.potential is None:
+        options.potential = "nacl_r2scan"
+        print(f"the frames are not there (`jaxelyte fetch nacl`): {options.potential} is taken")
+
+
 def keep_settings(options: argparse.Namespace) -> None:
     """A later call continues with the settings of the first, `--careful` apart."""
-    given = {key: str(value) for key, value in vars(options).items() if key not in ("output", "careful")}
+    given = {key: str(value) for key, value in vars(options).items() if key not in UNSETTLED}
     path = options.output / "settings.json"
     if not path.exists():
         options.output.mkdir(parents=True, exist_ok=True)
@@ -98,14 +109,11 @@ def keep_settings(options: argparse.Namespace) -> None:
 
 
 def potentials(options: argparse.Namespace) -> tuple[list[Any], dict[str, Any]]:
-    """Complete potentials, and where they come from: the published frames where they are, or the package."""
-    frames = options.frames or jxl.datasets.find_published("data", "nacl_r2SCAN.xyz.gz")
-    if options.potential or frames is None:
-        name = options.potential or "nacl_r2scan"
-        if not options.potential:
-            print(f"the frames are not there (`jaxelyte fetch nacl`): {name}, which comes with jaxelyte, is taken")
-        found = jxl.load_potential(name)
-        return list(found.members), {"potential": name, "networks": len(found.members)}
+    """Complete potentials, and where they come from."""
+    if options.potential:
+        found = jxl.load_potential(options.potential)
+        return list(found.members), {"potential": options.potential, "networks": len(found.members)}
+    frames = options.frames
     fits = [train(frames, options, number) for number in range(options.members)]
     barrier = jxl.GaussianBarrier(**BARRIER)
     errors = [jxl.evaluate(fit, untouched(fit, frames)).summary() for fit in fits]
@@ -205,15 +213,17 @@ global one hardly touches the dynamics."""
 
 def large_run(options: argparse.Namespace, name: str, ensemble: Any, potential: Any) -> jxl.Run:
     """The larger box: both thermostats from the same start."""
-    box = start(options, "large-apart", options.careful_pairs, paired=False, seed=options.seed)
+    box = start(options, f"large-{options.careful_pairs}", options.careful_pairs, paired=False, seed=options.seed)
     time = options.careful_picoseconds
-    return dynamics(options, f"large-{name}", potential, box, ensemble, seed=options.seed, picoseconds=time)
+    return dynamics(
+        options, f"large-{options.careful_pairs}-{name}", potential, box, ensemble, seed=options.seed, picoseconds=time
+    )
 
 
 def evaluate(made: list[jxl.Run], options: argparse.Namespace, source: dict[str, Any]) -> dict[str, Any]:
     """Structure and motion of all runs, with errors from the spread between them."""
     discard = round(options.equilibration * 1000 / (TIMESTEP * EVERY))
-    frames = options.frames or jxl.datasets.find_published("data", "nacl_r2SCAN.xyz.gz")
+    frames = options.frames
     found = structure(made, discard)
     return {
         "source": source,
