@@ -111,7 +111,7 @@ WALK, PRESSURES, CURVES = walk(), pressures(), curves()
 PAIR, DIFFUSING, DECAYING = CURVES["Na-Cl"], diffusing(), decaying()
 FRAMES_WITH_LABELS = [labelled(n) for n in range(8)]
 FIT_OF_SALT = jxl.datasets.nacl_water_fit()
-DISCARD = count(FRAMES, 1e9, zero=True)
+DISCARD = count(FRAMES, 1e9, zero=True, none=True)
 STRETCHES = count(1e9, none=True)
 BLOCKS = count(1, 1e9, none=True)
 FIT = Kind(
