@@ -78,9 +78,9 @@ def train(
         frames: ``ase.Atoms`` with energies (eV), forces (eV/Å) and stresses (eV/Å³), each optional in each frame; of
             any sizes, compositions and cells. Or a file that `jaxelyte.read` reads.
         model: hyperparameters; species and mean neighbour number are taken from the frames unless given. Or a fit to
-            go on from (fine-tuning), ``load_fit("fit")``, or a bare network: hyperparameters and scales stay, reference
-            energies are found anew, and the baseline has to be its own. Its error is that of epoch 0, which later ones
-            have to beat. Of a committee the first network goes on.
+            go on from (fine-tuning), ``load_fit("fit")``, ``load_potential("nacl_r2scan")``, or a bare network:
+            hyperparameters and scales stay, reference energies are found anew, and the baseline has to be its own. Its
+            error is that of epoch 0, which later ones have to beat. Of a committee the first network goes on.
         baseline: any potential, subtracted from the labels; that of the fit if ``model`` is one. Charges by species
             have to make periodic frames neutral, unless ``atoms.info["charge"]`` says otherwise.
         epochs: passes over the training frames.
@@ -128,11 +128,7 @@ def train(
             `jaxelyte.data.structures`).
     """
     place = None if output is None else output_folder(output)
-    seen: frozenset[str] = frozenset()
-    if isinstance(model, Fit):
-        seen = frozenset(model.config.get("trained_on", ()))
-        baseline = model.baseline if baseline is None else baseline
-        model = model.potential
+    model, baseline, seen = _start_of(model, baseline)
     baseline = None if baseline is None else as_potential(baseline, "baseline")
     checks.instance("model", model, (NequIP, NequIPPotential), "a jaxelyte.NequIP, a network, or a fit to go on from")
     loss = Loss() if loss is None else loss
@@ -284,6 +280,16 @@ def _split(frames: Sequence[Atoms], first: int, validation: Any, test: float, se
     untouched = len(split_frames(first + 1, validation=1, test=test, seed=seed).test)
     own = divide(first, 0, untouched, seed=seed, method=method, groups=groups[:first])
     return Split(own.train, np.arange(first, len(frames)), own.test)
+
+
+def _start_of(model: Any, baseline: Any) -> tuple[NequIP | NequIPPotential, Any, frozenset[str]]:
+    """Where to start: of a fit its first network, its baseline unless one is given, and the frames it has seen."""
+    trained = getattr(model, "fit", None)  # of a potential that comes with the package
+    fit = trained if isinstance(trained, Fit) else model
+    if not isinstance(fit, Fit):
+        return model, baseline, frozenset()
+    own = fit.baseline if baseline is None else baseline
+    return fit.potential, own, frozenset(fit.config.get("trained_on", ()))
 
 
 def _check_flags(**flags: Any) -> None:

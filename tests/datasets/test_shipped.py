@@ -143,6 +143,14 @@ def test_networks_are_found_by_name(found: jxl.datasets.ShippedPotential) -> Non
         jxl.Calculator(jxl.load_nequip("nacl_r2scan")).get_potential_energy(box)
 
 
+def test_training_goes_on_from_a_potential_of_the_package(found: jxl.datasets.ShippedPotential) -> None:
+    """Its networks and their baseline are taken: the next argument is looked at, and there are no frames."""
+    with pytest.raises(jxl.InputError, match="epochs must be"):
+        jxl.train([], found, epochs=0)
+    with pytest.raises(jxl.InputError, match=r"model must be a jaxelyte\.NequIP"):
+        jxl.train([], found.potential, epochs=0)
+
+
 def test_one_network_is_a_potential_of_its_own(found: jxl.datasets.ShippedPotential) -> None:
     for number, row in enumerate(found.card["members"]):
         one = jxl.load_potential(f"nacl_r2scan/{row['folder']}")
