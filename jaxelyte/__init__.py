@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -360,6 +360,10 @@ class _Names(ModuleType):
     """The package: its public function `free_energy` is not hidden by the folder of that name, once it is imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in _MODULES and isinstance(value, ModuleType):
+            from jaxelyte.names import guard_module
+
+            guard_module(value)
         if not (name in _HOMES and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
@@ -375,7 +379,15 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"jaxelyte.{name}")
     if name in _HOMES:
-        value = getattr(importlib.import_module(f"jaxelyte.{_HOMES[name]}"), _RENAMED.get(name, name))
+        from jaxelyte.names import guard_class, guarded
+
+        home = importlib.import_module(f"jaxelyte.{_HOMES[name]}")
+        # Results of a function come from its own home, and have methods, too.
+        for other in [one for one in _HOMES if _HOMES[one] == _HOMES[name]]:
+            if isinstance(found := getattr(home, _RENAMED.get(other, other)), type):
+                guard_class(found)
+        value = getattr(home, _RENAMED.get(name, name))
+        value = guarded(value) if isinstance(value, FunctionType) else value
         globals()[name] = value  # so that the next look-up is an ordinary one
         return value
     raise AttributeError(f"module 'jaxelyte' has no attribute {name!r}")

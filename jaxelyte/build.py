@@ -84,7 +84,8 @@ def _checked(ions: Mapping[str, int]) -> dict[str, int]:
     counts = {}
     for symbol, count in checks.mapping("ions", ions, "{'Na': 4, 'Cl': 4}").items():
         if not isinstance(symbol, str) or atomic_numbers.get(symbol, 0) == 0:
-            raise InputError(f"{symbol!r} is not a chemical symbol; name ions like 'Na' or 'Cl'")
+            near = checks.near_symbol(symbol) or "; name ions like 'Na' or 'Cl'"
+            raise InputError(f"{symbol!r} is not a chemical symbol{near}")
         counts[symbol] = checks.count(f"the number of {symbol}", count, least=0, most=MOST)
     _check_neutral(counts)
     return counts

@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,6 +42,8 @@ class Range(NamedTuple):
         most: values above are refused.
         units: other units in which the value may have been meant, with the factor to ours.
         advice: what is usual, where no such unit explains the value.
+        zeros: other scales in which the value may have been meant, with what is added to reach ours.
+        doubt: values between these two get a warning as well, since they are mostly on such a scale.
     """
 
     what: str
@@ -51,9 +54,12 @@ class Range(NamedTuple):
     most: float
     units: Mapping[str, float] = {}
     advice: str = ""
+    zeros: Mapping[str, float] = {}
+    doubt: tuple[float, float] = (0.0, 0.0)
 
 
 _ENERGIES = {"kJ/mol": KJ_PER_MOL, "kcal/mol": KCAL_PER_MOL, "Hartree": HARTREE, "K": 1.0 / ELECTRONVOLT_IN_KELVIN}
+_HEAT, _CELSIUS = {"eV": ELECTRONVOLT_IN_KELVIN}, {"°C": 273.15}
 _TIMES = {"ps": 1e3, "ns": 1e6, "s": 1e15}
 _LENGTHS = {"nm": 10.0, "pm": 0.01, "m": 1e10}
 _STIFFNESSES = {
@@ -66,10 +72,11 @@ _STIFFNESSES = {
 RANGES: dict[str, Range] = {
     "time step": Range("a time step", "fs", 1e-6, 0.01, 20.0, 60.0, _TIMES, "0.5 is usual where hydrogen atoms move"),
     "interval": Range("a time between frames", "fs", 1e-9, 0.1, 1e8, 1e12, _TIMES),
-    "temperature": Range(
-        "a temperature", "K", 1e-3, 50.0, 2e4, 1e7, {"eV": ELECTRONVOLT_IN_KELVIN}, "25 °C is 298.15 K"
+    "temperature": Range("a temperature", "K", 1e-3, 50.0, 2e4, 1e7, _HEAT, zeros=_CELSIUS),
+    # Gentle heating starts at a few K; 25 is rather a room in °C.
+    "start temperature": Range(
+        "a temperature to start from", "K", 1e-9, 0.5, 2e4, 1e7, _HEAT, zeros=_CELSIUS, doubt=(12.0, 50.0)
     ),
-    "start temperature": Range("a temperature to start from", "K", 1e-9, 0.5, 2e4, 1e7, {"eV": ELECTRONVOLT_IN_KELVIN}),
     "relaxation time": Range("a relaxation time", "fs", 1e-3, 1.0, 1e6, 1e9, _TIMES),
     "friction": Range("a friction coefficient", "1/fs", 1e-12, 1e-6, 0.5, 1e3, {"1/ps": 1e-3, "1/s": 1e-15}),
     "diameter": Range("a diameter of an atom", "Å", 1e-3, 0.8, 12.0, 100.0, _LENGTHS),
@@ -101,7 +108,8 @@ RANGES: dict[str, Range] = {
     ),
     "bias": Range("an energy of a bias", "eV", 1e-9, 1e-7, 20.0, 1e4, _ENERGIES),
     "density": Range("a density", "g/cm³", 1e-5, 0.05, 6.0, 25.0, {"kg/m³": 1e-3, "kg/cm³": 1e3}),
-    "concentration": Range("a concentration", "mol/L", 1e-12, 1e-8, 30.0, 120.0, {"mol/m³": 1e-3, "mol/cm³": 1e3}),
+    # No lower limit: infinite dilution is where theories and extrapolations begin.
+    "concentration": Range("a concentration", "mol/L", 1e-300, 1e-300, 30.0, 120.0, {"mol/m³": 1e-3}),
     "molality": Range("a molality", "mol/kg", 0.0, 0.0, 40.0, 1e3, {"mmol/kg": 1e-3}),
     "permittivity": Range(
         "a relative permittivity",
@@ -210,6 +218,8 @@ def quantity(name: str, value: Any, kind: str, *, zero: bool = False, signed: bo
         span = f"{'0, or ' if zero else ''}from {limits.least:g} to {limits.most:g}"
         unit = f" {limits.unit}" if limits.unit else ""
         raise InputError(f"{text} cannot be {limits.what}: it must be {span}{unit}{_meant(size, limits)}")
+    if warn and limits.doubt[0] < size < limits.doubt[1]:
+        caution(f"{text} is hardly {limits.what}{_meant(size, limits)}")
     if warn and not limits.low <= size <= limits.high:
         caution(
             f"{text} is unusual for {limits.what}, which is ordinarily from {limits.low:g} to {limits.high:g}"
@@ -265,8 +275,9 @@ def choice(name: str, value: Any, known: Iterable[str]) -> str:
     names = list(known)
     if isinstance(value, str) and value in names:
         return value
-    near = difflib.get_close_matches(value.lower(), names, n=1) if isinstance(value, str) else []
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    lower = {one.lower(): one for one in names}
+    near = difflib.get_close_matches(value.lower(), lower, n=1) if isinstance(value, str) else []
+    hint = f"; did you mean {lower[near[0]]!r}?" if near else ""
     raise InputError(f"{name} must be one of {', '.join(repr(one) for one in names)}, not {shown(value)}{hint}")
 
 
@@ -274,13 +285,28 @@ def symbol(name: str, value: Any) -> str:
     """A chemical symbol.
 
     Raises:
-        InputError: anything else.
+        InputError: anything else; the message names the element that was probably meant.
     """
     from ase.data import atomic_numbers
 
     if isinstance(value, str) and value in atomic_numbers and value != "X":
         return str(value)
-    raise InputError(f"{name} must be a chemical symbol such as 'Na', not {shown(value)}")
+    raise InputError(f"{name} must be a chemical symbol such as 'Na', not {shown(value)}{near_symbol(value)}")
+
+
+def near_symbol(value: Any) -> str:
+    """``; did you mean 'Na'?`` for ``"na"``, ``"NA+"`` or ``"sodium"``; empty where no element is near."""
+    from ase.data import atomic_names, atomic_numbers, chemical_symbols
+
+    if not isinstance(value, str):
+        return ""
+    name, word = value.strip(), re.fullmatch(r"([A-Za-z]{1,2})[-+0-9]*", value.strip())
+    found = chemical_symbols[atomic_names.index(name.capitalize())] if name.capitalize() in atomic_names[1:] else None
+    if found is None and word is not None:
+        letters = word[1]
+        tried = (letters.capitalize(), letters[0].upper())
+        found = next((one for one in tried if one in atomic_numbers and one != "X"), None)
+    return f"; did you mean {found!r}?" if found else ""
 
 
 def instance(name: str, value: Any, kinds: type | tuple[type, ...], described: str) -> Any:
@@ -459,5 +485,9 @@ def _meant(size: float, limits: Range) -> str:
         f"{size * factor:.4g}, if it is in {unit}"
         for unit, factor in limits.units.items()
         if 0.99 * limits.low <= size * factor <= limits.high
+    ]
+    # A fraction of a degree is no temperature that anyone sets on another scale.
+    found += [
+        f"{size + zero:.5g}, if it is in {unit}" for unit, zero in limits.zeros.items() if 1.0 <= abs(size) <= 150.0
     ]
     return f" (write {'; '.join(found[:2])})" if found else limits.advice and f" ({limits.advice})"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -11,6 +13,41 @@ class JaxelyteError(Exception):
 
 class InputError(JaxelyteError, ValueError):
     """An argument, file or configuration that cannot be used, found before any compilation."""
+
+
+class ArgumentError(InputError, TypeError):
+    """Arguments that a function does not have, or that it lacks; also what Python raises for them."""
+
+
+class Findings:
+    """Errors in the input that do not depend on each other, raised together: the user mends all of them at once."""
+
+    def __init__(self) -> None:
+        self.errors: list[InputError] = []
+
+    @contextlib.contextmanager
+    def part(self) -> Iterator[None]:
+        """Keep an error in the input that is raised within for `refuse`; what follows it there is skipped."""
+        try:
+            yield
+        except InputError as error:
+            self.errors.append(error)
+
+    def add(self, message: str) -> None:
+        """Keep an error for `refuse`."""
+        self.errors.append(InputError(message))
+
+    def refuse(self) -> None:
+        """Raise what was found.
+
+        Raises:
+            InputError: the only error as it was, or one that lists all of them.
+        """
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            listed = " ".join(f"({number}) {error}." for number, error in enumerate(self.errors, 1))
+            raise InputError(f"{len(self.errors)} findings: {listed}") from self.errors[0]
 
 
 class MissingError(InputError, KeyError, IndexError):

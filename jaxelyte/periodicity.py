@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,27 +19,30 @@ LEAST_ATOMS = 8
 CORNER_ATOMS = 60
 
 
-def warn_of_periodicity(atoms: Atoms, name: str = "the system") -> None:
-    """Look at the periodicity of a structure that is about to be simulated.
+def warn_of_periodicity(
+    frames: Sequence[Atoms], called: Callable[[Sequence[int]], str] = lambda _: "the system"
+) -> None:
+    """Look at the periodicity of structures that are about to be simulated or trained on.
 
     Args:
-        atoms: the structure.
-        name: what to call it.
+        frames: the structures.
+        called: what to call those with these numbers.
 
     Warns:
-        UserWarning: a cell that the atoms fill although it is not periodic, or a liquid without a cell.
+        UserWarning: cells that the atoms fill although they are not periodic, or liquids without a cell; one each.
     """
-    axes = filled_directions(atoms)
-    if axes:
-        along = ", ".join("abc"[k] for k in axes)
+    filled = {n: axes for n, frame in enumerate(frames) if (axes := filled_directions(frame))}
+    if filled:
+        along = ", ".join("abc"[k] for k in next(iter(filled.values())))
         checks.caution(
-            f"pbc of {name} is False along {along}, although the atoms fill the cell there; set atoms.pbc = True if it "
-            "is periodic"
+            f"pbc of {called(list(filled))} is False along {along}, although the atoms fill the cell there; set "
+            "atoms.pbc = True if it is periodic"
         )
-    elif liquid_without_cell(atoms):
+    dense = [n for n, frame in enumerate(frames) if n not in filled and liquid_without_cell(frame)]
+    if dense:
         checks.caution(
-            f"{name} has no cell, although its {len(atoms)} atoms fill a box as densely as a liquid; set atoms.cell "
-            "and atoms.pbc if it is periodic (plain XYZ files hold no cell)"
+            f"{called(dense)}: no cell, although the {len(frames[dense[0]])} atoms fill a box as densely as a liquid; "
+            "set atoms.cell and atoms.pbc if it is periodic (plain XYZ files hold no cell)"
         )
 
 

@@ -86,9 +86,10 @@ def analyse_source(
     given = {"temperature": temperature, "permittivity": permittivity, "viscosity": viscosity}
     said = _doubtful({name: value for name, value in given.items() if value is not None})
     from jaxelyte.cli.config import run_file_of
-    from jaxelyte.cli.objects import all_pairs, parse_charges, parse_pairs
+    from jaxelyte.cli.objects import all_pairs, parse_charges
     from jaxelyte.cli.report import rdf_rows, rdf_table, run_table, save_log, save_rdf, section_table
     from jaxelyte.dynamics import load_run
+    from jaxelyte.names import pairs as pairs_named
     from jaxelyte.observables import rdf
     from jaxelyte.observables.sampling import equilibration_of
     from jaxelyte.trajectory import open_trajectory
@@ -103,7 +104,7 @@ def analyse_source(
     trajectory = open_trajectory(source, **(reading or {})) if run is None else run.trajectory
     left_out = equilibration_of(run, len(trajectory)) if discard is None else discard
     symbols = _symbols(trajectory)
-    wanted = parse_pairs(pairs.split(",")) if pairs else all_pairs(symbols)
+    wanted = pairs_named("--pairs", pairs) if pairs else all_pairs(symbols)
     known, screening = known_charges(config, symbols)
     ions = parse_charges(charges, symbols, periodic=all(trajectory.pbc)) if charges else known
     # Clusters and slabs have no density, and still move; who asks for distribution functions gets the reason.

@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperCommand
 
 from jaxelyte.cache import programs_folder
+from jaxelyte.cli.placing import of_file
 from jaxelyte.cli.spelling import spelled
 from jaxelyte.errors import InputError, JaxelyteError, RunInterruptedError
 from jaxelyte.storage import output_folder, writing
@@ -186,7 +187,8 @@ def simulate(
         changes = {"output": output, "steps": steps}
         chosen = {name: value for name, value in changes.items() if value is not None}
         config = config.model_copy(update={"run": config.run.model_copy(update=chosen)})
-        run = run_config(config, progress=not quiet, resume=resume, overwrite=overwrite)
+        with of_file(file, config):
+            run = run_config(config, progress=not quiet, resume=resume, overwrite=overwrite)
         from jaxelyte.cli.report import observable_table, run_table, save_log
 
         _print(run_table(run))
@@ -226,8 +228,9 @@ def train(
         changes = {"output": output, "epochs": epochs}
         chosen = {name: value for name, value in changes.items() if value is not None}
         config = config.model_copy(update={"train": config.train.model_copy(update=chosen)})
-        frames = training_frames(config)
-        fit = train_config(config, frames, progress=not quiet, resume=resume, overwrite=overwrite)
+        with of_file(file, config):
+            frames = training_frames(config)
+            fit = train_config(config, frames, progress=not quiet, resume=resume, overwrite=overwrite)
         typer.echo(str(save_learning(fit, config.train.output)))
         untouched = [frames[n] for n in fit.config["split"]["test"]]
         if untouched:
@@ -235,7 +238,8 @@ def train(
             _print(errors_table(result.summary(), "untouched test frames"))
             for path in save_evaluation(result, config.train.output, "test"):
                 typer.echo(str(path))
-        card = report_card(config, fit, frames, progress=not quiet)
+        with of_file(file, config):
+            card = report_card(config, fit, frames, progress=not quiet)
         if card is not None:
             _print(stability_table(card))
             for path in save_stability(card, config.train.output):
@@ -264,7 +268,8 @@ def free_energy(
         changes = {"output": output, "steps": steps}
         chosen = {name: value for name, value in changes.items() if value is not None}
         config = config.model_copy(update={"free_energy": config.free_energy.model_copy(update=chosen)})
-        result = run_free_energy(config, progress=not quiet, resume=resume, overwrite=overwrite)
+        with of_file(file, config):
+            result = run_free_energy(config, progress=not quiet, resume=resume, overwrite=overwrite)
         for table in tables(result):
             _print(table)
         for path in save(result, config.free_energy.output):

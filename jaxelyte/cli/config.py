@@ -181,7 +181,8 @@ def _explain(problem: Any, root: type[BaseModel]) -> str:
     if problem["type"] == "missing":
         return f"'{where}' is missing"
     if problem["type"] == "value_error":
-        return str(problem["msg"]).removeprefix("Value error, ")
+        text = str(problem["msg"]).removeprefix("Value error, ")
+        return f"[{where}]: {text}" if where and f"[{where}" not in text else text
     if problem["type"] == KIND:
         return f"'{where}' = {_shown(problem['input'])}: {problem['msg']}"
     if problem["type"] == "union_tag_invalid":

@@ -37,9 +37,11 @@ def run_free_energy(
     wide = jax.dtypes.canonicalize_dtype("float64") == "float64"
     with jax.enable_x64(config.free_energy.float64 or wide):
         atoms = build_system(config)
-        common = build_sum(config.common, atoms) if config.common else None
-        ends = [config.initial, config.final] if config.initial else [one.potential for one in config.stage]
-        stages = [build_sum(terms, atoms) for terms in ends]
+        common = build_sum(config.common, atoms, "[[common]]") if config.common else None
+        ends = {"[[initial]]": config.initial, "[[final]]": config.final}
+        if not config.initial:
+            ends = {f"[[stage.potential]] of stage {n}": one.potential for n, one in enumerate(config.stage, 1)}
+        stages = [build_sum(terms, atoms, tables) for tables, terms in ends.items()]
         shared: dict[str, Any] = dict(
             common=common,
             progress=progress,

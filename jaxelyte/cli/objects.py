@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxelyte.cli.models import open_model
+from jaxelyte.cli.placing import placed
 from jaxelyte.cli.sections import (
     BarrierTerm,
     CoulombTerm,
@@ -50,14 +51,15 @@ def build_system(config: RunFile | FreeEnergyFile) -> Atoms:
     from jaxelyte.interop.frames import read
 
     system = config.system
-    if system.build is not None:
-        made = system.build
-        atoms = electrolyte(
-            made.ions, waters=made.waters, density=made.density, concentration=made.concentration, seed=made.seed
-        )
-    else:
-        assert system.file is not None
-        atoms = read(system.file, system.frame, **system.reading())[0]
+    with placed("[system]"):
+        if system.build is not None:
+            made = system.build
+            atoms = electrolyte(
+                made.ions, waters=made.waters, density=made.density, concentration=made.concentration, seed=made.seed
+            )
+        else:
+            assert system.file is not None
+            atoms = read(system.file, system.frame, **system.reading())[0]
     return atoms.repeat(system.repeat)
 
 
@@ -70,13 +72,22 @@ def build_potential(config: RunFile, atoms: Atoms) -> Potential:
     return build_sum(config.potential, atoms)
 
 
-def build_sum(terms: list[Any], atoms: Atoms) -> Potential:
+def build_sum(terms: list[Any], atoms: Atoms | None, tables: str = "[[potential]]") -> Potential:
     """The sum of terms.
+
+    Args:
+        terms: at least one.
+        atoms: for those that are made for given atoms.
+        tables: where they stand in the file, for errors.
 
     Raises:
         InputError: see `build_potential`.
     """
-    return reduce(add, [build_term(term, atoms) for term in terms])
+    built = []
+    for number, term in enumerate(terms, 1):
+        with placed(f"{tables}{f' number {number}' if len(terms) > 1 else ''} (type {term.type})"):
+            built.append(build_term(term, atoms))
+    return reduce(add, built)
 
 
 def build_term(term: Any, atoms: Atoms | None) -> Potential:
@@ -118,7 +129,8 @@ def build_ensemble(config: RunFile) -> NVE | NVT:
 
 def build_nvt(section: NVTSection) -> NVT:
     """The ensemble of constant temperature."""
-    return NVT(**section.model_dump(exclude={"type"}))
+    with placed("[ensemble]"):
+        return NVT(**section.model_dump(exclude={"type"}))
 
 
 def build_observables(config: RunFile) -> dict[str, Observable | Series]:
@@ -127,7 +139,11 @@ def build_observables(config: RunFile) -> dict[str, Observable | Series]:
     Raises:
         InputError: a pair that is not two symbols joined by "-", or one of an atom with itself.
     """
-    return {name: _build_observable(section) for name, section in config.observables.items()}
+    built = {}
+    for name, section in config.observables.items():
+        with placed(f"[observables.{name}]"):
+            built[name] = _build_observable(section)
+    return built
 
 
 def _build_observable(section: Any) -> Observable | Series:
@@ -135,7 +151,7 @@ def _build_observable(section: Any) -> Observable | Series:
         return PressureTensor()
     if isinstance(section, DistanceSection):
         return Distance(tuple(section.pairs))
-    return RDF(parse_pairs(section.pairs), r_max=section.r_max, width=section.width, bins=section.bins)
+    return RDF(section.pairs, r_max=section.r_max, width=section.width, bins=section.bins)
 
 
 def parse_charges(text: str, symbols: list[str], *, periodic: bool) -> dict[str, float]:
@@ -166,21 +182,6 @@ def parse_charges(text: str, symbols: list[str], *, periodic: bool) -> dict[str,
         ions = ", ".join(f"{symbols.count(name)} {name} of {charge:+g} e" for name, charge in found.items())
         raise InputError(f"--charges adds up to {net:+g} e ({ions}); give the charges of all ions, and of them alone")
     return found
-
-
-def parse_pairs(pairs: list[str]) -> tuple[tuple[str, str], ...]:
-    """("Na", "O") from "Na-O".
-
-    Raises:
-        InputError: not two symbols joined by "-".
-    """
-    parsed = []
-    for pair in pairs:
-        parts = pair.strip().split("-")
-        if len(parts) != 2 or not all(parts):
-            raise InputError(f"a pair is two chemical symbols joined by '-', such as Na-O, not {pair!r}")
-        parsed.append((parts[0], parts[1]))
-    return tuple(parsed)
 
 
 SOLVENT = ("H", "C", "N", "O")
@@ -234,10 +235,11 @@ def training_frames(config: TrainFile) -> list[Atoms]:
     from jaxelyte.interop.labelled_files import read_cp2k
 
     data = config.data
-    frames = [frame for file in data.files for frame in read(file, data.index, **data.reading())]
-    for one in data.cp2k:
-        cell = np.asarray(one.cell) if isinstance(one.cell, list) else one.cell
-        frames += read_cp2k(one.positions, one.forces, cell=cell, kinds=one.kinds, index=data.index)
+    with placed("[data]"):
+        frames = [frame for file in data.files for frame in read(file, data.index, **data.reading())]
+        for one in data.cp2k:
+            cell = np.asarray(one.cell) if isinstance(one.cell, list) else one.cell
+            frames += read_cp2k(one.positions, one.forces, cell=cell, kinds=one.kinds, index=data.index)
     return frames
 
 
@@ -261,7 +263,8 @@ def report_card(config: TrainFile, fit: Fit, frames: list[Atoms], *, progress: b
     places = fit.config["split"]["validation"]
     chosen = np.unique(np.linspace(0, len(places) - 1, section.frames).round().astype(int))
     starts = [frames[places[n]] for n in chosen]
-    return stability(fit, starts, progress=progress, **section.model_dump(exclude={"frames"}))
+    with placed("[stability]"):
+        return stability(fit, starts, progress=progress, **section.model_dump(exclude={"frames"}))
 
 
 def _network(config: TrainFile) -> NequIP | NequIPPotential | Fit:
@@ -269,10 +272,11 @@ def _network(config: TrainFile) -> NequIP | NequIPPotential | Fit:
     from jaxelyte.models.config import NequIP
 
     start = config.model.start
-    if start is None:
-        return NequIP(**config.model.model_dump(exclude={"start"}))
-    found = open_model(start)
-    return found.fit if isinstance(found, ShippedPotential) else found
+    with placed("[model]"):
+        if start is None:
+            return NequIP(**config.model.model_dump(exclude={"start"}))
+        found = open_model(start)
+        return found.fit if isinstance(found, ShippedPotential) else found
 
 
 def train_config(
@@ -290,13 +294,17 @@ def train_config(
     data, own = config.data, config.train
     wide = jax.dtypes.canonicalize_dtype("float64") == "float64"
     with jax.enable_x64(own.float64 or wide):
-        baseline = reduce(add, [build_term(term, frames[0]) for term in config.baseline]) if config.baseline else None
+        baseline = build_sum(config.baseline, frames[0], "[[baseline]]") if config.baseline else None
+        with placed("[loss]"):
+            loss = Loss(**config.loss.model_dump())
+        with placed("[optimization]"):
+            optimization = Optimization(**config.optimization.model_dump())
         return train(
             frames,
             _network(config),
             baseline=baseline,
-            loss=Loss(**config.loss.model_dump()),
-            optimization=Optimization(**config.optimization.model_dump()),
+            loss=loss,
+            optimization=optimization,
             validation=data.validation,
             test=data.test,
             split_seed=data.split_seed,

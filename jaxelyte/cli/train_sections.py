@@ -8,17 +8,16 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from jaxelyte.cli.sections import BaselineTerm, OutputFolder, ReadingSection, Section
+from jaxelyte.cli.settings import section_of
 from jaxelyte.cli.values import (
     CellOrFile,
     Count,
-    CountOrZero,
     File,
     Flag,
     Integer,
     Length,
     NotNegative,
     Number,
-    Positive,
     Seed,
     Temperature,
     Text,
@@ -26,6 +25,8 @@ from jaxelyte.cli.values import (
     TimeStep,
 )
 from jaxelyte.data import LabelKeys
+from jaxelyte.models.config import NequIP
+from jaxelyte.training.settings import Loss, Optimization
 
 
 class CP2KFiles(Section):
@@ -83,58 +84,26 @@ class DataSection(ReadingSection):
         return LabelKeys(*(tuple(one) if isinstance(one, list) else one for one in names))
 
 
-class ModelSection(Section):
+class ModelSection(section_of(NequIP, optional=("r_max",))):
     """See `jaxelyte.NequIP`; r_max in Å. Or ``start``: the folder of a trained model to go on from."""
 
     start: File | None = None
-    r_max: Positive | None = None
-    num_layers: Count = 3
-    l_max: CountOrZero = 2
-    num_features: Count = 32
-    parity: Flag = True
-    num_basis: Count = 8
-    trainable_bessel: Flag = True
-    polynomial_cutoff_p: Positive = 6.0
-    invariant_layers: CountOrZero = 2
-    invariant_neurons: Count = 64
-    avg_num_neighbors: Positive | None = None
-    use_sc: Flag = True
-    resnet: Flag = False
-    zbl: Flag = False
 
     @model_validator(mode="after")
     def _new_or_given(self) -> ModelSection:
-        if (self.start is None) == (self.r_max is None):
+        if (self.start is None) == (self.model_dump()["r_max"] is None):
             raise ValueError('[model] needs either r_max = … for a new network, or start = "folder" of a trained one')
         if self.start is not None and self.model_fields_set != {"start"}:
             raise ValueError("[model] start = … keeps the hyperparameters of the trained network; leave the others out")
         return self
 
 
-class LossSection(Section):
+class LossSection(section_of(Loss)):
     """See `jaxelyte.Loss`."""
 
-    energy: NotNegative = 1.0
-    forces: NotNegative = 1.0
-    stress: NotNegative = 0.0
-    per_species: Flag = True
-    huber: Positive | None = None
 
-
-class OptimizationSection(Section):
+class OptimizationSection(section_of(Optimization)):
     """See `jaxelyte.Optimization`."""
-
-    optimizer: Literal["adam", "amsgrad", "adamw"] = "adam"
-    learning_rate: Positive | None = None
-    schedule: Literal["plateau", "cosine", "constant"] = "cosine"
-    warmup: CountOrZero = 0
-    factor: Positive = 0.5
-    patience: CountOrZero = 3
-    min_learning_rate: NotNegative = 1e-6
-    weight_decay: NotNegative = 1e-4
-    clip_norm: Positive | None = None
-    ema: NotNegative | None = 0.99
-    stop_after: Count | None = None
 
 
 class TrainSection(Section):

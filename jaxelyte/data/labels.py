@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxelyte.arrays import brief_repr
+from jaxelyte.checks import caution
 from jaxelyte.data.columns import STANDARD, check_columns, stored
-from jaxelyte.errors import InputError
+from jaxelyte.errors import Findings, InputError
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -168,13 +168,16 @@ def collect_labels(
         UserWarning: values that are NaN; labels of positions that have changed since.
     """
     keys = LabelKeys() if keys is None else keys
+    findings = Findings()
     for kind in (*KINDS, "virial"):
         given = getattr(keys, kind) is not None
-        if given:
-            _check_given(frames, kind, keys.names(kind))
-        if kind != "virial" and (kind in needed or kind != "stress") and not (kind == "stress" and keys.virial):
-            check_columns(frames, kind, keys.names(kind), given=given, needed=kind in needed)
-    labels = [labels_of(frame, number, keys) for number, frame in enumerate(frames)]
+        with findings.part():
+            if given:
+                _check_given(frames, kind, keys.names(kind))
+            if kind != "virial" and (kind in needed or kind != "stress") and not (kind == "stress" and keys.virial):
+                check_columns(frames, kind, keys.names(kind), given=given, needed=kind in needed)
+    labels = _all_labels(frames, keys, findings)
+    findings.refuse()
     bare = [n for n, label in enumerate(labels) if not (label.has("energy") or label.has("forces"))]
     if bare:
         first = frames[bare[0]]
@@ -184,6 +187,19 @@ def collect_labels(
             f"(it has {', '.join(there) or 'nothing else'}); name them with keys=LabelKeys(energy=…, forces=…)"
         )
     _warn_of_gaps(frames, labels, keys)
+    return labels
+
+
+def _all_labels(frames: Sequence[Atoms], keys: LabelKeys, findings: Findings) -> list[Labels]:
+    """Labels of the frames that have sound ones; the others are found faulty, those with one fault together."""
+    labels, faults = [], {}
+    for number, frame in enumerate(frames):
+        try:
+            labels.append(labels_of(frame, number, keys))
+        except InputError as error:
+            faults.setdefault(str(error).removeprefix(f"frame {number}"), []).append(number)
+    for text, numbers in faults.items():
+        findings.add(f"{frames_named(numbers)}{text}")
     return labels
 
 
@@ -205,17 +221,15 @@ def _warn_of_gaps(frames: Sequence[Atoms], labels: Sequence[Labels], keys: Label
             if _first(frame, kind, keys.names(kind)) is not None and np.isnan(getattr(label, kind)).any()
         ]
         if holes and any(label.has(kind) for label in labels):
-            warnings.warn(
+            caution(
                 f"{kind} of {frames_named(holes)} {'are' if kind == 'forces' else 'is'} NaN, wholly or in part, and "
-                "left out of training and errors: did the calculation fail?",
-                stacklevel=5,
+                "left out of training and errors: did the calculation fail?"
             )
     moved = [n for n, frame in enumerate(frames) if _moved(frame)]
     if moved:
-        warnings.warn(
+        caution(
             f"atoms of {frames_named(moved)} have moved since the labels were computed (ASE itself would refuse to "
-            "return them); recompute the labels, or drop these frames",
-            stacklevel=4,
+            "return them); recompute the labels, or drop these frames"
         )
 
 

@@ -8,23 +8,22 @@ that the spread of the energies of frames of one composition: energies in Hartre
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 
+from jaxelyte.checks import caution
 from jaxelyte.data.columns import KNOWN_ENERGIES
 from jaxelyte.data.labels import Labels
-from jaxelyte.data.pair_model import similar_frames
+from jaxelyte.data.pair_model import Prediction, similar_frames
 from jaxelyte.data.work import ALIGNED, BOUNDS, changes, slope_of
-from jaxelyte.errors import InputError
+from jaxelyte.errors import Findings, InputError
 from jaxelyte.units import BOHR, HARTREE, KCAL_PER_MOL, KJ_PER_MOL
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-    from jaxelyte.data.pair_model import Prediction
 
 STIFFNESS = (8.0, 200.0)
 """Bounds in eV/Å² on the fitted stiffness; liquid water has 30 to 50, H2 36, and neighbours pull at the bond."""
@@ -64,8 +63,11 @@ class Bonds(NamedTuple):
 
 
 def check_units(
-    frames: Sequence[Atoms], labels: Sequence[Labels], predictions: Sequence[Prediction] | None = None
-) -> None:
+    frames: Sequence[Atoms],
+    labels: Sequence[Labels],
+    predictions: Sequence[Prediction] | None = None,
+    findings: Findings | None = None,
+) -> np.ndarray:
     """Refuse labels that are not in eV and eV/Å, or positions that are not in Å.
 
     Forces and positions are judged by bonds to hydrogen, with some spread; energies by the changes of energy that the
@@ -75,6 +77,10 @@ def check_units(
         frames: of one set.
         labels: theirs.
         predictions: of a pair model fitted to the forces, where it describes them.
+        findings: takes the errors.
+
+    Returns:
+        (frames,), factors that convert the forces.
 
     Raises:
         InputError: what the labels look like, with the factor that converts them.
@@ -83,20 +89,46 @@ def check_units(
         UserWarning: forces with the sign of gradients.
     """
     _check_positions(frames)
-    stiffness = None
+    found = Findings() if findings is None else findings
+    stiffness, factors = None, np.ones(len(frames))
     # Frames in two units are two groups by the size of their forces.
     for group in similar_frames(labels):
         some = [group[k] for k in np.unique(np.linspace(0, len(group) - 1, MOST_FRAMES).astype(int))]
-        stiffness = _check_stiffness([frames[n] for n in some], [labels[n] for n in some]) or stiffness
-    judged = _check_work(frames, labels)
-    if not judged and predictions is not None:
-        judged = _check_changes(frames, labels, predictions)
-    if not judged and stiffness is not None:
-        some = np.unique(np.linspace(0, len(frames) - 1, MOST_FRAMES).astype(int))
-        _check_energies([frames[n] for n in some], [labels[n] for n in some], stiffness)
+        own = _stiffness([frames[n] for n in some], [labels[n] for n in some])
+        if own is not None and not STIFFNESS[0] < own < STIFFNESS[1]:
+            with found.part():
+                _refuse_stiffness(own)
+            factors[group] = _nearest(KNOWN_FORCES, TYPICAL_STIFFNESS / own)[1]
+            own *= factors[group[0]]
+        stiffness = own or stiffness
+    # Energies are compared with forces in eV/Å, so that both can be judged at once.
+    labels, predictions = scaled(labels, predictions, factors)
+    with found.part():
+        judged = _check_work(frames, labels)
+        if not judged and predictions is not None:
+            judged = _check_changes(frames, labels, predictions)
+        if not judged and stiffness is not None:
+            some = np.unique(np.linspace(0, len(frames) - 1, MOST_FRAMES).astype(int))
+            _check_energies([frames[n] for n in some], [labels[n] for n in some], stiffness)
+    if findings is None:
+        found.refuse()
+    return factors
 
 
-def _check_stiffness(frames: Sequence[Atoms], labels: Sequence[Labels]) -> float | None:
+def scaled(
+    labels: Sequence[Labels], predictions: Sequence[Prediction] | None, factors: np.ndarray
+) -> tuple[list[Labels], list[Prediction] | None]:
+    """Labels whose forces are multiplied by factors of their frames, and the predictions that go with them."""
+    several = zip(labels, factors.tolist(), strict=True)
+    forces = [one if factor == 1.0 else replace(one, forces=one.forces * factor) for one, factor in several]
+    if predictions is None:
+        return forces, None
+    # The pair model was fitted to the largest group of frames, in whose unit all that it predicts is.
+    factor = float(np.median(factors))
+    return forces, [Prediction(factor * x.energy, factor * x.forces, factor * x.virial) for x in predictions]
+
+
+def _stiffness(frames: Sequence[Atoms], labels: Sequence[Labels]) -> float | None:
     """Stiffness of bonds to hydrogen in eV/Å², or None where there are too few or where they do not vibrate."""
     bonds = _bonds(frames, labels)
     # A slope needs enough bonds and a spread of lengths; relaxed structures have none.
@@ -105,20 +137,21 @@ def _check_stiffness(frames: Sequence[Atoms], labels: Sequence[Labels]) -> float
     length, force = _centred(bonds.length, bonds.kind), _centred(bonds.force, bonds.kind)
     stiffness = -float(np.sum(length * force) / np.sum(length**2))
     if stiffness < 0:
-        warnings.warn(
+        caution(
             f"forces along bonds to hydrogen grow with their length ({stiffness:.3g} eV/Å²): are they gradients, with "
-            "the sign of the energy's derivative, instead of forces?",
-            stacklevel=4,
+            "the sign of the energy's derivative, instead of forces?"
         )
         return None
-    if not STIFFNESS[0] < stiffness < STIFFNESS[1]:
-        name, factor = _nearest(KNOWN_FORCES, TYPICAL_STIFFNESS / stiffness)
-        raise InputError(
-            f"the forces are not in eV/Å: bonds to hydrogen would have a stiffness of {stiffness:.3g} eV/Å², where 25 "
-            f"to 60 is usual. They look like {name}: multiply them by {factor:.9g}, or pass check_units=False "
-            "if they are right"
-        )
     return stiffness
+
+
+def _refuse_stiffness(stiffness: float) -> NoReturn:
+    name, factor = _nearest(KNOWN_FORCES, TYPICAL_STIFFNESS / stiffness)
+    raise InputError(
+        f"the forces are not in eV/Å: bonds to hydrogen would have a stiffness of {stiffness:.3g} eV/Å², where 25 "
+        f"to 60 is usual. They look like {name}: multiply them by {factor:.9g}, or pass check_units=False "
+        "if they are right"
+    )
 
 
 def _check_work(frames: Sequence[Atoms], labels: Sequence[Labels]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +10,7 @@ import numpy as np
 from jaxelyte import checks
 from jaxelyte.data.labels import Labels, frames_named
 from jaxelyte.data.outliers import Check, find_outliers, outlier_message, refuse_or_drop
-from jaxelyte.errors import InputError
+from jaxelyte.errors import Findings, InputError
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -49,7 +48,12 @@ class Selection(NamedTuple):
 
 
 def select_frames(
-    frames: Sequence[Atoms], labels: Sequence[Labels], *, exclude: Sequence[int], drop_outliers: bool | None
+    frames: Sequence[Atoms],
+    labels: Sequence[Labels],
+    *,
+    exclude: Sequence[int],
+    drop_outliers: bool | None,
+    findings: Findings | None = None,
 ) -> Selection:
     """Leave out what is not to be trained on.
 
@@ -58,6 +62,7 @@ def select_frames(
         labels: theirs.
         exclude: numbers of frames to leave out.
         drop_outliers: whether to leave out frames whose labels do not go with the others; None to refuse them.
+        findings: takes the refusal; the selection is then made without the outliers.
 
     Raises:
         InputError: numbers of no frame, outliers without a decision, or nothing left.
@@ -75,19 +80,24 @@ def select_frames(
     reasons = {kept[n]: why for n, why in check.reasons.items()}
     doubts = {kept[n]: why for n, why in check.doubts.items()}
     count = len(kept)
-    dropped = refuse_or_drop(reasons, count, drop_outliers)
-    if dropped:
-        warnings.warn(f"left out: {outlier_message(reasons, count)}", stacklevel=4)
+    if findings is not None and drop_outliers is None:
+        with findings.part():
+            refuse_or_drop(reasons, count, drop_outliers)
+        dropped = sorted(reasons)
+    else:
+        dropped = refuse_or_drop(reasons, count, drop_outliers)
+    if dropped and drop_outliers:
+        checks.caution(f"left out: {outlier_message(reasons, count)}")
+    if 0 < len(dropped) < count:
         left = set(dropped)
         places = [place for place, n in enumerate(kept) if n not in left]
         predictions = None if check.predictions is None else [check.predictions[p] for p in places]
         kept = [kept[p] for p in places]
         check = check._replace(reasons={}, doubts={}, predictions=predictions)
     if doubts and drop_outliers is not False:
-        warnings.warn(
+        checks.caution(
             f"in doubt, but trained on: {outlier_message(doubts, count)} Look at them; exclude=[…] leaves frames out, "
-            "drop_outliers=False silences this warning",
-            stacklevel=4,
+            "drop_outliers=False silences this warning"
         )
     return Selection(np.array(kept), excluded, {n: reasons[n] for n in dropped}, isolated, check)
 

@@ -17,7 +17,7 @@ import numpy as np
 from jaxelyte.data.labels import Labels, frames_named
 from jaxelyte.data.pair_model import Prediction
 from jaxelyte.data.work import changes, slope_of
-from jaxelyte.errors import InputError
+from jaxelyte.errors import Findings, InputError
 from jaxelyte.units import BOHR, EV_PER_A3_IN_GPA, HARTREE
 
 if TYPE_CHECKING:
@@ -41,37 +41,68 @@ KNOWN = {
 """Factors to eV/Å³."""
 
 
-def check_stresses(frames: Sequence[Atoms], labels: Sequence[Labels], predictions: Sequence[Prediction] | None) -> None:
+def check_stresses(
+    frames: Sequence[Atoms],
+    labels: Sequence[Labels],
+    predictions: Sequence[Prediction] | None,
+    findings: Findings | None = None,
+    numbers: Sequence[int] | None = None,
+) -> None:
     """Refuse stresses that are zero, not symmetric, or of another sign or unit.
 
     The slope is 0.8 to 1.2 in aqueous NaCl where the stress is that of a network and the pair model is fitted to its
     forces. Constant parts of the pressure, which a pair model does not know, are taken away where there are six frames.
 
+    Args:
+        frames: of one set.
+        labels: theirs.
+        predictions: of a pair model fitted to the forces, where it describes them.
+        findings: takes the errors.
+        numbers: what the frames are called, where some of the set were left out before.
+
     Raises:
         InputError: what the stresses look like.
     """
+    found = Findings() if findings is None else findings
+    rows = _sound_stresses(labels, range(len(frames)) if numbers is None else numbers, found)
+    if rows:
+        with found.part():
+            _check_unit(rows, frames, labels, predictions)
+    if findings is None:
+        found.refuse()
+
+
+def _sound_stresses(labels: Sequence[Labels], numbers: Sequence[int], findings: Findings) -> list[int]:
+    """Places of frames with stresses that are not faulty by themselves."""
     rows = [n for n, label in enumerate(labels) if label.has("stress")]
     if not rows:
-        return
+        return []
     stresses = np.stack([labels[n].stress for n in rows])
     size = np.abs(stresses).max(axis=(1, 2))
-    zero = [rows[n] for n in np.flatnonzero(size == 0)]
-    if zero:
-        raise InputError(
-            f"{frames_named(zero)}: all components of the stress are zero; the program that made them may not compute "
-            "stresses. Remove the stress of these frames"
-        )
-    uneven = np.abs(stresses - stresses.transpose(0, 2, 1)).max(axis=(1, 2)) > 0.01 * size + 1e-6
-    if np.any(uneven):
-        raise InputError(
-            f"{frames_named([rows[n] for n in np.flatnonzero(uneven)])}: the stress is not symmetric; a 3 x 3 array or "
-            "six numbers in Voigt order (xx, yy, zz, yz, xz, xy) are needed"
-        )
-    large = [rows[n] for n in np.flatnonzero(size > 50.0 * np.median(size))]
-    if large and len(rows) >= 5:
-        raise InputError(
-            f"{frames_named(large)}: the stress is more than 50 times that of the other frames; exclude=[…] them"
-        )
+    symmetric = np.abs(stresses - stresses.transpose(0, 2, 1)).max(axis=(1, 2)) <= 0.01 * size + 1e-6
+    large = (size > 50.0 * np.median(size)) & (len(rows) >= 5)
+    faults = {
+        "all components of the stress are zero; the program that made them may not compute stresses. Remove the stress "
+        "of these frames": size == 0,
+        "the stress is not symmetric; a 3 x 3 array or six numbers in Voigt order (xx, yy, zz, yz, xz, xy) are "
+        "needed": ~symmetric,
+        "the stress is more than 50 times that of the other frames; exclude=[…] them": large,
+    }
+    for text, where in faults.items():
+        if np.any(where):
+            findings.add(f"{frames_named([numbers[rows[n]] for n in np.flatnonzero(where)])}: {text}")
+    return [rows[n] for n in np.flatnonzero((size > 0) & symmetric & ~large)]
+
+
+def _check_unit(
+    rows: Sequence[int],
+    frames: Sequence[Atoms],
+    labels: Sequence[Labels],
+    predictions: Sequence[Prediction] | None,
+) -> None:
+    """Raise `InputError` for stresses of these frames in another unit, order, or with another sign."""
+    stresses = np.stack([labels[n].stress for n in rows])
+    size = np.abs(stresses).max(axis=(1, 2))
     volumes = np.array([frames[n].get_volume() for n in rows])
     slope = _slope_of_work([frames[n] for n in rows], [labels[n] for n in rows])
     if predictions is not None:

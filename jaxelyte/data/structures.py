@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxelyte.checks import caution
 from jaxelyte.data.kinds import BOND, contacts
 from jaxelyte.data.labels import frames_named
-from jaxelyte.periodicity import filled_directions, liquid_without_cell
+from jaxelyte.periodicity import warn_of_periodicity
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -31,22 +31,7 @@ def warn_of_structures(frames: Sequence[Atoms]) -> None:
         UserWarning: cells that are filled but not periodic, liquids without a cell, frames of one composition that
             differ in periodicity or in charge or spin.
     """
-    filled = [n for n, frame in enumerate(frames) if filled_directions(frame)]
-    if filled:
-        first = frames[filled[0]]
-        axes = ", ".join("abc"[k] for k in filled_directions(first))
-        warnings.warn(
-            f"{frames_named(filled)}: pbc is False along {axes} of frame {filled[0]}, although the atoms fill the cell "
-            "there; set atoms.pbc = True if it is periodic",
-            stacklevel=4,
-        )
-    dense = [n for n, frame in enumerate(frames) if liquid_without_cell(frame)]
-    if dense:
-        warnings.warn(
-            f"{frames_named(dense)}: no cell, although the atoms fill a box as densely as a liquid; set atoms.cell and "
-            "atoms.pbc if it is periodic (plain XYZ files hold no cell)",
-            stacklevel=4,
-        )
+    warn_of_periodicity(frames, frames_named)
     kinds: dict[str, dict[tuple[bool, ...], int]] = {}
     states: dict[str, dict[tuple[object, ...], int]] = {}
     for n, frame in enumerate(frames):
@@ -57,18 +42,17 @@ def warn_of_structures(frames: Sequence[Atoms]) -> None:
     mixed = [found for found in kinds.values() if len(found) > 1]
     if mixed:
         listed = ", ".join(f"{pbc} in frame {n}" for pbc, n in mixed[0].items())
-        warnings.warn(f"frames of one composition differ in pbc: {listed}; are all of them meant?", stacklevel=4)
+        caution(f"frames of one composition differ in pbc: {listed}; are all of them meant?")
     several = [(formula, found) for formula, found in states.items() if len(found) > 1]
     if several:
         formula, found = several[0]
         a, b = list(found.items())[:2]
         key = next(key for key, x, y in zip(STATES, a[0], b[0], strict=True) if x != y)
         place = STATES.index(key)
-        warnings.warn(
+        caution(
             f"frames of {formula} differ in info[{key!r}] ({a[0][place]} in frame {a[1]}, {b[0][place]} in frame "
             f"{b[1]}): a network knows positions and elements only, and learns the mean of several charges or spins; "
-            "train on one of them",
-            stacklevel=4,
+            "train on one of them"
         )
 
 
@@ -107,10 +91,9 @@ def warn_of_reach(frames: Sequence[Atoms], r_max: float) -> None:
         what = f"the nearest neighbour of most atoms is {typical:.3g} Å away"
     else:
         return
-    warnings.warn(
+    caution(
         f"r_max = {r_max:g} Å, but {what}: the network learns nothing of neighbours beyond its cut-off, and next to "
-        "nothing of those just within; take a larger one (4 to 6 Å is usual)",
-        stacklevel=4,
+        "nothing of those just within; take a larger one (4 to 6 Å is usual)"
     )
 
 

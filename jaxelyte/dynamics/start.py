@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Literal
 
 import jax
@@ -53,7 +52,7 @@ def batch_systems(atoms: Atoms | list[Atoms], replicas: int, *, overlap: float =
     overlap = checks.quantity("overlap", overlap, "overlap", zero=True)
     for number, one in enumerate({id(a): a for a in several}.values() if overlap > 0 else ()):
         check_overlap(one, number, overlap)
-    warn_of_periodicity(several[0])
+    warn_of_periodicity(several[:1])
     singles = [System.from_atoms(one) for one in several]
     first = singles[0]
     for number, one in enumerate(singles):
@@ -210,9 +209,8 @@ def _at_rest(velocities: np.ndarray, systems: System) -> np.ndarray:
     kinetic = np.sum(masses * velocities**2, axis=(1, 2))
     share = np.sum(masses * center**2, axis=(1, 2)) / np.where(kinetic > 0, kinetic, 1.0)
     if np.max(share) > 1e-3:
-        warnings.warn(
+        checks.caution(
             f"the atoms came with a motion of the centre of mass ({np.max(share):.1%} of the kinetic energy); it is "
-            "removed, because this ensemble conserves it and would count it as heat",
-            stacklevel=4,
+            "removed, because this ensemble conserves it and would count it as heat"
         )
     return velocities - center

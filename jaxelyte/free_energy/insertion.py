@@ -328,8 +328,7 @@ def particle(symbol: str) -> tuple[int, float]:
     """
     from ase.data import atomic_masses, atomic_numbers
 
-    if not isinstance(symbol, str) or symbol not in atomic_numbers or symbol == "X":
-        raise InputError(f"symbol must be a chemical symbol such as 'Na', not {checks.shown(symbol)}")
+    symbol = checks.symbol("symbol", symbol)
     return int(atomic_numbers[symbol]), float(atomic_masses[atomic_numbers[symbol]])
 
 

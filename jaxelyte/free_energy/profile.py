@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxelyte import checks, units
+from jaxelyte import checks, names, units
 from jaxelyte.errors import InputError
 from jaxelyte.observables import PMFResult, RDFResult, pmf
 from jaxelyte.observables.blocks import block_error
@@ -126,10 +126,7 @@ def checked_species(species: Any) -> tuple[str, str]:
     Raises:
         InputError: anything else.
     """
-    names = species if isinstance(species, tuple | list) else ()
-    if len(names) != 2 or not all(isinstance(name, str) and name for name in names):
-        raise InputError(f"species must be two chemical symbols such as ('Na', 'Cl'), not {checks.shown(species)}")
-    return names[0], names[1]
+    return names.pair("species", species)
 
 
 def checked_screening(

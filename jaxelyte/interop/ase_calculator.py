@@ -84,7 +84,7 @@ class Calculator(AseCalculator):
     def _prepare(self, system: System) -> Potential:
         key = (np.asarray(system.cell).tobytes(), np.asarray(system.numbers).tobytes(), system.pbc)
         if self._prepared is None or key != self._prepared_for:
-            warn_of_periodicity(system.to_atoms() if self.atoms is None else self.atoms)
+            warn_of_periodicity([system.to_atoms() if self.atoms is None else self.atoms])
             self.potential.validate(system)
             self._prepared, self._prepared_for = self.potential.prepare(system).compiled(), key
             self._reference = float(reference_energies(self.potential, jax.tree.map(lambda x: x[None], system))[0])

@@ -116,6 +116,23 @@ class Lines:
         return found
 
 
+def cut_number(rows: list[str]) -> bool | None:
+    """Whether the last number of a file was cut: it has fewer decimals than all others, which have as many each.
+
+    Args:
+        rows: lines of a table, up to the last of the file.
+
+    Returns:
+        None where that cannot be said, since the others differ in their decimals.
+    """
+    if rows[-1].endswith("\n") or not rows[-1].split():
+        return False
+    decimals = {len(word.partition(".")[2]) for row in rows[:-1] for word in row.split() if "." in word}
+    if len(decimals) != 1:
+        return None
+    return len(rows[-1].split()[-1].partition(".")[2]) < min(decimals)
+
+
 @contextlib.contextmanager
 def errors_of(path: Path, program: str = "", *, place: str = "") -> Iterator[None]:
     """Any error while a file is read becomes an `InputError` that names it; ours keep their class and text.

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from jaxelyte.checks import near_symbol
 from jaxelyte.errors import InputError
 
 HYDROGEN_ISOTOPES = {"D": 2.01410177812, "T": 3.01604928199}
@@ -50,7 +51,9 @@ def element_of(name: str, kinds: Mapping[str, str] | None = None) -> Element:
         symbol = str(kinds[name])
         found = _exact(symbol)
         if found is None:
-            raise InputError(f"kinds: {name!r} is given as {symbol!r}, which is not a chemical symbol")
+            raise InputError(
+                f"kinds: {name!r} is given as {symbol!r}, which is not a chemical symbol{near_symbol(symbol)}"
+            )
         return found
     exact = _exact(name)
     if exact is not None and exact.number <= HEAVIEST:

@@ -89,7 +89,8 @@ def numbers_of_types(lmp: Any, species: Sequence[str]) -> np.ndarray:
         symbol for symbol in species if not isinstance(symbol, str) or symbol not in atomic_numbers or symbol == "X"
     ]
     if unknown:
-        raise InputError(f"unknown chemical symbol {unknown[0]!r} in species {list(species)}; write 'Na', not 'NA'")
+        near = checks.near_symbol(unknown[0])
+        raise InputError(f"unknown chemical symbol {unknown[0]!r} in species {list(species)}{near}")
     numbers = np.array([0, *(atomic_numbers[symbol] for symbol in species)], np.int32)
     masses = lmp.numpy.extract_atom("mass")
     if masses is None:

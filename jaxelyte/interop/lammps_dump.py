@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
-from jaxelyte.interop.file_text import Lines, errors_of, warn_of_part
+from jaxelyte.interop.file_text import Lines, cut_number, errors_of, warn_of_part
 from jaxelyte.interop.file_units import UNITS, FileUnits, units_named
 from jaxelyte.interop.loaded import Loaded
 from jaxelyte.interop.naming import Naming, Species
@@ -326,4 +326,4 @@ def _set_rows(frame: Frame, columns: list[str], lines: Lines) -> bool:
     if not parts:
         raise InputError(f"step {frame.step} holds no atoms")
     frame.rows = np.array(parts)
-    return ended
+    return ended or cut_number(rows) is False

@@ -6,20 +6,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from jaxelyte.checks import RANGES, caution, quantity
 from jaxelyte.errors import InputError
 from jaxelyte.interop.file_units import as_cell
+from jaxelyte.interop.plausible import check_plausible
 from jaxelyte.trajectory import Trajectory
-
-CLOSEST = 0.5
-"""Å; the shortest bond, of H2, has 0.74."""
-
-FEWEST_PACKED = 4
-DENSEST = 0.35
-"""Atoms per Å³; twice those of diamond."""
-
 
 FARTHEST = 1e7
 """Å from the origin; farther away there is no atom."""
@@ -63,8 +55,8 @@ def completed(loaded: Loaded, source: str, *, interval: float | None = None, cel
         InputError: an interval that is not positive, a cell without volume, an interval for several runs in one file.
 
     Warns:
-        UserWarning: steps that were written twice; times or a cell of the file that are replaced; a density that no
-            liquid has.
+        UserWarning: steps that were written twice; times or a cell of the file that are replaced; distances and
+            densities that no matter has.
     """
     _check_positions(loaded.trajectory, source)
     trajectory, restarted = _without_repeats(loaded, source)
@@ -81,7 +73,7 @@ def completed(loaded: Loaded, source: str, *, interval: float | None = None, cel
         )
     if cell is not None:
         trajectory = _with_cell(trajectory, as_cell(cell), source)
-    _check_density(trajectory, loaded, source)
+    _check_lengths(trajectory, loaded, source)
     return trajectory
 
 
@@ -215,23 +207,14 @@ def _with_cell(trajectory: Trajectory, cell: np.ndarray, source: str) -> Traject
     return replace(trajectory, cells=np.broadcast_to(cell, (trajectory.replicas, 3, 3)), pbc=(True, True, True))
 
 
-def _check_density(trajectory: Trajectory, loaded: Loaded, source: str) -> None:
-    """Warn of atoms that are packed more closely than in any matter, in the cell or among themselves."""
-    if not len(trajectory):
-        return
-    if trajectory.num_atoms >= FEWEST_PACKED and not isinstance(trajectory.positions, np.memmap):
-        points = np.asarray(trajectory.positions[0, 0], np.float64)
-        apart = float(np.median(KDTree(points).query(points, k=2)[0][:, 1])) if np.all(np.isfinite(points)) else np.inf
-        if apart < CLOSEST:
-            hint = "" if loaded.stated else "; if they are not in Å, pass units="
-            caution(f"{source}: the atom next to an atom is {apart:.3g} Å away (median): check the units{hint}")
-    if not all(trajectory.pbc):
-        return
-    volume = abs(float(np.linalg.det(trajectory.cells.reshape(-1, 3, 3)[0])))
-    density = trajectory.num_atoms / volume if volume > 0 else np.inf
-    if density > DENSEST:
-        hint = "" if loaded.stated else "; if its lengths are not in Å, pass units="
-        caution(
-            f"{source}: {density:.3g} atoms per Å³ are more than any matter has ({trajectory.num_atoms} atoms in "
-            f"{volume:.4g} Å³): check the units{hint}"
+def _check_lengths(trajectory: Trajectory, loaded: Loaded, source: str) -> None:
+    """`check_plausible` of the first frame; those of mapped files were written by jaxelyte."""
+    if len(trajectory) and not isinstance(trajectory.positions, np.memmap):
+        check_plausible(
+            np.asarray(trajectory.positions[0, 0], np.float64),
+            trajectory.numbers[0],
+            trajectory.cells.reshape(-1, 3, 3)[0],
+            trajectory.pbc,
+            source,
+            stated=loaded.stated,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from jaxelyte.interop.file_units import as_cell, units_named
 from jaxelyte.interop.formats import MDANALYSIS, format_of
 from jaxelyte.interop.loaded import Loaded, completed
 from jaxelyte.interop.naming import Naming, Species
+from jaxelyte.interop.plausible import check_plausible
 from jaxelyte.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -74,10 +76,25 @@ def load_frames(
             for frame in frames:
                 frame.set_cell(as_cell(cell))
                 frame.pbc = True
+        _check_frames(frames, path)
+        for frame in frames[:: max(1, len(frames) - 1)]:
+            if check_plausible(
+                frame.positions, frame.numbers, frame.cell.array, tuple(frame.pbc), str(path), stated=False
+            ):
+                break
         return frames
     trajectory = load_trajectory(path, topology=topology, format=format, cell=cell, units=units, elements=elements)
     chosen = range(len(trajectory))[index] if isinstance(index, slice) else [index]
     return [trajectory.frame(i, replica) for i in chosen for replica in range(trajectory.replicas)]
+
+
+def _check_frames(frames: list[Atoms], path: Path) -> None:
+    """Raise `InputError` for frames without atoms, or whose positions or cell are not finite."""
+    for number, frame in enumerate(frames):
+        if not len(frame):
+            raise InputError(f"{path}: frame {number} holds no atoms")
+        if not (np.all(np.isfinite(frame.positions)) and np.all(np.isfinite(frame.cell.array))):
+            raise InputError(f"{path}: positions or cell of frame {number} are not finite")
 
 
 def _existing(path: str | Path, what: str) -> Path:
@@ -204,7 +221,9 @@ def _through_ase(path: Path, kind: str, naming: Naming, index: Any) -> list[Atom
 
     if naming.elements:
         raise InputError(f"elements= is not for the format {kind}, whose elements ASE reads ({path})")
-    with errors_of(path, "ASE"), tempfile.TemporaryDirectory() as folder:
+    with errors_of(path, "ASE"), tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        for kind_of_warning in (FutureWarning, DeprecationWarning):  # of ASE's own plans, nothing about the file
+            warnings.simplefilter("ignore", kind_of_warning)
         plain = unpacked(path, Path(folder))
         frames = read(str(plain), index=index, format=kind, do_not_split_by_at_sign=True)
     found = frames if isinstance(frames, list) else [frames]

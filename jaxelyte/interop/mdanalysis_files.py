@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
+from jaxelyte.interop.amber_files import inpcrd_cell
 from jaxelyte.interop.dcd_files import DCDHeader, read_dcd_header
 from jaxelyte.interop.file_text import errors_of, unpacked, warn_of_part
 from jaxelyte.interop.file_units import FileUnits
@@ -65,6 +66,8 @@ def read_through_mdanalysis(
         warn_of_part(path, read, "the file ends early, behind its last complete frame")
     elif kind == "PDB" and (why := missing_end(path)):
         caution(f"{path} is not whole: {why}; atoms or frames may be missing")
+    if kind == "INPCRD":
+        cells = [inpcrd_cell(path)]
     edges = np.array(cells)
     periodic = bool(np.any(edges))
     trajectory = Trajectory(

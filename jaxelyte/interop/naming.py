@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxelyte.checks import caution, mapping, shown
+from jaxelyte.checks import caution, mapping, near_symbol, shown
 from jaxelyte.errors import InputError
 from jaxelyte.interop.kinds import HYDROGEN_ISOTOPES, element_of
 
@@ -195,7 +195,9 @@ def _symbol(key: Any, value: Any) -> str | None:
     if text.upper() in LEFT_OUT:
         return None
     if not isinstance(value, str) or (text not in atomic_numbers and text not in HYDROGEN_ISOTOPES):
-        raise InputError(f"elements: {key!r} is given as {shown(value)}, which is not a chemical symbol")
+        raise InputError(
+            f"elements: {key!r} is given as {shown(value)}, which is not a chemical symbol{near_symbol(value)}"
+        )
     return text
 
 

@@ -10,6 +10,7 @@ import contextlib
 from pathlib import Path
 from typing import IO
 
+from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
 from jaxelyte.interop.file_text import errors_of, open_bytes
 
@@ -53,9 +54,13 @@ def as_models(path: Path, folder: Path) -> Path:
 
     Raises:
         InputError: a cell that is not six numbers, or no atoms.
+
+    Warns:
+        UserWarning: atoms with alternate locations, of which the first is kept.
     """
     target = folder / "models.pdb"
     cell, frame, count, opened, bare = b"", [], 0, False, True
+    places = Places()
     with errors_of(path), open_bytes(path) as source, target.open("wb") as copy:
         for number, line in enumerate(source, 1):
             if line.startswith(b"CRYST1"):
@@ -63,18 +68,55 @@ def as_models(path: Path, folder: Path) -> Path:
             elif line.startswith((*ATOMS, b"TER")):
                 opened |= line.startswith(ATOMS)
                 bare &= not cell
+                if not places.first(line):
+                    continue
                 frame.append(line if line.endswith(b"\n") else line + b"\n")
             elif line.startswith((b"MODEL", b"END")) and opened:
                 count += 1
                 _write_model(copy, count, cell, frame)
                 frame, opened = [], False
+                places.next_model()
         if opened:
             _write_model(copy, count + 1, cell, frame)
         elif not count:
             raise InputError(f"{path} holds no atoms: a PDB file has them in lines ATOM and HETATM")
         if cell and bare:
             raise InputError(f"{path}: its cell (CRYST1) stands behind all atoms; it belongs in front of them")
+    if places.others:
+        caution(
+            f"{path}: {len(places.others)} atoms have alternate locations, such as {places.others[0]}; the first of "
+            "each is read"
+        )
     return target
+
+
+class Places:
+    """Alternate locations (column 17): atoms that stand several times in a model, of which the first one counts.
+
+    Attributes:
+        others: atoms of the first model that have several locations, by name and residue.
+    """
+
+    def __init__(self) -> None:
+        self.others: list[str] = []
+        self._seen: dict[bytes, bytes] = {}
+        self._models = 0
+
+    def first(self, line: bytes) -> bool:
+        """False for a line with another location of an atom that the model has already."""
+        mark = line[16:17]
+        if not line.startswith(ATOMS) or not mark.strip():
+            return True
+        key = line[12:16] + line[17:27]
+        if self._seen.setdefault(key, mark) == mark:
+            return True
+        if not self._models:
+            self.others.append(b" ".join(key.split()).decode("ascii", "replace"))
+        return False
+
+    def next_model(self) -> None:
+        """Forget the atoms of the model before."""
+        self._seen, self._models = {}, self._models + 1
 
 
 def _write_model(copy: IO[bytes], count: int, cell: bytes, frame: list[bytes]) -> None:

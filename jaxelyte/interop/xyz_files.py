@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
-from jaxelyte.interop.file_text import Lines, errors_of, warn_of_part
+from jaxelyte.interop.file_text import Lines, cut_number, errors_of, warn_of_part
 from jaxelyte.interop.file_units import UNITS, units_named
 from jaxelyte.interop.naming import Naming, Species
 
@@ -31,6 +31,9 @@ IPI_POSITIONS = ("positions", "x_centroid", "x_centroid_even", "x_centroid_odd",
 STEP = re.compile(r"(?:^|[\s.#])(?:Step|Timestep):\s*(\d+)", re.IGNORECASE)
 TIME_UNIT = re.compile(r"(?:^|\s)time=\"?([-+0-9.eE]+)\s*(fs|ps|ns)\b")
 TIME_UNITS = {"fs": 1.0, "ps": 1e3, "ns": 1e6}
+FORTRAN = re.compile(r"(\d\.?\d*)[Dd]([-+]?\d+)(?=\s)")
+"""A number as Fortran writes it in double precision, 1.0D+00."""
+
 SPECIES = ("species", "symbols", "element", "elements", "symbol")
 
 
@@ -127,7 +130,7 @@ def _blocks(path: Path) -> Iterator[Block]:
             start = lines.number
             count = _count(line, path, start, index)
             comment, rows = lines.next(), lines.take(count)
-            doubtful = bool(rows) and _cut_number(rows)
+            doubtful = bool(rows) and bool(cut_number(rows))
             if len(rows) < count or _short(rows) or (doubtful and index):
                 if index == 0:
                     raise InputError(f"{path} holds no complete frame: {len(rows)} of {count} atoms are there")
@@ -159,14 +162,6 @@ def _short(rows: list[str]) -> bool:
     return not rows[-1].endswith("\n") and len(rows[-1].split()) < min(
         (len(row.split()) for row in rows[:-1]), default=4
     )
-
-
-def _cut_number(rows: list[str]) -> bool:
-    """Whether the last number of a file has fewer decimals than those of the other rows, which all have as many."""
-    if rows[-1].endswith("\n") or not rows[-1].split():
-        return False
-    decimals = {len(word.partition(".")[2]) for row in rows[:-1] for word in row.split()[1:]}
-    return len(decimals) == 1 and len(rows[-1].split()[-1].partition(".")[2]) < min(decimals)
 
 
 def _frame(block: Block, naming: Naming, units: float | None, source: str) -> Atoms:
@@ -207,8 +202,12 @@ def _extended(block: Block, naming: Naming) -> Atoms:
             for row, name in zip(parts, named, strict=True):
                 row[column] = name
             rows = [" ".join(row) + "\n" for row, keep in zip(parts, kept, strict=True) if keep]
+    if FORTRAN.search(rows[0]):
+        rows = [FORTRAN.sub(r"\1E\2", row) for row in rows]
     atoms = read(io.StringIO(f"{len(rows)}\n{block.comment}\n{''.join(rows)}"), format="extxyz", index=0)
     assert not isinstance(atoms, list)
+    if len(atoms) != len(rows):
+        raise InputError(f"its comment does not describe its columns: {block.comment[:80]!r}")
     if species is not None and not atoms.has("masses"):
         _set_masses(atoms, species)
     _time_unit(atoms, block.comment)

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxelyte.checks import near_symbol
 from jaxelyte.errors import InputError
 
 if TYPE_CHECKING:
@@ -99,4 +100,6 @@ def check_symbols(names: tuple[str, ...]) -> None:
 
     for name in names:
         if name not in chemical_symbols[1:]:
-            raise InputError(f"species {name!r} is not a chemical symbol; atoms are told apart by atomic number")
+            raise InputError(
+                f"species {name!r} is not a chemical symbol{near_symbol(name)}; atoms are told apart by atomic number"
+            )

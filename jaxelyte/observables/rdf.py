@@ -14,7 +14,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Int
 
-from jaxelyte import checks
+from jaxelyte import checks, names
 from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.neighbors.search import image_offsets
@@ -25,7 +25,6 @@ from jaxelyte.observables.effort import check_bins, check_reach_of
 from jaxelyte.observables.histogram import fractional_coordinates, pair_histogram
 from jaxelyte.observables.ratio import series_error
 from jaxelyte.observables.sampling import accumulate, analysed, first_systems
-from jaxelyte.observables.species import check_symbols
 from jaxelyte.system import System, perpendicular_widths
 
 DEFAULT_WIDTH = 0.05
@@ -77,7 +76,7 @@ class RDF(Observable):
     image of an atom is not independent of that to the atom). Images of the centre itself are not counted.
 
     Args:
-        pairs: ("Na", "O") or several of them; centre first, which matters for the coordination number.
+        pairs: ("Na", "O") or "Na-O", or several of them; centre first, which matters for the coordination number.
         r_max: Å; half the smallest width between opposite faces of the cell by default.
         bins: number of bins; excludes ``width``.
         width: width of the bins in Å, 0.05 by default; r_max is rounded down to a multiple of it.
@@ -95,7 +94,7 @@ class RDF(Observable):
     prepared: Prepared | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "pairs", _check_pairs(self.pairs))
+        object.__setattr__(self, "pairs", names.pairs("pairs", self.pairs))
         for name, number in (("r_max", self.r_max), ("width", self.width)):
             if number is not None:
                 object.__setattr__(self, name, checks.positive(name, number, "Å"))
@@ -259,7 +258,7 @@ def rdf(
     center: str | None = None,
     neighbor: str | None = None,
     *,
-    pairs: Sequence[Pair] | None = None,
+    pairs: Sequence[Pair | str] | Pair | str | None = None,
     r_max: float | None = None,
     bins: int | None = None,
     width: float | None = None,
@@ -268,11 +267,12 @@ def rdf(
 ) -> RDFResult:
     """Radial distribution functions of a run or of stored frames; see `RDF` for the definition.
 
-    ``rdf(run, "Na", "O")`` for one pair, ``rdf(run, pairs=[("Li", "Cl"), ("Li", "Li")])`` for several in one pass.
+    ``rdf(run, "Na", "O")`` or ``rdf(run, "Na-O")`` for one pair, ``rdf(run, pairs=["Li-Cl", ("Li", "Li")])`` for
+    several in one pass.
 
     Args:
         source: a run, a `Trajectory`, ``ase.Atoms`` (one or a list), a trajectory file or a run folder.
-        center: chemical symbol of the centre.
+        center: chemical symbol of the centre, or both species as "Na-O".
         neighbor: chemical symbol of its neighbours.
         pairs: several pairs instead.
         r_max: Å; half the smallest width of the cell by default. Beyond that all images are counted and g stays
@@ -286,6 +286,8 @@ def rdf(
     Raises:
         InputError: a source, species or size that cannot be used.
     """
+    if pairs is None and neighbor is None and isinstance(center, str) and "-" in center:
+        pairs, center = center, None
     if (pairs is None) == (center is None) or (center is None) != (neighbor is None):
         raise InputError("name the species, rdf(run, 'Na', 'O'), or give pairs=[('Na', 'O'), …]; one of the two")
     wanted = [(center, neighbor)] if pairs is None else pairs
@@ -306,21 +308,6 @@ def _warn_of_empty(pairs: tuple[Pair, ...], counts: np.ndarray, r_max: float, sa
 
 def _one(values: np.ndarray, single: bool) -> np.ndarray:
     return values[0] if single else values
-
-
-def _check_pairs(pairs: Any) -> tuple[Pair, ...]:
-    pairs = checks.sequence("pairs", pairs, "pairs of chemical symbols such as ('Na', 'O')")
-    if len(pairs) == 2 and all(isinstance(symbol, str) for symbol in pairs):
-        pairs = [pairs]
-    checked = []
-    for pair in pairs:
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise InputError(f"a pair is two chemical symbols such as ('Na', 'O'), not {checks.shown(pair)}")
-        check_symbols(pair, "pairs such as ('Na', 'O')")
-        checked.append((str(pair[0]), str(pair[1])))
-    if not checked:
-        raise InputError("no pair of species was asked for; give at least one, such as ('Na', 'O')")
-    return tuple(checked)
 
 
 def _warn_about_own_images(pairs: tuple[Pair, ...], cells: np.ndarray, r_max: float) -> None:

@@ -66,9 +66,7 @@ def members_of(trajectory: Trajectory, species: str) -> np.ndarray:
     """
     from ase.data import atomic_numbers
 
-    if not isinstance(species, str) or species not in atomic_numbers or species == "X":
-        raise InputError(f"species = {species!r} is not a chemical symbol")
-    found = trajectory.numbers == atomic_numbers[species]
+    found = trajectory.numbers == atomic_numbers[checks.symbol("species", species)]
     counts = found.sum(axis=1)
     if not np.any(counts):
         raise InputError(f"there is no {species} in the trajectory")

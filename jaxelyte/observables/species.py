@@ -50,7 +50,8 @@ def check_symbols(symbols: Sequence[str], example: str) -> None:
 
     for symbol in symbols:
         if not isinstance(symbol, str) or symbol not in atomic_numbers or symbol == "X":
-            raise InputError(f"{checks.shown(symbol)} is not a chemical symbol; write {example}")
+            near = checks.near_symbol(symbol)
+            raise InputError(f"{checks.shown(symbol)} is not a chemical symbol{near}; write {example}")
 
 
 def check_present(symbols: Sequence[str], numbers: np.ndarray) -> None:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxelyte import checks
+from jaxelyte import checks, names
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
 from jaxelyte.potentials.base import Potential, Scalar
@@ -72,6 +72,8 @@ class GaussianBarrier(Potential):
         object.__setattr__(self, "center", parameter("center", self.center, "distance", zero=True))
         object.__setattr__(self, "width", parameter("width", self.width, "width"))
         if self.species is not None:
+            if isinstance(self.species, str):
+                object.__setattr__(self, "species", names.pair("species", self.species))
             if not isinstance(self.species, tuple | list) or len(self.species) != 2:
                 raise InputError(f"species must be two chemical symbols, not {checks.shown(self.species)}")
             for name, value in zip(("height", "center", "width"), given, strict=True):

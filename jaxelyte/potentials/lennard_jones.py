@@ -12,7 +12,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
-from jaxelyte import checks
+from jaxelyte import checks, names
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
 from jaxelyte.potentials.base import Potential, Scalar
@@ -265,7 +265,8 @@ class LennardJones(Potential):
 
 def _override(pair: Any, values: Any) -> tuple[tuple[int, int], tuple[float, float]]:
     """Atomic numbers, σ and ε of an entry of ``pairs``."""
-    if isinstance(pair, str) or not isinstance(pair, tuple) or len(pair) != 2:
+    pair = names.pair(f"the key {pair!r} of pairs", pair) if isinstance(pair, str) else pair
+    if not isinstance(pair, tuple) or len(pair) != 2:
         raise InputError(f"pairs has the key {pair!r}; it must be two chemical symbols, as in {PAIRS_EXAMPLE}")
     if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != 2:
         raise InputError(f"pairs[{pair!r}] must be sigma in Å and epsilon in eV, not {checks.shown(values)}")

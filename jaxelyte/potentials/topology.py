@@ -123,7 +123,8 @@ def atomic_number(value: Any) -> int:
         return int(atomic_numbers[value])
     if not isinstance(value, str | bool) and isinstance(value, int | np.integer) and 0 < value < len(chemical_symbols):
         return int(value)
-    raise InputError(f"{checks.shown(value)} is not a chemical symbol; name species like 'Na' or 'Cl'")
+    near = checks.near_symbol(value) or "; name species like 'Na' or 'Cl'"
+    raise InputError(f"{checks.shown(value)} is not a chemical symbol{near}")
 
 
 def check_indices(table: HashableArray | None, system: System, name: str) -> None:

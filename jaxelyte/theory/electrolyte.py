@@ -42,17 +42,19 @@ def bjerrum(permittivity: float, temperature: float) -> float:
 
 
 def debye_length(ionic_strength: float, permittivity: float = 78.3, temperature: float = 298.15) -> float:
-    """Screening length in Å, κ² = 8π l_B I; ionic strength in mol/L.
+    """Screening length in Å, κ² = 8π l_B I; ionic strength in mol/L. Infinite where there are no ions.
 
     Raises:
-        InputError: a value that is not positive.
+        InputError: a negative value, or a permittivity or temperature that there is not.
     """
-    strength = checks.quantity("ionic_strength", ionic_strength, "concentration")
+    strength = checks.quantity("ionic_strength", ionic_strength, "concentration", zero=True)
     return screening_length(strength, *checked_solvent(permittivity, temperature))
 
 
 def screening_length(ionic_strength: float, permittivity: float, temperature: float) -> float:
     """`debye_length` of values that were checked before."""
+    if ionic_strength == 0:
+        return math.inf
     return (8.0 * math.pi * bjerrum(permittivity, temperature) * ionic_strength * LITER) ** -0.5
 
 

@@ -13,6 +13,9 @@ LENGTHS = 14.0
 FEWEST = 4096
 """Points of a grid at least; 102 Å."""
 
+MOST = 2**20
+"""Points of a grid at most, unless they are asked for; a solution takes minutes."""
+
 
 class Grid:
     """Half-integer points in r (Å) and k (1/Å), between which the sine transform of type IV goes back and forth."""

@@ -14,7 +14,7 @@ from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError
 from jaxelyte.observables.curve import Pair
 from jaxelyte.theory.electrolyte import LITER, bjerrum, checked_solvent
-from jaxelyte.theory.grid import FEWEST, LENGTHS, STEP
+from jaxelyte.theory.grid import FEWEST, LENGTHS, MOST, STEP
 
 if TYPE_CHECKING:
     from jaxelyte.theory.hnc import HNCResult
@@ -30,7 +30,8 @@ class IonModel:
 
     Attributes:
         charges: of each species in e, cations first; two species of opposite sign.
-        diameters: distance of closest approach of each pair in Å (hard spheres), by default none.
+        diameters: distance of closest approach in Å (hard spheres) of all pairs, or of each: ``{"Na-Cl": 3.0, …}`` or
+            ``{("Na", "Cl"): 3.0, …}``; by default none.
         short_range: (r in Å, {pair: u in k_B T}): tables of what is added to the Coulomb term; zero beyond their end,
             and no two ions come closer than their beginning.
         permittivity: relative, of the solvent.
@@ -57,11 +58,14 @@ class IonModel:
         object.__setattr__(self, "temperature", temperature)
         known = {frozenset(pair) for pair in ((a, b) for a in self.charges for b in self.charges)}
         given = self.diameters if isinstance(self.diameters, Mapping) else {}
+        if any(isinstance(key, str) for key in given):
+            given = {tuple(key.split("-")) if isinstance(key, str) else key: size for key, size in given.items()}
+            object.__setattr__(self, "diameters", given)
         wrong = [key for key in given if not isinstance(key, tuple) or frozenset(key) not in known]
         if wrong:
             raise InputError(
-                f"diameters have pairs of {', '.join(self.charges)} as keys, such as {tuple(self.charges)}; "
-                f"not {wrong[0]!r}"
+                f"diameters have pairs of {', '.join(self.charges)} as keys, such as {tuple(self.charges)} or "
+                f"{'-'.join(self.charges)!r}, not {wrong[0]!r}"
             )
         if not given and not isinstance(self.diameters, Mapping):
             object.__setattr__(self, "diameters", checks.quantity("diameters", self.diameters, "diameter", zero=True))
@@ -223,7 +227,7 @@ class IonModel:
         """Points of a grid for a concentration.
 
         Raises:
-            InputError: the points asked for are too few.
+            InputError: the points asked for are too few, or far more would be needed (dilute solutions).
         """
         from scipy.fft import next_fast_len
 
@@ -233,6 +237,12 @@ class IonModel:
         coupled = self.bjerrum * max(z * z for z in self.charges.values()) > 1e-3
         if points is None:
             least = math.ceil(LENGTHS / (kappa * step)) if coupled else 1
+            if least > MOST:
+                raise InputError(
+                    f"at {concentration:g} mol/L the screening length is {1 / kappa:.4g} Å, and a grid of {step:g} Å "
+                    f"over it has {least} points; use debye_hueckel, which is exact in this limit, a longer step=, or "
+                    "points="
+                )
             return next_fast_len(max(FEWEST, least), real=True) or FEWEST
         points = checks.count("points", points, least=16, most=2**24)
         if kappa * points * step < 8.0 and coupled:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,10 +171,9 @@ def _warn_of_seen(fit: Fit, frames: Sequence[Atoms]) -> None:
     trained = frozenset(fit.config.get("trained_on", ()))
     seen = [n for n, digest in enumerate(structure_digests(frames)) if digest in trained]
     if seen:
-        warnings.warn(
+        checks.caution(
             f"the fit was trained on {len(seen)} of these {len(frames)} frames (first frame {seen[0]}), whose errors "
-            'are smaller than those of new frames; evaluate on others, such as those of fit.config["split"]["test"]',
-            stacklevel=3,
+            'are smaller than those of new frames; evaluate on others, such as those of fit.config["split"]["test"]'
         )
 
 

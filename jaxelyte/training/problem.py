@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxelyte.checks import caution
 from jaxelyte.data.baseline import evaluate_frames
 from jaxelyte.data.dataset import Dataset, Residuals, make_dataset, stack
 from jaxelyte.data.labels import LabelKeys, Labels, collect_labels
@@ -82,9 +82,9 @@ def check_frames(frames: Sequence[Atoms], loss: Loss, keys: LabelKeys | None = N
     for kind in kinds:
         weight, there = getattr(loss, kind), sum(label.has(kind) for label in labels)
         if weight > 0 and there == 0 and kind != "stress":
-            warnings.warn(f"no frame has {kind}: the term of the loss with weight {weight} is empty", stacklevel=3)
+            caution(f"no frame has {kind}: the term of the loss with weight {weight} is empty")
         elif weight > 0 and 0 < there < 0.5 * several:
-            warnings.warn(f"only {there} of {len(frames)} frames have {kind}; the others train without", stacklevel=3)
+            caution(f"only {there} of {len(frames)} frames have {kind}; the others train without")
         if weight > 0 and there == 0 and kind == "stress":
             raise InputError(f"Loss(stress={weight}) asks for stresses, but no frame has one")
         open_ended = [n for n, frame in enumerate(frames) if labels[n].has("stress") and not all(frame.pbc)]

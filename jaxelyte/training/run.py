@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,12 +16,13 @@ from jaxelyte.data.charges import check_charges
 from jaxelyte.data.frames import as_frames
 from jaxelyte.data.labels import LabelKeys, label_counts
 from jaxelyte.data.plausibility import check_units as judge_units
+from jaxelyte.data.plausibility import scaled
 from jaxelyte.data.selection import isolated_energies, select_frames
 from jaxelyte.data.split import METHODS, Split, divide, split_frames
 from jaxelyte.data.stresses import check_stresses
 from jaxelyte.dynamics.identity import run_versions
 from jaxelyte.dynamics.progress import interruptible
-from jaxelyte.errors import InputError
+from jaxelyte.errors import Findings, InputError
 from jaxelyte.models.config import NequIP
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.codec import encode, identities
@@ -151,15 +151,17 @@ def train(
     if not isinstance(validation, int | float | np.number):
         everything = everything + as_frames(validation, "validation")
     labels = check_frames(everything, loss, keys)
-    selection = select_frames(everything, labels, exclude=exclude, drop_outliers=drop_outliers)
+    findings = Findings()
+    selection = select_frames(everything, labels, exclude=exclude, drop_outliers=drop_outliers, findings=findings)
     kept = selection.kept
     chosen, own = [everything[n] for n in kept], [labels[n] for n in kept]
     if check_units:
-        judge_units(chosen, own, selection.check.predictions)
-        check_stresses(chosen, own, selection.check.predictions)
+        factors = judge_units(chosen, own, selection.check.predictions, findings)
+        check_stresses(chosen, *scaled(own, selection.check.predictions, factors), findings, kept.tolist())
+    findings.refuse()
     counts = label_counts(labels) | selection.summary()
     if baseline is not None:
-        check_charges(chosen, baseline)
+        check_charges(chosen, baseline, kept.tolist())
     place_of = _split(chosen, int(np.sum(kept < first)), validation, test, split_seed, split)
     parts = Split(*(kept[part] for part in place_of))
     _warn_of_seen(everything, parts, seen)
@@ -202,10 +204,9 @@ def train(
         members = _run(trainer, baseline, folder, measure=start is not None, show=progress, head=head)
     fit = Fit(members, baseline, trainer.metrics, config, None if folder is None else folder.path)
     if start is not None and fit.epochs and fit.best["epoch"] == 0:
-        warnings.warn(
+        checks.caution(
             f"none of {fit.epochs} epochs was better than the weights to start from, which are kept; lower the "
-            f"learning rate ({optimization.learning_rate:g})",
-            stacklevel=2,
+            f"learning rate ({optimization.learning_rate:g})"
         )
     return fit
 
@@ -238,10 +239,9 @@ def _warn_of_seen(frames: Sequence[Atoms], split: Split, seen: frozenset[str]) -
     held = [*split.validation, *split.test]
     known = sum(digest in seen for digest in structure_digests(frames[n] for n in held))
     if known:
-        warnings.warn(
+        checks.caution(
             f"the fit to go on from was trained on {known} of the {len(held)} frames to validate and test with, whose "
-            "errors say too little; hold back those that it has not seen (its split is in its config.json)",
-            stacklevel=3,
+            "errors say too little; hold back those that it has not seen (its split is in its config.json)"
         )
 
 
@@ -252,10 +252,9 @@ def _warn_of_duplicates(frames: Sequence[Atoms], split: Split) -> None:
     for name, part in (("validation", split.validation), ("test", split.test)):
         twins = [int(n) for n in part if own[n] in trained]
         if twins:
-            warnings.warn(
+            checks.caution(
                 f"{len(twins)} of {len(part)} {name} frames are structures that are also trained on (frame {twins[0]} "
-                f"is frame {trained[own[twins[0]]]}): their errors say nothing about new structures; remove duplicates",
-                stacklevel=3,
+                f"is frame {trained[own[twins[0]]]}): their errors say nothing about new structures; remove duplicates"
             )
 
 

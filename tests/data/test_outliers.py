@@ -205,7 +205,7 @@ def test_structures_that_are_probably_not_meant(sound: tuple[list[Atoms], list[L
     with pytest.warns(UserWarning, match="frame 0: no cell"):
         warn_of_structures([liquid])
     full = Atoms("Ar128", liquid.positions, cell=[12.0] * 3, pbc=False)
-    with pytest.warns(UserWarning, match="pbc is False along a, b, c"):
+    with pytest.warns(UserWarning, match="is False along a, b, c"):
         warn_of_structures([full])
     frames[1].info["charge"], frames[2].info["charge"] = 0, 1
     with pytest.warns(UserWarning, match=r"differ in info\['charge'\]"):

@@ -391,6 +391,17 @@ def test_a_single_frame_without_an_end_of_its_last_line(tmp_path: Path) -> None:
     dump.write_text(dump_text(wrapped_frames(1)).rstrip("\n"))
     with pytest.warns(UserWarning, match=r"its last line has no end \('"):
         assert len(jxl.open_trajectory(dump)) == 1
+    # Where all numbers have as many decimals, the last one shows whether it is whole.
+    rows = [f"{n} Ar {4.0 * n:.4f} 1.0000 2.0000" for n in range(3)]
+    head = "ITEM: TIMESTEP\n{}\nITEM: NUMBER OF ATOMS\n3\nITEM: BOX BOUNDS pp pp pp\n0 12\n0 12\n0 12\n"
+    text = "".join(f"{head.format(n)}ITEM: ATOMS id element x y z\n" + "\n".join(rows) + "\n" for n in range(2))
+    dump.write_text(text.rstrip("\n"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(jxl.open_trajectory(dump)) == 2
+    dump.write_text(text.rstrip("\n")[:-1])
+    with pytest.warns(UserWarning, match="the file ends early"):
+        assert len(jxl.open_trajectory(dump)) == 1
     dump.write_text(dump_text(wrapped_frames(1)).rstrip("\n").rpartition(" ")[0])
     with pytest.raises(InputError, match="no complete frame"):
         jxl.open_trajectory(dump)
@@ -474,7 +485,7 @@ def test_positions_in_nm_beside_a_cell_in_angstrom_are_noticed(tmp_path: Path, r
     for name, scale in (("nm", 0.1), ("angstrom", 1.0)):
         rows = "".join(f"Na {x:.5f} {y:.5f} {z:.5f}\n" for x, y, z in points * scale)
         (tmp_path / f"{name}.xyz").write_text(f"40\n\n{rows}")
-    with pytest.warns(UserWarning, match=r"the atom next to an atom is 0\.\d+ Å away \(median\): check the units"):
+    with pytest.warns(UserWarning, match=r"lengths in nm taken for Å: check the units of length; .* pass units="):
         jxl.open_trajectory(tmp_path / "nm.xyz", cell=[20.0] * 3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -364,11 +364,11 @@ def test_fixed_blocks() -> None:
 BAD = [
     (dict(center="Na"), "name the species"),
     (dict(center="Na", neighbor="Cl", pairs=[("Na", "Cl")]), "one of the two"),
-    (dict(center="Na", neighbor="Xx"), "'Xx' is not a chemical symbol"),
+    (dict(center="Na", neighbor="Xx"), "must be a chemical symbol such as 'Na', not 'Xx'"),
     (dict(center="Na", neighbor="K"), "there is no K in the system, which holds Cl, Na, O"),
     (dict(center="O", neighbor="O"), "holds one O only"),
     (dict(pairs=[]), "no pair of species"),
-    (dict(pairs=["NaCl", "NaO"]), "is not a chemical symbol|two chemical symbols"),
+    (dict(pairs=["NaCl", "NaO"]), "must be two chemical symbols"),
     (dict(center="Na", neighbor="Cl", r_max=0.0), "r_max must be a finite number in Å, above 0"),
     (dict(center="Na", neighbor="Cl", r_max=float("inf")), "r_max must be a finite number in Å, above 0"),
     (dict(center="Na", neighbor="Cl", bins=0), "bins must be a positive integer"),

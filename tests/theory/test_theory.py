@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -153,12 +155,27 @@ def test_results_are_written(tmp_path: Path) -> None:
         (lambda: PRIMITIVE.hnc(-1.0), "concentration = -1 mol/L cannot be"),
         (lambda: PRIMITIVE.hnc_curve([0.2, 0.1]), "rise"),
         (lambda: PRIMITIVE.hnc(1e-3, points=512), "raise points"),
+        (lambda: PRIMITIVE.hnc(1e-7), "use debye_hueckel"),
+        (lambda: PRIMITIVE.poisson_boltzmann(1e-12), "use debye_hueckel"),
         (lambda: PRIMITIVE.hnc(0.1).pair("Na", "K"), "no 'K'"),
         (lambda: PITZER["KCl"].osmotic(5.5), "4.8 mol/kg"),
-        (lambda: debye_length(0.0), "ionic_strength"),
+        (lambda: debye_length(-1.0), "ionic_strength"),
         (lambda: debye_hueckel(0.1, diameter=-1.0), "diameter"),
     ],
 )
 def test_bad_input(call: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_infinite_dilution() -> None:
+    """ln γ and 1 - φ vanish as the root of the concentration, in the ratio 3 to 1, down to no ions at all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dilute = [debye_hueckel(c, diameter=4.0) for c in (1e-10, 1e-14, 1e-20)]
+        for one, two in pairwise(dilute):
+            assert np.log(two.activity) / np.log(one.activity) < 0.011
+        assert (1.0 - dilute[0].osmotic) / -np.log(dilute[0].activity) == pytest.approx(1.0 / 3.0, rel=1e-4)
+        assert debye_hueckel(0.0) == (1.0, 1.0)
+        assert debye_length(0.0) == np.inf
+        assert debye_length(1e-12) == pytest.approx(1e6 * debye_length(1.0))
