@@ -89,11 +89,8 @@ def check_plausible(
         twice, apart = float(np.mean(near.twice[hydrogen])), float(np.median(near.relative[hydrogen]))
     if typical < CLOSEST:
         what = f"the atom next to an atom is {np.median(near.distance):.3g} Å away (median)"
-    elif (
-        twice <= MOST_TWICE
-        and np.count_nonzero(hydrogen) >= 2
-        and (ratio := float(np.median(near.relative[hydrogen]))) > BONDED
-    ):
+    elif twice <= MOST_TWICE and apart > BONDED:
+        ratio = apart
         what = f"the atom next to a hydrogen is {np.median(near.distance[hydrogen]):.3g} Å away (median)"
     elif typical > SPARSE and np.std(near.distance) < ORDERED * np.mean(near.distance):
         heavy = near.relative[~np.isin(numbers, NOBLE)]

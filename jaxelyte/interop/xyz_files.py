@@ -206,7 +206,7 @@ def _extended(block: Block, naming: Naming) -> Atoms:
         rows = [FORTRAN.sub(r"\1E\2", row) for row in rows]
     atoms = read(io.StringIO(f"{len(rows)}\n{block.comment}\n{''.join(rows)}"), format="extxyz", index=0)
     assert not isinstance(atoms, list)
-    if len(atoms) != len(rows):
+    if len(atoms) != len(rows) or ("pos" not in columns and "Properties=" in block.comment):
         raise InputError(f"its comment does not describe its columns: {block.comment[:80]!r}")
     if species is not None and not atoms.has("masses"):
         _set_masses(atoms, species)
