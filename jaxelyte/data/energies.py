@@ -32,8 +32,19 @@ SOFT = 30.0
 LEAST_ALIKE = 4
 """Frames of its kind that a frame is compared with, at least."""
 
+MIXING = 1.5
+"""eV per atom, beyond references of the elements: the most that frames of other compositions differ by where density,
+coordination and periodicity are alike. Heats of mixing of alloys are some tenths, those of salts and oxides up to 1."""
+
+FIXING = 2 * LEAST_ALIKE
+"""Frames with each of the species of a frame, which is then compared with them whatever their composition is."""
+
 CHEMISTRY = 15.0
-"""eV per atom: a difference to all other frames that no bond explains, where none of them is of the same kind."""
+"""eV per atom: a difference to all other frames that no bond explains, where none of them is like it at all."""
+
+APART, FEWEST_OF_GROUP = 6.0, 0.2
+"""Two groups of frames of one kind: the gap between their energies in robust standard deviations within them, and the
+least share of the smaller one. In sound sets the widest gap between energies is below 2."""
 
 
 def judge_energies(
@@ -63,6 +74,10 @@ def judge_energies(
     for n in np.flatnonzero(np.abs(off) > ENERGY * scale * root):
         alike = kinds.like(int(n))
         deviation, allowed = float(off[n]), CHEMISTRY * float(kinds.sizes[n])
+        others = kinds.counts[kinds.like(int(n), composition=False)] > 0
+        # A reference that few frames fix may be what is wrong.
+        if np.all(others.sum(axis=0)[kinds.counts[n] > 0] >= FIXING):
+            allowed = max(MIXING * float(kinds.sizes[n]), ENERGY * scale * float(root[n]))
         if len(alike) >= LEAST_ALIKE:
             usual = alike[np.abs(left[alike]) <= ENERGY * scale]
             center, own = _center(left[usual if len(usual) >= max(LEAST_ALIKE, len(alike) / 3) else alike])
@@ -77,7 +92,59 @@ def judge_energies(
         unit = _unit(float(energies[n]), float(energies[n]) - deviation)
         text = f"energy does not go with the others{unit} [{deviation:+.4g} eV off; {allowed:.2g} eV would be ordinary]"
         (wrong if abs(deviation) > SURE * allowed or unit else doubted)[rows[int(n)]] = text
+    if predictions is not None:
+        sizes = np.log(np.maximum(squares / kinds.sizes, 1e-12))
+        for n, text in _two_groups(left, kinds, np.column_stack([sizes, due])).items():
+            if rows[n] not in wrong:
+                doubted.setdefault(rows[n], text)
     return wrong, doubted
+
+
+def _two_groups(left: np.ndarray, kinds: Kinds, traits: np.ndarray) -> dict[int, str]:
+    """Frames of one kind whose energies fall into two groups that nothing in their structures tells apart.
+
+    Args:
+        left: of the energies, eV per square root of the number of atoms.
+        kinds: of the frames.
+        traits: (frames, traits), other properties in which physical groups would differ.
+
+    Returns:
+        The smaller group, with the reason.
+    """
+    share = kinds.counts / kinds.sizes[:, None]
+    traits = np.column_stack([traits, share, kinds.density, kinds.coordination])
+    found: dict[int, str] = {}
+    open_ended = set(range(len(left)))
+    while open_ended:
+        first = min(open_ended)
+        alike = np.sort(np.append(kinds.like(first), first))
+        open_ended -= set(alike.tolist())
+        least = max(4, round(FEWEST_OF_GROUP * len(alike)))
+        if len(alike) < 2 * least:
+            continue
+        order = alike[np.argsort(left[alike])]
+        gaps = np.diff(left[order])[least - 1 : len(order) - least]
+        cut = least + int(np.argmax(gaps))
+        groups = order[:cut], order[cut:]
+        within = max(*(_spread(left[group]) for group in groups), ENERGY_FLOOR)
+        apart = np.abs(np.subtract(*(np.median(traits[group], axis=0) for group in groups)))
+        usual = np.maximum(*(np.apply_along_axis(_spread, 0, traits[group]) for group in groups))
+        if gaps.max() < APART * within or np.any(apart > 1.5 * usual + 1e-6):
+            continue
+        smaller = min(groups, key=len)
+        shift = float(np.median(left[groups[1]]) - np.median(left[groups[0]]))
+        for n in smaller.tolist():
+            size = shift * float(np.sqrt(kinds.sizes[n]))
+            found[n] = (
+                "energies fall into two groups, although the structures are alike: another level of theory? "
+                f"[{size:.3g} eV apart]"
+            )
+    return found
+
+
+def _spread(values: np.ndarray) -> float:
+    """Robust standard deviation."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
 
 
 def _expectations(

@@ -38,27 +38,30 @@ class Kinds:
     Attributes:
         counts: shape (frames, species), atoms of each species.
         sizes: shape (frames,), atoms.
+        coordination: shape (frames,), mean number of neighbours of an atom.
+        density: shape (frames,), atoms per Å³; 1 where a frame is not periodic in all directions.
     """
 
     def __init__(self, frames: Sequence[Atoms]) -> None:
         species = sorted({int(z) for frame in frames for z in np.unique(frame.numbers)})
         self.counts = np.array([[np.sum(frame.numbers == z) for z in species] for frame in frames], np.float64)
         self.sizes = self.counts.sum(axis=1)
-        self._coordination = np.array([_mean_coordination(frame) for frame in frames])
+        self.coordination = np.array([_mean_coordination(frame) for frame in frames])
         self._periodic = np.array([[bool(p) for p in frame.pbc] for frame in frames])
         volumes = [frame.get_volume() if all(frame.pbc) else 1.0 for frame in frames]
-        self._density = np.where(self._periodic.all(axis=1), self.sizes / np.array(volumes), 1.0)
+        self.density = np.where(self._periodic.all(axis=1), self.sizes / np.array(volumes), 1.0)
 
-    def like(self, number: int) -> np.ndarray:
-        """Numbers of the other frames of the same kind as one of them."""
+    def like(self, number: int, *, composition: bool = True) -> np.ndarray:
+        """Numbers of the other frames of the same kind as one of them; of any composition, if that is not asked for."""
         share = self.counts / self.sizes[:, None]
-        own = self._coordination[number]
-        alike = np.abs(share - share[number]).sum(axis=1) < COMPOSITION
-        alike &= np.all((self.counts > 0) == (self.counts[number] > 0), axis=1)
+        own = self.coordination[number]
+        alike = np.abs(share - share[number]).sum(axis=1) < (COMPOSITION if composition else np.inf)
+        if composition:
+            alike &= np.all((self.counts > 0) == (self.counts[number] > 0), axis=1)
         alike &= np.all(self._periodic == self._periodic[number], axis=1)
-        alike &= np.abs(self._coordination - own) <= COORDINATION[0] + COORDINATION[1] * own
+        alike &= np.abs(self.coordination - own) <= COORDINATION[0] + COORDINATION[1] * own
         alike &= np.abs(np.log(self.sizes / self.sizes[number])) < np.log(SIZE)
-        alike &= np.abs(np.log(self._density / self._density[number])) < np.log(DENSITY)
+        alike &= np.abs(np.log(self.density / self.density[number])) < np.log(DENSITY)
         alike[number] = False
         return np.flatnonzero(alike)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxelyte.arrays import brief_repr
-from jaxelyte.checks import caution
+from jaxelyte.checks import caution, shown
 from jaxelyte.data.columns import STANDARD, check_columns, stored
 from jaxelyte.errors import Findings, InputError
 
@@ -119,14 +119,18 @@ def _from_virial(frame: Atoms, virial: np.ndarray, number: int) -> np.ndarray:
     return -virial / frame.get_volume()
 
 
+def _numbers(value: Any, kind: str, number: int) -> np.ndarray:
+    try:
+        return np.asarray(value, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"frame {number}: {kind} {shown(value)} is not numbers") from error
+
+
 def _array(value: Any, shape: tuple[int, ...], kind: str, number: int) -> np.ndarray:
     """Float64 of the shape, NaN where there is nothing."""
     if value is None:
         return np.full(shape, np.nan)
-    try:
-        array = np.asarray(value, np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"frame {number}: {kind} {value!r} is not numbers") from error
+    array = _numbers(value, kind, number)
     if array.shape != shape:
         raise InputError(f"frame {number}: {kind} has shape {array.shape}, not {shape}")
     if np.any(np.isinf(array)):
@@ -137,7 +141,7 @@ def _array(value: Any, shape: tuple[int, ...], kind: str, number: int) -> np.nda
 def _stress(value: Any, number: int) -> np.ndarray:
     if value is None:
         return np.full((3, 3), np.nan)
-    array = np.asarray(value, np.float64)
+    array = _numbers(value, "stress", number)
     if array.shape == (6,):
         from ase.stress import voigt_6_to_full_3x3_stress
 
@@ -234,16 +238,19 @@ def _warn_of_gaps(frames: Sequence[Atoms], labels: Sequence[Labels], keys: Label
 
 
 def _moved(frame: Atoms) -> bool:
-    """True if the positions are not those of the calculator, up to a translation and to lattice vectors."""
+    """True if the atoms are not those of the calculator, up to a translation and to lattice vectors."""
     from ase.geometry import find_mic
 
     old = getattr(frame.calc, "atoms", None) if frame.calc is not None else None
-    if old is None or np.array_equal(old.positions, frame.positions):
+    if old is None:
         return False
-    if len(old) != len(frame) or not np.array_equal(old.numbers, frame.numbers):
+    if not np.array_equal(old.numbers, frame.numbers):
         return True
-    if not np.allclose(old.cell.array, frame.cell.array, atol=1e-6):
+    # A cell that the file did not hold, and that was given later, moves nothing.
+    if np.any(old.cell.array) and not np.allclose(old.cell.array, frame.cell.array, atol=1e-6):
         return True
+    if np.array_equal(old.positions, frame.positions):
+        return False
     step = frame.positions - old.positions
     step = step - step[0]
     if any(frame.pbc):
@@ -255,8 +262,8 @@ def frames_named(numbers: Sequence[int], most: int = 8) -> str:
     """``frame 7`` or ``60 frames (0, 1, 2, …)``."""
     if len(numbers) == 1:
         return f"frame {numbers[0]}"
-    shown = ", ".join(str(int(n)) for n in numbers[:most])
-    return f"{len(numbers)} frames ({shown}{', …' if len(numbers) > most else ''})"
+    first = ", ".join(str(int(n)) for n in numbers[:most])
+    return f"{len(numbers)} frames ({first}{', …' if len(numbers) > most else ''})"
 
 
 def label_counts(labels: Sequence[Labels]) -> dict[str, int]:

@@ -192,13 +192,10 @@ def _without_torque(frame: Atoms, label: Labels) -> bool:
 
 
 def _zero_frames(frames: Sequence[Atoms], labels: Sequence[Labels], expected: np.ndarray | None) -> dict[int, str]:
-    """Frames without any force among others that have some, unless their symmetry explains it."""
+    """Frames without any force, unless their symmetry explains it."""
     zero = [
         n for n, x in enumerate(labels) if x.has("forces") and len(x.forces) > 1 and not np.any(np.nan_to_num(x.forces))
     ]
-    others = sum(label.has("forces") for label in labels) - len(zero)
-    if not others:
-        return {}
     if expected is not None:
         zero = [n for n in zero if expected[n] > 0.3 * np.nanmedian(expected)]
     return dict.fromkeys([n for n in zero if not symmetric_sites(frames[n])], "all forces are zero")

@@ -86,7 +86,7 @@ def test_sections_of_a_run_file(tmp_path: Path, before: str, after: str, section
         (OptimizationSection, {"optimizer": "adan"}, "did you mean 'adam'"),
         (OptimizationSection, {"ema": 1.0}, "ema must be a finite number, 0 or more and below 1"),
         (OptimizationSection, {"factor": 2.0}, "factor"),
-        (ModelSection, {"r_max": 0.5}, r"r_max = 0.5 Å cannot be a cut-off .*write 5, if it is in nm"),
+        (ModelSection, {"r_max": 0.5}, r"r_max = 0.5 Å cannot be a cut-off: .*write 5, if it is in nm"),
         (ModelSection, {"r_max": 5.0, "num_layers": -1}, "num_layers"),
     ],
 )
@@ -118,8 +118,8 @@ def test_defaults_are_those_of_the_library() -> None:
 def test_errors_keep_their_class() -> None:
     from jaxelyte.cli.placing import of_file, placed
 
-    with pytest.raises(InputError, match=r"^\[a\] of f.toml: b$"), of_file(Path("f.toml"), LossSection()):
-        with placed("[outer]"), placed("[a]"):
-            raise InputError("b")
+    raised = pytest.raises(InputError, match=r"^\[a\] of f.toml: b$")
+    with raised, of_file(Path("f.toml"), LossSection()), placed("[outer]"), placed("[a]"):
+        raise InputError("b")
     with pytest.raises(jxl.UnsupportedError, match=r"^f.toml: b$"), of_file(Path("f.toml"), LossSection()):
         raise jxl.UnsupportedError("b")
