@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class IonModel:
     """
 
     charges: Mapping[str, float]
-    diameters: Mapping[Pair, float] | float = 0.0
+    diameters: Mapping[Any, float] | float = 0.0
     short_range: tuple[np.ndarray, Mapping[Pair, np.ndarray]] | None = None
     permittivity: float = 78.3
     temperature: float = 298.15

@@ -14,10 +14,10 @@ import numpy as np
 from jaxelyte import checks
 from jaxelyte.data.charges import check_charges
 from jaxelyte.data.frames import as_frames
-from jaxelyte.data.labels import LabelKeys, label_counts
+from jaxelyte.data.labels import LabelKeys, Labels, label_counts
 from jaxelyte.data.plausibility import check_units as judge_units
 from jaxelyte.data.plausibility import scaled
-from jaxelyte.data.selection import isolated_energies, select_frames
+from jaxelyte.data.selection import Selection, isolated_energies, select_frames
 from jaxelyte.data.split import METHODS, Split, divide, split_frames
 from jaxelyte.data.stresses import check_stresses
 from jaxelyte.dynamics.identity import run_versions
@@ -151,14 +151,9 @@ def train(
     if not isinstance(validation, int | float | np.number):
         everything = everything + as_frames(validation, "validation")
     labels = check_frames(everything, loss, keys)
-    findings = Findings()
-    selection = select_frames(everything, labels, exclude=exclude, drop_outliers=drop_outliers, findings=findings)
+    selection = _selected(everything, labels, exclude=exclude, drop_outliers=drop_outliers, check_units=check_units)
     kept = selection.kept
     chosen, own = [everything[n] for n in kept], [labels[n] for n in kept]
-    if check_units:
-        factors = judge_units(chosen, own, selection.check.predictions, findings)
-        check_stresses(chosen, *scaled(own, selection.check.predictions, factors), findings, kept.tolist())
-    findings.refuse()
     counts = label_counts(labels) | selection.summary()
     if baseline is not None:
         check_charges(chosen, baseline, kept.tolist())
@@ -209,6 +204,30 @@ def train(
             f"learning rate ({optimization.learning_rate:g})"
         )
     return fit
+
+
+def _selected(
+    frames: Sequence[Atoms],
+    labels: Sequence[Labels],
+    *,
+    exclude: Sequence[int],
+    drop_outliers: bool | None,
+    check_units: bool,
+) -> Selection:
+    """Frames to train on, once all that is wrong with their labels was said at once.
+
+    Raises:
+        InputError: outliers, and labels in another unit.
+    """
+    findings = Findings()
+    selection = select_frames(frames, labels, exclude=exclude, drop_outliers=drop_outliers, findings=findings)
+    if check_units:
+        kept = selection.kept.tolist()
+        chosen, own = [frames[n] for n in kept], [labels[n] for n in kept]
+        factors = judge_units(chosen, own, selection.check.predictions, findings)
+        check_stresses(chosen, *scaled(own, selection.check.predictions, factors), findings, kept)
+    findings.refuse()
+    return selection
 
 
 def _run(
