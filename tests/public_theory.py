@@ -20,7 +20,7 @@ THEORIES: dict[str, Call] = {
     "theory.debye_length": Call(
         theory.debye_length,
         {"ionic_strength": 0.1},
-        {"ionic_strength": STRENGTH, "permittivity": PERMITTIVITY, "temperature": TEMPERATURE},
+        {"ionic_strength": number(1000.0, zero=True), "permittivity": PERMITTIVITY, "temperature": TEMPERATURE},
     ),
     "theory.debye_hueckel": Call(
         theory.debye_hueckel,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxelyte import checks, names, units
+from jaxelyte import checks, units
 from jaxelyte.errors import InputError
 from jaxelyte.observables import PMFResult, RDFResult, pmf
 from jaxelyte.observables.blocks import block_error
@@ -126,7 +126,11 @@ def checked_species(species: Any) -> tuple[str, str]:
     Raises:
         InputError: anything else.
     """
-    return names.pair("species", species)
+    given = species.split("-") if isinstance(species, str) else species
+    names = given if isinstance(given, tuple | list) else ()
+    if len(names) != 2 or not all(isinstance(name, str) and name for name in names):
+        raise InputError(f"species must be two chemical symbols such as ('Na', 'Cl'), not {checks.shown(species)}")
+    return names[0], names[1]
 
 
 def checked_screening(
