@@ -12,9 +12,11 @@ from itertools import pairwise
 import numpy as np
 from honesty import Case, Entry
 from scipy.signal import lfilter
-from scipy.special import ndtr
+from scipy.special import logsumexp, ndtr
 
 from jaxelyte.free_energy import UmbrellaResult, umbrella_pmf
+from jaxelyte.free_energy.insertion import average_of_insertions, doubt_of_insertions
+from jaxelyte.free_energy.metadynamics import weighted_profile
 from jaxelyte.free_energy.profile import REFERENCE
 from jaxelyte.observables import PMFResult
 from jaxelyte.units import BOLTZMANN
@@ -79,6 +81,60 @@ def umbrella(
     return deviation_at(umbrella_of(seed, centers, k, count, memory).pmf, distance)
 
 
+@lru_cache(maxsize=2)
+def walks(steps: int, walkers: int, seeds: int = 200) -> np.ndarray:
+    """(samples, seeds, walkers, 3): distance, bias and offset of overdamped walkers under a bias that grows.
+
+    Well-tempered metadynamics of all seeds at once from 1.5 to 7 Å: γ = 6, Gaussians of 0.01 eV and 0.2 Å each 50
+    steps.
+    """
+    rng, grid, width, factor = np.random.default_rng(12), np.arange(1.5, 7.0 + 1e-9, 0.05), 0.05, 5.0
+    bias, r, rows = np.zeros((seeds, len(grid))), np.full((seeds, walkers), 3.0), np.arange(seeds)[:, None]
+    found = []
+    for step in range(steps):
+        place = np.clip((r - grid[0]) / width, 0.0, len(grid) - 1.001)
+        node, part = place.astype(int), place % 1.0
+        low, high = bias[rows, node], bias[rows, node + 1]
+        energy = low + part * (high - low)
+        if step >= 0.3 * steps and step % 10 == 0:
+            reduced = bias / THERMAL
+            sums = (np.asarray(logsumexp(reduced * (share + 1.0 / factor), axis=1)) for share in (1.0, 0.0))
+            offset = THERMAL * np.subtract(*sums)
+            found.append(np.stack([r, energy, np.broadcast_to(offset[:, None], r.shape)], axis=-1))
+        walls = 10.0 * (np.maximum(r - grid[-1], 0.0) + np.minimum(r - grid[0], 0.0))
+        force = -SPRING * (r - LENGTH) + 2.0 * THERMAL / r - (high - low) / width - walls
+        if step % 50 == 0:
+            height = 0.01 * np.exp(-energy / (THERMAL * factor)) * ((r > grid[0]) & (r < grid[-1]))
+            gaussians = np.exp(-0.5 * ((grid - r[..., None]) / 0.2) ** 2)
+            bias = bias + np.sum(height[..., None] * gaussians, axis=1)
+        r = r + MOBILITY / THERMAL * force + math.sqrt(2.0 * MOBILITY) * rng.normal(size=r.shape)
+    return np.array(found)
+
+
+MOBILITY = 0.002
+"""Å² in a step."""
+
+
+def metadynamics(seed: int, *, distance: float, steps: int, walkers: int) -> Case:
+    """w(r) at a distance by metadynamics."""
+    values = walks(steps, walkers)[:, seed]
+    return deviation_at(weighted_profile(values, TEMPERATURE, range_=(1.5, 7.0), bins=0.2)[0], distance)
+
+
+def insertion(seed: int, *, frames: int, replicas: int, memory: float, width: float) -> Case:
+    """μ_ex where each frame has its own mean of exp(-ΔU/k_B T), log-normal, and insertions scatter about it."""
+    rng = np.random.default_rng(seed)
+    stay = math.exp(-1.0 / memory) if memory else 0.0
+    noise = math.sqrt(1.0 - stay**2) * rng.normal(size=(replicas, frames))
+    noise[:, 0] /= math.sqrt(1.0 - stay**2)
+    level = np.exp(width * np.ravel(lfilter([1.0], [1.0, -stay], noise)))
+    sums = np.stack([1000.0 * level * rng.poisson(20.0, level.shape) / 20.0, np.full(level.shape, 1000.0)], axis=1)
+    value, error = average_of_insertions(sums, replicas, 1.0 / THERMAL)
+    if doubt_of_insertions(sums, replicas, 10**6):
+        error = math.nan
+    return Case(value, error, None, -0.5 * width**2 * THERMAL)
+
+
 FOUR = (2.8, 3.6, 4.4, 5.2)
 CASES: dict[str, Entry] = {
     f"umbrella w({distance:g} Å), {title}": Entry(
@@ -93,4 +149,22 @@ CASES: dict[str, Entry] = {
         ("2 windows that do not overlap", (2.6, 5.2), 4.0, 400, 0.0, True),
     )
     for distance in (3.0, 4.0)
+}
+CASES |= {
+    f"metadynamics w({distance:g} Å), {walkers} walkers, {steps} steps": Entry(
+        partial(metadynamics, distance=distance, steps=steps, walkers=walkers), hard=steps < 30_000
+    )
+    for steps, walkers in ((60_000, 4), (20_000, 1))
+    for distance in (3.0, 4.0, 5.0)
+}
+CASES |= {
+    f"insertion, {frames} frames of {replicas} replica(s), memory {memory:g}, scatter {width:g} k_BT": Entry(
+        partial(insertion, frames=frames, replicas=replicas, memory=memory, width=width), hard=hard
+    )
+    for frames, replicas, memory, width, hard in (
+        (200, 2, 0.0, 0.5, False),
+        (400, 2, 5.0, 0.5, False),
+        (200, 1, 0.0, 1.5, True),
+        (3, 1, 0.0, 0.5, True),
+    )
 }

@@ -174,8 +174,8 @@ def widom(
     own_energies = np.reshape(energies, (trajectory.replicas, -1)).T + float(references[1])
     check_made_by(recorded_energies(source, len(trajectory)), own_energies, 1.0 / beta)
     share = _contributing(np.concatenate(weights))
-    value, error = _average(np.array(sums), trajectory.replicas, beta)
-    doubt = _doubt(np.array(sums), trajectory.replicas, round(share * per_frame * len(sums)))
+    value, error = average_of_insertions(np.array(sums), trajectory.replicas, beta)
+    doubt = doubt_of_insertions(np.array(sums), trajectory.replicas, round(share * per_frame * len(sums)))
     if doubt:
         warnings.warn(f"insertion of {symbol} has no error bar: {doubt}", stacklevel=2)
         error = math.nan
@@ -362,7 +362,7 @@ def _contributing(weight: np.ndarray) -> float:
     return float(np.searchsorted(total, 0.5 * total[-1]) + 1) / len(order)
 
 
-def _average(sums: np.ndarray, replicas: int, beta: float) -> tuple[float, float]:
+def average_of_insertions(sums: np.ndarray, replicas: int, beta: float) -> tuple[float, float]:
     """-k_B T ln (Σ V exp(-ΔU/k_B T) / Σ V) in eV and its standard error, of (frames of all replicas, 2)."""
     total = sums.sum(axis=0)
     if not total[0] > 0.0:
@@ -373,7 +373,7 @@ def _average(sums: np.ndarray, replicas: int, beta: float) -> tuple[float, float
     return -math.log(total[0] / total[1]) / beta, error / beta
 
 
-def _doubt(sums: np.ndarray, replicas: int, carrying: int) -> str:
+def doubt_of_insertions(sums: np.ndarray, replicas: int, carrying: int) -> str:
     """Why an average over insertions has no error bar, and the remedy; empty where it has one."""
     if len(sums) < FEWEST:
         return (

@@ -174,7 +174,7 @@ def test_correlation_widens_the_errors(rng: np.random.Generator) -> None:
     many = [np.repeat(one, 10) for one in once]
     few, copied = (difference(g, lam, TEMPERATURE, weights=weights) for g in (once, many))
     for name in ("TI", "MBAR", "BAR"):
-        assert copied.estimates[name][1] == pytest.approx(few.estimates[name][1], rel=0.4)
+        assert copied.estimates[name][1] == pytest.approx(few.estimates[name][1], rel=0.6)  # not 0.32 of it
     assert np.all(copied.inefficiency > 6.0)
 
 

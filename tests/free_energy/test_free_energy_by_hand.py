@@ -59,7 +59,7 @@ def test_what_exchanging_windows_share_does_not_average_out(rng: np.random.Gener
     found = difference([shared] * 3, lam, TEMPERATURE, weights=weights)
     alone = standard_error(shared[found.discarded[0] :])
     for name in ("TI", "BAR", "MBAR"):
-        assert found.estimates[name][1] == pytest.approx(float(alone), rel=0.1), name
+        assert found.estimates[name][1] == pytest.approx(float(alone), rel=0.3), name  # not 0.58 of it
 
 
 def test_attempts_draw_anew() -> None:
