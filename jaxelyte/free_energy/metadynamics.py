@@ -33,8 +33,9 @@ from jaxelyte.system import check_kind
 if TYPE_CHECKING:
     from ase import Atoms
 
-CROSSINGS = 4
-"""Passages of the walkers between the lower and the upper third of the range, below which a warning is given."""
+CROSSINGS = 20
+"""Passages of the walkers between the lower and the upper third of the range, below which there are no error bars: what
+both ends weigh relative to each other is known from these passages only."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def metadynamics(
         InputError: see `Metadynamics` and `simulate`.
 
     Warns:
-        UserWarning: fewer crossings of the range than `CROSSINGS`.
+        UserWarning: fewer crossings of the range than `CROSSINGS`, without error bars then.
     """
     potential = as_potential(potential)
     pair = checked_pair(pair)
@@ -236,19 +237,19 @@ def weighted_profile(
         permittivity: see `pmf`.
 
     Warns:
-        UserWarning: fewer crossings of the range than `CROSSINGS`.
+        UserWarning: fewer crossings of the range than `CROSSINGS`, without error bars then.
     """
     r, weight = values[..., 0], _weights(values, temperature)
     edges = bin_edges(float(r.min()), min(float(r.max()), range_[1]), bins)
     per_time = np.array([np.histogram(r[a:b], edges, weights=weight[a:b])[0] for a, b in block_bounds(len(r))])
     whole = per_time.sum(axis=0)
-    pulls = pulls_of(per_time, whole)
-    result = profile(edges, whole, pulls, species, temperature, r.size, charges, permittivity)
     crossings = count_crossings(r, lower=float(edges[0]), upper=range_[1])
+    pulls = pulls_of(per_time, whole) if crossings >= CROSSINGS else None
+    result = profile(edges, whole, pulls, species, temperature, r.size, charges, permittivity)
     if crossings < CROSSINGS:
         warnings.warn(
             f"metadynamics: the walkers crossed the range {crossings} times only (at least {CROSSINGS} are needed): "
-            "the result is not converged; run longer, or with more or higher Gaussians",
+            "w(r) has no error bars; run longer, or with more or higher Gaussians",
             stacklevel=3,
         )
     return result, crossings
