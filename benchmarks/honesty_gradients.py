@@ -86,23 +86,31 @@ def factor(epsilon: float) -> float:
     return 1.0 + 4.0 * math.pi * float(np.sum(np.expm1(-energy / THERMAL) * r**2)) * CUT / 20000 / EDGE**3
 
 
-@lru_cache(maxsize=300)
-def inserted(seed: int, count: int) -> Any:
-    """Chemical potential and derivatives, from frames of one atom anywhere in the box."""
+@lru_cache(maxsize=1)
+def source(seed: int, count: int) -> tuple[InsertionFactor, Reweighting]:
+    """Frames of one atom anywhere in the box, and the insertion of another."""
     positions = np.random.default_rng(seed).random((count, 1, 1, 3)) * EDGE
     steps = np.arange(count)
     cells = np.eye(3) * EDGE
-    source = Trajectory(positions, np.array([18]), np.array([MASS]), cells, PERIODIC, steps, steps * 10.0)
-    quantity: InsertionFactor = insertion_factor(source, pair(EPSILON), "Ar", places=PLACES, temperature=TEMPERATURE)
-    at = Reweighting(source, pair(EPSILON), temperature=TEMPERATURE, at_once=25)
-    return at.average(quantity), at.gradient(quantity, function=quantity.chemical_potential)
+    run = Trajectory(positions, np.array([18]), np.array([MASS]), cells, PERIODIC, steps, steps * 10.0)
+    quantity = insertion_factor(run, pair(EPSILON), "Ar", places=PLACES, temperature=TEMPERATURE)
+    return quantity, Reweighting(run, pair(EPSILON), temperature=TEMPERATURE, at_once=25)
+
+
+@lru_cache(maxsize=300)
+def inserted(seed: int, count: int) -> Any:
+    """Chemical potential and derivatives."""
+    quantity, at = source(seed, count)
+    return at.gradient(quantity, function=quantity.chemical_potential)
 
 
 def insertion(seed: int, *, what: str, count: int = 400) -> Case:
     """The Boltzmann factor, the chemical potential in eV, or its derivative with respect to ε."""
-    mean, found = inserted(seed, count)
     if what == "factor":
+        quantity, at = source(seed, count)
+        mean = at.average(quantity)
         return Case(float(mean.value), float(mean.error), mean.freedom, factor(EPSILON))
+    found = inserted(seed, count)
     if what == "chemical potential":
         return Case(found.value, found.error, found.freedom, -THERMAL * math.log(factor(EPSILON)))
     step = 1e-4 * EPSILON

@@ -164,7 +164,7 @@ def warn_if_apart(parts: np.ndarray, what: str) -> None:
         warnings.warn(
             f"{what}: the two halves of the frames differ by {apart:.1f} standard errors: the run was not in "
             "equilibrium, or something slow changes in it; leave out its beginning, or run longer",
-            stacklevel=5,
+            stacklevel=4,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -178,6 +179,17 @@ def test_the_noise_of_a_target_is_its_loss_where_it_is_right(rng: np.random.Gene
     # χ² of two numbers, mostly one of them: relative error sqrt(2/200) = 0.1; of the noises a third of it.
     assert np.mean(losses) == pytest.approx(exact, rel=0.3)
     assert np.mean(noises) == pytest.approx(exact, rel=0.12)
+
+
+def test_the_error_of_a_loss_by_hand() -> None:
+    """Of d² with Var(d) = σ²: 4 d²σ² to first order, of which 4 σ⁴ come from the noise of d itself, and 3 σ⁴."""
+    target = Target(spread, 1.0)
+    parts = np.array([0.1, -0.1, 0.1, -0.1])  # of a sum: σ² = 4 · 0.04/3
+    square = 4.0 * 0.04 / 3.0
+    for first, expected in ((1.0, 1.0 - square**2), (0.0, 3.0 * square**2)):
+        assert target.error(np.array(1.5), parts, first) == pytest.approx(math.sqrt(expected))
+    assert target.noise(np.array(1.5), parts) == pytest.approx(square)
+    assert math.isnan(target.error(np.array(1.5), parts, math.nan))
 
 
 @pytest.mark.parametrize("where", ["simulation", "between"])
