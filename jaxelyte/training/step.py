@@ -13,6 +13,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxelyte.data.dataset import Bucket
+from jaxelyte.models.tiling import Native, default_kernel
 from jaxelyte.potentials.base import Potential
 from jaxelyte.training.loss import Errors, Predictions, batch_loss, predict, predictions_gradient, squared_errors
 from jaxelyte.training.settings import Loss, Optimization
@@ -90,8 +91,10 @@ def make_programs(
     stress = loss.stress > 0
 
     def found(potential: Any, part: Bucket) -> Predictions:
-        # Nothing is differentiated through it. Under the `vmap` of a committee kernels would run member by member.
-        return predict(potential.compiled() if members is None else potential, part, stress=stress)
+        # Nothing is differentiated through it. Under the `vmap` of a committee kernels run member by member, which on a
+        # GPU would cost what a batch saves.
+        alone = members is None or default_kernel() == Native()
+        return predict(potential.compiled() if alone else potential, part, stress=stress)
 
     def errors_of(potential: Potential, part: Bucket, valid: Bool[Array, " rows"], huber: float | None) -> Errors:
         predicted = found(potential, part)
