@@ -207,6 +207,38 @@ typedef struct {
     int count_of_sums, parts;
 } work;
 
+#if TABLE
+/* The quintic through values and two derivatives at both ends of an interval: where its six rows are, and their factors,
+ * or those of the derivative. Knots lie at 1, 2, ... knots times the step; the last is the cut-off. */
+INLINE const REAL *interval(const work *w, REAL distance, REAL *factors, const int derivative) {
+    REAL per_step = w->knots / R_MAX, place = distance * per_step - 1;
+    int k = place > 0 ? (place < w->knots - 2 ? (int)place : (int)w->knots - 2) : 0; /* also where it is no number */
+    REAL t = place - k, s = t * t;
+    if (derivative) {
+        factors[0] = per_step * s * (-30 + t * (60 - 30 * t));
+        factors[1] = per_step * (1 + s * (-18 + t * (32 - 15 * t)));
+        factors[2] = per_step * t * (1 + t * ((REAL)-4.5 + t * (6 - (REAL)2.5 * t)));
+        factors[3] = -factors[0];
+        factors[4] = per_step * s * (-12 + t * (28 - 15 * t));
+        factors[5] = per_step * s * ((REAL)1.5 + t * (-4 + (REAL)2.5 * t));
+    } else {
+        factors[3] = s * t * (10 + t * (-15 + 6 * t));
+        factors[0] = 1 - factors[3];
+        factors[1] = t * (1 + s * (-6 + t * (8 - 3 * t)));
+        factors[2] = (REAL)0.5 * s * (1 + t * (-3 + t * (3 - t)));
+        factors[4] = s * t * (-4 + t * (7 - 3 * t));
+        factors[5] = (REAL)0.5 * s * t * (1 + t * (-2 + t));
+    }
+    return w->radial + (size_t)k * 3 * COLUMNS_ROOM;
+}
+
+INLINE wide interpolated(const REAL *rows, const REAL *factors) {
+    wide sum = factors[0] * *(const wide *)rows;
+    UNROLL for (int n = 1; n < 6; ++n) sum += factors[n] * *(const wide *)(rows + n * COLUMNS_ROOM);
+    return sum;
+}
+#endif
+
 /* Where a part adds to the sums: zeros to begin with. */
 static void sums_of_part(const work *w, int part, REAL **sums) {
     REAL *at = part ? w->private_sums + (part - 1) * w->size_of_sums : NULL;

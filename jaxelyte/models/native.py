@@ -70,8 +70,8 @@ def convolve_native(
         vectors: r_ij in Å.
         features: by block, after the first linear map.
         index: neighbours.
-        table: radial weights in place of the network's (`jaxelyte.models.table`). Derivatives by parameters, and second
-            derivatives, are those of the network.
+        table: radial weights in place of the network's (`jaxelyte.models.table`). In reverse mode derivatives by
+            parameters, and second derivatives, are those of the network.
         tangents: for forward mode, and reverse mode over it, instead of reverse mode; see `jaxelyte.models.tangents`.
 
     Returns:

@@ -23,6 +23,7 @@ from jaxelyte.models.linear import Features, Maps, known_maps, linear, make_maps
 from jaxelyte.models.products import products_in
 from jaxelyte.models.radial import edge_geometry, radial_embedding
 from jaxelyte.models.structure import Layer, Plan
+from jaxelyte.models.table import traced_tables
 from jaxelyte.models.tiling import Kernel, Native, Tiling, precision_of
 
 if TYPE_CHECKING:
@@ -65,13 +66,16 @@ def atomic_energies(
         mask: True where an entry is a pair. Pairs beyond the cut-off contribute nothing.
         exchange: appends rows of other devices to the features that neighbours are gathered from.
         kernel: how to convolve, None for plain JAX; kernels for GPUs are used where the dtype is float32.
-        tables: radial weights by layer in place of the radial networks, for `Native`, of the dtype of ``vectors``.
+        tables: radial weights by layer in place of the radial networks, for `Native`, of the dtype of ``vectors``;
+            those of its ``knots`` are made here.
         maps: the linear maps, where they were made of ``params`` before, of the dtype of ``vectors``.
     """
     # On GPUs the default for float32 is TF32, with 10 bits of mantissa: forces wrong in the third digit.
     with products_in(precision_of(kernel)):
         edges = (config, params["radial_basis"]["bessel_weights"], vectors, index, mask)
         if isinstance(kernel, Native):
+            if kernel.knots:
+                tables = traced_tables(config, params, kernel.knots)
             convolution = _in_c(*edges, kernel, tables)
         else:
             convolution = _in_jax(*edges, kernel, mirrored=exchange is None)

@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.core
+import jax.numpy as jnp
 import numpy as np
 
 from jaxelyte.models.activations import ACTIVATIONS
+from jaxelyte.models.convolution import radial_weights
+from jaxelyte.models.radial import EdgeGeometry, radial_embedding
 
 if TYPE_CHECKING:
     from jaxelyte.models.config import NequIP
 
 KNOTS = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Numbers of knots to choose from."""
+
+TRAINING_KNOTS = (256, 512, 1024)
+"""The same for training, where each number is a program of its own."""
 
 TOLERANCE = (1e-6, 1e-5)
 """Largest error of weights and of their derivatives, relative to their root mean square; below it float32 rounds."""
@@ -53,6 +59,43 @@ def radial_tables(config: NequIP, params: Any) -> tuple[np.ndarray, ...] | None:
         else:
             return None
         tables.append(np.pad(table, ((0, 0), (0, 0), (0, -table.shape[2] % COLUMNS))))
+    return tuple(tables)
+
+
+def training_knots(config: NequIP, params: Any) -> int:
+    """Knots that the tables of all layers need, 0 where none of `TRAINING_KNOTS` reaches the tolerance."""
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+    layers = [number for number, layer in enumerate(config.plan.layers) if layer.active_paths]
+    for knots in TRAINING_KNOTS:
+        errors = [table_errors(config, params, number, _table(config, params, number, knots)) for number in layers]
+        if all(error <= limit for both in errors for error, limit in zip(both, TOLERANCE, strict=True)):
+            return knots
+    return 0
+
+
+def traced_tables(config: NequIP, params: Any, knots: int) -> tuple[jax.Array, ...]:
+    """`radial_tables` with so many knots, as a function of parameters that has derivatives, in their dtype."""
+    frequencies = params["radial_basis"]["bessel_weights"]
+    step = jnp.full((), config.r_max / knots, frequencies.dtype)
+    distance = step * jnp.arange(1, knots + 1, dtype=frequencies.dtype)
+    along = jnp.broadcast_to(step, distance.shape)
+    tables = []
+    for number, layer in enumerate(config.plan.layers):
+        if not layer.active_paths:
+            tables.append(None)
+            continue
+
+        def weights(distance: jax.Array, number: int = number, layer: Any = layer) -> jax.Array:
+            embedded = radial_embedding(config, frequencies, EdgeGeometry(distance[None], {}))
+            given = params[f"layer{number}"]["radial"], config.avg_num_neighbors or 1.0, embedded
+            return radial_weights(layer, config.plan.radial, *given)[0]
+
+        def slopes(distance: jax.Array, weights: Any = weights) -> Any:
+            return jax.jvp(weights, (distance,), (along,))
+
+        (value, slope), (_, curvature) = jax.jvp(slopes, (distance,), (along,))
+        table = jnp.stack([value, slope, curvature], axis=1)
+        tables.append(jnp.pad(table, ((0, 0), (0, 0), (0, -table.shape[2] % COLUMNS))))
     return tuple(tables)
 
 

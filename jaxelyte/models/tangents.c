@@ -2,26 +2,30 @@
  * with its tangent along given changes of both, and the gradient of the two with respect to the parameters of the radial
  * network, the features, and the changes of the features.
  *
+ * With a table the first of these is the gradient with respect to the table.
+ *
  * What is called moving is the tangent of what it stands beside. Gradients with respect to vectors are left to the reference. */
+
+#define ATOMS 16 /* whose sums are made first; one sum over all edges would lose a digit in float32 */
 
 /* What a part works with; the rows of `nothing` are read, those of `dump` written, where there is no edge. */
 typedef struct {
     neighborhood near;
+#if !TABLE
     /* Of the radial network by layer: values, derivative of the function, and its second derivative times the tangent of its
      * argument. */
     REAL values[HIDDEN + 1][EDGES][WIDEST_LAYER], moving_values[HIDDEN + 1][EDGES][WIDEST_LAYER];
     REAL slopes[HIDDEN + 1][EDGES][WIDEST_LAYER], bends[HIDDEN + 1][EDGES][WIDEST_LAYER];
     REAL of_values[2][EDGES][WIDEST_LAYER], of_moving_values[2][EDGES][WIDEST_LAYER];
+    REAL of_radial[RADIAL]; /* of ATOMS at a time */
+#endif
     REAL weights[EDGES][COLUMNS_ROOM], moving_weights[EDGES][COLUMNS_ROOM];
     REAL of_weights[EDGES][COLUMNS_ROOM], of_moving_weights[EDGES][COLUMNS_ROOM];
     REAL moments[MOMENTS], moving_moments[MOMENTS], nothing[SOURCE_MAX], dump[SOURCE_MAX];
     REAL speed[EDGES], moving_harmonics[DEGREES][DEGREE_MAX][EDGES]; /* speed: tangent of the distance */
     REAL *features[SOURCES][EDGES], *moving_features[SOURCES][EDGES];
     REAL *of_features[SOURCES][EDGES], *of_moving_features[SOURCES][EDGES];
-    REAL of_radial[RADIAL]; /* of ATOMS at a time */
 } room;
-
-#define ATOMS 16 /* whose sums are made first; one sum over all edges would lose a digit in float32 */
 
 /* Tangents of distances and harmonics. */
 static void move_edges(const work *w, room *r, int64_t i, int count, int edges) {
@@ -39,6 +43,36 @@ static void move_edges(const work *w, room *r, int64_t i, int count, int edges) 
     }
 }
 
+#if TABLE
+/* Radial weights of the edges and their tangents. */
+static void radial_forward(const work *w, room *r, int edges, const int backwards) {
+    for (int e = 0; e < edges; ++e) {
+        REAL factors[6], slopes[6];
+        const REAL *rows = interval(w, r->near.distance[e], factors, 0);
+        interval(w, r->near.distance[e], slopes, 1);
+        for (int n = 0; n < 6; ++n) slopes[n] *= r->speed[e];
+        for (int v = 0; v < COLUMNS_ROOM; v += WIDE) {
+            *(wide *)(r->weights[e] + v) = interpolated(rows + v, factors);
+            *(wide *)(r->moving_weights[e] + v) = interpolated(rows + v, slopes);
+        }
+    }
+}
+
+/* From gradients of the radial weights and their tangents that of the table. */
+static void radial_backward(const work *w, room *r, int edges, REAL *of_table) {
+    for (int e = 0; e < edges; ++e) {
+        REAL factors[6], slopes[6];
+        REAL *rows = of_table + (interval(w, r->near.distance[e], factors, 0) - w->radial);
+        interval(w, r->near.distance[e], slopes, 1);
+        for (int n = 0; n < 6; ++n) slopes[n] *= r->speed[e];
+        for (int v = 0; v < COLUMNS_ROOM; v += WIDE) {
+            wide of = *(wide *)(r->of_weights[e] + v), of_moving = *(wide *)(r->of_moving_weights[e] + v);
+            UNROLL for (int n = 0; n < 6; ++n)
+                *(wide *)(rows + n * COLUMNS_ROOM + v) += factors[n] * of + slopes[n] * of_moving;
+        }
+    }
+}
+#else
 /* The radial basis and its tangent: Bessel functions times the envelope. */
 INLINE void embed(const work *w, room *r, int edges) {
     for (int e = 0; e < edges; ++e) {
@@ -148,6 +182,7 @@ static void radial_backward(const work *w, room *r, int edges, REAL *of_radial) 
         *(wide *)(of_radial + v) = sum;
     }
 }
+#endif
 
 /* moments[a, v, b] += Σ_e Y[b] (R x)[a, v], and the tangent of it */
 INLINE void add_moments(room *r, int edges, int source, const int d1, int degree, const int d2, const int channels,
@@ -284,10 +319,15 @@ static void backward_part(const work *w, int part, void *memory) {
             radial_forward(w, r, edges, 1);
 #define DEGREE(degree, d2) degree_backward_##degree(r, edges);
             EACH_DEGREE(DEGREE)
+#if TABLE
+            radial_backward(w, r, edges, sums[0]);
+        }
+#else
             radial_backward(w, r, edges, r->of_radial);
         }
         if (i + 1 < end && (i + 1) % ATOMS) continue;
         for (size_t k = 0; k < RADIAL; ++k) sums[0][k] += r->of_radial[k], r->of_radial[k] = 0;
+#endif
     }
 }
 
@@ -314,7 +354,7 @@ XLA_FFI_Error *convolution_tangent_backward(XLA_FFI_CallFrame *frame) {
     work w = read_moving(frame, &n);
     for (int m = 0; m < MIDS; ++m) w.gradient[m] = argument(frame, n++);
     for (int m = 0; m < MIDS; ++m) w.moving_gradient[m] = argument(frame, n++);
-    add_to(&w, result(frame, 0), RADIAL);
+    add_to(&w, result(frame, 0), TABLE ? (size_t)w.knots * 3 * COLUMNS_ROOM : RADIAL);
     for (int s = 0; s < 2 * SOURCES; ++s) add_to(&w, result(frame, 1 + s), (size_t)w.rows * SOURCE_WIDTH[s % SOURCES]);
     return run_parts(frame, &w, backward_part, sizeof(room));
 }

@@ -5,6 +5,9 @@ of the energy (`jaxelyte.potentials.derivatives.parameter_gradient`). For that a
 its tangent along changes of vectors and features. The gradient of the two with respect to the radial network, the
 features and the changes of these is the second program. With respect to vectors and their changes, which do not depend
 on parameters, it is that of the reference; so is the tangent along changes of parameters.
+
+With a table (`jaxelyte.models.table`) made of the parameters the gradient with respect to these goes through the
+table; tangents along changes of parameters and gradients with respect to vectors are those of the radial network.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ def convolution_with_tangents(static: Static, args: dict[str, Any], index: Array
 
     Args:
         static: of the layer, with the name of these programs.
-        args: parameters of the radial network, vectors, features; no table.
+        args: parameters of the radial network or a table, vectors, features.
         index: neighbours.
     """
     still = {name: jax.tree.map(jnp.zeros_like, args[name]) for name in CHANGED}
@@ -40,7 +43,7 @@ def convolution_with_tangents(static: Static, args: dict[str, Any], index: Array
 @partial(convolution_with_tangents.defjvp, symbolic_zeros=True)
 def _tangent(static: Static, primals: tuple[dict[str, Any], Array], tangents: tuple[dict[str, Any], Any]) -> Any:
     (args, index), changes = primals, tangents[0]
-    of_parameters = jax.tree.leaves((changes["radial"], changes["frequencies"]))
+    of_parameters = jax.tree.leaves([change for name, change in changes.items() if name not in CHANGED])
     if any(not isinstance(change, SymbolicZero) for change in of_parameters):
         return jax.jvp(lambda args: reference(static, args, index), (args,), (jax.tree.map(_array, changes),))
     moving = {name: jax.tree.map(_array, changes[name]) for name in CHANGED}
@@ -79,9 +82,8 @@ def _both_backward(static: Static, kept: Any, cotangent: Any) -> Any:
     cotangent = jax.tree.map(_array, cotangent)
     gradients = [part[mid] for part in cotangent for mid in static.mids]
     features = [args["features"][n] for n in static.sources]
-    radial, pull = jax.vjp(
-        lambda given: packed_radial(static, args | given), {name: args[name] for name in ("radial", "frequencies")}
-    )
+    parameters = {name: x for name, x in args.items() if name not in CHANGED}
+    radial, pull = jax.vjp(lambda given: packed_radial(static, args | given), parameters)
     shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (radial, *features, *features)]
     of_radial, *of_features = _call(static, "tangent_backward", shapes, args, moving, index, *gradients)
     by_vectors = (jnp.zeros_like(args["vectors"]),) * 2

@@ -44,9 +44,12 @@ class Native:
 
     Attributes:
         tangents: in forward mode, and reverse mode over it, instead of reverse mode: `jaxelyte.models.tangents`.
+        knots: of tables of radial weights (`jaxelyte.models.table`) that are made of the parameters at each evaluation;
+            0 for radial networks, or tables that were made before.
     """
 
     tangents: bool = False
+    knots: int = 0
 
 
 @dataclass(frozen=True)

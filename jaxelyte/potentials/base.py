@@ -151,12 +151,15 @@ class Potential:
         """
         return _in_form(self, lambda part: part.compiled(tables, precision))
 
-    def with_tangents(self) -> Potential:
+    def with_tangents(self, knots: int = 0) -> Potential:
         """The form for forward mode, and reverse mode over it: the same energies, and the same parameters.
 
         Convolutions of networks are C on CPUs (`jaxelyte.models.tangents`). Reverse mode alone is for `compiled`.
+
+        Args:
+            knots: on CPUs, of tables of radial weights that are made of the parameters; 0 for radial networks.
         """
-        return _in_form(self, lambda part: part.with_tangents())
+        return _in_form(self, lambda part: part.with_tangents(knots))
 
     def plain(self) -> Potential:
         """The form that `compiled` was made of: only this one changes when its parameters do."""

@@ -77,7 +77,13 @@ def batch_energy_forces_stress(potential: Potential, systems: System, neighbors:
 
 
 def parameter_gradient(
-    potential: Potential, systems: System, neighbors: Neighbors, cotangent: EnergyForcesStress, *, stress: bool
+    potential: Potential,
+    systems: System,
+    neighbors: Neighbors,
+    cotangent: EnergyForcesStress,
+    *,
+    stress: bool,
+    knots: int = 0,
 ) -> Potential:
     """Gradient by all parameters of Σ e·E + f·F + s·σ over replicas, for numbers (e, f, s) that do not depend on them.
 
@@ -91,13 +97,14 @@ def parameter_gradient(
         neighbors: their lists.
         cotangent: e, shape (replicas,); f, shape (replicas, atoms, 3); s, shape (replicas, 3, 3).
         stress: whether s counts; if not, cells need not be periodic.
+        knots: of tables of radial weights, see `Potential.with_tangents`.
 
     Returns:
         A tree like the potential.
     """
 
     def along(potential: Potential) -> Scalar:
-        potential = potential.with_tangents()
+        potential = potential.with_tangents(knots)
         if stress:
             volume = jax.vmap(lambda system: system.volume)(systems)
             start = (systems.positions, jnp.zeros_like(systems.cell))

@@ -93,9 +93,17 @@ class NequIPPotential(Potential):
         """The network alone, which is then a correction and no force field; for tests and comparisons."""
         return replace(self, requires=())
 
-    def compiled(self, tables: bool = True, precision: Precision = "float32") -> NequIPPotential:
-        """The form for dynamics, see `Potential.compiled`; one that is compiled stays as it is."""
+    def compiled(self, tables: bool = True, precision: Precision = "float32", knots: int = 0) -> NequIPPotential:
+        """The form for dynamics, see `Potential.compiled`; one that is compiled stays as it is.
+
+        Args:
+            tables: see there.
+            precision: see there.
+            knots: of tables of parameters that are traced, on CPUs; 0 for none, see `jaxelyte.models.tiling.Native`.
+        """
         kernel = default_kernel(precision)
+        if knots and kernel == Native():
+            kernel = Native(knots=knots)
         if self.kernel is not None:
             if precision not in ("float32", precision_of(self.kernel)):
                 raise InputError(
@@ -105,15 +113,16 @@ class NequIPPotential(Potential):
             return self
         if kernel is None:
             return self
-        tabulated = radial_tables(self.config, self.params) if tables and isinstance(kernel, Native) else None
+        wanted = tables and kernel == Native()
+        tabulated = radial_tables(self.config, self.params) if wanted else None
         widest = jnp.result_type(float)
         maps = make_maps(self.config.plan, jax.tree.map(lambda leaf: jnp.asarray(leaf, widest), self.params))
         return replace(self, kernel=kernel, tables=tabulated and tuple(map(jnp.float32, tabulated)), maps=maps)
 
-    def with_tangents(self) -> NequIPPotential:
+    def with_tangents(self, knots: int = 0) -> NequIPPotential:
         """See `Potential.with_tangents`."""
         if self.kernel is None and default_kernel() == Native():
-            return replace(self, kernel=Native(tangents=True))
+            return replace(self, kernel=Native(tangents=True, knots=knots))
         return self
 
     def plain(self) -> NequIPPotential:

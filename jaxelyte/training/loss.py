@@ -54,11 +54,13 @@ def predict(potential: Potential, bucket: Bucket, *, stress: bool) -> Prediction
     return Predictions(energy, forces, jnp.zeros_like(bucket.systems.cell))
 
 
-def predictions_gradient(potential: Potential, bucket: Bucket, cotangent: Predictions, *, stress: bool) -> Potential:
+def predictions_gradient(
+    potential: Potential, bucket: Bucket, cotangent: Predictions, *, stress: bool, knots: int = 0
+) -> Potential:
     """Gradient by the parameters of the sum of `predict`'s results, each times the number at its place in cotangent."""
     given = EnergyForcesStress(cotangent.energy, cotangent.forces, cotangent.stress)
     with_stress = stress and all(bucket.systems.pbc)
-    return parameter_gradient(potential, bucket.systems, bucket.neighbors, given, stress=with_stress)
+    return parameter_gradient(potential, bucket.systems, bucket.neighbors, given, stress=with_stress, knots=knots)
 
 
 def squared_errors(

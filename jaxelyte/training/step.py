@@ -75,6 +75,7 @@ def make_programs(
     *,
     members: int | None = None,
     devices: int = 1,
+    knots: int = 0,
 ) -> Programs:
     """Compile lazily what training needs.
 
@@ -85,6 +86,7 @@ def make_programs(
         table: species of each atomic number.
         members: networks of a committee, trained side by side on the same batches; None for a single one.
         devices: local devices that share each batch.
+        knots: of tables of radial weights on CPUs, 0 for radial networks; see `jaxelyte.models.table.training_knots`.
     """
     kinds = np.asarray(table)
     species = int(kinds.max()) + 1
@@ -94,7 +96,7 @@ def make_programs(
         # Nothing is differentiated through it. Under the `vmap` of a committee kernels run member by member, which on a
         # GPU would cost what a batch saves.
         alone = members is None or default_kernel() == Native()
-        return predict(potential.compiled() if alone else potential, part, stress=stress)
+        return predict(potential.compiled(knots=knots) if alone else potential, part, stress=stress)
 
     def errors_of(potential: Potential, part: Bucket, valid: Bool[Array, " rows"], huber: float | None) -> Errors:
         predicted = found(potential, part)
@@ -111,7 +113,7 @@ def make_programs(
             return batch_loss(plain if loss.huber is None else sums(huber=loss.huber), counts, loss), plain
 
         (cost, sums), cotangent = jax.value_and_grad(value, has_aux=True)(found(potential, part))
-        grads = predictions_gradient(potential, part, cotangent, stress=stress)
+        grads = predictions_gradient(potential, part, cotangent, stress=stress, knots=knots)
         return jax.lax.psum((grads, sums, cost), AXIS) if devices > 1 else (grads, sums, cost)
 
     def update(potential: Any, grads: Any, state: Any, rate: Float[Array, ""]) -> tuple[Any, Any]:

@@ -12,6 +12,8 @@ import numpy as np
 
 from jaxelyte.data.dataset import Dataset
 from jaxelyte.errors import TrainingError
+from jaxelyte.models.table import training_knots
+from jaxelyte.models.tiling import Native, default_kernel
 from jaxelyte.potentials.nequip import species_table
 from jaxelyte.training.batches import BatchOrder, batch_orders
 from jaxelyte.training.folder import TrainFolder
@@ -21,6 +23,9 @@ from jaxelyte.training.optimizer import Plateau, learning_rate, make_optimizer
 from jaxelyte.training.problem import Problem, step_sizes
 from jaxelyte.training.settings import Loss, Optimization
 from jaxelyte.training.step import Batch, Programs, TrainState, make_programs, start_state
+
+CHECK = 200
+"""Updates after which the knots of tables are chosen anew, at the start of an epoch."""
 
 
 @dataclass
@@ -38,6 +43,9 @@ class Trainer:
         devices: local devices that share each batch.
         train_scales: whether the scales move.
         folder: where to keep checkpoints, or None.
+        knots: of the tables that stand for the radial networks during training, 0 for none. They are made of the
+            weights in every step, in float32 on CPUs, with errors below `jaxelyte.models.table.TOLERANCE`; how many
+            that takes is found every `CHECK` updates.
     """
 
     problem: Problem
@@ -54,8 +62,11 @@ class Trainer:
     best: Any = field(init=False)
     plateau: Plateau = field(init=False)
     programs: Programs = field(init=False)
+    _optimizer: Any = field(init=False)
     metrics: list[dict[str, Any]] = field(init=False, default_factory=list)
     epoch: int = field(init=False, default=0)
+    knots: int = field(init=False, default=0)
+    _made: dict[int, Programs] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         start = self.problem.start
@@ -66,19 +77,40 @@ class Trainer:
         rate = self.settings.resolved(trained=False).learning_rate
         assert rate is not None
         self.plateau = Plateau(rate)
-        self.programs = make_programs(
-            optimizer,
-            self.loss,
-            self.settings,
-            species_table(self.problem.config.type_names).array,
-            members=self.committee,
-            devices=self.devices,
-        )
+        self._optimizer = optimizer
         found = None if self.folder is None else self.folder.restore((self.state, self.best))
         if found is not None and self.folder is not None:
             self.epoch, (self.state, self.best), host = found
             self.plateau = Plateau(**host["plateau"])
             self.metrics = self.folder.read_metrics(self.epoch)
+            self._use(host["knots"] if "knots" in host else self._needed_knots())
+        else:
+            self._use(self._needed_knots())
+
+    def _needed_knots(self) -> int:
+        dtype = self.problem.train.buckets[0].systems.positions.dtype
+        if dtype != np.float32 or default_kernel() != Native():
+            return 0
+        params = self.state.potential.params
+        several = range(self.committee or 1)
+        members = [params if self.committee is None else jax.tree.map(lambda x, n=n: x[n], params) for n in several]
+        found = [training_knots(self.problem.config, one) for one in members]
+        return max(found) if all(found) else 0
+
+    def _use(self, knots: int) -> None:
+        """The programs with tables of so many knots, compiled once."""
+        self.knots = knots
+        if knots not in self._made:
+            self._made[knots] = make_programs(
+                self._optimizer,
+                self.loss,
+                self.settings,
+                species_table(self.problem.config.type_names).array,
+                members=self.committee,
+                devices=self.devices,
+                knots=knots,
+            )
+        self.programs = self._made[knots]
 
     @property
     def finished(self) -> bool:
@@ -121,7 +153,9 @@ class Trainer:
         """
         began = time.perf_counter()
         order = self._orders(self.problem.train, [self.seed, self.epoch])
-        total = len(order) * self.epochs
+        total, updates = len(order) * self.epochs, int(self.state.updates)
+        if updates // CHECK > (updates - len(order)) // CHECK and (knots := self._needed_knots()) != self.knots:
+            self._use(knots)
         sums = self._pass(order, total)
         if int(self.state.failed) >= 0:
             raise TrainingError(self._failure(order))
@@ -197,7 +231,7 @@ class Trainer:
             return
         # Metrics first: those of an epoch without a checkpoint are cut off on resume.
         self.folder.write_metrics(self.metrics)
-        self.folder.save(self.epoch, (self.state, self.best), {"plateau": self.plateau._asdict()})
+        self.folder.save(self.epoch, (self.state, self.best), {"plateau": self.plateau._asdict(), "knots": self.knots})
 
 
 def _batch(one: BatchOrder) -> Batch:

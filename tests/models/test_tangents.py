@@ -16,6 +16,7 @@ import pytest
 
 import jaxelyte as jxl
 from jaxelyte.models import library
+from jaxelyte.models.table import training_knots
 from jaxelyte.models.tiling import Native
 from jaxelyte.neighbors import neighbor_lists
 from jaxelyte.potentials.derivatives import EnergyForcesStress, batch_energy_forces_stress, parameter_gradient
@@ -50,9 +51,10 @@ def two_frames(potential: jxl.Potential, dtype: Any) -> tuple[Any, Any, EnergyFo
     return systems, lists, EnergyForcesStress(*weights)
 
 
-def second_stage(potential: jxl.NequIPPotential, dtype: Any, stress: bool = True) -> dict[str, Any]:
+def second_stage(potential: jxl.NequIPPotential, dtype: Any, knots: int = 0) -> dict[str, Any]:
     given = two_frames(potential, dtype)
-    found = jax.block_until_ready(jax.jit(lambda p: parameter_gradient(p, *given, stress=stress))(potential))
+    gradient = jax.jit(lambda p: parameter_gradient(p, *given, stress=True, knots=knots))
+    found = jax.block_until_ready(gradient(potential))
     return {"params": jax.tree.leaves(found)}
 
 
@@ -70,11 +72,15 @@ def test_the_second_stage_is_that_of_the_reference(case: str, dtype: Any, monkey
     assert_close(found, second_stage(potential, dtype), ROUNDING[dtype])
 
 
-def test_the_second_stage_is_the_difference_of_forces() -> None:
-    """Central differences of energies, forces and stresses, which no second derivative goes into."""
+@pytest.mark.parametrize("knots", [0, 64])
+def test_the_second_stage_is_the_difference_of_forces(knots: int) -> None:
+    """Central differences of energies, forces and stresses, which no second derivative goes into.
+
+    With tables it is that of the interpolated weights, however few knots there are.
+    """
     potential = network(**CASES["l = 2"])
     systems, lists, weights = two_frames(potential, np.float64)
-    gradient = second_stage(potential, np.float64)["params"]
+    gradient = second_stage(potential, np.float64, knots)["params"]
     leaves, tree = jax.tree.flatten(potential)
     rng = np.random.default_rng(11)
     directions = [jnp.asarray(rng.normal(size=leaf.shape)) for leaf in leaves]
@@ -86,7 +92,7 @@ def test_the_second_stage_is_the_difference_of_forces() -> None:
     @jax.jit
     def weighted(step: jax.Array) -> jax.Array:
         moved = [jnp.asarray(leaf) + step * one for leaf, one in zip(leaves, directions, strict=True)]
-        form = replace(jax.tree.unflatten(tree, moved), kernel=Native())
+        form = replace(jax.tree.unflatten(tree, moved), kernel=Native(knots=knots))
         found = batch_energy_forces_stress(form, systems, lists)
         return sum((jnp.sum(a * b) for a, b in zip(found, weights, strict=True)), jnp.zeros(()))
 
@@ -96,6 +102,19 @@ def test_the_second_stage_is_the_difference_of_forces() -> None:
     found = sum(float(jnp.sum(a * b)) for a, b in zip(gradient, directions, strict=True))
     size = sum(float(jnp.sum(jnp.abs(a * b))) for a, b in zip(gradient, directions, strict=True))
     assert abs(found - expected) < 1e-7 * size
+
+
+@pytest.mark.more
+def test_tables_stand_for_the_radial_network() -> None:
+    potential = network(**CASES["l = 2"])
+    knots = training_knots(potential.config, potential.params)
+    assert knots == 256
+    found, expected = (second_stage(potential, np.float64, n) for n in (knots, 0))
+    assert_close(found, expected, 1e-5)
+    with pytest.raises(AssertionError):
+        assert_close(found, expected, 1e-13)
+    rough = jax.tree.map(lambda leaf: 30.0 * leaf, potential.params)
+    assert training_knots(potential.config, rough) == 0
 
 
 @pytest.mark.more
