@@ -26,6 +26,7 @@ from jaxelyte.data.labels import collect_labels
 from jaxelyte.data.split import Split
 from jaxelyte.dynamics.summary import versions
 from jaxelyte.interop.published import place_of
+from jaxelyte.training.loss import predict, predictions_gradient
 from jaxelyte.training.problem import make_problem
 from jaxelyte.training.step import Batch
 from jaxelyte.training.trainer import Trainer
@@ -85,6 +86,39 @@ def leave(trainer: Trainer, frames: list[Any], folder: Path) -> None:
     (folder / "settings.json").write_text(json.dumps(content) + "\n")
 
 
+def stages(trainer: Trainer, turns: int = 7) -> dict[str, float]:
+    """CPU time in ms of the two stages of a step, in turns, and what the second costs in calls of the first.
+
+    The first stage is energies and forces, the second the gradient by the weights: in plain JAX, in C, and in C with
+    tables in place of the radial networks, as training has them in float32.
+    """
+    bucket = jax.tree.map(lambda x: x[: trainer.batch_size], trainer.problem.train.buckets[0])
+    potential, knots = trainer.problem.start, trainer.knots
+    programs: dict[str, Any] = {}
+    for name, switch, count in (("plain", "0", 0), ("c", "1", 0), ("tables", "1", knots)):
+        first = jax.jit(lambda p, n=count: predict(p.compiled(knots=n), bucket, stress=False))
+        second = jax.jit(lambda p, c, n=count: predictions_gradient(p, bucket, c, stress=False, knots=n))
+        os.environ["JAXELYTE_NATIVE"] = switch  # read when a program is traced
+        found = first(potential)
+        weights = jax.tree.map(lambda x: jax.random.normal(jax.random.key(0), x.shape, x.dtype), found)
+        jax.block_until_ready(second(potential, weights))
+        programs[f"{name}, first"] = lambda f=first: f(potential)
+        programs[f"{name}, second"] = lambda f=second, w=weights: f(potential, w)
+    times: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(turns):
+        for name, program in programs.items():
+            began = time.process_time()
+            jax.block_until_ready(program())
+            times[name].append(1e3 * (time.process_time() - began))
+    medians = {name: float(np.median(some)) for name, some in times.items()}
+    calls = {
+        f"{name}, force calls of the second": medians[f"{name}, second"] / medians[f"{name}, first"]
+        for name in ("c", "tables")
+    }
+    calls["plain, force calls in c of the second"] = medians["plain, second"] / medians["c, first"]
+    return medians | calls
+
+
 def measure(name: str, frames: list[Any], batch_size: int, seconds: float, start: Path | None) -> dict[str, Any]:
     """Figures of one model."""
     trainer = trainer_of(name, frames, batch_size)
@@ -122,6 +156,8 @@ def measure(name: str, frames: list[Any], batch_size: int, seconds: float, start
         "compilations": trainer.programs.train._cache_size() + trainer.programs.evaluate._cache_size(),
         "peak_MiB": stats.get("peak_bytes_in_use", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024) / 2**20,
         "force_rmse_eV_A_first_last": [losses[0], losses[-1]],
+        "knots": trainer.knots,
+        "stages_cpu_ms": stages(trainer) if jax.default_backend() == "cpu" else None,
     }
 
 

@@ -99,6 +99,8 @@ class Trainer:
 
     def _use(self, knots: int) -> None:
         """The programs with tables of so many knots, compiled once."""
+        if knots == self.knots and self._made:
+            return
         self.knots = knots
         if knots not in self._made:
             self._made[knots] = make_programs(
@@ -154,8 +156,8 @@ class Trainer:
         began = time.perf_counter()
         order = self._orders(self.problem.train, [self.seed, self.epoch])
         total, updates = len(order) * self.epochs, int(self.state.updates)
-        if updates // CHECK > (updates - len(order)) // CHECK and (knots := self._needed_knots()) != self.knots:
-            self._use(knots)
+        if updates and updates // CHECK > (updates - len(order)) // CHECK:
+            self._use(self._needed_knots())
         sums = self._pass(order, total)
         if int(self.state.failed) >= 0:
             raise TrainingError(self._failure(order))
