@@ -42,7 +42,7 @@ def structure(runs: Sequence[jxl.Run], discard: int) -> dict[str, Any]:
         spread = g.std(0, ddof=1) / math.sqrt(len(g)) if len(g) > 1 else np.nan_to_num(each[0].error)
         edge = _minimum("-".join(pair), each)
         neighbours = [one.coordination_at(edge)[0] for one in each]
-        peaks = [_peak(one) for one in each]
+        peaks = [first_peak(one) for one in each]
         found["-".join(pair)] = {
             "r_A": each[0].r.tolist(),
             "g": g.mean(0).tolist(),
@@ -56,10 +56,11 @@ def structure(runs: Sequence[jxl.Run], discard: int) -> dict[str, Any]:
     return found
 
 
-def _peak(curve: Any) -> tuple[float, float]:
+def first_peak(curve: Any) -> tuple[float, float]:
+    """Position in Å and height; NaN for a pair that was never close."""
     try:
         peak = curve.first_peak()
-    except jxl.InputError:  # a pair that was never close has no peak
+    except jxl.InputError:
         return math.nan, math.nan
     return float(peak.position), float(peak.height)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from analysis import cleaned
+from analysis import cleaned, first_peak
 from ase import Atoms
 from ase.io import read, write
 
@@ -123,7 +123,7 @@ def structure(run: jxl.Run, discard: int, reference: Path, folder: Path) -> dict
             "error": np.nan_to_num(one.error).tolist(),
             "published": other.tolist(),
             "summary": {
-                "peak_A_height": list(one.first_peak()),
+                "peak_A_height": list(first_peak(one)),
                 "published_peak": [float(one.r[np.argmax(other)]), float(other.max())],
                 "rms_deviation": float(np.sqrt(np.mean((one.g - other)[inside] ** 2))),
                 "rms_combined_error": float(np.sqrt(np.mean(total[inside] ** 2))),
