@@ -1,52 +1,54 @@
 """The spectral density of stationary series at zero frequency, from which transport coefficients follow.
 
-∫ C(t) dt = S(0) / 2 (Wiener and Khinchin). No correlation function has to be cut off; instead S is extrapolated from
-the lowest frequencies f = k / T of a run of length T. Its logarithm is described by
+∫ C(t) dt = S(0) / 2 (Wiener and Khinchin). No correlation function has to be cut off; instead S is taken from the
+lowest frequencies f = k / T of a run of length T, where it is flat. The ordinates of the periodogram are independent
+there, and each has an exponential distribution with mean S(k), as in cepstral analysis (Ercole, Marcolongo and Baroni,
+Sci. Rep. 7, 15835 (2017)). The average of n of them has a gamma distribution: the error is known once n is.
 
-    ln S(k) = θ + Σ_j d_j r_j(k),   r_j = u(k / 2^j) - u(k / 2^(j+1)),   u(x) = ½ log2(1 + x²),
+How many frequencies are flat is found from the logarithm D of the average over 1 … K divided by that over K+1 … 2K: a
+slope between them is accepted by Akaike's criterion, one parameter more, where D² exceeds twice its variance. K grows
+by factors of √2 until then. A third of the last K is used ("undersmoothing", P. Hall, Ann. Stat. 20, 675 (1992)): the
+bias of a spectrum that is even in frequency falls by nine, the standard error grows by √3 only. What remains of the
+bias, a fifth of D, is a part of the error.
 
-one slope d_j for each octave; the spectrum of a mode that decays exponentially has d_j = 0 below its corner and -2 ln 2
-above. Which octaves have a slope at all is not known: all subsets are fitted to the periodogram (whose ordinates are
-independent and have a χ² distribution about S), with a normal prior of width one for the slopes, and weighted by their
-marginal likelihood. The lowest octave with a slope, where the slowest mode shows, is the less likely beforehand the
-lower it is (`PRIOR`). The spread of θ over the subsets is part of the error, so that a slow mode which the data allow,
-but do not show, counts.
-
-Only the lowest frequencies are used: with many of them a weak slow mode drowns in the precision of what lies above it.
+A mode that decays in the time τ shows as a step at k = T / (2πτ). With fewer frequencies than that no mode is missed,
+however weak. This is why there is an upper limit to their number, although the spectrum may look flat beyond: a slow
+mode that is not seen would be cut off, with an error that does not know of it.
 """
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import digamma, ndtr, polygamma
+from scipy.special import polygamma
 
-LOWEST = 48
-"""Frequencies that are used."""
+ORDINATES = 15
+"""Ordinates of the periodogram that are averaged at least (28 % of error), from two frequencies at least: the first is
+biased where the correlation is not short beside the run."""
 
-SLOWEST = 2e4
-"""fs; of long runs all frequencies below the inverse of this time are used."""
+TESTED = 20
+"""Ordinates on either side of the first test of a slope, at least."""
 
-MOST = 1024
-"""Frequencies that are used at most, which bounds the number of subsets."""
+FREQUENCIES = 8
+"""Frequencies that are used at most in short runs: resolves modes that decay 50 times in the run."""
 
-SINGLE, PER_OCTAVE = 16, 8
-"""Frequencies that are taken one by one, and averages of the others in each octave."""
+SLOWEST = 5e4
+"""fs; in long runs all frequencies below the inverse of this time may be used: resolves modes of 8 ps."""
 
-BELOW = -2
-"""Lowest octave in which a slope is allowed for, 2^BELOW of the lowest frequency."""
+AKAIKE = math.sqrt(2.0)
+"""Standard deviations of D above which the spectrum has a slope, for the choice of the number of frequencies."""
 
+UNDERSMOOTHING = 3
+"""Ratio of the number of frequencies without a slope to that which is averaged."""
 
-PRIOR = 0.5
-"""What an octave more adds to the logarithm of the prior of the lowest slope: between uniform in frequency (0.69), with
-which weak slow modes are missed, and uniform in its logarithm (0), with which errors are twice too large without
-any."""
+BIAS = 0.2
+"""Logarithm of the average divided by S(0), in units of D, for a mode that decays exponentially and is just resolved; a
+sixth for a parabola."""
 
-RESOLVED = 2.0
-"""Frequency, in those of the run: slopes in this octave or below mean that the slowest mode is not resolved."""
+UNRESOLVED = 2.33
+"""Standard deviations of D (1 % of flat spectra) above which not even the lowest frequencies are flat."""
 
 
 class Level(NamedTuple):
@@ -55,47 +57,45 @@ class Level(NamedTuple):
     Attributes:
         value: mean of its distribution given the data.
         error: standard deviation.
-        freedom: degrees of freedom of a χ² distribution with this relative error.
-        resolved: probability that the slowest mode is faster than the run by a factor of about 12, so that the
-            spectrum has become flat.
+        freedom: degrees of freedom of the average, two for each ordinate of the periodogram.
+        frequencies: how many were averaged.
+        resolved: whether the spectrum is flat at the lowest frequencies; if not, the error means nothing.
     """
 
     value: float
     error: float
     freedom: float
-    resolved: float
+    frequencies: int
+    resolved: bool
 
 
 def at_zero_frequency(series: np.ndarray, interval: float) -> Level:
     """Spectral density at zero frequency of stationary series that share one spectrum.
 
-    Its distribution is log-normal as a rule. The mean is given, since (mean - truth) / deviation has a mean square of
-    one then; it is too high on average, by (error / value)².
+    The mean of the distribution of S given the data is returned, as (mean - truth) / deviation has a mean square of one
+    then; it is too high on average, by (error / value)².
 
     Args:
-        series: shape (n, series), independent of each other, sixteen values at least; an offset of each does not
-            matter.
+        series: shape (n, series), independent of each other, twenty values at least; an offset of each does not matter.
         interval: fs between values.
 
     Returns:
         In the unit of the squared values: the sum of the correlation over all lags, of both signs.
     """
-    power = periodogram(series)
-    wanted = max(LOWEST, min(MOST, int(len(series) * interval / SLOWEST)))
-    power = power[:wanted]
-    frequency, mean, count = _binned(power)
-    shape = count * series.shape[1]
-    logarithm = np.log(np.maximum(mean, 1e-300)) - (digamma(shape) - np.log(shape))
-    weight, lowest, level, variance = _models(frequency, logarithm, 1.0 / polygamma(1, shape), len(power))
-    center = float(weight @ level)
-    away, deviation = level - center, np.sqrt(variance)
-    # Mean absolute deviation of the mixture of normal distributions, as the standard deviation of a normal one.
-    size = deviation * math.sqrt(2.0 / math.pi) * np.exp(-0.5 * (away / deviation) ** 2)
-    size += away * (1.0 - 2.0 * ndtr(-away / deviation))
-    square = math.pi / 2.0 * float(weight @ size) ** 2
-    value = math.exp(center + 0.5 * square)
-    resolved = float(weight[lowest > math.log2(RESOLVED)].sum())
-    return Level(value, value * math.sqrt(math.expm1(square)), 2.0 / square, resolved)
+    power, columns = periodogram(series), series.shape[1]
+    highest = max(FREQUENCIES, math.ceil(TESTED / columns), int(len(series) * interval / SLOWEST))
+    flat, resolved = _flat(power, columns, UNDERSMOOTHING * highest)
+    count = min(highest, max(2, math.ceil(ORDINATES / columns), flat // UNDERSMOOTHING), len(power))
+    number = columns * count
+    # S has an inverse gamma distribution given the average of exponential ordinates: the deviation in units of this
+    # error has a mean square of (n - 1)/(n - 2), as Student's t with 2 n degrees of freedom has nearly.
+    value = float(np.mean(power[:count])) * number / (number - 1.0)
+    bias = 0.0
+    if len(power) >= 2 * count:
+        step, deviation = _step(power, columns, count)
+        bias = max(0.0, step**2 - deviation**2) * BIAS**2
+    error = value * math.sqrt(1.0 / (number - 1.0) + bias)
+    return Level(value, error, 2.0 * number, count, resolved)
 
 
 def periodogram(series: np.ndarray) -> np.ndarray:
@@ -105,43 +105,26 @@ def periodogram(series: np.ndarray) -> np.ndarray:
     return np.mean(np.abs(transform) ** 2, axis=1) / len(values)
 
 
-def _binned(power: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Number of the frequency (geometric mean), mean and count of ordinates, singly at first and in bins later."""
-    edges, last = [float(k) for k in range(min(SINGLE, len(power)))], float(SINGLE)
-    while last < len(power):
-        edges.append(round(last))
-        last = max(last * 2.0 ** (1.0 / PER_OCTAVE), last + 1.0)
-    bounds = np.unique(np.array([*edges, len(power)], int))
-    count = np.diff(bounds)
-    names = np.log(np.arange(1, len(power) + 1))
-    frequency = np.exp(np.add.reduceat(names, bounds[:-1]) / count)
-    return frequency, np.add.reduceat(power, bounds[:-1]) / count, count
+def _step(power: np.ndarray, columns: int, count: int) -> tuple[float, float]:
+    """Logarithm of the average over ``count`` frequencies over that of as many above; its standard deviation."""
+    below, above = np.mean(power[:count]), np.mean(power[count : 2 * count])
+    return math.log(max(below, 1e-300) / max(above, 1e-300)), math.sqrt(2.0 * polygamma(1, columns * count))
 
 
-@lru_cache(maxsize=4)
-def _subsets(octaves: int) -> tuple[np.ndarray, np.ndarray]:
-    """All subsets (subsets, octaves) as 0 and 1, and the number of the lowest octave in each; ``octaves`` for none."""
-    included = ((np.arange(2**octaves)[:, None] >> np.arange(octaves)) & 1).astype(float)
-    return included, np.where(included.any(axis=1), included.argmax(axis=1), octaves)
-
-
-def _models(
-    frequency: np.ndarray, logarithm: np.ndarray, precision: np.ndarray, highest: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Weights of all subsets of octaves, the lowest octave of each, and θ with its variance under each."""
-    corners = np.arange(BELOW, math.log2(highest))
-    ramps = 0.5 * np.log2(1.0 + (frequency[:, None] / 2.0 ** np.append(corners, corners[-1] + 1.0)) ** 2)
-    design = np.concatenate([np.ones((len(frequency), 1)), ramps[:, :-1] - ramps[:, 1:]], axis=1)
-    normal, moment = (design * precision[:, None]).T @ design, design.T @ (precision * logarithm)
-    included, lowest = _subsets(len(corners))
-    # Above the lowest octave with a slope each one has a slope or not with equal weights.
-    prior = PRIOR * lowest - math.log(2.0) * np.maximum(len(corners) - lowest - 1, 0)
-    mask = np.concatenate([np.ones((len(included), 1)), included], axis=1)
-    matrix = normal * mask[:, :, None] * mask[:, None, :]
-    slopes = np.arange(1, design.shape[1])
-    matrix[:, slopes, slopes] += 1.0
-    inverse, right = np.linalg.inv(matrix), moment * mask
-    fitted = np.einsum("mij,mj->mi", inverse, right)
-    evidence = 0.5 * np.einsum("mi,mi->m", right, fitted) - 0.5 * np.linalg.slogdet(matrix)[1] + prior
-    weight = np.exp(evidence - evidence.max())
-    return weight / weight.sum(), lowest + BELOW, fitted[:, 0], inverse[:, 0, 0]
+def _flat(power: np.ndarray, columns: int, highest: int) -> tuple[int, bool]:
+    """Number of frequencies, at most ``highest``, over which the spectrum has no slope; whether it has any such."""
+    lowest = max(2, math.ceil(TESTED / columns))
+    if len(power) < 2 * lowest:
+        return 0, False
+    step, deviation = _step(power, columns, lowest)
+    resolved = step < UNRESOLVED * deviation
+    flat, size = lowest, float(lowest)
+    highest = min(highest, len(power) // 2)
+    while flat < highest:
+        size *= math.sqrt(2.0)
+        count = min(round(size), highest)
+        step, deviation = _step(power, columns, count)
+        if abs(step) > AKAIKE * deviation:
+            break
+        flat = count
+    return flat, resolved

@@ -28,9 +28,6 @@ from jaxelyte.observables.series import STRETCHES, autocorrelation, spread, temp
 from jaxelyte.observables.spectrum import at_zero_frequency
 from jaxelyte.storage import saving, write_text
 
-UNRESOLVED = 0.4
-"""Probability of a resolved spectrum below which no error is given."""
-
 SCALE = 1e-30 * 1e18 * 1e-15 / (units.BOLTZMANN * 1.602176634e-19)
 """Pa s K in one Å³ GPa² fs / k_B."""
 
@@ -106,9 +103,10 @@ def viscosity(
     Record it densely (each 5 fs of water) with ``simulate(…, observables={"pressure": jxl.PressureTensor()},
     sample_every=…)``. Water needs some ns for ten percent.
 
-    It fails where the stress relaxes more slowly than a fiftieth of the run (ionic liquids, cold glycerol), with errors
-    that are too small for a mode that is both slow and weak; and under a thermostat that disturbs the motion: Langevin
-    with a coupling below some ps.
+    Each replica has to be at least 60 times longer than the stress takes to relax. A slower mode (ionic liquids, cold
+    glycerol) is found and refused where it is strong. One that contributes half of the viscosity, or less, and relaxes
+    fewer than 30 times in a single run is cut off in most cases, with an error bar that is too small. It fails as well
+    under a thermostat that disturbs the motion: Langevin with a coupling below some ps.
 
     Args:
         source: a run with a `PressureTensor` among its observables; or a `SeriesResult` of six columns xx, yy, zz, yz,
@@ -148,7 +146,7 @@ def viscosity(
     level = at_zero_frequency(_components(series), series.interval)
     value, error = 0.5 * scale * level.value, 0.5 * scale * level.error
     _warn(value, error, level.resolved, series)
-    if level.resolved < UNRESOLVED:
+    if not level.resolved:
         error = math.nan
     return ViscosityResult(
         value=value,
@@ -163,10 +161,10 @@ def viscosity(
     )
 
 
-def _warn(value: float, error: float, resolved: float, series: SeriesResult) -> None:
+def _warn(value: float, error: float, resolved: bool, series: SeriesResult) -> None:
     """Warn where the error is large, or where the slowest mode is not resolved."""
     length = f"{len(series) * series.interval / 1e3:.3g} ps of {series.values.shape[1]} replica(s)"
-    if resolved < UNRESOLVED:
+    if not resolved:
         checks.caution(
             f"viscosity: in {length} the stress does not become uncorrelated, so that {1e3 * value:.3g} mPa s has no "
             "error and is too low, if anything; run longer, by a factor of ten"

@@ -20,7 +20,7 @@ from jaxelyte.dynamics.integrators import make_integrator
 from jaxelyte.dynamics.integrators.base import Particles, missing_center
 from jaxelyte.errors import InputError
 from jaxelyte.interop.ase_calculator import Calculator
-from jaxelyte.observables import RDF, Distance, PressureTensor, Sample, SeriesResult, load_result, viscosity
+from jaxelyte.observables import RDF, Distance, PressureTensor, Sample, SeriesResult, load_result, spectrum, viscosity
 from jaxelyte.observables.spectrum import at_zero_frequency
 from jaxelyte.observables.viscosity import SCALE
 from jaxelyte.system import System
@@ -120,21 +120,25 @@ def noise(rng: np.random.Generator, samples: int, tau: float, step: float, width
 def test_viscosity_of_a_process_with_a_known_integral() -> None:
     """η = V w² τ / k_B T exactly, in SI units; 40 repeats also show that the error bars are of the right size.
 
-    Of 480 seeds in groups of 40 the root mean square of z lay between 0.62 and 0.87, the mean within 5 % of exact.
+    Of 800 seeds the root mean square of z is 0.92 and one in a hundred is refused; a single value scatters by 18 %.
     """
     rng = np.random.default_rng(3)
     volume, temperature, tau, width = 2000.0, 300.0, 200.0, 0.05
     joule = BOLTZMANN * 1.602176634e-19
     exact = volume * 1e-30 * (width * 1e9) ** 2 * tau * 1e-15 / (joule * temperature)
-    found = [
-        viscosity(noise(rng, 8000, tau, 20.0, width), temperature=temperature, volume=volume, longest=2000.0)
-        for _ in range(40)
-    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        every = [
+            viscosity(noise(rng, 8000, tau, 20.0, width), temperature=temperature, volume=volume, longest=2000.0)
+            for _ in range(40)
+        ]
+    found = [one for one in every if math.isfinite(one.error)]
+    assert len(found) > 35
     off = np.array([(one.value - exact) / one.error for one in found])
-    assert 0.4 < math.sqrt(np.mean(off**2)) < 1.3
-    assert np.mean([one.value for one in found]) == pytest.approx(exact, rel=0.08)
+    assert 0.5 < math.sqrt(np.mean(off**2)) < 1.35
+    assert np.mean([one.value for one in found]) == pytest.approx(exact, rel=0.13)
     assert np.median([one.error for one in found]) < 0.25 * exact
-    assert all(one.freedom > 10 for one in found)
+    assert all(one.freedom >= 30 for one in found)
 
 
 def test_viscosity_says_when_it_cannot_be_right(rng: np.random.Generator) -> None:
@@ -186,7 +190,7 @@ def test_a_slow_mode_is_not_cut_off(tmp_path: Path) -> None:
         warnings.simplefilter("ignore")
         found = viscosity(series, temperature=300.0, volume=2000.0)
     exact *= SCALE * 2000.0 / 300.0
-    # Of 100 seeds all are within 3.5 errors, and 98 have an error below 0.57 of the value.
+    # Of 60 seeds 59 are within 3.5 errors (of 30 degrees of freedom), and all have an error below 0.6 of the value.
     assert abs(found.value - exact) < 3.5 * found.error < 3.0 * exact
     found.to_json(tmp_path / "v.json")
     assert json.loads((tmp_path / "v.json").read_text())["degrees_of_freedom"] == found.freedom
@@ -214,9 +218,11 @@ def test_the_spectrum_at_zero_frequency() -> None:
         kicks[0] /= math.sqrt(1.0 - decay**2)
         found = at_zero_frequency(lfilter([1.0], [1.0, -decay], kicks, axis=0) + np.arange(5.0), 1.0)
         z.append((found.value - exact) / found.error)
-        assert found.error == pytest.approx(found.value * math.sqrt(math.expm1(2.0 / found.freedom)))
-    assert 0.6 < math.sqrt(np.mean(np.square(z))) < 1.3
-    assert abs(np.mean(z)) < 0.5
+        # Two degrees of freedom for each of five ordinates at a frequency; the bias adds to the error.
+        assert found.freedom == 10 * found.frequencies >= 30
+        assert found.error >= 0.999 * found.value / math.sqrt(found.freedom / 2.0 - 1.0)
+    assert 0.75 < math.sqrt(np.mean(np.square(z))) < 1.25
+    assert abs(np.mean(z)) < 0.4
 
 
 def test_the_spectrum_is_in_units_of_the_values(rng: np.random.Generator) -> None:
@@ -225,7 +231,28 @@ def test_the_spectrum_is_in_units_of_the_values(rng: np.random.Generator) -> Non
     assert other.value == pytest.approx(100.0 * one.value)
     assert other.error == pytest.approx(100.0 * one.error)
     assert one.value == pytest.approx(1.0, abs=0.5)
-    assert one.resolved > 0.8
+    assert one.resolved
+
+
+def test_the_number_of_frequencies_depends_on_length_and_slope(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given spectra: flat, with a corner at the 30th of 800 frequencies, with one at the second."""
+    k = np.arange(1.0, 801.0)
+    chosen = {}
+    for corner in (np.inf, 30.0, 2.0):
+        monkeypatch.setattr(spectrum, "periodogram", lambda _, corner=corner: 1.0 / (1.0 + (k / corner) ** 2))
+        for columns, interval in ((5, 250.0), (5, 6250.0), (80, 6250.0)):
+            found = at_zero_frequency(np.empty((800, columns)), interval)
+            chosen[corner, columns, interval] = found.frequencies, found.resolved
+            # Of the mean square of all errors the bias is less than one.
+            assert abs(found.value - 1.0) < 0.8 * found.error or not found.resolved
+    # Eight in 200 ps, and those below 1 / (50 ps) in 5 ns.
+    assert chosen[np.inf, 5, 250.0] == (8, True)
+    assert chosen[np.inf, 5, 6250.0] == (100, True)
+    # Five series have 22 % of error with four frequencies, eighty see the slope of two or three.
+    assert 3 <= chosen[30.0, 5, 6250.0][0] <= 8
+    assert chosen[30.0, 80, 6250.0] == (2, True)
+    assert not chosen[2.0, 5, 250.0][1]
+    assert not chosen[2.0, 80, 250.0 * 25][1]
 
 
 @pytest.mark.more
