@@ -104,9 +104,9 @@ def viscosity(
     sample_every=…)``. Water needs some ns for ten percent.
 
     Each replica has to be at least 60 times longer than the stress takes to relax. A slower mode (ionic liquids, cold
-    glycerol) is found and refused where it is strong. One that contributes half of the viscosity, or less, and relaxes
-    fewer than 30 times in a single run is cut off in most cases, with an error bar that is too small. It fails as well
-    under a thermostat that disturbs the motion: Langevin with a coupling below some ps.
+    glycerol) is found and refused where it is strong. One that contributes half of the viscosity, or less, is cut off,
+    with an error bar that is too small: by 1.3 where the run is 30 times longer, by 2 and 3 with 20 and 10 times. It
+    fails as well under a thermostat that disturbs the motion: Langevin with a coupling below some ps.
 
     Args:
         source: a run with a `PressureTensor` among its observables; or a `SeriesResult` of six columns xx, yy, zz, yz,
