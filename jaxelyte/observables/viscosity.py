@@ -105,7 +105,7 @@ def viscosity(
 
     Each replica has to be at least 60 times longer than the stress takes to relax. A slower mode (ionic liquids, cold
     glycerol) is found and refused where it is strong. One that contributes half of the viscosity, or less, is cut off,
-    with an error bar that is too small: by 1.3 where the run is 30 times longer, by 2 and 3 with 20 and 10 times. It
+    with an error bar that is too small: by 1.5 where the run is 30 times longer, by 2 and 3 with 20 and 10 times. It
     fails as well under a thermostat that disturbs the motion: Langevin with a coupling below some ps.
 
     Args:
