@@ -159,12 +159,16 @@ CASES |= {
 }
 CASES |= {
     f"insertion, {frames} frames of {replicas} replica(s), memory {memory:g}, scatter {width:g} k_BT": Entry(
-        partial(insertion, frames=frames, replicas=replicas, memory=memory, width=width), hard=hard
+        partial(insertion, frames=frames, replicas=replicas, memory=memory, width=width),
+        hard=hard,
+        seeds=800 if width == 1.0 else 200,
     )
-    for frames, replicas, memory, width, hard in (
-        (200, 2, 0.0, 0.5, False),
-        (400, 2, 5.0, 0.5, False),
-        (200, 1, 0.0, 1.5, True),
-        (3, 1, 0.0, 0.5, True),
+    for frames, replicas, memory, width, hard, seeds in (
+        (200, 2, 0.0, 0.5, False, 200),
+        (1000, 2, 5.0, 0.5, False, 200),
+        (200, 1, 0.0, 1.0, True, 800),
+        (1000, 1, 0.0, 1.5, True, 200),
+        (100, 1, 0.0, 2.0, True, 200),
+        (3, 1, 0.0, 0.5, True, 200),
     )
 }

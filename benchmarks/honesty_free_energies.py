@@ -84,7 +84,7 @@ def _entries() -> dict[str, Entry]:
         (100.0, 8, "gauss-legendre", 400, 0.0, True, REPEATS),
         (1e4, 8, "clenshaw-curtis", 400, 0.0, True, REPEATS),
         (4.0, 8, "gauss-legendre", 400, 0.0, False, REPEATS),
-        (100.0, 8, "adapt", 100, 0.0, False, REPEATS),
+        (100.0, 8, "adapt", 100, 0.0, False, 200),
         (100.0, 8, "clenshaw-curtis", 400, 0.0, False, 200),
         (4.0, 4, "clenshaw-curtis", 1000, 5.0, False, 200),
         (100.0, 8, "adapt", 1000, 5.0, False, 200),

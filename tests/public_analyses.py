@@ -34,7 +34,7 @@ LENGTH, FRAMES = 9.0, 400
 def walk(replicas: int = 2) -> jxl.Trajectory:
     """Ions and argon that diffuse, with velocities; enough frames that no analysis finds them too few."""
     rng = np.random.default_rng(1)
-    steps = rng.normal(0, 0.2, (FRAMES, replicas, 24, 3))
+    steps = rng.normal(0, 0.5, (FRAMES, replicas, 24, 3))
     return jxl.Trajectory(
         positions=rng.uniform(0, LENGTH, (1, replicas, 24, 3)) + np.cumsum(steps, axis=0),
         numbers=np.repeat([11, 17, 18], 8),
@@ -97,7 +97,7 @@ def diffusing() -> jxl.MSDResult:
 
 def decaying() -> jxl.VACFResult:
     """An exponential."""
-    lags = np.arange(100) * 2.0
+    lags = np.arange(1600) * 10.0
     rows = np.stack([1e-5 * np.exp(-lags / (50.0 + n)) for n in range(4)])
     return jxl.VACFResult("Na", lags, rows.mean(axis=0), rows.std(axis=0), rows)
 

@@ -140,7 +140,7 @@ RUNS: dict[str, Call] = {
             "stride": count(),
             "bias_factor": number(1.0, 0.5, infinite=True),
             "lower": number(7.0, zero=True),
-            "discard": number(1.0, zero=True),
+            "equilibration": count(zero=True, none=True),
             "bins": number(50.0),
         },
     ),

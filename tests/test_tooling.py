@@ -90,9 +90,10 @@ def test_version_and_changelog_agree():
     assert f"## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
-def test_licence_is_apache_2():
+def test_licence_is_apache_2_and_that_of_the_networks():
     text = (ROOT / "LICENSE").read_text("utf-8")
-    assert PROJECT["license"] == "Apache-2.0"
+    assert PROJECT["license"] == "Apache-2.0 AND CC-BY-SA-4.0"
+    assert "ShareAlike" in (ROOT / "jaxelyte" / "datasets" / "nacl_r2scan" / "LICENSE").read_text("utf-8")
     assert "Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text
 

@@ -78,7 +78,7 @@ def _parts(value: Any) -> list[tuple[str, Any]] | None:
         return [(f"[{number}]", one) for number, one in enumerate(value)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         # Of our own potentials some fields follow from the others.
-        hidden = DERIVED if type(value).__module__.startswith("jaxelyte.") else ()
+        hidden = DERIVED | {"assumed"} if type(value).__module__.startswith("jaxelyte.") else ()
         fields = [field.name for field in dataclasses.fields(value) if field.name not in hidden]
         species = _species(value)
         known = {name: _by_species(getattr(value, name), species) for name in fields}

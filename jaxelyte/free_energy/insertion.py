@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import stats
 
 from jaxelyte import checks, units
 from jaxelyte.arrays import finite
@@ -33,7 +34,6 @@ from jaxelyte.observables.provenance import check_made_by, recorded_energies
 from jaxelyte.observables.sampling import analysed, complete_cells
 from jaxelyte.observables.series import temperature_of
 from jaxelyte.observables.species import same_order
-from jaxelyte.observables.tails import deciding
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.potentials.topology import idle_terms_allowed
@@ -47,8 +47,11 @@ SKIN = 1e-3
 LEAST = 20
 """Insertions that carry half of the average, below which there is no error bar."""
 
-LEAST_FRAMES = 10
-"""Independent frames that decide the average, below which there is no error bar."""
+ONE_SIGMA = 0.8413447
+"""Probability below one standard deviation of a normal variable."""
+
+LEAST_FRAMES = 20
+"""Independent frames that decide the average, (Σw)²/Σw², below which there is no error bar."""
 
 
 @dataclass(frozen=True)
@@ -369,8 +372,22 @@ def average_of_insertions(sums: np.ndarray, replicas: int, beta: float) -> tuple
         return math.inf, math.nan
     # What each frame adds to the deviation of the logarithm, whose mean over all frames is zero.
     moved = len(sums) * (sums[:, 0] / total[0] - sums[:, 1] / total[1])
-    error = float(block_error(moved.reshape(replicas, -1).T).error)
+    found = block_error(moved.reshape(replicas, -1).T)
+    error = float(found.error) * _widening(moved, float(found.inefficiency))
     return -math.log(total[0] / total[1]) / beta, error / beta
+
+
+def _widening(moved: np.ndarray, inefficiency: float) -> float:
+    """Half of the 68 % interval of Student's t distribution, by the degrees of freedom of a skewed sample's variance.
+
+    The variance of n independent values of kurtosis κ has 2n/(κ - 1) degrees of freedom: few large values decide it.
+    """
+    scale = float(np.mean(moved**2))
+    if not (scale > 0.0 and math.isfinite(inefficiency)):
+        return 1.0
+    kurtosis = float(np.mean(moved**4)) / scale**2
+    freedom = 2.0 * len(moved) / max(1.0, inefficiency) / max(kurtosis - 1.0, 2.0)
+    return float(stats.t.ppf(ONE_SIGMA, max(freedom, 1.0)))
 
 
 def doubt_of_insertions(sums: np.ndarray, replicas: int, carrying: int) -> str:
@@ -392,9 +409,9 @@ def doubt_of_insertions(sums: np.ndarray, replicas: int, carrying: int) -> str:
 
 def _deciding_frames(sums: np.ndarray, replicas: int) -> float:
     """Independent frames that decide Σ V exp(-ΔU/k_B T) / Σ V, of (frames of all replicas, 2)."""
-    mean, width = sums.mean(axis=0), sums[:, 1].mean()
-    influence = (sums[:, 0] - mean[0] / mean[1] * sums[:, 1]) / width
-    if len(influence) < 2 * replicas or np.ptp(influence) == 0.0:
-        return float(len(influence))
-    found = float(block_error(influence.reshape(replicas, -1).T).inefficiency)
-    return deciding(influence) / max(1.0, found) if math.isfinite(found) else deciding(influence)
+    weight = sums[:, 0] / sums[:, 1]
+    if len(weight) < 2 * replicas or np.ptp(weight) == 0.0:
+        return float(len(weight))
+    found = float(block_error(weight.reshape(replicas, -1).T).inefficiency)
+    effective = float(weight.sum() ** 2 / (weight**2).sum())
+    return effective / max(1.0, found) if math.isfinite(found) else effective

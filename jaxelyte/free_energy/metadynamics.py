@@ -116,7 +116,7 @@ def metadynamics(
     stride: int = 200,
     bias_factor: float = 8.0,
     lower: float = 1.0,
-    discard: float = 0.3,
+    equilibration: int | None = None,
     timestep: float = 0.5,
     sample_every: int = 10,
     bins: float = 0.05,
@@ -146,7 +146,8 @@ def metadynamics(
         stride: steps between them.
         bias_factor: γ, about the highest barrier in k_B T; infinity for plain metadynamics.
         lower: Å, beginning of the range.
-        discard: share of the run, in which the bias grows, that is not used.
+        equilibration: steps at the start, in which the bias grows, that are not used; three tenths of ``steps`` by
+            default. Rounded down to a multiple of ``every``.
         timestep: fs.
         sample_every: steps between samples.
         bins: width of the bins of w(r), Å.
@@ -164,13 +165,15 @@ def metadynamics(
     pair = checked_pair(pair)
     if not isinstance(ensemble, NVT):
         raise InputError(f"metadynamics is at constant temperature; the ensemble must be NVT, not {ensemble!r}")
-    discard = checks.number("discard", discard, least=0.0, below=1.0)
     for number, one in enumerate(atoms if isinstance(atoms, list) else [atoms]):
         check_kind(one, f"atoms[{number}]" if isinstance(atoms, list) else "atoms")
     if isinstance(atoms, list) and not atoms:
         raise InputError("the list of start structures is empty")
     species = symbols_of(atoms, pair)
     steps, sample_every = checks.count("steps", steps), checks.count("sample_every", sample_every)
+    grown = 3 * steps // 10 if equilibration is None else checks.count("equilibration", equilibration, least=0)
+    if grown >= steps:
+        raise InputError(f"equilibration = {grown} leaves none of steps = {steps}; the bias grows in it")
     walkers = checks.count("walkers", walkers)
     bins = checks.quantity("bins", bins, "bin width")
     checked_screening(charges, permittivity, species)
@@ -194,7 +197,7 @@ def metadynamics(
         replicas=1 if isinstance(atoms, list) else walkers,
         every=every,
         sample_every=sample_every,
-        equilibration=every * math.floor(discard * steps / every),
+        equilibration=every * (grown // every),
         observables={"bias": BiasSeries()},
         **options,
     )

@@ -17,7 +17,7 @@ from jaxelyte.models.config import NequIP
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.topology import IndexTable
 
-DERIVED = frozenset({"plan", "prepared", "rows", "source", "requires", "assumed", "kernel", "tables", "maps"})
+DERIVED = frozenset({"plan", "prepared", "rows", "source", "requires", "kernel", "tables", "maps"})
 """Fields that `prepare` fills in, or that say where a model or value came from; they are not stored."""
 
 

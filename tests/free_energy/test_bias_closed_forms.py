@@ -193,7 +193,7 @@ def test_a_sample_knows_the_bias_it_was_drawn_under() -> None:
 
 @pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.more), "float64"])
 def test_metadynamics_in_both_precisions(dtype: str) -> None:
-    """A start for each walker, on both sides of the barrier; the share that is discarded has no samples."""
+    """A start for each walker, on both sides of the barrier; the equilibration has no samples."""
     atoms = [Atoms("Ar2", [[0.0, 0.0, 0.0], [d, 0.0, 0.0]], cell=[30.0] * 3, pbc=True) for d in (3.0, 5.0)]
     with jax.enable_x64(dtype == "float64"):
         result = metadynamics(
@@ -207,7 +207,7 @@ def test_metadynamics_in_both_precisions(dtype: str) -> None:
             timestep=4.0,
             stride=20,
             width=0.2,
-            discard=0.25,
+            equilibration=1000,
             every=200,
             progress=False,
             seed=1,

@@ -306,7 +306,7 @@ def test_bad_input(rng: np.random.Generator) -> None:
     uneven = Trajectory(times=np.arange(60.0) ** 2, **given)
     for call, message in (
         (lambda: jxl.msd(free, "Li"), "no Li"),
-        (lambda: jxl.msd(free, "Q"), "not a chemical symbol"),
+        (lambda: jxl.msd(free, "Q"), "must be a chemical symbol"),
         (lambda: jxl.msd(free, "Na", discard=55), "too few"),
         (lambda: jxl.msd(uneven, "Na"), "equally spaced"),
         (lambda: jxl.diffusivity(free), "name the species"),

@@ -140,8 +140,9 @@ def test_kirkwood_buff_integral_is_the_compressibility(packing: float) -> None:
 
     value, error = integral("closed")
     # The weight that extrapolates from spheres of half the box leaves an error of its own, 0.01 here.
-    assert abs(value - compressibility(packing)) < 3.0 * error + 0.01
-    assert error < 0.01
+    assert abs(value - compressibility(packing)) < 0.02
+    # The error holds what the correction differs by from one for bound partners, which dense spheres resemble.
+    assert error < 0.1
     assert integral("none")[0] > 1.5 * compressibility(packing)
 
 

@@ -47,7 +47,7 @@ def conduct(**change: Any) -> Any:
         (lambda: conduct(fit=(5.0, 1.0)), "has to be later"),
         (lambda: jxl.diffusivity(frames(), "Na", fit=(0.1, 0.6)), "is this window in ps"),
         (lambda: jxl.diffusivity(frames(), "Na", fit=("a", "b")), "fit must be a finite number in fs"),
-        (lambda: jxl.msd(frames(), 11), "species = 11 is not a chemical symbol"),  # pyright: ignore[reportArgumentType]
+        (lambda: jxl.msd(frames(), 11), "species must be a chemical symbol such as 'Na', not 11"),  # pyright: ignore[reportArgumentType]
         (lambda: finite_size_correction(CUBE, 300.0, 0.0), "viscosity = 0 Pa s"),
         (lambda: jxl.residence_time(frames(), "Na", "Cl", 5.0, tolerance=-1.0), "tolerance must be a number in fs"),
         (lambda: jxl.pmf(pair(), 300.0, charges=IONS, permittivity=0.5), "permittivity = 0.5"),
