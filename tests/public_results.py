@@ -215,7 +215,7 @@ RESULTS: dict[str, Call] = {
         {},
         {"fit": FIT, "viscosity": number(0.89, none=True), "temperature": TEMPERATURE._replace(optional=True)},
     ),
-    "VACFResult.diffusivity": Call(DECAYING.diffusivity, {}, {"until": number(0.1, 1e4, none=True)}),
+    "VACFResult.diffusivity": Call(DECAYING.diffusivity, {}, {"until": number(0.1, 1e5, none=True)}),
     "VACFResult.density_of_states": Call(DECAYING.density_of_states, {}, {"width": number(1e30)}),
     "ResidenceResult.fitted": Call(STAYING.fitted, {"times": [1.0, 2.0]}, {"times": array()}),
     "Evaluation.worst": Call(EVALUATION.worst, {"count": 1}, {"count": count(zero=True)}),
