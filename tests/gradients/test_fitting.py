@@ -81,7 +81,7 @@ def test_a_fit_resumes(tmp_path: Path) -> None:
     fit = fit_observables(start, [TARGET], wells(), LANGEVIN, iterations=6, output=tmp_path, resume=True, **SETTINGS)
     rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(7))
-    assert rows == fit.history
+    np.testing.assert_equal(rows, list(fit.history))  # an error may be NaN
     # Where the shorter fit ended with a simulation, the longer one takes a step.
     assert [row["length"] is None for row in rows] == [False] * 6 + [True]
     assert float(fit.potential.k) > 1.5

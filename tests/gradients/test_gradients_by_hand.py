@@ -211,7 +211,7 @@ def test_errors_of_windows_add_up_with_their_weights() -> None:
     The trapezoid of two windows is a poor rule: from k0 = 1 to k1 = 2 eV/Å² its derivative with respect to k0 is
     -3N k_B T/2 · (1/k0 + 1/k1 + (k1 - k0)/k0²)/2, which is 1.25 times as large as that of 3N k_B T/2 ln(k1/k0).
     """
-    result = two_windows(steps=16_000, every=100)  # 200 fs: independent frames, which have error bars
+    result = two_windows(steps=60_000, every=100)  # 200 fs: independent frames, which have error bars
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few samples
         found = free_energy_gradient(result, method="TI", at_once=30)

@@ -152,8 +152,10 @@ def test_reweighting_gives_the_average_of_another_ensemble(rng: np.random.Genera
         found = samples.average(spread, HarmonicRestraint(ANCHORS, 1.15 * K))
         assert 200 < found.effective < 400
         pulls.append((float(found.value) - 3.0 * THERMAL / (1.15 * K)) / float(found.error))
-    assert 0.5 <= np.mean(np.abs(pulls) < 1.0) <= 0.86
-    assert abs(np.mean(pulls)) < 3.0 / math.sqrt(40) * 1.2
+    known = np.array([pull for pull in pulls if math.isfinite(pull)])
+    assert len(known) >= 30  # some are refused an error bar
+    assert 0.5 <= np.mean(np.abs(known) < 1.0) <= 0.86
+    assert abs(np.mean(known)) < 3.0 / math.sqrt(len(known)) * 1.2
 
 
 def test_far_parameters_are_refused(rng: np.random.Generator) -> None:
