@@ -275,10 +275,16 @@ def choice(name: str, value: Any, known: Iterable[str]) -> str:
     names = list(known)
     if isinstance(value, str) and value in names:
         return value
-    lower = {one.lower(): one for one in names}
-    near = difflib.get_close_matches(value.lower(), lower, n=1) if isinstance(value, str) else []
-    hint = f"; did you mean {lower[near[0]]!r}?" if near else ""
+    near = nearest(value, names) if isinstance(value, str) else None
+    hint = f"; did you mean {near!r}?" if near else ""
     raise InputError(f"{name} must be one of {', '.join(repr(one) for one in names)}, not {shown(value)}{hint}")
+
+
+def nearest(text: str, known: Iterable[str]) -> str | None:
+    """The one of the names that was probably meant, in either case; None where none is near."""
+    lower = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(text.lower(), lower, n=1)
+    return lower[near[0]] if near else None
 
 
 def symbol(name: str, value: Any) -> str:

@@ -6,9 +6,9 @@ public names when they are first used (`jaxelyte.__init__`), so that every one o
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
@@ -41,7 +41,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         except TypeError as error:
-            text = _misfit(function, args, kwargs)
+            text = _misfit(function, args, kwargs) or _not_passed_on(function, kwargs, str(error))
             if text:
                 raise ArgumentError(text) from error
             raise
@@ -79,11 +79,10 @@ def guard_module(module: ModuleType) -> None:
 def nearest(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'timestep'?`` for a name that is not among the known ones; empty where none is near."""
     names = list(known)
-    lower = {one.lower(): one for one in reversed(names)}
-    text = name.lower()
-    near = [lower[text]] if text in lower else [SYNONYMS[text]] if SYNONYMS.get(text) in names else []
-    near = near or [lower[one] for one in difflib.get_close_matches(text, lower, n=1)]
-    return f"; did you mean {near[0]!r}?" if near else ""
+    synonym = SYNONYMS.get(name.lower())
+    meant = synonym in names and name.lower() not in map(str.lower, names)
+    near = synonym if meant else checks.nearest(name, names)
+    return f"; did you mean {near!r}?" if near else ""
 
 
 def _misfit(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
@@ -96,12 +95,7 @@ def _misfit(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
     else:
         return ""
     method = bool(args) and next(iter(signature.parameters), "") in ("self", "cls")
-    names = [
-        name
-        for name, parameter in signature.parameters.items()
-        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) and name not in ("self", "cls")
-    ]
-    title = _title(function)
+    names, title = _arguments(signature), _title(function)
     takes = f"{title} takes {', '.join(names)}" if names else f"{title} takes no arguments"
     unknown = [name for name in kwargs if name not in names]
     if unknown:
@@ -114,6 +108,23 @@ def _misfit(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
     if reason.startswith("multiple values"):
         return f"{title} got {reason}. {takes}"
     return f"{title}: {reason}. {takes}"
+
+
+def _not_passed_on(function: Callable[..., Any], kwargs: dict[str, Any], reason: str) -> str:
+    """Why an argument that a function passes on to another one does not fit that; empty for other errors."""
+    found = re.search(r"got an unexpected keyword argument '(\w+)'", reason)
+    names = _arguments(inspect.signature(function))
+    if found is None or found[1] not in kwargs or found[1] in names:
+        return ""
+    free = [name for name in names if name not in kwargs]
+    title, hint = _title(function), nearest(found[1], free) or "."
+    return f"{title} has no argument {found[1]!r}{hint} {title} takes {', '.join(names)}, and options that it passes on"
+
+
+def _arguments(signature: inspect.Signature) -> list[str]:
+    """Names of arguments that users give."""
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [n for n, one in signature.parameters.items() if one.kind not in several and n not in ("self", "cls")]
 
 
 def _title(function: Callable[..., Any]) -> str:

@@ -45,6 +45,16 @@ def test_missing_and_superfluous_arguments():
         jxl.Trajectory.from_atoms(Atoms("Ar"), 2.0)  # pyright: ignore[reportCallIssue]
 
 
+def test_arguments_that_are_passed_on_are_explained_too():
+    atoms = Atoms("Ar2", [[0.0, 0.0, 0.0], [0.0, 0.0, 4.0]], cell=[20.0] * 3, pbc=True)
+    potential = jxl.LennardJones({"Ar": 3.4}, {"Ar": 0.01}, cutoff=6.0)
+    for given, near in (("bias_facto", "; did you mean 'bias_factor'?"), ("qqqq", ".")):
+        with pytest.raises(ArgumentError) as caught:
+            jxl.metadynamics(potential, atoms, (0, 1), jxl.NVT(100.0), upper=6.0, steps=10, **{given: 1})
+        assert f"metadynamics has no argument {given!r}{near} metadynamics takes" in str(caught.value)
+        assert "and options that it passes on" in str(caught.value)
+
+
 def test_all_public_functions_and_constructors_are_guarded():
     """Also those that are added later: each is asked for with an argument that nothing has."""
     for name in jxl.__all__:

@@ -77,7 +77,7 @@ def _parts(value: Any) -> list[tuple[str, Any]] | None:
     if isinstance(value, tuple | list):
         return [(f"[{number}]", one) for number, one in enumerate(value)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        # Of our own potentials some fields follow from the others.
+        # Of our own potentials some fields follow from the others, or change only what is refused.
         hidden = DERIVED | {"assumed"} if type(value).__module__.startswith("jaxelyte.") else ()
         fields = [field.name for field in dataclasses.fields(value) if field.name not in hidden]
         species = _species(value)

@@ -5,7 +5,6 @@ Each has a folder with ``card.json``, which names the folders of its networks (t
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 from typing import Any
@@ -60,9 +59,9 @@ def no_model(path: str | os.PathLike[str], what: str = "NequIP model at") -> Inp
     """The error for a path where nothing is; for a plain word with the names that it may stand for."""
     names, word = shipped_names(), Path(path).name
     message = f"there is no {what} {path}"
-    near = difflib.get_close_matches(word.lower(), names, n=1)
+    near = checks.nearest(word, names)
     if near or not (Path(path).suffix or Path(path).is_absolute() or len(Path(path).parts) > 1):
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near!r}?" if near else ""
         message += f"{hint}; potentials that come with jaxelyte: {', '.join(names)}"
     if word in models():
         message += f"; `jaxelyte fetch {word}` downloads the published one"

@@ -137,14 +137,12 @@ class NequIP:
         Raises:
             InputError: a key that is not an option, with the nearest one that is.
         """
-        import difflib
-
         options = checks.mapping("options", options, "{'r_max': 5.0}")
         known = [field.name for field in fields(cls)]
         for key in options:
             if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; options are {', '.join(known)}"
+                near = checks.nearest(str(key), known)
+                hint = f"; did you mean {near!r}?" if near else f"; options are {', '.join(known)}"
                 raise InputError(f"NequIP has no option {key!r}{hint}")
         if "r_max" not in options:
             raise InputError("NequIP needs r_max, the cut-off in Å")

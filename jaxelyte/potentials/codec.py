@@ -41,7 +41,8 @@ def encode(potential: Potential, *, elements: bool = True) -> tuple[dict[str, An
 
     Args:
         potential: any that can be stored.
-        elements: with the elements that tables of indices were made for.
+        elements: with what changes only what is refused: the elements that tables of indices were made for, and that a
+            permittivity was not given.
 
     Raises:
         UnsupportedError: a potential, or a setting, of a kind that has no stored form (classes of users).
@@ -72,6 +73,8 @@ def _encode(value: Any, arrays: dict[str, np.ndarray], elements: bool) -> Any:
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.name not in DERIVED}  # pyright: ignore[reportArgumentType]
         if fields.get("elements") is None or not elements:
             fields.pop("elements", None)
+        if not fields.get("assumed") or not elements:
+            fields.pop("assumed", None)
         kept = {name: _encode(one, arrays, elements) for name, one in fields.items()}
         return {"potential": type(value).__name__, **kept}
     raise UnsupportedError(
@@ -123,7 +126,8 @@ def _decode(content: Any, arrays: dict[str, np.ndarray]) -> Any:
 def identity(potential: Potential) -> str:
     """Name and hash of what a potential computes, the same in float32 and float64, prepared or not.
 
-    The elements that tables of indices were made for are left out: they change what is refused, not what is computed.
+    What changes only what is refused is left out: the elements that tables of indices were made for, and that a
+    permittivity was not given.
 
     A potential without a stored form is told apart by its class only.
     """

@@ -241,3 +241,13 @@ def test_parameters_are_floating_leaves_and_structure_is_static(case: Case) -> N
     gradient = jax.jit(jax.grad(lambda p: p.energy(system, lists)))(potential)
     assert jax.tree.structure(gradient) == jax.tree.structure(potential)
     assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(gradient))
+
+
+def test_an_assumed_permittivity_is_stored_but_is_no_other_potential() -> None:
+    """Names of potentials are in models and trainings of users: they do not change from version to version."""
+    given = ScreenedCoulomb({"Na": 1.0, "Cl": -1.0}, permittivity=78.3)
+    assert identity(given) == "ScreenedCoulomb 62480a5f"
+    assumed, alike = (ScreenedCoulomb({"Na": 1.0, "Cl": -1.0}, **extra) for extra in ({}, {"permittivity": 1.0}))
+    assert identity(assumed) == identity(alike)
+    assert decode(*encode(assumed)).unstated()
+    assert not decode(*encode(alike)).unstated()
