@@ -429,8 +429,8 @@ def quantities(
     return found
 
 
-def caution(message: str) -> None:
-    """One `UserWarning` that points at the line of the user's program that called the library."""
+def caution(message: str, category: type[Warning] = UserWarning) -> None:
+    """One warning that points at the line of the user's program that called the library."""
     frame, depth, level = sys._getframe(1), 1, 2
     while frame is not None:
         depth += 1
@@ -438,7 +438,7 @@ def caution(message: str) -> None:
         if frame.f_code.co_filename.startswith(PACKAGE):
             level = depth + 1
         frame = frame.f_back
-    warnings.warn(message, UserWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def shown(value: Any) -> str:

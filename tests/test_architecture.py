@@ -151,3 +151,15 @@ def test_importing_is_light():
     code = f"import sys, jaxelyte; print([m for m in {slow} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]", "imported by `import jaxelyte`, but should be imported where used"
+
+
+def test_warnings_point_at_the_program_that_called():
+    """`checks.caution` finds its line; a depth that is written down is wrong as soon as a function is wrapped."""
+    found = [
+        f"{path.relative_to(PACKAGE.parent)}:{node.lineno}"
+        for path in MODULES
+        if path.name != "checks.py"
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "warnings.warn"
+    ]
+    assert not found, f"warnings.warn in {found}: use checks.caution"

@@ -8,12 +8,12 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jaxelyte.checks import caution
 from jaxelyte.datasets.convert import convert, digest
 from jaxelyte.errors import DownloadError, InputError
 from jaxelyte.interop.published import MANIFEST, Source, data_folder, sources
@@ -105,7 +105,7 @@ def _readable(wanted: list[tuple[Source, dict[str, Any]]], *, named: bool) -> li
     message = f"the models of {', '.join(models)} are deployed ones, which PyTorch reads: pip install 'jaxelyte[torch]'"
     if named:
         raise InputError(message)
-    warnings.warn(f"{message}; they are left out", stacklevel=4)
+    caution(f"{message}; they are left out")
     return [(source, entry) for source, entry in wanted if entry["kind"] != "model"]
 
 

@@ -6,7 +6,6 @@ beyond the counts of the checkpoint is overwritten on resume, so a resumed run l
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from jaxelyte.checks import caution
 from jaxelyte.errors import InputError, StorageError
 from jaxelyte.interop.extxyz import ExtXYZAppender
 from jaxelyte.interop.h5md import H5MDWriter, written_frames
@@ -269,7 +269,7 @@ class FolderRecord:
                 H5MDWriter.compact(self._h5, self._frames)
             except StorageError as error:
                 # The file is valid as it is: its steps tell which frames are written.
-                warnings.warn(f"{self._h5} keeps its room for frames that were not run: {error}", stacklevel=5)
+                caution(f"{self._h5} keeps its room for frames that were not run: {error}")
 
     def trajectory(self) -> Trajectory:
         return open_trajectory(self._h5).first(self._frames)

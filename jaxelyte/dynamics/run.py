@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxelyte import units
-from jaxelyte.checks import count, file_path
+from jaxelyte.checks import caution, count, file_path
 from jaxelyte.dynamics.record import LOG, read_log
 from jaxelyte.dynamics.summary import averages
 from jaxelyte.errors import InputError
@@ -161,10 +160,9 @@ def _count_center(
     kelvin = log["temperature"][begin:].mean(axis=0) if target is None else np.full(rows.shape[1], float(target))
     volumes = np.abs(np.linalg.det(np.asarray(trajectory.cells, np.float64).reshape(-1, 3, 3)))
     added = units.BOLTZMANN * kelvin / volumes * units.EV_PER_A3_IN_GPA
-    warnings.warn(
+    caution(
         f"{path} was recorded by jaxelyte 0.1 without k_B T / V of the fixed centre of mass; {added.mean():.4g} GPa "
-        "are added to the diagonal of the pressure tensor on reading",
-        stacklevel=4,
+        "are added to the diagonal of the pressure tensor on reading"
     )
     values = series.values.copy()
     values[..., :3] += added[:, None]

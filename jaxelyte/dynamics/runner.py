@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +167,7 @@ class Runner:
             interrupted = self._steps(show)
             if interrupted and self.step < self.steps:
                 how = "call again with resume=True to go on" if self.folder else "it was kept in memory only"
-                warnings.warn(f"interrupted at step {self.step} of {self.steps}; {how}", stacklevel=3)
+                caution(f"interrupted at step {self.step} of {self.steps}; {how}")
             return self._finish(completed=self.step >= self.steps)
         except SimulationError as error:
             self._blown_up(error)
@@ -350,11 +349,10 @@ class Runner:
             center_fixed=integrator.degrees < 3 * systems.positions.shape[1],
         )
         if found.fault and getattr(integrator, "temperature", None) is not None:
-            warnings.warn(
+            caution(
                 f"{found.fault}: energy passes too slowly between the atoms for a run of this length, or the time step "
                 'is too long; averages are not canonical. Use NVT(…, "langevin"), which thermalises each atom, run '
-                "longer, or shorten the time step",
-                stacklevel=4,
+                "longer, or shorten the time step"
             )
         return found.entry()
 

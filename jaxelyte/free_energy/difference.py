@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxelyte.arrays import finite
+from jaxelyte.checks import caution
 from jaxelyte.dynamics import Run
 from jaxelyte.errors import InputError
 from jaxelyte.free_energy.contents import OF_SAMPLES, Contents
@@ -336,34 +336,30 @@ def _warn(
 ) -> None:
     if counts.min() < FEWEST:
         at = int(np.argmin(counts))
-        warnings.warn(
+        caution(
             f"free energy: {counts[at]} independent samples of the window at λ = {lam[at]:.3g} ({FEWEST} are needed): "
-            "run longer",
-            stacklevel=4,
+            "run longer"
         )
     for n in np.flatnonzero(overlaps < LEAST_OVERLAP):
         if n not in steps.weak:  # those get a warning of their own
             first, last = steps.states[n : n + 2]
-            warnings.warn(
+            caution(
                 f"free energy: windows at λ = {first:.3g} and {last:.3g} overlap by {overlaps[n]:.3f} only (at least "
-                f"{LEAST_OVERLAP} are needed): take more windows, or adapt=True",
-                stacklevel=4,
+                f"{LEAST_OVERLAP} are needed): take more windows, or adapt=True"
             )
     rise, error = np.diff(gradient), np.hypot(errors[1:], errors[:-1])
     for n in np.flatnonzero(rise > 4.0 * error):
-        warnings.warn(
+        caution(
             f"free energy: <dU/dλ> rises by {rise[n]:.3g} ± {error[n]:.2g} eV from λ = {lam[n]:.3g} to "
-            f"{lam[n + 1]:.3g}, which it cannot in equilibrium: these windows are not; run longer, or with exchange=",
-            stacklevel=4,
+            f"{lam[n + 1]:.3g}, which it cannot in equilibrium: these windows are not; run longer, or with exchange="
         )
     reach = np.maximum(variance[1:], variance[:-1]) / thermal * np.diff(lam)
     for n in np.flatnonzero(-rise > FALL * reach + 4.0 * error):
-        warnings.warn(
+        caution(
             f"free energy: <dU/dλ> falls by {-rise[n]:.3g} ± {error[n]:.2g} eV from λ = {lam[n]:.3g} to "
             f"{lam[n + 1]:.3g}, but its fluctuations in these windows account for {reach[n]:.2g} "
             "eV at most: something changes between them, or they are not in equilibrium; take windows between them, or "
-            "run longer, or with exchange=",
-            stacklevel=4,
+            "run longer, or with exchange="
         )
 
 
@@ -375,10 +371,7 @@ def warn_refused(estimator: str, refused: dict[str, str], lam: np.ndarray, sprea
     )
     others = [name for name in ESTIMATORS if name not in refused]
     instead = f", or take the estimate of {others[0]}, which has one" if others else ""
-    warnings.warn(
-        f"free energy: {estimator} has no error bar: {refused[estimator]}. Take {place}, or run longer{instead}",
-        stacklevel=4,
-    )
+    caution(f"free energy: {estimator} has no error bar: {refused[estimator]}. Take {place}, or run longer{instead}")
 
 
 def windows_needed(lam: np.ndarray, spread: np.ndarray, beta: float) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -180,7 +179,7 @@ def widom(
     value, error = average_of_insertions(np.array(sums), trajectory.replicas, beta)
     doubt = doubt_of_insertions(np.array(sums), trajectory.replicas, round(share * per_frame * len(sums)))
     if doubt:
-        warnings.warn(f"insertion of {symbol} has no error bar: {doubt}", stacklevel=2)
+        checks.caution(f"insertion of {symbol} has no error bar: {doubt}")
         error = math.nan
     contents = of_insertion(symbol, potential, before, after)
     return Insertion(

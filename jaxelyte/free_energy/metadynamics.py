@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -250,10 +249,9 @@ def weighted_profile(
     pulls = pulls_of(per_time, whole) if crossings >= CROSSINGS else None
     result = profile(edges, whole, pulls, species, temperature, r.size, charges, permittivity)
     if crossings < CROSSINGS:
-        warnings.warn(
+        checks.caution(
             f"metadynamics: the walkers crossed the range {crossings} times only (at least {CROSSINGS} are needed): "
-            "w(r) has no error bars; run longer, or with more or higher Gaussians",
-            stacklevel=3,
+            "w(r) has no error bars; run longer, or with more or higher Gaussians"
         )
     return result, crossings
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -346,9 +345,7 @@ def _judged(centers: np.ndarray, overlaps: np.ndarray, independent: np.ndarray, 
     if short or gaps:
         remedy = ["run longer"] * bool(short) + ["put a window between them, or use weaker springs"] * bool(gaps)
         head = "w(r) has no error bars" if refused else "w(r) hangs on few samples"
-        warnings.warn(
-            f"umbrella sampling: {head}: {'; '.join(short + gaps)}. To mend it, {', and '.join(remedy)}", stacklevel=3
-        )
+        checks.caution(f"umbrella sampling: {head}: {'; '.join(short + gaps)}. To mend it, {', and '.join(remedy)}")
     return refused
 
 

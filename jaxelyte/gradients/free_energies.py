@@ -9,7 +9,6 @@ for parameters of either end and of what stands beside the mixture in all window
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,10 +125,9 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
     total, error = _integrated(result.weights, windows)
     quadrature = None
     if ends is None:
-        warnings.warn(
+        checks.caution(
             f"derivative of the thermodynamic integral over {last + 1} windows: without windows at λ = 0 and 1 the "
-            "error of its quadrature is unknown and not part of the error bars; pass nodes='clenshaw-curtis'",
-            stacklevel=2,
+            "error of its quadrature is unknown and not part of the error bars; pass nodes='clenshaw-curtis'"
         )
     else:
         quadrature = _apart(total, error, *ends[:2])
@@ -210,7 +208,7 @@ def _mean(
         groups = stretches_of(len(frames), correlated)
         found = spread_of_influence(influence, None, correlated, len(groups), "average")
         if reason := why_unsupported(influence, None, correlated, "average"):
-            warnings.warn(f"derivative of a free energy, {len(series)} frames at an end: {reason}", stacklevel=4)
+            checks.caution(f"derivative of a free energy, {len(series)} frames at an end: {reason}")
             found = found._replace(widening=math.nan)
         rows = [frames.chosen(g).pull_back(energy, ready, plan, np.full(len(g), sign / len(g))) for g in groups]
         share = np.array([len(g) for g in groups]) / len(frames)

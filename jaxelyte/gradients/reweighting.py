@@ -10,7 +10,6 @@ covariance is one vector-Jacobian product, never a matrix of frames and paramete
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -314,7 +313,7 @@ class Reweighting:
             if reason:
                 found[kind] = found[kind]._replace(widening=math.nan)
             if reason and not quiet:
-                warnings.warn(f"{kind} over {len(weight)} frames: {reason}", stacklevel=3)
+                checks.caution(f"{kind} over {len(weight)} frames: {reason}")
         if not quiet:
             last = list(influences)[-1]
             warn_if_apart(np.array([influences[last][g].sum() for g in groups]), f"{last} over {len(weight)} frames")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxelyte.checks import caution
 from jaxelyte.errors import JaxelyteError
 from jaxelyte.observables.blocks import block_error
 from jaxelyte.observables.tails import deciding, largest_k, pareto_k
@@ -161,10 +161,9 @@ def why_unsupported(influence: np.ndarray, weight: np.ndarray | None, correlated
 def warn_if_apart(parts: np.ndarray, what: str) -> None:
     """Warn where the two halves of the stretches, (stretches,), differ by more than chance."""
     if (apart := halves_apart(parts)) > HALVES:
-        warnings.warn(
+        caution(
             f"{what}: the two halves of the frames differ by {apart:.1f} standard errors: the run was not in "
-            "equilibrium, or something slow changes in it; leave out its beginning, or run longer",
-            stacklevel=4,
+            "equilibrium, or something slow changes in it; leave out its beginning, or run longer"
         )
 
 

@@ -15,7 +15,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -25,6 +24,7 @@ import jax
 import numpy as np
 
 from jaxelyte.cache import cache_folder, processor
+from jaxelyte.checks import caution
 from jaxelyte.models.activations import ACTIVATIONS
 from jaxelyte.models.constants import harmonic_polynomials
 from jaxelyte.models.convolution import path_table
@@ -227,11 +227,8 @@ def library(
         found = ctypes.CDLL(str(_built(code, key)))
     except (OSError, subprocess.SubprocessError, RuntimeError) as error:  # RuntimeError: no home directory
         detail = getattr(error, "stderr", None) or str(error)
-        warnings.warn(
-            f"the C code of a convolution could not be built ({detail.strip()[:300]}); networks run without it, slower",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        reason = detail.strip()[:300]
+        caution(f"the C code of a convolution could not be built ({reason}); networks run without it", RuntimeWarning)
         return None
     for part in PROGRAMS[program]:
         target = jax.ffi.pycapsule(getattr(found, f"convolution_{part}"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -169,17 +168,13 @@ class Angles(Observable):
         samples, counts = np.asarray(blocks.samples), np.asarray(blocks.counts, np.float64)
         overflow, name = int(np.sum(blocks.overflow)), "-".join(self.triplet)
         if overflow:
-            warnings.warn(
+            checks.caution(
                 f"angles {name}: {overflow} of {samples.sum() * len(static.centers)} centres had more neighbours than "
-                f"room for {static.room[0]} and {static.room[1]}, so triplets are missing; set room= higher",
-                stacklevel=2,
+                f"room for {static.room[0]} and {static.room[1]}, so triplets are missing; set room= higher"
             )
         total = counts.sum(axis=-1, keepdims=True)
         if not np.any(total):
-            warnings.warn(
-                f"angles {name}: no triplet within {self.limits} Å in {samples.sum()} samples; raise r_max",
-                stacklevel=2,
-            )
+            checks.caution(f"angles {name}: no triplet within {self.limits} Å in {samples.sum()} samples; raise r_max")
         edges = np.linspace(0.0, 180.0, self.bins + 1)
         width, middle = edges[1], 0.5 * (edges[1:] + edges[:-1])
         series = ratio_series(counts / width, total, samples)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxelyte.checks import caution
 from jaxelyte.observables.noise import uncertainty
 
 FEWEST = 4
@@ -132,21 +132,19 @@ def of_series(values: np.ndarray) -> BlockError:
 def warn_if_short(estimate: BlockError, *, blocks: int, replicas: int, what: str) -> None:
     """Warn where most error bars are missing because the run is short, by itself or against its correlation time."""
     if blocks * replicas < FEWEST:
-        warnings.warn(
+        caution(
             f"{what}: no standard error from {blocks} block(s) of {replicas} replica(s), at least {FEWEST} are needed; "
-            "run longer, sample more often or use more replicas",
-            stacklevel=3,
+            "run longer, sample more often or use more replicas"
         )
         return
     used = estimate.bound > 0
     missing = float(np.mean(~estimate.converged[used])) if np.any(used) else 0.0
     if missing > 0.5:
         worst = float(np.median(estimate.inefficiency[used]))
-        warnings.warn(
+        caution(
             f"{what}: the run is too short against its correlation time (or visits are too rare) for standard errors "
             f"of {missing:.0%} of the values ({blocks} blocks of {replicas} replica(s), {worst:.1f} blocks per "
-            "independent one at least): they are left out; run longer",
-            stacklevel=3,
+            "independent one at least): they are left out; run longer"
         )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -307,10 +306,9 @@ def activity_derivative(
     known = error if math.isfinite(error) else spread
     if known > NOISY * abs(value) or value <= 0.0:
         what = "the solution is not stable" if value <= 0.0 else "noise"
-        warnings.warn(
+        checks.caution(
             f"activity derivative: {plus_minus(value, error, form='.2f')} ({what}); the run is too short, or the box "
-            f"of {box_length:.1f} Å too small, for its Kirkwood-Buff integrals",
-            stacklevel=2,
+            f"of {box_length:.1f} Å too small, for its Kirkwood-Buff integrals"
         )
     integrals = {"salt-salt": float(salt)} | ({"salt-solvent": float(water)} if cation_solvent is not None else {})
     return ActivityDerivative(float(value), error, statistical, spread, found.freedom, integrals)

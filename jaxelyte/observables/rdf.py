@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -314,8 +313,7 @@ def _warn_about_own_images(pairs: tuple[Pair, ...], cells: np.ndarray, r_max: fl
     steps = np.array([s for s in np.ndindex(3, 3, 3) if s != (1, 1, 1)]) - 1
     shortest = min(float(np.linalg.norm(steps @ cell, axis=1).min()) for cell in cells)
     if r_max > shortest and any(a == b for a, b in pairs):
-        warnings.warn(
+        checks.caution(
             f"r_max = {r_max:.2f} Å is longer than the shortest lattice vector, {shortest:.2f} Å: images of an "
-            "atom are no neighbours of itself in g; repeat the cell where they should count (crystals)",
-            stacklevel=4,
+            "atom are no neighbours of itself in g; repeat the cell where they should count (crystals)"
         )

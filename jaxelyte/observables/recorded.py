@@ -7,7 +7,6 @@ the pressure tensor, a distance, energies. It is far denser in time than frames 
 from __future__ import annotations
 
 import json
-import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -281,10 +280,9 @@ def read_series(content: dict[str, Any], path: Path) -> SeriesResult:
     """
     result = series_as_stored(content, path)
     if not result.center_counted:
-        warnings.warn(
+        checks.caution(
             f"{path} is a pressure tensor of jaxelyte 0.1: if its run kept the total momentum at zero (NVE, "
-            "nose-hoover, svr), the diagonal lacks k_B T / V; jaxelyte.load_run of the run folder adds it",
-            stacklevel=3,
+            "nose-hoover, svr), the diagonal lacks k_B T / V; jaxelyte.load_run of the run folder adds it"
         )
     return result
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -325,16 +324,14 @@ def _estimate(counts: _Counts, lags: np.ndarray, inside: np.ndarray, plateau: fl
 def _warn(what: str, time: float, duration: float, longest: float) -> None:
     """Warn where the run is short against the residence time."""
     if not math.isfinite(time):
-        warnings.warn(f"{what}: no neighbour leaves in {duration / 1e3:g} ps; run longer", stacklevel=3)
+        checks.caution(f"{what}: no neighbour leaves in {duration / 1e3:g} ps; run longer")
     elif duration < FEW * time:
-        warnings.warn(
+        checks.caution(
             f"{what}: {time / 1e3:.3g} ps, and the run of {duration / 1e3:.4g} ps holds {duration / time:.1f} of them; "
-            f"at least {FEW:g} are needed for a value to trust: run longer",
-            stacklevel=3,
+            f"at least {FEW:g} are needed for a value to trust: run longer"
         )
     elif longest < time:
-        warnings.warn(
+        checks.caution(
             f"{what}: {time / 1e3:.3g} ps is longer than the longest lag, {longest / 1e3:.3g} ps, so the exponential "
-            "is extrapolated; run longer",
-            stacklevel=3,
+            "is extrapolated; run longer"
         )

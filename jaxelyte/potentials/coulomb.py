@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -273,12 +272,10 @@ class ScreenedCoulomb(Potential):
         scale = COULOMB / float(np.asarray(self.permittivity))
         background = -math.pi * net**2 / (2.0 * alpha**2 * volume) * scale
         itself = -2.837297479 * net**2 / (2.0 * length) * scale
-        warnings.warn(
+        checks.caution(
             f"the cell has a net charge of {net:+.6g} e; a uniform background neutralises it (its term in the sum "
             f"is {background:.6g} eV; a point charge of {net:+.6g} e alone in a cubic cell of this volume would have "
-            f"{itself:.6g} eV with its images)",
-            UserWarning,
-            stacklevel=3,
+            f"{itself:.6g} eV with its images)"
         )
 
     def _charges(self, system: System) -> Float[Array, " atoms"]:

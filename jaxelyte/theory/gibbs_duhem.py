@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -294,8 +293,7 @@ def _warn_if_poor(fits: Sequence[Fit], points: int) -> None:
     best = max(fits, key=lambda fit: fit.weight)
     freedom = points - len(best.coefficients)
     if freedom > 0 and chi2.sf(best.chi_square, freedom) < UNLIKELY:
-        warnings.warn(
+        checks.caution(
             f"activity derivatives: χ² = {best.chi_square:.0f} of {freedom} degrees of freedom; the errors given are "
-            "too small, or the curve has more structure than the terms: allow more of them, or more concentrations",
-            stacklevel=3,
+            "too small, or the curve has more structure than the terms: allow more of them, or more concentrations"
         )

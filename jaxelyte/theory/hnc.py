@@ -10,7 +10,6 @@ closed form of the chemical potential in this closure (Belloni, Chem. Phys. 99, 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from jaxelyte.arrays import brief_repr
+from jaxelyte.checks import caution
 from jaxelyte.errors import JaxelyteError
 from jaxelyte.theory import newton
 from jaxelyte.theory.grid import STEP, UPPER, Grid, chains, symmetric
@@ -117,7 +117,7 @@ def _result(
     short = h - gamma
     excess = np.sum(densities[None, :, None] * (0.5 * h * (gamma + long_r) - short) * volume, axis=(1, 2))
     if np.any(h[:, :, -1] > 1e-3):
-        warnings.warn("correlations do not vanish at the end of the grid; raise points", stacklevel=5)
+        caution("correlations do not vanish at the end of the grid; raise points")
     return HNCResult(
         concentration=concentration,
         species=model.species,
