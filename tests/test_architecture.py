@@ -155,11 +155,5 @@ def test_importing_is_light():
 
 def test_warnings_point_at_the_program_that_called():
     """`checks.caution` finds its line; a depth that is written down is wrong as soon as a function is wrapped."""
-    found = [
-        f"{path.relative_to(PACKAGE.parent)}:{node.lineno}"
-        for path in MODULES
-        if path.name != "checks.py"
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "warnings.warn"
-    ]
-    assert not found, f"warnings.warn in {found}: use checks.caution"
+    found = [path for path in MODULES if path.name != "checks.py" and "warnings.warn(" in path.read_text("utf-8")]
+    assert not found, "use checks.caution"

@@ -192,6 +192,31 @@ def test_warnings_point_at_the_line_of_the_user(tmp_path):
     assert done.stderr.count("UserWarning") == 1
 
 
+CALLS = """
+import numpy as np, jaxelyte as jxl
+from jaxelyte.gradients.trust import warn_if_apart
+from jaxelyte.names import guarded
+rng = np.random.default_rng(0)
+noise = jxl.SeriesResult(jxl.PressureTensor().columns, "GPa", 5.0, 5.0, rng.normal(size=(400, 1, 6)).cumsum(0))
+jxl.NVT(300.0, tau=0.1)
+jxl.viscosity(noise, temperature=300.0, volume=2000.0)
+jxl.umbrella_pmf([rng.normal(r, 0.1, 200) for r in (3.0, 9.0)], [3.0, 9.0], 2.0, 300.0)
+guarded(warn_if_apart)(rng.normal(size=16) + np.repeat([0, 9], 8), "average")
+"""
+"""Of dynamics, observables, free_energy and gradients, each on a line of its own."""
+
+
+def test_warnings_of_every_folder_point_there(tmp_path):
+    """Public names are wrapped (`names.guarded`), and type checkers wrap them again: a fixed depth would miss."""
+    program = tmp_path / "program.py"
+    program.write_text(CALLS)
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=True)
+    places = [line.partition(" UserWarning: ")[0] for line in done.stderr.splitlines() if " UserWarning: " in line]
+    lines = CALLS.splitlines()
+    first = lines.index("jxl.NVT(300.0, tau=0.1)") + 1
+    assert {f"{program}:{n}:" for n in range(first, len(lines) + 1)} == set(places)
+
+
 def test_arrays_have_shape_and_finite_entries():
     assert checks.array("p", [[1, 2, 3]], (None, 3)).dtype == np.float64
     for value, text in (

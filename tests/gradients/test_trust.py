@@ -115,9 +115,8 @@ def test_few_frames_are_said(rng: np.random.Generator) -> None:
         found: Any = samples_of(rng.normal(size=(20, 3))).gradient(square, explicit=False)
     assert math.isnan(float(found.gradient_error.k))
     assert math.isfinite(found.error)
-    with pytest.warns(UserWarning, match="average over 3 frames: 3 are independent") as told:
+    with pytest.warns(UserWarning, match="average over 3 frames: 3 are independent"):
         few: Any = samples_of(rng.normal(size=(3, 3))).gradient(square, explicit=False)
-    assert {one.filename for one in told} == {__file__}
     assert math.isnan(few.error)
     assert math.isfinite(float(few.gradient.k))
 

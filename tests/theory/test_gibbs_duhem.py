@@ -163,9 +163,8 @@ def test_molal_scale_keeps_gibbs_and_duhem() -> None:
 
 def test_poor_fits_are_told() -> None:
     wavy = derivatives(CONCENTRATIONS) + 0.3 * (-1.0) ** np.arange(6)
-    with pytest.warns(UserWarning, match="χ²") as told:
+    with pytest.warns(UserWarning, match="χ²"):
         activity_from_derivatives(CONCENTRATIONS, wavy, np.full(6, 0.02), terms=2)
-    assert [one.filename for one in told] == [__file__]
 
 
 def test_results_are_written(tmp_path: Path) -> None:
