@@ -206,6 +206,7 @@ guarded(warn_if_apart)(rng.normal(size=16) + np.repeat([0, 9], 8), "average")
 """Of dynamics, observables, free_energy and gradients, each on a line of its own."""
 
 
+@pytest.mark.more
 def test_warnings_of_every_folder_point_there(tmp_path):
     """Public names are wrapped (`names.guarded`), and type checkers wrap them again: a fixed depth would miss."""
     program = tmp_path / "program.py"
