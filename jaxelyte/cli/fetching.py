@@ -66,6 +66,11 @@ def report(fetched: list[Fetched], folder: Path, show: Callable[[object], None],
         if source.permittivity is not None:
             charges = ", ".join(f"{name} {charge:+g}" for name, charge in source.charges.items())
             say(f"  its network needs ScreenedCoulomb with charges {charges} and permittivity={source.permittivity}")
+        if source.barrier is not None:
+            given = ", ".join(f"{name}={value!r}" for name, value in source.barrier.items())
+            say(f"  the published runs added GaussianBarrier({given})")
+        if source.permittivity is not None:
+            say(f"  jxl.load_potential({source.name!r}) is all of it")
         if source.note:
             say(f"  {source.note}")
     from jaxelyte.interop.published import data_folder

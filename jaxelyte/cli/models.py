@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from jaxelyte import checks
+from jaxelyte.interop.published import source_of
 from jaxelyte.interop.shipped import is_member, is_shipped, located, no_model
 
 if TYPE_CHECKING:
@@ -33,3 +36,25 @@ def open_model(path: Path, *, torchscript: bool = False) -> Fit | NequIPPotentia
     if (home / "model").is_dir():
         return jxl.load_fit(home)
     return jxl.load_nequip(home, torchscript=torchscript)
+
+
+def check_permittivity(terms: Sequence[Any]) -> None:
+    """Warn where a published network stands beside a Coulomb term of another permittivity than that of its training.
+
+    Args:
+        terms: of a run file.
+
+    Warns:
+        UserWarning: with both permittivities.
+    """
+    given = [term.permittivity for term in terms if term.type == "coulomb" and term.permittivity is not None]
+    for term in terms:
+        source = source_of(located(term.path)) if term.type == "nequip" else None
+        known = None if source is None else source.permittivity
+        if source is None or known is None or not given or known in given:
+            continue
+        listed = ", ".join(f"{value:g}" for value in given)
+        checks.caution(
+            f"the network of {source.name} was trained relative to a Coulomb term of permittivity {known:g}, and the "
+            f"file gives {listed}; forces between ions are then not those that were learnt"
+        )

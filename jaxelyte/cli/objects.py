@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxelyte.cli.models import open_model
+from jaxelyte.cli.models import check_permittivity, open_model
 from jaxelyte.cli.placing import placed
 from jaxelyte.cli.sections import (
     BarrierTerm,
@@ -87,6 +87,7 @@ def build_sum(terms: list[Any], atoms: Atoms | None, tables: str = "[[potential]
     for number, term in enumerate(terms, 1):
         with placed(f"{tables}{f' number {number}' if len(terms) > 1 else ''} (type {term.type})"):
             built.append(build_term(term, atoms))
+    check_permittivity(terms)
     return reduce(add, built)
 
 

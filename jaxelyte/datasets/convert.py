@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxelyte.errors import DownloadError
+from jaxelyte.interop.published import SOURCE
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -20,8 +21,6 @@ BOHR, HARTREE = 0.529177210903, 27.211386245988
 """Å and eV, CODATA 2018: with these the stored files were made."""
 TOLERANCES = {"positions": 5e-3, "cells": 1e-4, "forces": 1e-2, "energies": 1e-2}
 """Of projections, in Å and eV: some ten times what rounding of the stored numbers adds up to."""
-SOURCE = "source.json"
-"""In the folder of a model: where it came from, and the Coulomb term that it was trained relative to."""
 
 
 def digest(data: bytes) -> str:

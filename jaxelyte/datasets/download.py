@@ -132,7 +132,7 @@ def _one(
             write_bytes(path, download(f"{url.rstrip('/')}/{urllib.parse.quote(address)}", progress))
     raw = [path.read_bytes() for path in kept]
     about = {name: getattr(source, name) for name in ("repository", "commit", "licence", "citation", "what", "note")}
-    extra = {**about, "charges": source.charges, "permittivity": source.permittivity}
+    extra = {**about, "charges": source.charges, "permittivity": source.permittivity, "barrier": source.barrier}
     digests = {one["source"]: digest(data) for one, data in zip(parts, raw, strict=True)}
     # Recorded before it is written: what an interrupted call leaves is known to be ours.
     record[key] = {"set": source.name, **about, "sha256": digests, "checked": False, "content": None}

@@ -1,10 +1,10 @@
-"""Potentials of our own that come with the package: a table of them, and each as something to simulate with."""
+"""Potentials that come with the package, and published ones: a table, and each as something to simulate with."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,12 @@ from typing import Any
 from jaxelyte.errors import InputError
 from jaxelyte.interop.nequip_files import BASELINE, load_nequip
 from jaxelyte.interop.potential_files import read_potential
+from jaxelyte.interop.published import Source, source_of
 from jaxelyte.interop.shipped import CARD, HOME, is_shipped, located, member_folders, no_model, read_card, shipped_names
 from jaxelyte.potentials.barrier import GaussianBarrier
 from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.codec import identities
+from jaxelyte.potentials.coulomb import ScreenedCoulomb
 from jaxelyte.potentials.nequip import NequIPPotential
 from jaxelyte.storage import read_json
 from jaxelyte.training import Fit, load_fit
@@ -72,6 +75,8 @@ class ShippedPotential:
 
     def _fit(self, baseline: Potential) -> Fit:
         home = self.homes[0]
+        if self.card.get("published"):
+            return Fit(self.networks, baseline, [], {})
         if (home / TRAINING).is_file():
             stored = read_json(home / TRAINING)
             return Fit(self.networks, baseline, stored["metrics"], stored["config"])
@@ -141,11 +146,12 @@ def potentials() -> Potentials:
 
 
 def load(name: str | os.PathLike[str]) -> ShippedPotential:
-    """A potential that comes with the package.
+    """A complete potential: network, Coulomb term, and barrier where it has one.
 
     Args:
-        name: one of `potentials`, also with one of its networks (``nacl_r2scan/member1``); or a folder that is made
-            alike, with ``card.json``.
+        name: one of `potentials`, also with one of its networks (``nacl_r2scan/member1``); a published one that
+            `jaxelyte fetch` has brought (``licl``), or its folder; or a folder that is made like those of the package,
+            with ``card.json``.
 
     Raises:
         InputError: another name, or a folder that holds something else.
@@ -156,6 +162,9 @@ def load(name: str | os.PathLike[str]) -> ShippedPotential:
     folder = located(name)
     if not folder.exists():
         raise no_model(name, "potential")
+    source = None if is_shipped(folder) else source_of(folder)
+    if source is not None:
+        return _published(folder, source)
     home = folder if is_shipped(folder) else folder.parent
     chosen = tuple(one for one in member_folders(home) if folder in (home, one)) if is_shipped(home) else ()
     if not chosen:
@@ -168,3 +177,23 @@ def load(name: str | os.PathLike[str]) -> ShippedPotential:
     networks = tuple(load_nequip(one) for one in chosen)
     known = home.name if folder == home else f"{home.name}/{folder.relative_to(home)}"
     return ShippedPotential(known, card, networks, read_potential(chosen[0], BASELINE), barrier, chosen)
+
+
+def _published(folder: Path, source: Source) -> ShippedPotential:
+    """A published network with the terms that it was trained and run with."""
+    baseline = ScreenedCoulomb(source.charges, permittivity=source.permittivity)
+    network = replace(load_nequip(folder), requires=identities(baseline))
+    barrier = None if source.barrier is None else GaussianBarrier(**source.barrier)
+    card = {
+        "name": source.name,
+        "system": source.what,
+        "level_of_theory": "see the publication",
+        "baseline": {"term": "ScreenedCoulomb", "charges_e": source.charges, "permittivity": source.permittivity},
+        "barrier": None if barrier is None else {"term": "GaussianBarrier", "parameters": source.barrier},
+        "limits": [source.note] if source.note else [],
+        "licence": source.licence,
+        "citation": [f"{source.citation} ({source.repository}, commit {source.commit[:8]})"],
+        "members": [{"folder": "."}],
+        "published": True,
+    }
+    return ShippedPotential(source.name, card, (network,), baseline, barrier, (folder,))

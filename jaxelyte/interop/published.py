@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from jaxelyte.errors import InputError
+from jaxelyte.storage import read_json
 
 MANIFEST = Path(__file__).parent.parent / "datasets" / "published.json"
+SOURCE = "source.json"
+"""In the folder of a fetched model: where it came from, and the Coulomb term that it was trained relative to."""
 CLONE = Path(__file__).resolve().parents[2]
 """The root of the repository, where the package runs from a clone."""
 
@@ -29,6 +32,7 @@ class Source:
         files: what is downloaded, and what each file becomes; see `jaxelyte.datasets.convert`.
         charges: e, of the Coulomb term that the network was trained relative to.
         permittivity: relative, of that term.
+        barrier: parameters of the `GaussianBarrier` that the published runs added, if they did.
         note: what else the published runs used.
     """
 
@@ -41,6 +45,7 @@ class Source:
     files: tuple[dict[str, Any], ...]
     charges: dict[str, float] = field(default_factory=dict)
     permittivity: float | None = None
+    barrier: dict[str, Any] | None = None
     note: str = ""
 
 
@@ -91,6 +96,25 @@ def find_model(name: str | os.PathLike[str]) -> Path | None:
         return None
     found = find_published("reference", str(name), "config.json")
     return None if found is None else found.parent
+
+
+def source_of(folder: Path) -> Source | None:
+    """The set that the model in a folder belongs to, by what `jaxelyte fetch` left there, or by its place; else None.
+
+    Raises:
+        InputError: a file of that name with something else in it.
+    """
+    path = folder / SOURCE
+    if path.is_file():
+        content = read_json(path)
+        try:
+            return Source(name=folder.name, files=(), **content)
+        except TypeError as error:
+            raise InputError(f"{path} is not what `jaxelyte fetch` writes ({error}); fetch the model again") from error
+    for name in models():
+        if any(folder.resolve() == (place / "reference" / name).resolve() for place in data_folders()):
+            return sources()[name]
+    return None
 
 
 def published(*parts: str) -> Path:

@@ -17,15 +17,26 @@ from ase import Atoms
 from ase.io import read
 from typer.testing import CliRunner
 
+import jaxelyte as jxl
 import small_networks
 from jaxelyte.cli.app import app
-from jaxelyte.datasets import convert as converting
+from jaxelyte.cli.models import check_permittivity
+from jaxelyte.cli.sections import CoulombTerm, NequIPTerm
 from jaxelyte.datasets import download as downloading
 from jaxelyte.datasets.convert import BOHR, HARTREE, array_digest, digest, projection, table_digest
 from jaxelyte.datasets.download import RAW, RECORD, download, fetch
 from jaxelyte.errors import DownloadError, InputError
 from jaxelyte.interop.nequip_files import load_nequip, save_nequip
-from jaxelyte.interop.published import MANIFEST, data_folder, find_published, place_of, published, sources
+from jaxelyte.interop.published import (
+    MANIFEST,
+    SOURCE,
+    data_folder,
+    find_published,
+    place_of,
+    published,
+    source_of,
+    sources,
+)
 from jaxelyte.interop.shipped import located, no_model
 
 COMMIT = "0123456789" * 4
@@ -249,13 +260,34 @@ def test_deployed_models_become_folders(
         assert fetch(to=tmp_path / "to", url=server.url, manifest=manifest(tmp_path, [entry])) == []
     monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
     monkeypatch.setattr(torchscript, "read_torchscript", lambda _: (config, arrays))
-    table = manifest(tmp_path, [entry], charges={"Na": 1, "Cl": -1}, permittivity=72.0)
+    barrier = {"height": 0.665, "center": 1.325, "width": 0.06, "species": ["Na", "Cl"]}
+    table = manifest(tmp_path, [entry], charges={"Na": 1, "Cl": -1}, permittivity=72.0, barrier=barrier)
     (done,) = fetch(to=tmp_path / "to", url=server.url, manifest=table)
     assert not done.checked  # nobody knows its digest beforehand
-    assert json.loads((done.path / converting.SOURCE).read_text())["permittivity"] == 72.0
+    assert json.loads((done.path / SOURCE).read_text())["permittivity"] == 72.0
     found = load_nequip(done.path)
     assert array_digest(dict(np.load(done.path / "state_dict.npz"))) == array_digest(arrays)
     assert found.config == potential.config
+    whole = jxl.load_potential(done.path)  # with what it was trained beside, and run with
+    network, coulomb, wall = whole.potential.terms
+    assert (float(coulomb.permittivity), coulomb.numbers) == (72.0, (11, 17))
+    np.testing.assert_allclose([wall.height, wall.center, wall.width], [0.665, 1.325, 0.06], rtol=1e-6)
+    assert (whole.card["licence"], whole.card["citation"]) == (
+        "CC0-1.0",
+        [f"Nobody, never (someone/data, commit {COMMIT[:8]})"],
+    )
+    with pytest.raises(InputError, match="is no force field without it"):
+        network.validate(small_networks.six_atoms(np.float32))
+    terms = [
+        NequIPTerm(type="nequip", path=done.path),
+        CoulombTerm(type="coulomb", charges=source_of(done.path).charges),
+    ]
+    check_permittivity([terms[0], terms[1].model_copy(update={"permittivity": 72.0})])  # no warning
+    with pytest.warns(UserWarning, match=r"ions was trained relative to a Coulomb term of permittivity 72, .* 78\.3"):
+        check_permittivity([terms[0], terms[1].model_copy(update={"permittivity": 78.3})])
+    (done.path / "source.json").write_text('{"somebody": "else"}')
+    with pytest.raises(InputError, match="is not what `jaxelyte fetch` writes"):
+        jxl.load_potential(done.path)
     table = manifest(tmp_path, [{**entry, "sha256": array_digest(arrays)}])
     (done,) = fetch(to=tmp_path / "known", url=server.url, manifest=table)
     assert done.checked
@@ -333,6 +365,15 @@ def test_the_command(server: SimpleNamespace, tmp_path: Path, reference: Path) -
     assert answer.exit_code == 1
     assert "is not the published file" in answer.output
     assert "nacl" in CliRunner().invoke(app, ["fetch", "--list"]).output
+
+
+def test_published_potentials_are_whole_by_name(reference: Path) -> None:
+    found = jxl.load_potential("licl")
+    network, coulomb = found.potential.terms
+    assert float(coulomb.permittivity) == pytest.approx(78.3)
+    assert network.config.type_names == load_nequip(reference / "licl").config.type_names
+    assert found.card["licence"] == "MIT"
+    assert "ScreenedCoulomb" in repr(found.committee)
 
 
 @pytest.mark.more
