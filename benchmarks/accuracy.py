@@ -191,7 +191,7 @@ def draw_curve(rows: list[dict[str, Any]], path: Path) -> tuple[float, float]:
     (slope, intercept), covariance = np.polyfit(np.log(frames), np.log(found), 1, cov=True)
     error = float(np.sqrt(covariance[0, 0]))
     axes = jxl.plots.new_axes()
-    axes.errorbar(frames, found, [v["rmse_error"] for v in values], fmt="o", capsize=3)
+    axes.errorbar(frames, found, np.array([v["rmse_error"] for v in values], float), fmt="o", capsize=3)
     axes.plot(frames, np.exp(intercept) * frames**slope, label=f"slope {slope:.3f} ± {error:.3f}")
     axes.set(xscale="log", yscale="log", xlabel="training frames", ylabel="RMSE of force components / meV/Å")
     axes.set_ylim(0.6 * found.min(), 1.6 * found.max())

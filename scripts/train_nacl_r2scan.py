@@ -28,6 +28,7 @@ import numpy as np
 import jaxelyte as jxl
 from jaxelyte.dynamics.summary import versions
 from jaxelyte.interop.published import place_of
+from jaxelyte.observables import plus_minus
 from jaxelyte.storage import read_json, write_json, write_text
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def make_card(
         "summary": {
             "system": f"NaCl in water, {range_}",
             "level_of_theory": "r2SCAN",
-            "errors": f"{many}: forces {force[0]:.1f} ± {force[1]:.1f} meV/Å, energies {energy[0]:.2f} meV/atom",
+            "errors": f"{many}: forces {plus_minus(*force, form='.1f')} meV/Å, energies {energy[0]:.2f} meV/atom",
             "stability": "not tested" if not any(row["stability"] for row in rows) else spelt(rows),
             "citation": "arXiv:2311.01527; jaxelyte",
         },

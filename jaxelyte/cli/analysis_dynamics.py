@@ -53,7 +53,7 @@ def diffusion(sample: Sample) -> Section:
         section.rows.append(
             (
                 name,
-                "not diffusive" if math.isnan(found.value) else f"{found.value * 1e9:.3f} ± {found.error * 1e9:.3f}",
+                "not diffusive" if math.isnan(found.value) else estimate(found.value * 1e9, found.error * 1e9, 3),
                 f"{found.correction * 1e9:.3f}"
                 if sample.viscosity is not None
                 else "not corrected (no viscosity given)",
@@ -93,14 +93,14 @@ def conduction(sample: Sample) -> Section:
     )
     if found is None or math.isnan(found.value):
         return section
-    free = f"{found.nernst_einstein:.2f} ± {found.nernst_einstein_error:.2f} S/m"
-    section.rows.append(("σ, correlations included", f"{found.value:.2f} ± {found.error:.2f} S/m", ""))
+    free = estimate(found.nernst_einstein, found.nernst_einstein_error, unit="S/m")
+    section.rows.append(("σ, correlations included", estimate(found.value, found.error, unit="S/m"), ""))
     molar = {name: sample.symbols.count(name) / sample.volume / LITER for name in charges}
     known = limiting_conductivity(dict(charges), molar) if sample.solvent else None
     beside = "" if known is None else f"{known:.1f} S/m with the D of infinite dilution"
     section.rows.append(("σ, independent ions", free, beside))
     for name, share, error in zip(found.species, found.transport, found.transport_error, strict=True):
-        section.rows.append((f"transport number of {name}", f"{share:.2f} ± {error:.2f}", ""))
+        section.rows.append((f"transport number of {name}", estimate(share, error), ""))
     section.content = {
         "value_S_m": found.value,
         "error_S_m": finite(found.error),

@@ -49,8 +49,8 @@ def structure(sample: Sample) -> Section:
         section.rows.append(
             (
                 row["pair"],
-                absent(row) if peak is None else f"{peak[0]:.3f} ± {peak[1]:.3f}",
-                absent(row) if shell is None else f"{shell[0]:.2f} ± {shell[1]:.2f} (to {shell[2]:.2f} Å)",
+                absent(row) if peak is None else estimate(*peak, digits=3),
+                absent(row) if shell is None else f"{estimate(*shell[:2])} (to {shell[2]:.2f} Å)",
                 "" if known is None else f"{known[0]} ({known[1]})",
             )
         )

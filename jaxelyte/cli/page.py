@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import math
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -75,8 +74,9 @@ def add_note(section: Section, text: str) -> None:
 
 def estimate(value: float, error: float, digits: int = 2, unit: str = "") -> str:
     """A value with its standard error, or the word that there is none."""
-    behind = f"{error:.{digits}f}" if math.isfinite(error) else "unknown"
-    return f"{value:.{digits}f} ± {behind}{f' {unit}' if unit else ''}"
+    from jaxelyte.observables.blocks import plus_minus
+
+    return f"{plus_minus(value, error, form=f'.{digits}f')}{f' {unit}' if unit else ''}"
 
 
 def chosen(names: Mapping[str, Any], only: str, skip: str) -> list[str]:

@@ -103,14 +103,16 @@ def rdf_table(rows: list[dict[str, Any]]) -> Table:
     """`rdf_rows` for people."""
     from rich.table import Table
 
+    from jaxelyte.observables.blocks import plus_minus
+
     table = Table("pair", "first peak / Å", "g there", "coordination number (first minimum)")
     for row in rows:
         position, height, shell = row["peak_position_A"], row["peak_height"], row["coordination"]
         table.add_row(
             row["pair"],
-            absent(row) if position is None else f"{position[0]:.3f} ± {position[1]:.3f}",
-            "" if height is None else f"{height[0]:.2f} ± {height[1]:.2f}",
-            absent(row) if shell is None else f"{shell[0]:.2f} ± {shell[1]:.2f} ({shell[2]:.2f} Å)",
+            absent(row) if position is None else plus_minus(*position, form=".3f"),
+            "" if height is None else plus_minus(*height, form=".2f"),
+            absent(row) if shell is None else f"{plus_minus(*shell[:2], form='.2f')} ({shell[2]:.2f} Å)",
         )
     return table
 
@@ -120,12 +122,13 @@ def observable_table(name: str, result: RDFResult | SeriesResult) -> Table:
     from rich.table import Table
 
     from jaxelyte.observables import SeriesResult
+    from jaxelyte.observables.blocks import plus_minus
 
     if not isinstance(result, SeriesResult):
         return rdf_table(rdf_rows(result))
     table = Table(name, f"mean / {result.unit}", title=f"{len(result):,} samples each {result.interval:g} fs")
     for column, mean, error in zip(result.columns, result.mean, result.error, strict=True):
-        table.add_row(column, f"{mean:.5g} ± {error:.2g}")
+        table.add_row(column, plus_minus(mean, error, form=".5g", error_form=".2g"))
     return table
 
 
@@ -167,6 +170,8 @@ def errors_table(summary: dict[str, Any], title: str) -> Table:
     """Root mean square and mean absolute errors for people, with standard errors."""
     from rich.table import Table
 
+    from jaxelyte.observables.blocks import plus_minus
+
     table = Table("quantity", "RMSE", "MAE", "values", title=f"{title}: {summary['frames']} frames")
     rows = {"energy / meV/atom": summary["energy_meV_per_atom"], "forces / meV/Å": summary["forces_meV_per_A"]}
     rows |= {f"  {name}": row for name, row in summary["forces_by_species_meV_per_A"].items()}
@@ -174,8 +179,8 @@ def errors_table(summary: dict[str, Any], title: str) -> Table:
     for name, row in rows.items():
         if row is None:
             continue
-        error = f" ± {row['rmse_error']:.2g}" if "rmse_error" in row else ""
-        table.add_row(name, f"{row['rmse']:.4g}{error}", f"{row['mae']:.4g}", f"{row['values']:,}")
+        rmse = plus_minus(row["rmse"], row["rmse_error"], form=".4g", error_form=".2g")
+        table.add_row(name, rmse, f"{row['mae']:.4g}", f"{row['values']:,}")
     if summary["committee"] is not None:
         table.caption = _committee(summary["committee"])
     return table

@@ -15,7 +15,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from jaxelyte.arrays import finite
-from jaxelyte.observables.blocks import BlockError, block_error
+from jaxelyte.observables.blocks import BlockError, block_error, error_entries, plus_minus
 from jaxelyte.units import BOLTZMANN
 
 LEAST_SPREAD = 0.05
@@ -49,11 +49,10 @@ class Equipartition(NamedTuple):
 
     def entry(self) -> dict[str, Any]:
         """For a summary."""
-        by_species = {}
-        for name, (value, found) in self.species.items():
-            by_species[name] = {"value": value, "error": finite(float(found.error)), "unit": "K"}
-            if by_species[name]["error"] is None:
-                by_species[name]["error_at_least"] = finite(float(found.bound))
+        by_species = {
+            name: {"value": value} | error_entries(found.error, found.bound) | {"unit": "K"}
+            for name, (value, found) in self.species.items()
+        }
         return {"by_species": by_species, "lasting_spread_of_atoms": finite(self.spread), "fault": self.fault or None}
 
 
@@ -117,7 +116,7 @@ def _lasting_spread(
 
 def _fault(species: dict[str, tuple[float, BlockError]], mean: float, spread: float, certain: bool) -> str:
     off = [
-        f"{name} {value:.0f} ± {float(found.error):.0f} K"
+        f"{name} {plus_minus(value, float(found.error), form='.0f')} K"
         for name, (value, found) in species.items()
         if abs(value - mean) > max(SIGMAS * float(found.error), LEAST_DIFFERENCE * mean)
     ]

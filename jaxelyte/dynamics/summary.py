@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxelyte.arrays import finite
-from jaxelyte.observables.blocks import FEWEST, naive_error, of_series
+from jaxelyte.observables.blocks import FEWEST, error_entries, naive_error, of_series
 from jaxelyte.observables.noise import slope_error
 
 if TYPE_CHECKING:
@@ -70,12 +70,6 @@ def averages(log: dict[str, np.ndarray], atoms: int, *, thermostat: float | None
 def _estimate(values: np.ndarray, unit: str) -> dict[str, Any]:
     found = of_series(values)
     return {"value": float(np.mean(values))} | error_entries(found.error, found.bound) | {"unit": unit}
-
-
-def error_entries(error: np.ndarray | float, bound: np.ndarray | float) -> dict[str, float | None]:
-    """A standard error for a file: null if it is not known, with a lower bound of it."""
-    known = finite(float(error))
-    return {"error": known} if known is not None else {"error": None, "error_at_least": finite(float(bound))}
 
 
 def conserved_drift(log: dict[str, np.ndarray], atoms: int) -> tuple[float, float, float]:

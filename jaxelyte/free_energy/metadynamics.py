@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from jaxelyte import checks, units
 from jaxelyte.dynamics import NVT, Run, simulate
 from jaxelyte.errors import InputError, UnsupportedError
+from jaxelyte.free_energy.frames import whole_frames
 from jaxelyte.free_energy.profile import (
     bin_edges,
     block_bounds,
@@ -138,7 +139,8 @@ def metadynamics(
         pair: indices of the two atoms.
         ensemble: `NVT`.
         upper: Å, end of the range, at most half the cell; a wall keeps the atoms from leaving it.
-        steps: of each walker.
+        steps: of each walker, rounded up to whole frames of a hundred samples; with ``every`` in the options, those
+            given.
         walkers: replicas that fill one bias together.
         height: eV, of the first Gaussians.
         width: Å, of the Gaussians.
@@ -186,7 +188,7 @@ def metadynamics(
         bias_factor=bias_factor,
         lower=lower,
     )
-    every = int(options.pop("every", 100 * sample_every))
+    every, steps = whole_frames(steps, sample_every, options, 100)
     run = simulate(
         potential + bias,
         atoms,

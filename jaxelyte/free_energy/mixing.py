@@ -23,6 +23,7 @@ from jaxelyte.errors import InputError, RunInterruptedError, UnsupportedError
 from jaxelyte.free_energy.contents import of_mixture
 from jaxelyte.free_energy.difference import ESTIMATORS, FreeEnergyResult, difference
 from jaxelyte.free_energy.end_points import check_end_points
+from jaxelyte.free_energy.frames import rounded_up, whole_frames
 from jaxelyte.free_energy.quadrature import even_nodes, nodes_and_weights
 from jaxelyte.observables import Sample, Series, SeriesResult
 from jaxelyte.potentials.base import Potential, Sum, as_potential
@@ -110,7 +111,7 @@ def free_energy(
         final: U1.
         atoms: start structure, or one for each window.
         ensemble: `NVT`.
-        steps: of each window.
+        steps: of each window, rounded up to whole frames of ten samples; with ``every`` in the options, those given.
         windows: number of λ.
         nodes: "clenshaw-curtis", "trapezoid", or the λ themselves from 0 to 1, all with windows at both ends; or
             "gauss-legendre", from whose outermost windows the ends are extrapolated.
@@ -147,6 +148,7 @@ def free_energy(
     equilibration = checks.count("equilibration", equilibration, least=0)
     if equilibration >= steps:
         raise InputError(f"equilibration = {equilibration} leaves none of steps = {steps}")
+    every, steps = whole_frames(steps, sample_every, options, FRAME)
     seed, timestep = checks.random_seed(seed), checks.quantity("timestep", timestep, "time step")
     checks.choice("estimator", estimator, ESTIMATORS)
     check, adapt = checks.flag("check", check), checks.flag("adapt", adapt)
@@ -162,11 +164,12 @@ def free_energy(
     if check:
         check_end_points(initial, final, first)
     reference = _reference_gap(initial, final, first)
-    shared = dict(timestep=timestep, sample_every=sample_every, seed=seed, equilibration=equilibration)
+    shared = dict(timestep=timestep, sample_every=sample_every, seed=seed, equilibration=equilibration, every=every)
     if adapt:
         rest = {k: v for k, v in options.items() if k not in ("output", "resume", "overwrite")}
-        first_part = {**shared, "equilibration": equilibration // 4}
-        pilot = _run(initial, final, common, atoms, ensemble, lam, max(1, steps // 4), exchange, first_part, rest)
+        first_part = {**shared, "equilibration": equilibration // 4, "every": FRAME * sample_every}
+        first_steps = rounded_up(steps / 4, FRAME * sample_every)
+        pilot = _run(initial, final, common, atoms, ensemble, lam, first_steps, exchange, first_part, rest)
         spread = np.array([np.std(gap) for gap in _by_window(pilot, reference)])
         lam, weights = nodes_and_weights(len(lam), even_nodes(lam, spread, len(lam)).tolist())
     for left in reversed(range(1 if target is None else MOST_ROUNDS)):
@@ -205,16 +208,12 @@ def _run(
     if isinstance(atoms, list) and len(atoms) != len(lam):
         raise InputError(f"{len(atoms)} start structures for {len(lam)} windows; give one, or one for each")
     ladder = Ladder(initial, final, lam, temperature=ensemble.temperature, exchange=exchange)
-    options = dict(options)
-    # Not a function of the steps, so that a run can be resumed to more of them; samples count from a frame to the next.
-    every = int(options.pop("every", FRAME * shared["sample_every"]))
     return simulate(
         ladder if common is None else common + ladder,
         atoms,
         ensemble,
         steps=steps,
         replicas=1 if isinstance(atoms, list) else len(lam),
-        every=every,
         observables={"energies": EndEnergies()},
         **shared,
         **options,

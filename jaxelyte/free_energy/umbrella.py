@@ -14,6 +14,7 @@ from jaxelyte import checks, units
 from jaxelyte.dynamics import NVT, Run, simulate
 from jaxelyte.errors import InputError
 from jaxelyte.free_energy.estimators import bar, chances, overlap_matrix, solve_mbar, unbiased_weights
+from jaxelyte.free_energy.frames import rounded_up, whole_frames
 from jaxelyte.free_energy.profile import (
     BLOCKS,
     bin_edges,
@@ -126,7 +127,8 @@ def umbrella_sampling(
         ensemble: `NVT`.
         centers: Å, one for each window, rising; up to half the cell.
         k: eV/Å², one, or one for each window. The spread in a window is about (k_B T/k)^½: 0.16 Å for 1 eV/Å² at 300 K.
-        steps: of production in each window.
+        steps: of production in each window, rounded up to whole frames of a hundred samples; with ``every`` in the
+            options, those given.
         equilibration: steps of each window at its centre before that; a fifth of ``steps`` by default.
         pull: Å/ps, how fast the restraints move to their centres.
         timestep: fs.
@@ -161,10 +163,10 @@ def umbrella_sampling(
     checked_screening(charges, permittivity, species)
     start = float(atoms.get_distance(*pair, mic=bool(np.any(atoms.pbc))))
     rate = pull * timestep / 1000.0
-    every = int(options.pop("every", 100 * sample_every))
+    every, steps = whole_frames(steps, sample_every, options, 100)
     before = math.ceil(float(np.max(np.abs(windows - start))) / rate)
     before += steps // 5 if equilibration is None else equilibration
-    before = every * math.ceil(before / every)
+    before = rounded_up(before, every)
     restraint = DistanceRestraint(pair, k=springs, center=windows, rate=rate)
     run = simulate(
         potential + restraint,

@@ -2,7 +2,7 @@
 
 from jaxelyte.observables.angles import Angles, angles
 from jaxelyte.observables.base import Observable
-from jaxelyte.observables.blocks import block_error, standard_error
+from jaxelyte.observables.blocks import block_error, plus_minus, standard_error
 from jaxelyte.observables.conductivity import ConductivityResult, conductivity
 from jaxelyte.observables.curve import RDFResult, load_result
 from jaxelyte.observables.diffusion import DiffusivityResult, MSDResult, diffusivity, msd
@@ -55,6 +55,7 @@ __all__ = [
     "load_result",
     "msd",
     "partial_molar_volumes",
+    "plus_minus",
     "pmf",
     "rdf",
     "residence_time",

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxelyte.arrays import finite
 from jaxelyte.checks import caution
 from jaxelyte.observables.noise import uncertainty
 
@@ -74,6 +75,20 @@ def block_error(series: np.ndarray, parts: np.ndarray | None = None) -> BlockErr
     bound = np.where(constant, 0.0, found.error)
     ratio = np.where(constant, 1.0, bound / np.where(constant, 1.0, first)) ** 2
     return BlockError(np.where(converged, bound, np.nan), ratio, converged, bound, found.freedom)
+
+
+def error_entries(error: np.ndarray | float, bound: np.ndarray | float) -> dict[str, float | None]:
+    """A standard error for a file, under the same keys whatever is known.
+
+    Args:
+        error: the standard error, NaN if it is not known.
+        bound: a lower bound of an unknown error, NaN if there is none.
+
+    Returns:
+        ``error``, null if it is not known; ``error_at_least``, its lower bound then, else null.
+    """
+    known = finite(float(error))
+    return {"error": known, "error_at_least": finite(float(bound)) if known is None else None}
 
 
 def plus_minus(

@@ -18,10 +18,10 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from jaxelyte import checks
-from jaxelyte.arrays import MOST, brief_repr, finite
+from jaxelyte.arrays import MOST, brief_repr
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors
-from jaxelyte.observables.blocks import BlockError, block_error, plus_minus
+from jaxelyte.observables.blocks import BlockError, block_error, error_entries, plus_minus
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.geometry import shortest_vectors
 from jaxelyte.storage import saving, write_text
@@ -237,11 +237,8 @@ class SeriesResult:
 
     def to_json(self, path: str | Path) -> None:
         """Write means and standard errors; null for an error that is not known, with a lower bound of it."""
-        errors, rows = self._errors, {}
-        for name, mean, error, bound in zip(self.columns, self.mean, errors.error, errors.bound, strict=True):
-            rows[name] = {"mean": float(mean), "error": finite(error)}
-            if not np.isfinite(error):
-                rows[name]["error_at_least"] = finite(bound)
+        found = zip(self.columns, self.mean, self._errors.error, self._errors.bound, strict=True)
+        rows = {name: {"mean": float(mean)} | error_entries(error, bound) for name, mean, error, bound in found}
         content = {"unit": self.unit, "samples": len(self), "interval_fs": self.interval} | rows
         write_text(path, json.dumps(content, indent=1) + "\n")
 

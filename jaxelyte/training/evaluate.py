@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from jaxelyte.arrays import finite
 from jaxelyte.data.baseline import evaluate_frames
 from jaxelyte.data.frames import as_frames
 from jaxelyte.data.labels import LabelKeys, collect_labels
+from jaxelyte.observables.blocks import FEWEST, plus_minus
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.training.digests import structure_digests
 from jaxelyte.training.fit import Fit
@@ -60,8 +60,10 @@ class Evaluation:
         return (self.energies[:, 1] - self.energies[:, 0]) / self.sizes
 
     def summary(self) -> dict[str, Any]:
-        """Root mean square and mean absolute errors with their standard errors from the spread between frames.
+        """Root mean square and mean absolute errors; standard errors of the former from the spread between frames.
 
+        All keys are always there. ``rmse_error`` is None for fewer than four frames with this label (of this
+        composition), and a row is None where there are no labels.
         Energies in meV/atom, forces (components) in meV/Å, stresses in meV/Å³. Of a committee also its root mean square
         spread (of force vectors), and whether that says how large the errors are.
         """
@@ -136,7 +138,8 @@ class Evaluation:
         )
         known = [(name, found[key], unit) for name, key, unit in rows if found[key] is not None]
         errors = "; ".join(
-            f"{name} {row['rmse']:.4g} ± {row.get('rmse_error', math.nan):.2g} {unit}" for name, row, unit in known
+            f"{name} {plus_minus(row['rmse'], row['rmse_error'], form='.4g', error_form='.2g')} {unit}"
+            for name, row, unit in known
         )
         return f"Evaluation({len(self.sizes)} frames, {len(self.symbols):,} atoms; RMSE: {errors or 'no labels'})"
 
@@ -146,7 +149,10 @@ class Evaluation:
 
 
 def _moments(errors: np.ndarray, frame_of: np.ndarray | None = None) -> dict[str, Any] | None:
-    """RMSE, MAE and mean of the finite errors; the standard error of the RMSE by the jackknife over frames."""
+    """RMSE, MAE and mean of the finite errors; the standard error of the RMSE by the jackknife over frames.
+
+    None without finite errors; ``rmse_error`` is None for fewer than `FEWEST` frames.
+    """
     frame_of = np.arange(len(errors)) if frame_of is None else frame_of
     known = np.isfinite(errors)
     if not np.any(known):
@@ -156,12 +162,13 @@ def _moments(errors: np.ndarray, frame_of: np.ndarray | None = None) -> dict[str
     square, count = np.bincount(which, errors**2), np.bincount(which)
     result: dict[str, Any] = {
         "rmse": float(np.sqrt(np.mean(errors**2))),
+        "rmse_error": None,
         "mae": float(np.mean(np.abs(errors))),
         "mean": float(np.mean(errors)),
         "values": len(errors),
     }
     frames = len(count)
-    if frames >= 2:
+    if frames >= FEWEST:
         others = np.sqrt((square.sum() - square) / (count.sum() - count))
         result["rmse_error"] = float(np.sqrt((frames - 1) / frames * np.sum((others - others.mean()) ** 2)))
     return result

@@ -194,6 +194,31 @@ def test_errors_per_atom_and_spread_of_a_committee() -> None:
     assert "committee: spread of forces" in str(errors_table(errors.summary(), "some").caption)
 
 
+@pytest.mark.parametrize("frames", [1, 3, 4, 9])
+def test_rows_of_errors_have_the_same_keys_always(frames: int, rng: np.random.Generator) -> None:
+    """An error bar takes four frames: those that hold the label, here one of each two atoms."""
+    forces = np.zeros((2 * frames, 3, 2))
+    forces[::2, :, 1] = rng.normal(0.0, 0.1, (frames, 3))
+    energies = np.column_stack([np.zeros(frames), rng.normal(size=frames)])
+    size, kind = np.full(frames, 2), np.full(frames, "NaCl")
+    kinds, where = np.tile(["Na", "Cl"], frames), np.repeat(np.arange(frames), 2)
+    errors = jxl.Evaluation(kinds, where, energies, forces, np.full((frames, 3, 3, 2), np.nan), size, kind)
+    summary = errors.summary()
+    rows = [summary["energy_meV_per_atom"], summary["forces_meV_per_A"], *summary["compositions"]["NaCl"].values()]
+    rows = [*rows, *summary["forces_by_species_meV_per_A"].values()]
+    assert summary["stress_meV_per_A3"] is None
+    assert {tuple(row) for row in rows if isinstance(row, dict)} == {("rmse", "rmse_error", "mae", "mean", "values")}
+    found = summary["forces_by_species_meV_per_A"]["Na"]["rmse_error"]
+    told = [errors_table(summary, "some").columns[1]._cells, repr(errors)]
+    assert ("± unknown" in str(told)) is (frames < 4)
+    assert "nan" not in str(told)
+    if frames < 4:
+        assert found is None
+    else:
+        others = [np.sqrt(np.mean(np.delete(1e3 * forces[::2, :, 1], n, axis=0) ** 2)) for n in range(frames)]
+        assert found == pytest.approx(np.sqrt((frames - 1) * np.var(others)))
+
+
 @pytest.mark.parametrize(("power", "correlation"), [(3, 1.0), (-1, -1.0)])
 def test_a_spread_that_sorts_the_errors_says_so(power: int, correlation: float, rng: np.random.Generator) -> None:
     spread = rng.uniform(0.1, 1.0, 50)
