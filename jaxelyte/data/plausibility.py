@@ -168,6 +168,8 @@ def _check_work(frames: Sequence[Atoms], labels: Sequence[Labels]) -> bool:
 def _check_changes(frames: Sequence[Atoms], labels: Sequence[Labels], predictions: Sequence[Prediction]) -> bool:
     """Changes of energy between frames against those that the forces imply; False where these say nothing."""
     rows = [n for n, label in enumerate(labels) if label.has("energy") and label.has("forces")]
+    if not rows:
+        return False
     energy = np.array([labels[n].energy for n in rows])
     implied = np.array([predictions[n].energy for n in rows])
     root = np.sqrt([len(frames[n]) for n in rows])

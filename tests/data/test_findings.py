@@ -130,6 +130,16 @@ def test_forces_that_are_all_zero_in_all_frames(sound: Set) -> None:
     assert set(find_outliers(frames, zero).reasons) == set(range(24))
 
 
+@pytest.mark.parametrize("left_out", ["energy", "forces"])
+def test_sets_that_lack_energies_or_forces_pass(sound: Set, left_out: str) -> None:
+    frames, labels = sound
+    without = [replace(label, **{left_out: np.nan * getattr(label, left_out)}) for label in labels]
+    assert not any(label.has(left_out) for label in without)
+    selection = select_frames(frames, without, exclude=(), drop_outliers=None)
+    factors = check_units(frames, without, selection.check.predictions)
+    np.testing.assert_array_equal(factors, 1.0)
+
+
 def test_labels_that_belong_to_other_atoms_are_warned_about() -> None:
     def labelled() -> Atoms:
         atoms = Atoms("NaCl", [[0, 0, 0], [2.8, 0, 0]], cell=[8.0] * 3, pbc=True)
