@@ -1,6 +1,6 @@
 """NaCl in water from r2SCAN frames: the Na-O distribution function and the diffusion of Na⁺ beside experiment.
 
-    python examples/study/study.py                  # two networks, then 4 x 600 ps; three hours on two cores
+    python examples/study/study.py                  # four networks, then 4 x 600 ps; three hours on two cores
     python examples/study/study.py --careful        # then a box of 20 Å with two thermostats: overnight
 
 Ctrl-C, or a killed process: the same command goes on where it was. Everything is in ``--output`` (study_output/):
@@ -55,7 +55,7 @@ def settings() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("study_output"))
     parser.add_argument("--frames", type=Path, help="labelled frames; by default the published ones, if they are there")
     parser.add_argument("--potential", help="instead of training: a potential that comes with jaxelyte")
-    parser.add_argument("--members", type=int, default=2, help="networks to train; runs take them in turns")
+    parser.add_argument("--members", type=int, default=4, help="networks to train; runs take them in turns")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--runs", type=int, default=4, help="independent runs: every other one starts with ions paired")
     parser.add_argument("--picoseconds", type=float, default=600.0, help="of each run")
