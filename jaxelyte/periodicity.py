@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxelyte import checks
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -41,8 +42,8 @@ def warn_of_periodicity(
     dense = [n for n, frame in enumerate(frames) if n not in filled and liquid_without_cell(frame)]
     if dense:
         checks.caution(
-            f"{called(dense)}: no cell, although the {len(frames[dense[0]])} atoms fill a box as densely as a liquid; "
-            "set atoms.cell and atoms.pbc if it is periodic (plain XYZ files hold no cell)"
+            f"{called(dense)}: no cell, although the {counted(len(frames[dense[0]]), 'atom')} fill a box as densely "
+            "as a liquid; set atoms.cell and atoms.pbc if it is periodic (plain XYZ files hold no cell)"
         )
 
 

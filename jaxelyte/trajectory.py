@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxelyte import checks
 from jaxelyte.errors import InputError, MissingError
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -217,7 +218,8 @@ class Trajectory:
         i, replica = checks.count("i", i, least=-sys.maxsize), checks.count("replica", replica, least=0)
         if not -len(self) <= i < len(self) or replica >= self.replicas:
             raise MissingError(
-                f"frame {i} of replica {replica} does not exist: {len(self)} frames, {self.replicas} replicas"
+                f"frame {i} of replica {replica} does not exist: {counted(len(self), 'frame')}, "
+                f"{counted(self.replicas, 'replica')}"
             )
         i %= len(self)
         atoms = Atoms(
@@ -250,7 +252,7 @@ class Trajectory:
         many = f"{self.replicas} replicas of " if self.replicas > 1 else ""
         finite = len(self) > 0 and bool(np.isfinite(self.times[-1]))
         span = f", {(self.times[-1] - self.times[0]) / 1000.0:.4g} ps" if finite else ""
-        return f"Trajectory({len(self)} frames of {many}{self.num_atoms} atoms{span})"
+        return f"Trajectory({counted(len(self), 'frame')} of {many}{counted(self.num_atoms, 'atom')}{span})"
 
 
 class ReplicaStack:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import re
 from typing import Any
 
 import jax.numpy as jnp
@@ -99,15 +100,22 @@ def test_all_are_short() -> None:
 
 def test_values_stand_in_them() -> None:
     curve = jxl.MSDResult.from_arrays(LAGS, np.ones((8, 900)) * LAGS, species="Na")
-    assert repr(curve) == "MSD of Na: 900 lags to 0.899 ps, 8 stretches; 450 ± 0 Å² at 0.45 ps"
+    assert repr(curve) == "MSD of Na: 900 lags to 0.899 ps, 8 stretches; 450 Å² (no scatter) at 0.45 ps"
     one = evaluation()
     rmse = 1e3 * np.sqrt(np.mean((one.forces[..., 1] - one.forces[..., 0]) ** 2))
     assert "40 frames, 7,680 atoms; RMSE: energy" in repr(one)
-    assert f"forces {rmse:.4g} ±" in repr(one)
+    assert f"forces {rmse:.1f} ±" in repr(one)
     assert "stress" not in repr(one)
-    assert "best 4 with loss 1 ± 0.1" in repr(objects()["fit of observables"])
+    assert "best 4 with loss 1.00 ± 0.10" in repr(objects()["fit of observables"])
     assert "41 more pairs" in repr(rdf_result())
     assert "[4000, 2]" in repr(potentials()["bonds"])
+
+
+def test_no_text_writes_numbers_that_say_nothing() -> None:
+    """Errors that are unknown or zero, and one of a thing, have words of their own."""
+    nothing = re.compile(r"\bnan\b|± 0(\.0*)?(?![.\d])|\b1 (?![fp]s\b)\w+s\b|\(s\)")
+    for name, one in objects().items():
+        assert not nothing.search(repr(one)), f"{name}: {one!r}"
 
 
 def test_entries_are_cut() -> None:

@@ -10,11 +10,12 @@ import numpy as np
 
 from jaxelyte.arrays import finite
 from jaxelyte.cli.experiment import DIFFUSION, WATER_VISCOSITY, limiting_conductivity
-from jaxelyte.cli.page import Section, attempt, estimate, needs
+from jaxelyte.cli.page import Section, attempt, needs
 from jaxelyte.cli.sample import LITER, Sample
 from jaxelyte.errors import InputError
 from jaxelyte.observables.series import spread
 from jaxelyte.plots.style import COLORS, band, new_axes, png
+from jaxelyte.wording import plus_minus
 
 FRICTIONLESS = "there is no solvent to brake the ions, so that they do not move as in a solution"
 
@@ -53,7 +54,7 @@ def diffusion(sample: Sample) -> Section:
         section.rows.append(
             (
                 name,
-                "not diffusive" if math.isnan(found.value) else estimate(found.value * 1e9, found.error * 1e9, 3),
+                "not diffusive" if math.isnan(found.value) else plus_minus(found.value * 1e9, found.error * 1e9),
                 f"{found.correction * 1e9:.3f}"
                 if sample.viscosity is not None
                 else "not corrected (no viscosity given)",
@@ -93,14 +94,14 @@ def conduction(sample: Sample) -> Section:
     )
     if found is None or math.isnan(found.value):
         return section
-    free = estimate(found.nernst_einstein, found.nernst_einstein_error, unit="S/m")
-    section.rows.append(("σ, correlations included", estimate(found.value, found.error, unit="S/m"), ""))
+    free = plus_minus(found.nernst_einstein, found.nernst_einstein_error, unit="S/m")
+    section.rows.append(("σ, correlations included", plus_minus(found.value, found.error, unit="S/m"), ""))
     molar = {name: sample.symbols.count(name) / sample.volume / LITER for name in charges}
     known = limiting_conductivity(dict(charges), molar) if sample.solvent else None
     beside = "" if known is None else f"{known:.1f} S/m with the D of infinite dilution"
     section.rows.append(("σ, independent ions", free, beside))
     for name, share, error in zip(found.species, found.transport, found.transport_error, strict=True):
-        section.rows.append((f"transport number of {name}", estimate(share, error), ""))
+        section.rows.append((f"transport number of {name}", plus_minus(share, error), ""))
     section.content = {
         "value_S_m": found.value,
         "error_S_m": finite(found.error),
@@ -138,9 +139,9 @@ def residence(sample: Sample) -> Section:
         section.rows.append(
             (
                 ion,
-                estimate(found.value / 1e3, found.error / 1e3),
-                estimate(found.integral / 1e3, found.integral_error / 1e3),
-                estimate(found.number, found.number_error),
+                plus_minus(found.value / 1e3, found.error / 1e3),
+                plus_minus(found.integral / 1e3, found.integral_error / 1e3),
+                plus_minus(found.number, found.number_error),
                 f"{edge:.2f}",
             )
         )
@@ -176,7 +177,7 @@ def flow(sample: Sample) -> Section:
     found = attempt(one, section, "viscosity")
     if found is None:
         return section
-    value = estimate(found.value * 1e3, found.error * 1e3, 3, "mPa s")
+    value = plus_minus(found.value * 1e3, found.error * 1e3, unit="mPa s")
     known = f"{WATER_VISCOSITY} mPa s of water at 25 °C" if sample.solvent else ""
     section.rows.append(("shear viscosity", value, known))
     section.content = {"value_Pa_s": found.value, "error_Pa_s": finite(found.error)}
@@ -204,7 +205,7 @@ def vibrations(sample: Sample) -> Section:
         value, error = (x * 1e9 for x in attempt(found.diffusivity, section))
         known = DIFFUSION.get(name) if sample.solvent else None
         beside = "" if known is None else f"{known} at infinite dilution"
-        text = "not diffusive" if math.isnan(value) else estimate(value, error, 3, "1e-9 m²/s")
+        text = "not diffusive" if math.isnan(value) else plus_minus(value, error, unit="1e-9 m²/s")
         row = (f"D of {name} by Green and Kubo", text, beside)
         section.rows.append(row)
         section.content[name] = {"green_kubo_m2_s": [finite(value * 1e-9), finite(error * 1e-9)]}
@@ -243,7 +244,7 @@ def _density_of_states(sample: Sample, frames: Any, section: Section) -> None:
     if sample.solvent and np.any(inside):
         peaks = at[inside][np.argmax(rows[:, inside], axis=1)]
         value, error = float(at[inside][np.argmax(density[inside])]), float(spread(peaks[:, None])[0])
-        section.rows.append(("O-H stretch", estimate(value, error, 0, "1/cm"), "3,400 1/cm, broad, in water"))
+        section.rows.append(("O-H stretch", plus_minus(value, error, unit="1/cm"), "3,400 1/cm, broad, in water"))
         section.content["stretch_1_cm"] = [value, finite(error)]
 
 

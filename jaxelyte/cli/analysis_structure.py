@@ -8,9 +8,10 @@ import numpy as np
 
 from jaxelyte.arrays import finite
 from jaxelyte.cli.experiment import PEAKS
-from jaxelyte.cli.page import Section, attempt, estimate, needs
+from jaxelyte.cli.page import Section, attempt, needs
 from jaxelyte.cli.sample import Sample
 from jaxelyte.plots.style import png
+from jaxelyte.wording import plus_minus
 
 if TYPE_CHECKING:
     from jaxelyte.observables import StructureFactorResult
@@ -49,8 +50,8 @@ def structure(sample: Sample) -> Section:
         section.rows.append(
             (
                 row["pair"],
-                absent(row) if peak is None else estimate(*peak, digits=3),
-                absent(row) if shell is None else f"{estimate(*shell[:2])} (to {shell[2]:.2f} Å)",
+                absent(row) if peak is None else plus_minus(*peak),
+                absent(row) if shell is None else f"{plus_minus(*shell[:2])} (to {shell[2]:.2f} Å)",
                 "" if known is None else f"{known[0]} ({known[1]})",
             )
         )
@@ -143,7 +144,7 @@ def _total(
     k, height = peak(found.value)
     label = f"{kind}, highest peak" + (" (D for H)" if scatterers == HEAVY else "")
     known = "2.0 and 3.0 in water, a double peak" if sample.solvent and kind == "x-ray" else ""
-    section.rows.append((label, estimate(k, error[0], 3), estimate(height, error[1], 3), known))
+    section.rows.append((label, plus_minus(k, error[0]), plus_minus(height, error[1]), known))
     section.pictures.append((f"{kind} total", png(one.plot())))
     section.content["totals"][kind] = {
         "peak_1_A": [k, finite(error[0])],
@@ -166,7 +167,7 @@ def _ions_alone(sample: Sample, found: StructureFactorResult, section: Section) 
     value, parts = float(mix @ found.value[where, 0]), found.stretches[:, where, 0] @ mix
     error = float(naive_error(parts[:, None])) if len(parts) >= FEWEST else float("nan")
     section.rows.append(
-        ("all ions, longest wave", f"{found.k[0]:.3f}", estimate(value, error, 3), "1/(1 + d ln γ±/d ln c) as k → 0")
+        ("all ions, longest wave", f"{found.k[0]:.3f}", plus_minus(value, error), "1/(1 + d ln γ±/d ln c) as k → 0")
     )
     section.content["ions_at_longest_wave"] = {"k_1_A": float(found.k[0]), "S": value, "error": finite(error)}
 
@@ -214,7 +215,7 @@ def shell_angles(sample: Sample) -> Section:
         if found is None or not np.any(np.isfinite(found.value)):
             continue
         top = int(np.nanargmax(found.value))
-        section.rows.append((name, estimate(found.mean, found.mean_error, 1), f"{found.theta[top]:.0f}", f"{edge:.2f}"))
+        section.rows.append((name, plus_minus(found.mean, found.mean_error), f"{found.theta[top]:.0f}", f"{edge:.2f}"))
         section.content[name] = {
             "mean_deg": [found.mean, finite(found.mean_error)],
             "most_frequent_deg": float(found.theta[top]),

@@ -10,9 +10,10 @@ import numpy as np
 from jaxelyte import units
 from jaxelyte.arrays import finite
 from jaxelyte.cli.experiment import pitzer
-from jaxelyte.cli.page import Section, attempt, estimate, needs
+from jaxelyte.cli.page import Section, attempt, needs
 from jaxelyte.cli.sample import Salt, Sample
 from jaxelyte.plots.style import png
+from jaxelyte.wording import plus_minus
 
 if TYPE_CHECKING:
     from jaxelyte.observables import RDFResult
@@ -52,7 +53,7 @@ def activity(sample: Sample) -> Section:
         return section
     wide, found = both
     for (a, b), value, error in zip(found.pairs, found.value, found.error, strict=True):
-        text = estimate(value, error, 0, "Å³") if math.isfinite(value) else "not sampled"
+        text = plus_minus(value, error, unit="Å³") if math.isfinite(value) else "not sampled"
         section.rows.append((f"G of {a}-{b}, to half the box", text, ""))
     section.content = {
         "integrals_A3": {
@@ -72,7 +73,7 @@ def activity(sample: Sample) -> Section:
     beside = ""
     if known is not None:
         beside = f"{known.derivative if sample.solvent else known.derivative_mm:.2f}"
-    section.rows.append(("1 + d ln γ±/d ln c", estimate(result.value, result.error), beside))
+    section.rows.append(("1 + d ln γ±/d ln c", plus_minus(result.value, result.error), beside))
     section.content["derivative"] = {
         "value": result.value,
         "error": finite(result.error),
@@ -98,7 +99,7 @@ def osmotic(sample: Sample) -> Section:
     virial = attempt(lambda: _virial(sample), section, "virial")
     if virial is not None:
         times, traces, value, error, ideal = virial
-        section.rows.append(("the virial of the run", estimate(value, error, 3), "", ""))
+        section.rows.append(("the virial of the run", plus_minus(value, error), "", ""))
         section.content["virial"] = {"osmotic": value, "error": finite(error), "ideal_GPa": ideal}
         section.pictures.append(("running mean of φ", png(_running(times, traces, value, error))))
     salt = attempt(lambda: sample.salt, section)

@@ -13,6 +13,7 @@ from jaxelyte.arrays import finite
 from jaxelyte.cli.experiment import PEAKS
 from jaxelyte.cli.report import absent, rdf_rows, run_table, save_figure, save_learning, save_log, save_rdf
 from jaxelyte.storage import write_text
+from jaxelyte.wording import plus_minus
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -77,8 +78,6 @@ def structure_table(result: RDFResult, rows: list[dict[str, Any]]) -> Table:
     """`rdf_rows` beside experiment, for people; coordination numbers and experiment are put into the rows."""
     from rich.table import Table
 
-    from jaxelyte.cli.page import estimate
-
     table = Table(title=f"structure: {POTENTIAL}, level r2SCAN", caption_justify="left")
     for column in ("pair", "first peak / Å", "measured", "height", "measured", "neighbours", "measured"):
         table.add_column(column)
@@ -89,11 +88,11 @@ def structure_table(result: RDFResult, rows: list[dict[str, Any]]) -> Table:
         row["experiment"] = known._asdict()
         table.add_row(
             row["pair"],
-            absent(row) if peak is None else estimate(*peak, digits=3),
+            absent(row) if peak is None else plus_minus(*peak),
             f"{known.position:g}",
-            "" if height is None else estimate(*height),
-            "" if known.height is None else estimate(*known.height),
-            f"{estimate(number, error)} (to {radius:.1f} Å)",
+            "" if height is None else plus_minus(*height),
+            "" if known.height is None else plus_minus(*known.height),
+            f"{plus_minus(number, error)} (to {radius:.1f} Å)",
             known.neighbors,
         )
     table.caption = "\n".join(f"{pair}: {PEAKS[pair].source}" for pair in SHELL)

@@ -9,8 +9,8 @@ from jaxelyte.cli.objects import build_nvt, build_sum, build_system
 from jaxelyte.cli.report import save_figure
 from jaxelyte.free_energy import FreeEnergyResult, PathResult, free_energy, free_energy_path
 from jaxelyte.free_energy.difference import KJ_MOL
-from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.storage import writing
+from jaxelyte.wording import plus_minus
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -79,8 +79,8 @@ def tables(result: FreeEnergyResult | PathResult) -> list[Table]:
     if isinstance(result, PathResult):
         total = Table("leg", "ΔF / eV", title="path" if result.completed else "path, interrupted")
         for number, leg in enumerate(legs, 1):
-            total.add_row(str(number), plus_minus(leg.value, leg.error, form=".5f"))
-        total.add_row("sum", plus_minus(result.value, result.error, form=".5f"))
+            total.add_row(str(number), plus_minus(leg.value, leg.error))
+        total.add_row("sum", plus_minus(result.value, result.error))
         found.append(total)
     return [*found, _contents(result)]
 
@@ -111,7 +111,7 @@ def _estimates(leg: FreeEnergyResult, name: str) -> Table:
 
 def _both(value: float, error: float) -> tuple[str, str]:
     """In eV and in kJ/mol."""
-    return plus_minus(value, error, form=".5f"), plus_minus(value * KJ_MOL, error * KJ_MOL, form=".3f")
+    return plus_minus(value, error), plus_minus(value * KJ_MOL, error * KJ_MOL)
 
 
 def _windows(leg: FreeEnergyResult, name: str) -> Table:
@@ -121,7 +121,7 @@ def _windows(leg: FreeEnergyResult, name: str) -> Table:
     table = Table(*columns, title=f"windows{name}")
     overlaps = [f"{one:.3f}" for one in leg.overlaps[int(leg.lam[0] > 0.0) :]] + [""]  # λ = 0 may be no window
     for n, lam in enumerate(leg.lam):
-        gradient = plus_minus(leg.gradient[n], leg.gradient_error[n], form=".5f")
+        gradient = plus_minus(leg.gradient[n], leg.gradient_error[n])
         table.add_row(f"{lam:.4f}", gradient, str(leg.counts[n]), str(leg.discarded[n]), overlaps[n])
     return table
 

@@ -72,13 +72,6 @@ def add_note(section: Section, text: str) -> None:
         section.notes.append(note)
 
 
-def estimate(value: float, error: float, digits: int = 2, unit: str = "") -> str:
-    """A value with its standard error, or the word that there is none."""
-    from jaxelyte.observables.blocks import plus_minus
-
-    return f"{plus_minus(value, error, form=f'.{digits}f')}{f' {unit}' if unit else ''}"
-
-
 def chosen(names: Mapping[str, Any], only: str, skip: str) -> list[str]:
     """Names of the sections that are wanted, in the order of the report.
 

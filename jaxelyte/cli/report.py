@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxelyte.errors import InputError
 from jaxelyte.storage import saving, write_text
+from jaxelyte.wording import counted, plus_minus
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,29 +34,28 @@ def run_table(run: Run) -> Table:
 
     summary = run.summary
     table = Table(
-        "quantity", "value", title=f"{'run' if run.completed else 'interrupted run'}: {summary['steps']:,} steps"
+        "quantity",
+        "value",
+        title=f"{'run' if run.completed else 'interrupted run'}: {counted(summary['steps'], 'step')}",
     )
     temperature, drift, speed = summary["temperature"], summary["drift"], summary.get("performance")
-    table.add_row("simulated time", f"{summary['time_ps']:.4g} ps, {run.trajectory.replicas} replica(s)")
-    kelvin, slope = _spelt(temperature, ".1f"), _spelt(drift, ".1e")
-    table.add_row("temperature", f"{kelvin} K")
+    table.add_row("simulated time", f"{summary['time_ps']:.4g} ps, {counted(run.trajectory.replicas, 'replica')}")
+    table.add_row("temperature", _spelt(temperature, "K"))
     species = temperature.get("by_species", {})
     for name, entry in species.items() if len(species) > 1 else ():
-        table.add_row(f"kinetic temperature of {name}", f"{_spelt(entry, '.1f')} K")
+        table.add_row(f"kinetic temperature of {name}", _spelt(entry, "K"))
     if temperature.get("fault"):
         table.add_row("no equipartition", temperature["fault"])
-    table.add_row("drift of the conserved quantity", f"({slope}) {drift['unit']}")
+    table.add_row("drift of the conserved quantity", _spelt(drift, drift["unit"]))
     if speed is not None and math.isfinite(speed["ns_per_day"]):
         table.add_row("speed", f"{speed['ns_per_day']:.3g} ns/day, {speed['ms_per_step']:.3g} ms/step")
     return table
 
 
-def _spelt(entry: dict[str, Any], form: str) -> str:
+def _spelt(entry: dict[str, Any], unit: str) -> str:
     """Value and error of an entry of a summary."""
-    from jaxelyte.observables.blocks import plus_minus
-
     value = float("nan") if entry["value"] is None else entry["value"]
-    return plus_minus(value, entry["error"], entry.get("error_at_least"), form)
+    return plus_minus(value, entry["error"], entry.get("error_at_least"), unit=unit)
 
 
 def rdf_rows(result: RDFResult) -> list[dict[str, Any]]:
@@ -110,9 +110,9 @@ def rdf_table(rows: list[dict[str, Any]]) -> Table:
         position, height, shell = row["peak_position_A"], row["peak_height"], row["coordination"]
         table.add_row(
             row["pair"],
-            absent(row) if position is None else plus_minus(*position, form=".3f"),
-            "" if height is None else plus_minus(*height, form=".2f"),
-            absent(row) if shell is None else f"{plus_minus(*shell[:2], form='.2f')} ({shell[2]:.2f} Å)",
+            absent(row) if position is None else plus_minus(*position),
+            "" if height is None else plus_minus(*height),
+            absent(row) if shell is None else f"{plus_minus(*shell[:2])} (to {shell[2]:.2f} Å)",
         )
     return table
 
@@ -126,9 +126,9 @@ def observable_table(name: str, result: RDFResult | SeriesResult) -> Table:
 
     if not isinstance(result, SeriesResult):
         return rdf_table(rdf_rows(result))
-    table = Table(name, f"mean / {result.unit}", title=f"{len(result):,} samples each {result.interval:g} fs")
-    for column, mean, error in zip(result.columns, result.mean, result.error, strict=True):
-        table.add_row(column, plus_minus(mean, error, form=".5g", error_form=".2g"))
+    table = Table(name, f"mean / {result.unit}", title=f"{counted(len(result), 'sample')} each {result.interval:g} fs")
+    for column, mean, error, bound in zip(result.columns, result.mean, result.error, result.error_bound, strict=True):
+        table.add_row(column, plus_minus(mean, error, bound))
     return table
 
 
@@ -170,16 +170,14 @@ def errors_table(summary: dict[str, Any], title: str) -> Table:
     """Root mean square and mean absolute errors for people, with standard errors."""
     from rich.table import Table
 
-    from jaxelyte.observables.blocks import plus_minus
-
-    table = Table("quantity", "RMSE", "MAE", "values", title=f"{title}: {summary['frames']} frames")
+    table = Table("quantity", "RMSE", "MAE", "values", title=f"{title}: {counted(summary['frames'], 'frame')}")
     rows = {"energy / meV/atom": summary["energy_meV_per_atom"], "forces / meV/Å": summary["forces_meV_per_A"]}
     rows |= {f"  {name}": row for name, row in summary["forces_by_species_meV_per_A"].items()}
     rows["stress / meV/Å³"] = summary["stress_meV_per_A3"]
     for name, row in rows.items():
         if row is None:
             continue
-        rmse = plus_minus(row["rmse"], row["rmse_error"], form=".4g", error_form=".2g")
+        rmse = plus_minus(row["rmse"], row.get("rmse_error"))
         table.add_row(name, rmse, f"{row['mae']:.4g}", f"{row['values']:,}")
     if summary["committee"] is not None:
         table.caption = _committee(summary["committee"])

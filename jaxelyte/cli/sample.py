@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxelyte.cli.objects import SOLVENT
 from jaxelyte.errors import InputError, JaxelyteError
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from jaxelyte.cli.sections import NequIPTerm, RunFile
@@ -163,7 +164,9 @@ class Sample:
             pass
         parts += [] if self.temperature is None else [f"{self.temperature:.1f} K"]
         replicas = f" of {frames.replicas} replicas" if frames.replicas > 1 else ""
-        parts.append(f"{len(frames):,} frames{replicas}, {self.discard:,} before them left out as equilibration")
+        parts.append(
+            f"{counted(len(frames), 'frame')}{replicas}, {self.discard:,} before them left out as equilibration"
+        )
         return "; ".join(parts) + "."
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxelyte.errors import InputError
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -35,7 +36,9 @@ def as_frames(frames: Any, name: str = "frames") -> list[Atoms]:
         return read(Path(frames))
     if isinstance(frames, Trajectory):
         if frames.replicas > 1:
-            raise InputError(f"{name} is a trajectory of {frames.replicas} replicas; give the frames of one as a list")
+            raise InputError(
+                f"{name} is a trajectory of {counted(frames.replicas, 'replica')}; give the frames of one as a list"
+            )
         return [frames.frame(n) for n in range(len(frames))]
     if not isinstance(frames, Iterable) or isinstance(frames, dict | bytes):
         raise InputError(f"{name} must be a list of ase.Atoms or the path of a file, not {type(frames).__name__}")

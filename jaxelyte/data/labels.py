@@ -12,6 +12,7 @@ from jaxelyte.arrays import brief_repr
 from jaxelyte.checks import caution, shown
 from jaxelyte.data.columns import STANDARD, check_columns, stored
 from jaxelyte.errors import Findings, InputError
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -263,7 +264,7 @@ def frames_named(numbers: Sequence[int], most: int = 8) -> str:
     if len(numbers) == 1:
         return f"frame {numbers[0]}"
     first = ", ".join(str(int(n)) for n in numbers[:most])
-    return f"{len(numbers)} frames ({first}{', …' if len(numbers) > most else ''})"
+    return f"{counted(len(numbers), 'frame')} ({first}{', …' if len(numbers) > most else ''})"
 
 
 def label_counts(labels: Sequence[Labels]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from jaxelyte import checks
 from jaxelyte.data.labels import Labels, frames_named
 from jaxelyte.data.outliers import Check, find_outliers, outlier_message, refuse_or_drop
 from jaxelyte.errors import Findings, InputError
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -75,7 +76,7 @@ def select_frames(
     alone = {n for numbers in isolated.values() for n in numbers}
     kept = [n for n in range(len(frames)) if n not in alone and n not in set(excluded)]
     if not kept:
-        raise InputError(f"exclude leaves none of the {len(frames)} frames to train on")
+        raise InputError(f"exclude leaves none of the {counted(len(frames), 'frame')} to train on")
     check = find_outliers([frames[n] for n in kept], [labels[n] for n in kept])
     reasons = {kept[n]: why for n, why in check.reasons.items()}
     doubts = {kept[n]: why for n, why in check.doubts.items()}

@@ -10,6 +10,7 @@ import numpy as np
 from jaxelyte import checks
 from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError
+from jaxelyte.wording import counted
 
 METHODS = ("blocks", "random")
 
@@ -68,7 +69,8 @@ def split_frames(
         )
     if sum(sizes) >= frames:
         raise InputError(
-            f"{frames} frames less {sizes[0]} for validation and {sizes[1]} for the test leave none to train on"
+            f"{counted(frames, 'frame')} less {sizes[0]} for validation and {sizes[1]} for the test leave none to "
+            "train on"
         )
     return divide(frames, sizes[0], sizes[1], seed=seed, method=method, groups=groups)
 

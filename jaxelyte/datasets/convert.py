@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxelyte.errors import DownloadError
 from jaxelyte.interop.published import SOURCE
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -150,7 +151,9 @@ def _frames(entry: Mapping[str, Any], raw: Sequence[bytes]) -> bytes:
 def _chosen(text: str, wanted: Sequence[int], one: Mapping[str, Any]) -> Iterator[Atoms]:
     blocks = text.split("begin\n")[1:]
     if len(blocks) <= one["last"]:
-        raise DownloadError(f"{one['source']} holds {len(blocks)} frames, not more than {one['last']}: it is cut short")
+        raise DownloadError(
+            f"{one['source']} holds {counted(len(blocks), 'frame')}, not more than {one['last']}: it is cut short"
+        )
     for number in wanted:
         try:
             atoms = runner_frame(blocks[number])

@@ -17,6 +17,7 @@ from ase.data import chemical_symbols
 from jaxelyte.arrays import finite
 from jaxelyte.observables.blocks import BlockError, block_error, error_entries, plus_minus
 from jaxelyte.units import BOLTZMANN
+from jaxelyte.wording import plus_minus
 
 LEAST_SPREAD = 0.05
 """Standard deviation of lasting temperatures of atoms, relative to their mean, that is worth a warning."""
@@ -116,7 +117,7 @@ def _lasting_spread(
 
 def _fault(species: dict[str, tuple[float, BlockError]], mean: float, spread: float, certain: bool) -> str:
     off = [
-        f"{name} {plus_minus(value, float(found.error), form='.0f')} K"
+        f"{name} {plus_minus(value, found.error, unit='K')}"
         for name, (value, found) in species.items()
         if abs(value - mean) > max(SIGMAS * float(found.error), LEAST_DIFFERENCE * mean)
     ]

@@ -21,6 +21,7 @@ from jaxelyte.interop.h5md import H5MDWriter, written_frames
 from jaxelyte.observables.recorded import SUFFIX
 from jaxelyte.storage import AppendFile, writing
 from jaxelyte.trajectory import Trajectory, open_trajectory
+from jaxelyte.wording import counted
 
 LOG_COLUMNS = ("step", "time", "temperature", "potential", "kinetic", "conserved")
 LOG_UNITS = {"time": "fs", "temperature": "K", "potential": "eV", "kinetic": "eV", "conserved": "eV"}
@@ -310,7 +311,7 @@ def check_record(folder: Path, counts: Mapping[str, np.ndarray]) -> None:
         raise InputError(f"{path} is missing; the run cannot be resumed without its trajectory")
     written = written_frames(path)
     if written < frames:
-        raise InputError(f"{path} holds {written} frames, but the checkpoint counts {frames}; it is damaged")
+        raise InputError(f"{path} holds {counted(written, 'frame')}, but the checkpoint counts {frames}; it is damaged")
 
 
 def log_columns(rows: np.ndarray) -> dict[str, np.ndarray]:

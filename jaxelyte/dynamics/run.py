@@ -13,10 +13,10 @@ from jaxelyte.checks import caution, count, file_path
 from jaxelyte.dynamics.record import LOG, read_log
 from jaxelyte.dynamics.summary import averages
 from jaxelyte.errors import InputError
-from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.potentials.base import Potential
 from jaxelyte.storage import read_json
 from jaxelyte.trajectory import Trajectory, open_trajectory
+from jaxelyte.wording import counted, plus_minus
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -67,10 +67,10 @@ class Run:
         time = self.log["time"][-1] / 1000.0
         temperature = self.summary.get("temperature", {})
         mean = temperature.get("value", float("nan"))
-        kelvin = plus_minus(mean, temperature.get("error"), temperature.get("error_at_least"), ".1f")
+        kelvin = plus_minus(mean, temperature.get("error"), temperature.get("error_at_least"), unit="K")
         where = f", in {self.folder}" if self.folder else ""
         where += ", no equipartition between atoms" if temperature.get("fault") else ""
-        return f"Run({state}: {len(self.log['step'])} frames, {time:.4g} ps{many}, T = {kelvin} K{where})"
+        return f"Run({state}: {counted(len(self.log['step']), 'frame')}, {time:.4g} ps{many}, T = {kelvin}{where})"
 
 
 def load_run(folder: str | Path) -> Run:
@@ -99,7 +99,9 @@ def load_run(folder: str | Path) -> Run:
     log = {name: column[:frames] for name, column in read_log(folder / LOG).items()}
     for name, found in (("trajectory.h5", len(trajectory)), (LOG, len(log["step"]))):
         if found < frames:
-            raise InputError(f"{folder / name} holds {found} frames, but {frames} were written; it is damaged")
+            raise InputError(
+                f"{folder / name} holds {counted(found, 'frame')}, but {frames} were written; it is damaged"
+            )
     summary = summary or _so_far(folder, int(arrays["step"]), log, trajectory)
     atoms = final_atoms(trajectory, arrays["state.positions"], arrays["state.velocities"])
     return Run(

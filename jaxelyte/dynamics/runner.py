@@ -29,6 +29,7 @@ from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.storage import explained, free_bytes, read_json, size, write_json, writing
 from jaxelyte.system import System
 from jaxelyte.units import BOLTZMANN
+from jaxelyte.wording import counted
 
 
 class Runner:
@@ -114,8 +115,8 @@ class Runner:
         self.step = self.saved = int(arrays["step"])
         if self.step > self.steps:
             raise InputError(
-                f"{self.folder} holds a run of {self.step} steps, more than steps={self.steps}; ask for at least "
-                f"{self.step} (they count from the start), or read it with load_run"
+                f"{self.folder} holds a run of {counted(self.step, 'step')}, more than steps={self.steps}; ask for at "
+                f"least {self.step} (they count from the start), or read it with load_run"
             )
         check_record(self.folder, counts)
         self.engine = self._engine(self.systems, skin)

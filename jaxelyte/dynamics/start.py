@@ -15,6 +15,7 @@ from jaxelyte.periodicity import warn_of_periodicity
 from jaxelyte.potentials.base import Potential
 from jaxelyte.system import System, check_kind
 from jaxelyte.units import ACCELERATION, BOLTZMANN
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -58,8 +59,8 @@ def batch_systems(atoms: Atoms | list[Atoms], replicas: int, *, overlap: float =
     for number, one in enumerate(singles):
         if one.num_atoms != first.num_atoms or one.pbc != first.pbc:
             raise UnsupportedError(
-                f"systems run together need one shape: system 0 has {first.num_atoms} atoms and pbc {first.pbc}, "
-                f"system {number} has {one.num_atoms} and {one.pbc}; run them one after the other"
+                f"systems run together need one shape: system 0 has {counted(first.num_atoms, 'atom')} and pbc "
+                f"{first.pbc}, system {number} has {one.num_atoms} and {one.pbc}; run them one after the other"
             )
     return jax.tree.map(lambda *x: jnp.stack(x), *singles)
 

@@ -13,6 +13,7 @@ from jaxelyte.potentials.base import Mix, Potential, Scaled, Sum
 from jaxelyte.potentials.coulomb import ScreenedCoulomb
 from jaxelyte.system import System
 from jaxelyte.units import COULOMB
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -71,7 +72,7 @@ def of_mixture(initial: Potential, final: Potential, atoms: Atoms) -> Contents:
     changed = np.flatnonzero(~np.isclose(after, before, rtol=0.0, atol=1e-9))
     if len(changed):
         kinds = sorted({atoms[int(n)].symbol for n in changed})
-        process += f"; the charges of {len(changed)} atom(s) ({', '.join(kinds)}) change"
+        process += f"; the charges of {counted(len(changed), 'atom')} ({', '.join(kinds)}) change"
         process += f", that of the system from {before.sum():+.4g} to {after.sum():+.4g} e"
     images = image_energy(final, system) - image_energy(initial, system)
     return Contents(process, SAME_VOLUME, corrections_of(images, bool(len(changed)) and all(atoms.pbc)), images)

@@ -21,9 +21,9 @@ from jaxelyte.free_energy.integration import thermodynamic_integral
 from jaxelyte.free_energy.joint import each_error, joint_error
 from jaxelyte.free_energy.quadrature import thermodynamic_length
 from jaxelyte.free_energy.steps import Steps, as_rows, steps_between
-from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.storage import saving, write_text
 from jaxelyte.units import BOLTZMANN
+from jaxelyte.wording import counted, plus_minus
 
 ESTIMATORS = ("MBAR", "TI", "BAR")
 
@@ -172,19 +172,18 @@ class FreeEnergyResult:
         if self.reference:
             rest = self.value - self.reference
             lines.append(
-                f"  of it {self.reference:.5f} eV of reference energies, "
-                f"{plus_minus(rest, self.error, form='.5f')} eV left"
+                f"  of it {self.reference:.5f} eV of reference energies, {plus_minus(rest, self.error, unit='eV')} left"
             )
         lines += [
-            f"  {name:16s} {plus_minus(value, error, form='.5f')} eV"
+            f"  {name:16s} {plus_minus(value, error, unit='eV')}"
             + "  (biased: few samples decide)" * (name in self.biased)
             for name, (value, error) in self.estimates.items()
         ]
         lines += [f"  {name}: no error bar, {reason}" for name, reason in self.refused.items()]
         least = float(np.min(self.overlaps, initial=1.0))
         lines.append(
-            f"  {len(self.lam)} windows, {int(self.counts.min())} independent samples and an overlap of "
-            f"{least:.2f} at least"
+            f"  {counted(len(self.lam), 'window')}, {counted(int(self.counts.min()), 'independent sample')} and an "
+            f"overlap of {least:.2f} at least"
         )
         lines += [f"  λ = {end:g} is extrapolated" for end in (0.0, 1.0) if end not in self.lam]
         return "\n".join(lines)
@@ -192,8 +191,8 @@ class FreeEnergyResult:
 
 def summary(value: float, error: float) -> str:
     """ΔF in eV and kJ/mol."""
-    molar = plus_minus(value * KJ_MOL, error * KJ_MOL, form=".2f")
-    return f"ΔF = {plus_minus(value, error, form='.5f')} eV ({molar} kJ/mol)"
+    molar = plus_minus(value * KJ_MOL, error * KJ_MOL, unit="kJ/mol")
+    return f"ΔF = {plus_minus(value, error, unit='eV')} ({molar})"
 
 
 def difference(
@@ -337,8 +336,8 @@ def _warn(
     if counts.min() < FEWEST:
         at = int(np.argmin(counts))
         caution(
-            f"free energy: {counts[at]} independent samples of the window at λ = {lam[at]:.3g} ({FEWEST} are needed): "
-            "run longer"
+            f"free energy: {counted(counts[at], 'independent sample')} of the window at λ = {lam[at]:.3g} ({FEWEST} "
+            "are needed): run longer"
         )
     for n in np.flatnonzero(overlaps < LEAST_OVERLAP):
         if n not in steps.weak:  # those get a warning of their own
@@ -350,13 +349,13 @@ def _warn(
     rise, error = np.diff(gradient), np.hypot(errors[1:], errors[:-1])
     for n in np.flatnonzero(rise > 4.0 * error):
         caution(
-            f"free energy: <dU/dλ> rises by {rise[n]:.3g} ± {error[n]:.2g} eV from λ = {lam[n]:.3g} to "
+            f"free energy: <dU/dλ> rises by {plus_minus(rise[n], error[n], unit='eV')} from λ = {lam[n]:.3g} to "
             f"{lam[n + 1]:.3g}, which it cannot in equilibrium: these windows are not; run longer, or with exchange="
         )
     reach = np.maximum(variance[1:], variance[:-1]) / thermal * np.diff(lam)
     for n in np.flatnonzero(-rise > FALL * reach + 4.0 * error):
         caution(
-            f"free energy: <dU/dλ> falls by {-rise[n]:.3g} ± {error[n]:.2g} eV from λ = {lam[n]:.3g} to "
+            f"free energy: <dU/dλ> falls by {plus_minus(-rise[n], error[n], unit='eV')} from λ = {lam[n]:.3g} to "
             f"{lam[n + 1]:.3g}, but its fluctuations in these windows account for {reach[n]:.2g} "
             "eV at most: something changes between them, or they are not in equilibrium; take windows between them, or "
             "run longer, or with exchange="
@@ -367,7 +366,9 @@ def warn_refused(estimator: str, refused: dict[str, str], lam: np.ndarray, sprea
     """Say that an estimate has no error bar, why, and what to do."""
     needed = windows_needed(lam, spread, beta)
     place = (
-        "the windows evenly placed by adapt=True" if len(lam) >= needed else f"about {needed} windows with adapt=True"
+        "the windows evenly placed by adapt=True"
+        if len(lam) >= needed
+        else f"about {counted(needed, 'window')} with adapt=True"
     )
     others = [name for name in ESTIMATORS if name not in refused]
     instead = f", or take the estimate of {others[0]}, which has one" if others else ""

@@ -27,7 +27,7 @@ from jaxelyte.dynamics.start import prepare_potential
 from jaxelyte.errors import InputError
 from jaxelyte.free_energy.contents import Contents, of_insertion
 from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, grow, overflowed, plan_lists
-from jaxelyte.observables.blocks import FEWEST, block_error, plus_minus
+from jaxelyte.observables.blocks import FEWEST, block_error
 from jaxelyte.observables.diffusion import lattice_potential
 from jaxelyte.observables.provenance import check_made_by, recorded_energies
 from jaxelyte.observables.sampling import analysed, complete_cells
@@ -38,6 +38,7 @@ from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.potentials.topology import idle_terms_allowed
 from jaxelyte.storage import write_text
 from jaxelyte.system import System
+from jaxelyte.wording import counted, plus_minus
 
 PLANCK = 6.62607015e-34
 SKIN = 1e-3
@@ -91,7 +92,7 @@ class Insertion:
 
     def __repr__(self) -> str:
         head = (
-            f"μ_ex({self.symbol}) = {plus_minus(self.value, self.error, form='.5f')} eV at {self.temperature:g} K from "
+            f"μ_ex({self.symbol}) = {plus_minus(self.value, self.error, unit='eV')} at {self.temperature:g} K from "
             f"{self.insertions:,} insertions, half of the average from {self.contributing:.2%} of them"
         )
         return "\n".join([head, *self.contents.lines()])
@@ -393,8 +394,8 @@ def doubt_of_insertions(sums: np.ndarray, replicas: int, carrying: int) -> str:
     """Why an average over insertions has no error bar, and the remedy; empty where it has one."""
     if len(sums) < FEWEST:
         return (
-            f"{len(sums)} frame(s) give no standard error, at least {FEWEST} are needed, and hundreds for a value to "
-            "trust"
+            f"no standard error from {counted(len(sums), 'frame')}: at least {FEWEST} are needed, and hundreds for a "
+            "value to trust"
         )
     if carrying < LEAST:
         return (

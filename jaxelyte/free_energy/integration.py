@@ -12,6 +12,7 @@ from jaxelyte.free_energy.joint import joint_error
 from jaxelyte.free_energy.quadrature import integral_with_slopes, sensitivities
 from jaxelyte.free_energy.steps import Steps, as_rows
 from jaxelyte.observables.tails import pareto_k
+from jaxelyte.wording import counted
 
 HEAVIEST = 1.0
 """Shape k of the tail of U1 - U0 from which on its average does not exist."""
@@ -91,7 +92,7 @@ def thermodynamic_integral(
         quadrature = math.sqrt(off**2 - noise**2) if abs(off) > CERTAIN * noise else 0.0
         if quadrature > statistical:
             reason = (
-                f"the quadrature over {len(lam)} windows is off by about {quadrature:.2g} eV, more than the "
+                f"the quadrature over {counted(len(lam), 'window')} is off by about {quadrature:.2g} eV, more than the "
                 f"statistical error of {statistical:.2g} eV"
             )
     return Integral(value, statistical, quadrature, by_mean, reason)

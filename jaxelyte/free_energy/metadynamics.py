@@ -29,6 +29,7 @@ from jaxelyte.observables import PMFResult, Sample, Series, SeriesResult
 from jaxelyte.potentials.base import Potential, Sum, as_potential
 from jaxelyte.potentials.distance import Metadynamics, checked_pair, distances
 from jaxelyte.system import check_kind
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -267,7 +268,7 @@ def metadynamics_term(potential: Potential) -> Metadynamics:
     terms = potential.terms if isinstance(potential, Sum) else (potential,)
     found = [term for term in terms if isinstance(term, Metadynamics)]
     if len(found) != 1:
-        raise UnsupportedError(f"{len(found)} terms of metadynamics in the potential; there has to be one")
+        raise UnsupportedError(f"{counted(len(found), 'term')} of metadynamics in the potential; there has to be one")
     return found[0]
 
 

@@ -30,6 +30,7 @@ from jaxelyte.potentials.base import Potential, Sum, as_potential
 from jaxelyte.potentials.ladder import Ladder
 from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.system import check_kind
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -206,7 +207,7 @@ def _run(
     options: dict[str, Any],
 ) -> Run:
     if isinstance(atoms, list) and len(atoms) != len(lam):
-        raise InputError(f"{len(atoms)} start structures for {len(lam)} windows; give one, or one for each")
+        raise InputError(f"{len(atoms)} start structures for {counted(len(lam), 'window')}; give one, or one for each")
     ladder = Ladder(initial, final, lam, temperature=ensemble.temperature, exchange=exchange)
     return simulate(
         ladder if common is None else common + ladder,
@@ -227,9 +228,12 @@ def _by_window(run: Run, reference: float) -> list[np.ndarray]:
         found = 0 if series is None else len(series)
         if not run.completed:
             raise RunInterruptedError(
-                f"interrupted after {found} samples of each window, too few for a free energy; resume=True goes on"
+                f"interrupted after {counted(found, 'sample')} of each window, too few for a free energy; resume=True "
+                "goes on"
             )
-        raise InputError(f"{found} samples of each window are too few for a free energy (20 at least); run longer")
+        raise InputError(
+            f"{counted(found, 'sample')} of each window are too few for a free energy (20 at least); run longer"
+        )
     gap = series.values[..., 1] - series.values[..., 0] + reference
     place = np.rint(series.values[..., 2]).astype(int)
     order = np.argsort(place, axis=1)

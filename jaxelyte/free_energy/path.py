@@ -21,9 +21,9 @@ from jaxelyte.errors import InputError, RunInterruptedError
 from jaxelyte.free_energy.contents import OF_SAMPLES, Contents, of_mixture
 from jaxelyte.free_energy.difference import FreeEnergyResult, summary
 from jaxelyte.free_energy.mixing import free_energy
-from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.storage import output_folder, write_text
+from jaxelyte.wording import counted, plus_minus
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -80,12 +80,12 @@ class PathResult:
     def __repr__(self) -> str:
         head = summary(self.value, self.error) if self.completed else "interrupted"
         lines = [
-            f"  leg {n}: {plus_minus(leg.value, leg.error, form='.5f')} eV"
+            f"  leg {n}: {plus_minus(leg.value, leg.error, unit='eV')}"
             + (f", no error bar: {self.refused[n]}" if n in self.refused else "")
             for n, leg in enumerate(self.legs, 1)
         ]
         contents = "\n".join(self.contents.lines())
-        return f"{head} along {len(self.legs)} legs\n{contents}\n{first_lines(lines, 'legs')}"
+        return f"{head} along {counted(len(self.legs), 'leg')}\n{contents}\n{first_lines(lines, 'legs')}"
 
 
 def free_energy_path(

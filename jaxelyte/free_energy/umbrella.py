@@ -31,6 +31,7 @@ from jaxelyte.observables.blocks import of_series
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.distance import DistanceRestraint, checked_pair
 from jaxelyte.system import check_kind
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -87,8 +88,11 @@ class UmbrellaResult:
 
     def __repr__(self) -> str:
         least = float(np.min(np.diagonal(self.overlap, 1))) if len(self.centers) > 1 else math.nan
-        lines = [repr(self.pmf), f"  {len(self.centers)} windows, smallest overlap of neighbours {least:.2f}"]
-        lines[-1] += f", at least {int(self.independent.min())} independent samples in each"
+        lines = [
+            repr(self.pmf),
+            f"  {counted(len(self.centers), 'window')}, smallest overlap of neighbours {least:.2f}",
+        ]
+        lines[-1] += f", at least {counted(int(self.independent.min()), 'independent sample')} in each"
         return "\n".join(lines + [f"  no error bars: {self.refused}"] * bool(self.refused))
 
 
@@ -185,11 +189,12 @@ def umbrella_sampling(
     if series is None or len(series) < 2:
         if run.completed:
             raise InputError(
-                f"steps = {steps} hold fewer than two samples, one every {sample_every} steps; give more steps"
+                f"steps = {steps} hold fewer than two samples, one every {counted(sample_every, 'step')}; give more "
+                "steps"
             )
         raise InputError(
-            f"the run was stopped after {run.log['step'][-1]} steps, before {before} of equilibration were done: go on "
-            "with resume=True"
+            f"the run was stopped after {counted(run.log['step'][-1], 'step')}, before {before} of equilibration were "
+            "done: go on with resume=True"
         )
     result = umbrella_pmf(
         list(series.values[:, :, 0].T),
@@ -279,7 +284,8 @@ def _windows(centers: Any, k: Any) -> tuple[np.ndarray, np.ndarray]:
     springs = checks.quantities("k", k, "bond stiffness")
     if springs.shape not in ((), windows.shape):
         raise InputError(
-            f"k = {checks.shown(k)} must be positive in eV/Å², one number or one for each of {len(windows)} windows"
+            f"k = {checks.shown(k)} must be positive in eV/Å², one number or one for each of "
+            f"{counted(len(windows), 'window')}"
         )
     return windows, np.broadcast_to(springs, windows.shape).copy()
 

@@ -18,6 +18,7 @@ from jaxelyte.errors import InputError, StorageError
 from jaxelyte.gradients.targets import Target
 from jaxelyte.potentials.base import Potential
 from jaxelyte.storage import explained, write_text, writing
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -134,7 +135,7 @@ def _history(path: Path, count: int) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()[:count]
         if len(lines) == count and all(isinstance(json.loads(line), dict) for line in lines):
             return lines
-        raise ValueError(f"{count} rows were written, {len(lines)} are there")
+        raise ValueError(f"{counted(count, 'row')} were written, {len(lines)} are there")
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the history of the fit {path}: {error}; restore the file") from error
 
@@ -146,7 +147,9 @@ def _moved(atoms: Atoms | list[Atoms], arrays: dict[str, np.ndarray]) -> Atoms |
     for number, positions in enumerate(arrays["atoms/positions"]):
         one = first[min(number, len(first) - 1)].copy()
         if len(one) != len(positions):
-            raise InputError(f"the fit was of {len(positions)} atoms, not {len(one)}; give its start structure")
+            raise InputError(
+                f"the fit was of {counted(len(positions), 'atom')}, not {len(one)}; give its start structure"
+            )
         one.set_cell(arrays["atoms/cells"][number])
         one.set_positions(positions)
         momenta = arrays["atoms/momenta"][number]

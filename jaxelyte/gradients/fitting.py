@@ -21,10 +21,10 @@ from jaxelyte.gradients.fit_folder import Progress, begin, describe, keep
 from jaxelyte.gradients.frames import leafwise
 from jaxelyte.gradients.reweighting import LEAST, Reweighting
 from jaxelyte.gradients.targets import Target
-from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.form_error import check_plain
 from jaxelyte.storage import claimed, output_folder
+from jaxelyte.wording import counted, plus_minus
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -65,11 +65,10 @@ class ObservablesFit:
     def __repr__(self) -> str:
         row = self.history[self.best] if 0 <= self.best < len(self.history) else {}
         known = {"loss", "error"} <= set(row)
-        loss = (
-            f"loss {plus_minus(row['loss'], row['error'], form='.4g', error_form='.2g')}" if known else "loss unknown"
-        )
+        loss = f"loss {plus_minus(row['loss'], row['error'])}" if known else "loss unknown"
         state = "completed" if self.completed else "interrupted"
-        return f"ObservablesFit({state}: {len(self.history)} steps, best {self.best} with {loss}; {self.potential!r})"
+        steps = counted(len(self.history), "step")
+        return f"ObservablesFit({state}: {steps}, best {self.best} with {loss}; {self.potential!r})"
 
 
 def fit_observables(
@@ -287,6 +286,6 @@ def _mask(potential: Potential, trainable: Callable[[str], bool] | None) -> Any:
 def _line(row: dict[str, Any], iterations: int) -> str:
     how = "simulated" if row["simulated"] else "reweighted"
     return (
-        f"fit: {row['step'] + 1}/{iterations} · loss {plus_minus(row['loss'], row['error'], form='.4g')} · {how}, "
+        f"fit: {row['step'] + 1}/{iterations} · loss {plus_minus(row['loss'], row['error'])} · {how}, "
         f"{row['effective']:.0%} of the frames count\n"
     )

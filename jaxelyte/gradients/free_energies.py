@@ -27,6 +27,7 @@ from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.potentials.base import Mix, Potential, Sum
 from jaxelyte.potentials.ladder import Ladder
 from jaxelyte.system import System
+from jaxelyte.wording import counted
 
 FEWEST = 4
 """Frames of a window below which its derivative is refused; those without an error bar are given."""
@@ -107,7 +108,9 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
     groups = {w: _rows(result, w) for w in (range(last + 1) if method == "TI" else (0, last))}
     for window, rows in groups.items():
         if len(rows) < FEWEST:
-            raise InputError(f"{len(rows)} frames of window {window} are too few ({FEWEST} at least); lower every=")
+            raise InputError(
+                f"{counted(len(rows), 'frame')} of window {window} are too few ({FEWEST} at least); lower every="
+            )
     counts = tuple(len(rows) for rows in groups.values())
     ends = _at_the_ends(frames, groups[0], groups[last], ladder, beside) if bounded else None
     if method == "ends":
@@ -126,8 +129,9 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
     quadrature = None
     if ends is None:
         checks.caution(
-            f"derivative of the thermodynamic integral over {last + 1} windows: without windows at λ = 0 and 1 the "
-            "error of its quadrature is unknown and not part of the error bars; pass nodes='clenshaw-curtis'"
+            f"derivative of the thermodynamic integral over {counted(last + 1, 'window')}: without windows at λ = 0 "
+            "and 1 the error of its quadrature is unknown and not part of the error bars; pass "
+            "nodes='clenshaw-curtis'"
         )
     else:
         quadrature = _apart(total, error, *ends[:2])
@@ -208,7 +212,7 @@ def _mean(
         groups = stretches_of(len(frames), correlated)
         found = spread_of_influence(influence, None, correlated, len(groups), "average")
         if reason := why_unsupported(influence, None, correlated, "average"):
-            checks.caution(f"derivative of a free energy, {len(series)} frames at an end: {reason}")
+            checks.caution(f"derivative of a free energy, {counted(len(series), 'frame')} at an end: {reason}")
             found = found._replace(widening=math.nan)
         rows = [frames.chosen(g).pull_back(energy, ready, plan, np.full(len(g), sign / len(g))) for g in groups]
         share = np.array([len(g) for g in groups]) / len(frames)

@@ -41,10 +41,10 @@ from jaxelyte.neighbors.loop import (
     plan_lists,
     update_lists,
 )
-from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import batch_energy_and_forces
 from jaxelyte.system import System
+from jaxelyte.wording import counted, plus_minus
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -83,8 +83,8 @@ class PathGradient:
     growth: float
 
     def __repr__(self) -> str:
-        value = plus_minus(self.value, self.error, form=".6g", error_form=".2g")
-        size = plus_minus(*mean_over_replicas(self.slope[-1])[:2], form=".4g", error_form=".2g")
+        value = plus_minus(self.value, self.error)
+        size = plus_minus(*mean_over_replicas(self.slope[-1])[:2])
         good = f"for {self.horizon / 1e3:.3g} ps" if math.isfinite(self.horizon) else "for an unknown time"
         return (
             f"<A> = {value} over {self.times[-1] / 1e3:g} ps; |d<A>/dθ| = {size}; derivatives are good {good} and grow "
@@ -166,7 +166,7 @@ def path_gradient(
     gradient = tree(shape, plan, ready, systems, start, dt, _chosen(ready, trainable))
     size = math.sqrt(sum(float(np.sum(np.asarray(g, np.float64) ** 2)) for g in jax.tree.leaves(gradient)))
     if not math.isfinite(size):
-        message = f"the derivative of the path is not finite after {steps} steps: take fewer"
+        message = f"the derivative of the path is not finite after {counted(steps, 'step')}: take fewer"
         raise SimulationError(message, step=steps, replica=0)
     unit = jax.tree.map(lambda g: g / size if size else g, gradient)
     slopes = _tangent(shape, plan)(ready, systems, start, dt, unit)

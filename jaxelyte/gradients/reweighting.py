@@ -41,6 +41,7 @@ from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.form_error import check_plain
 from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.units import BOLTZMANN
+from jaxelyte.wording import counted
 
 LEAST = 0.1
 """Share of the frames that has to remain as effective samples: below it a handful of frames decides."""
@@ -174,8 +175,8 @@ class Reweighting:
         effective = effective_samples(weight)
         if not effective >= self.least * len(weight):
             raise JaxelyteError(
-                f"{effective:.1f} effective samples of {len(weight)} frames (least = {self.least:g} of them): these "
-                "parameters are too far from those of the run; simulate again with the new ones"
+                f"{effective:.1f} effective samples of {counted(len(weight), 'frame')} (least = {self.least:g} of "
+                "them): these parameters are too far from those of the run; simulate again with the new ones"
             )
         if effective <= EVEN * len(weight):
             check_tail(weight, "weights", self._independent(weight))
@@ -313,10 +314,12 @@ class Reweighting:
             if reason:
                 found[kind] = found[kind]._replace(widening=math.nan)
             if reason and not quiet:
-                checks.caution(f"{kind} over {len(weight)} frames: {reason}")
+                checks.caution(f"{kind} over {counted(len(weight), 'frame')}: {reason}")
         if not quiet:
             last = list(influences)[-1]
-            warn_if_apart(np.array([influences[last][g].sum() for g in groups]), f"{last} over {len(weight)} frames")
+            warn_if_apart(
+                np.array([influences[last][g].sum() for g in groups]), f"{last} over {counted(len(weight), 'frame')}"
+            )
         return _Judgement(groups, found["average"], found.get("derivative", found["average"]))
 
     def _energies_at(self, potential: Potential | None) -> np.ndarray:

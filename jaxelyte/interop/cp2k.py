@@ -17,6 +17,7 @@ from jaxelyte.errors import InputError
 from jaxelyte.interop.file_text import DAMAGED, errors_of, open_bytes, read_head
 from jaxelyte.interop.kinds import elements_of
 from jaxelyte.units import HARTREE
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -136,12 +137,14 @@ def read_blocks(path: Path) -> tuple[list[Block], list[str]]:
     if numbered and len(numbered) < len(blocks):
         strange = [block.line for block in blocks if block.step is None]
         notes.append(
-            f"{len(strange)} frames without a step in their comment are left out, the first at line {strange[0]}"
+            f"left out: {counted(len(strange), 'frame')} without a step in the comment, the first at line {strange[0]}"
         )
     for name, what in (("time", "time"), ("energy", "energy (E)")):
         missing = [block.line for block in blocks if math.isnan(getattr(block, name))]
         if 0 < len(missing) < len(blocks):
-            notes.append(f"{len(missing)} frames have no {what} in their comment, the first at line {missing[0]}")
+            notes.append(
+                f"no {what} in the comment of {counted(len(missing), 'frame')}, the first at line {missing[0]}"
+            )
     if len(notes) > 4:
         notes = [*notes[:3], f"{len(notes) - 3} more places like these"]
     return numbered or blocks, notes
@@ -261,10 +264,12 @@ def read_cells(path: Path) -> tuple[dict[int, list[CellRow]], list[str]]:
     if columns < 11 or not good:
         raise InputError(f"{path} is no cell file of CP2K: step, time, nine components in Å and the volume are needed")
     if bad:
-        notes.append(f"{len(bad)} rows are damaged or incomplete and are left out, the first in line {bad[0]}")
+        notes.append(f"left out: {counted(len(bad), 'row')}, damaged or incomplete, the first in line {bad[0]}")
     unlike = [row for row in good if len(row) > 11 and not math.isclose(_volume(row), row[11], rel_tol=0.01)]
     if unlike:
-        notes.append(f"in {len(unlike)} rows the volume is not that of the cell, first at step {unlike[0][0]:g}")
+        notes.append(
+            f"in {counted(len(unlike), 'row')} the volume is not that of the cell, first at step {unlike[0][0]:g}"
+        )
     cells: dict[int, list[CellRow]] = {}
     for row in good:
         cells.setdefault(round(row[0]), []).append(CellRow(row[1], _vectors(row)))

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxelyte.errors import InputError
 from jaxelyte.interop.cp2k import Block, CellRow, read_blocks, tell, to_atoms
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -71,13 +72,13 @@ def keep_last(blocks: list[Block]) -> tuple[list[Block], list[str]]:
     if repeated:
         differ = f"; the copies differ by up to {largest:.3g} Å" if largest > SAME_POSITIONS else ""
         notes.append(
-            f"a restart wrote {len(repeated)} frames again ({_range(repeated)}); each step is kept once, as it was "
-            f"written last{differ}"
+            f"a restart wrote {counted(len(repeated), 'frame')} again ({_range(repeated)}); each step is kept once, "
+            f"as it was written last{differ}"
         )
         if _step(blocks[0]) in repeated and largest > SAME_POSITIONS:
             notes.append("the first step is among them: two different runs in one file have to be read one by one")
     if left:
-        notes.append(f"{len(left)} frames that a restart did not come back to are left out ({_range(left)})")
+        notes.append(f"left out: {counted(len(left), 'frame')} that a restart did not come back to ({_range(left)})")
     times = [block.time for block in kept]
     wrong = [b for a, b in pairwise(kept) if b.time <= a.time]
     if wrong and np.all(np.isfinite(times)):
@@ -236,8 +237,8 @@ def _match_in_order(
         return [Match(block, None, None) for block in kept]
     if len(forces) != len(kept) or any(f.step is not None for f in (kept[0], forces[0])):
         raise InputError(
-            f"positions ({len(kept)} frames) and forces ({len(forces)}) do not both name their steps (i = … in the "
-            "comments), and cannot be matched"
+            f"positions ({counted(len(kept), 'frame')}) and forces ({len(forces)}) do not both name their steps (i = "
+            "… in the comments), and cannot be matched"
         )
     for n, (block, force) in enumerate(zip(kept, forces, strict=True)):
         if block.labels != force.labels:
@@ -265,5 +266,5 @@ def _left_out(
     left = {name: len(own - shared) for name, own in steps.items()}
     if not any(count for name, count in left.items() if name != "cells"):
         return []
-    counts = ", ".join(f"{left[name]} of {len(own)} steps of the {name}" for name, own in steps.items())
+    counts = ", ".join(f"{left[name]} of {counted(len(own), 'step')} of the {name}" for name, own in steps.items())
     return [f"the files hold other steps; {len(shared)} steps are in all of them, left out are {counts}"]

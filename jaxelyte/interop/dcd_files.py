@@ -12,6 +12,7 @@ from typing import IO, NamedTuple
 
 from jaxelyte.errors import InputError
 from jaxelyte.interop.file_units import FileUnits
+from jaxelyte.wording import counted
 
 AKMA = 48.88821290839616
 """One AKMA unit of time in fs: sqrt(g/mol Å² / (kcal/mol))."""
@@ -83,7 +84,7 @@ def read_dcd_header(path: Path) -> DCDHeader:
             raise InputError(f"the header of {path} is damaged")
         atoms = struct.unpack(order + "i", count)[0]
         if atoms < 1 or fixed < 0 or fixed >= atoms:
-            raise InputError(f"the header of {path} is damaged: {atoms} atoms, {fixed} of them fixed")
+            raise InputError(f"the header of {path} is damaged: {counted(atoms, 'atom')}, {fixed} of them fixed")
         if fixed and _record(file, order, size) is None:
             raise InputError(f"the header of {path} is damaged")
         first = [48] * bool(has_cell) + [4 * atoms] * (4 if four else 3)

@@ -24,6 +24,7 @@ from jaxelyte.errors import InputError
 from jaxelyte.interop.h5md_layout import Header, Places, group_names, places_of, series_names, write_empty
 from jaxelyte.interop.h5md_reader import Node, open_for_reading, read_cells, read_h5md
 from jaxelyte.storage import OpenFile, saving, write_all, writing
+from jaxelyte.wording import counted
 
 __all__ = ["H5MDWriter", "Header", "read_h5md"]
 
@@ -145,8 +146,8 @@ class H5MDWriter(OpenFile):
             raise InputError(f"velocities have shape {np.shape(velocities)}, the file needs {shape}")
         if first_frame < 0 or first_frame + count > self.header.frames:
             raise InputError(
-                f"frames {first_frame} to {first_frame + count - 1} do not fit a file of {self.header.frames} frames; "
-                "extend it first"
+                f"frames {first_frame} to {first_frame + count - 1} do not fit a file of "
+                f"{counted(self.header.frames, 'frame')}; extend it first"
             )
         if count == 0:
             return
@@ -201,11 +202,11 @@ class H5MDWriter(OpenFile):
         written = written_frames(Path(path))
         valid = written if valid is None else valid
         if written < valid:
-            raise InputError(f"{path} holds {written} frames, but {valid} were written; it is damaged")
+            raise InputError(f"{path} holds {counted(written, 'frame')}, but {valid} were written; it is damaged")
         if frames < valid:
             raise InputError(
-                f"{path} holds {valid} frames, more than the {frames} asked for; ask for at least as many steps as "
-                "are done"
+                f"{path} holds {counted(valid, 'frame')}, more than the {frames} asked for; ask for at least as many "
+                "steps as are done"
             )
         _resize(Path(path), frames, valid)
 
@@ -275,7 +276,7 @@ def _resize(path: Path, frames: int, valid: int | None) -> None:
         if frames == header.frames:
             return
         if valid is None and frames > header.frames:
-            raise InputError(f"{path} has room for {header.frames} frames only, cannot be cut to {frames}")
+            raise InputError(f"{path} has room for {counted(header.frames, 'frame')} only, cannot be cut to {frames}")
         if frames < 1:
             raise InputError(f"a trajectory keeps at least one frame, not {frames}")
         kept = frames if valid is None else valid

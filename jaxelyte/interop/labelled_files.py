@@ -16,6 +16,7 @@ from jaxelyte.interop.cp2k import read_blocks, read_cells, tell, to_atoms
 from jaxelyte.interop.cp2k_steps import Match, keep_last, match_steps
 from jaxelyte.interop.file_units import as_cell
 from jaxelyte.units import BOHR, HARTREE, KCAL_PER_MOL, KJ_PER_MOL
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -71,7 +72,7 @@ def read_npz(path: str | Path) -> list[Atoms]:
     _convert(found, stored, path)
     frames, atoms = positions.shape[:2]
     if 0 in (frames, atoms):
-        raise InputError(f"{path} holds {frames} frames of {atoms} atoms")
+        raise InputError(f"{path} holds {counted(frames, 'frame')} of {counted(atoms, 'atom')}")
     shapes = {"positions": (atoms, 3), "numbers": (atoms,), "energy": (), "forces": (atoms, 3)}
     shapes |= {"cell": (3, 3), "pbc": (3,), "stress": (3, 3)}
     every = {kind: _per_frame(found[kind], frames, shape, kind, path) for kind, shape in shapes.items()}
@@ -257,9 +258,9 @@ def select(frames: list[Atoms], index: str | int, path: Path) -> list[Atoms]:
         chosen = frames_of(index)
         out = frames[chosen] if isinstance(chosen, slice) else [frames[int(chosen)]]
     except (ValueError, TypeError, IndexError) as error:
-        raise InputError(f"index = {index!r} fits none of the {len(frames)} frames of {path}") from error
+        raise InputError(f"index = {index!r} fits none of the {counted(len(frames), 'frame')} of {path}") from error
     if not out:
-        raise InputError(f"{path} holds {len(frames)} frames and none at {index!r}")
+        raise InputError(f"{path} holds {counted(len(frames), 'frame')} and none at {index!r}")
     return out
 
 

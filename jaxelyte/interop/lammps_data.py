@@ -18,6 +18,7 @@ from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.interop.file_text import Lines, errors_of
 from jaxelyte.interop.file_units import UNITS, units_named
 from jaxelyte.interop.naming import Naming
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -136,7 +137,7 @@ def _header(path: Path) -> Header:
         if lines.cut:
             raise InputError(f"{path} is damaged: {lines.cut}")
     if count is None or len(rows) != count:
-        raise InputError(f"{path} should hold {count} atoms, but its section Atoms has {len(rows)} rows")
+        raise InputError(f"{path} should hold {count} atoms, but its section Atoms has {counted(len(rows), 'row')}")
     return Header(count, units.group(1) if units else None, style, masses, names, rows, velocities)
 
 

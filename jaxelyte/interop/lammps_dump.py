@@ -16,6 +16,7 @@ from jaxelyte.interop.file_units import UNITS, FileUnits, units_named
 from jaxelyte.interop.loaded import Loaded
 from jaxelyte.interop.naming import Naming, Species
 from jaxelyte.trajectory import Trajectory
+from jaxelyte.wording import counted
 
 COORDINATES = ("xu", "x", "xsu", "xs")
 """First columns of coordinates in the order of preference; s are fractions of the box, u are unwrapped."""
@@ -110,8 +111,9 @@ class _Frames:
             )
         elif self.ids is None or not np.array_equal(ids, self.ids) or kinds != self.kinds:
             raise InputError(
-                f"{self.path}: frame {n} (step {frame.step}) holds {len(ids)} atoms, frame 0 {len(self.kinds)}, or "
-                "others; a trajectory needs the same atoms throughout (LAMMPS lost atoms, or a group that changes "
+                f"{self.path}: frame {n} (step {frame.step}) holds {counted(len(ids), 'atom')}, frame 0 "
+                f"{len(self.kinds)}, or others; a trajectory needs the same atoms throughout (LAMMPS lost atoms, or a "
+                "group that changes "
                 "was dumped)"
             )
         if frame.pbc != self.pbc:
@@ -320,7 +322,7 @@ def _set_rows(frame: Frame, columns: list[str], lines: Lines) -> bool:
     wrong = next((n for n, row in enumerate(parts) if len(row) != len(columns)), None)
     if wrong is not None:
         raise InputError(
-            f"row {wrong} of step {frame.step} has {len(parts[wrong])} of {len(columns)} columns: "
+            f"row {wrong} of step {frame.step} has {len(parts[wrong])} of {counted(len(columns), 'column')}: "
             f"{rows[wrong].strip()[:60]!r}"
         )
     if not parts:

@@ -18,6 +18,7 @@ from jaxelyte.interop.loaded import Loaded, completed
 from jaxelyte.interop.naming import Naming, Species
 from jaxelyte.interop.plausible import check_plausible
 from jaxelyte.trajectory import Trajectory
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -170,9 +171,9 @@ def _chosen(frames: list[Atoms], index: Any, path: Path) -> list[Atoms]:
     try:
         found = frames[index] if isinstance(index, slice) else [frames[index]]
     except IndexError as error:
-        raise InputError(f"{path} holds {len(frames)} frames, no frame {index}") from error
+        raise InputError(f"{path} holds {counted(len(frames), 'frame')}, no frame {index}") from error
     if not found:
-        raise InputError(f"{path} holds {len(frames)} frames, none of {index}")
+        raise InputError(f"{path} holds {counted(len(frames), 'frame')}, none of {index}")
     return found
 
 
@@ -268,8 +269,8 @@ def _from_frames(frames: list[Atoms], source: str) -> Loaded:
     least = min(counts.values())
     if max(counts.values()) != least:
         caution(
-            f"{source}: replicas have {least} to {max(counts.values())} frames, as where a run was stopped while it "
-            f"wrote; the first {least} of each are read"
+            f"{source}: replicas have {least} to {counted(max(counts.values()), 'frame')}, as where a run was stopped "
+            f"while it wrote; the first {least} of each are read"
         )
     for one in replicas.values():
         for atoms in one:

@@ -23,6 +23,7 @@ from jaxelyte.interop.loaded import Loaded, rounding_of
 from jaxelyte.interop.naming import Naming, Species
 from jaxelyte.interop.pdb_files import as_models, missing_end
 from jaxelyte.trajectory import Trajectory
+from jaxelyte.wording import counted
 
 TIMED = ("TNG", "TRZ", "NCDF", "NC", "H5MD")
 """Formats that hold the time of each frame, in ps as MDAnalysis returns it. For others it counts 1 ps a frame."""
@@ -108,7 +109,9 @@ def _dcd_header(plain: Path, path: Path, naming: Naming) -> DCDHeader:
     if header.frames == 0:
         raise InputError(f"{path} holds no complete frame")
     if naming.topology is not None and naming.topology.sites != header.atoms:
-        raise InputError(f"{path} holds {header.atoms} atoms, its topology {naming.topology.sites}; both must fit")
+        raise InputError(
+            f"{path} holds {counted(header.atoms, 'atom')}, its topology {naming.topology.sites}; both must fit"
+        )
     return header
 
 

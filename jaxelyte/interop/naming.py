@@ -11,6 +11,7 @@ import numpy as np
 from jaxelyte.checks import caution, mapping, near_symbol, shown
 from jaxelyte.errors import InputError
 from jaxelyte.interop.kinds import HYDROGEN_ISOTOPES, element_of
+from jaxelyte.wording import counted
 
 SITES = ("MW", "EPW", "EP", "EP1", "EP2", "LP", "LP1", "LP2", "X")
 """Names of sites without mass, such as the fourth one of TIP4P water."""
@@ -96,7 +97,8 @@ class Naming:
         if self.topology is not None:
             if len(labels) != self.topology.sites:
                 raise InputError(
-                    f"{self.source} holds {len(labels)} atoms, its topology {self.topology.sites}; both must fit"
+                    f"{self.source} holds {counted(len(labels), 'atom')}, its topology {self.topology.sites}; both "
+                    "must fit"
                 )
             return self.topology
         labels = list(labels)
@@ -166,7 +168,7 @@ class Naming:
         if not unknown:
             return
         counts = Counter(labels)
-        names = ", ".join(f"{name!r} ({counts[name]} atoms)" for name in list(unknown)[:12])
+        names = ", ".join(f"{name!r} ({counted(counts[name], 'atom')})" for name in list(unknown)[:12])
         example = ", ".join(f"{name if name.isdigit() else repr(name)}: '…'" for name in list(unknown)[:4])
         if all(name.isdigit() for name in unknown):
             why = "types of LAMMPS are no elements"

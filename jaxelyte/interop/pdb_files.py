@@ -13,6 +13,7 @@ from typing import IO
 from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
 from jaxelyte.interop.file_text import errors_of, open_bytes
+from jaxelyte.wording import counted
 
 ATOMS = (b"ATOM  ", b"HETATM")
 CELL = ((6, 15), (15, 24), (24, 33), (33, 40), (40, 47), (47, 54))
@@ -84,7 +85,8 @@ def as_models(path: Path, folder: Path) -> Path:
             raise InputError(f"{path}: its cell (CRYST1) stands behind all atoms; it belongs in front of them")
     if places.others:
         caution(
-            f"{path}: {len(places.others)} atoms have alternate locations, such as {places.others[0]}; the first of "
+            f"{path}: alternate locations of {counted(len(places.others), 'atom')}, such as {places.others[0]}; "
+            "the first of "
             "each is read"
         )
     return target

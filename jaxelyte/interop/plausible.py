@@ -13,6 +13,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from jaxelyte.checks import caution
+from jaxelyte.wording import counted
 
 CLOSEST = 0.62
 """Sums of covalent radii; the smallest for a bond are 0.68 (uranyl) and 0.77 (N2)."""
@@ -76,7 +77,7 @@ def check_plausible(
     if volume and len(positions) > DENSEST * volume:
         density = len(positions) / volume
         caution(
-            f"{source}: {density:.3g} atoms per Å³ are more than any matter has ({len(positions)} atoms in "
+            f"{source}: {density:.3g} atoms per Å³ are more than any matter has ({counted(len(positions), 'atom')} in "
             f"{volume:.4g} Å³): check the units of length{hint}"
         )
         return True

@@ -20,6 +20,7 @@ from jaxelyte.errors import InputError
 from jaxelyte.interop.file_text import Lines, cut_number, errors_of, warn_of_part
 from jaxelyte.interop.file_units import UNITS, units_named
 from jaxelyte.interop.naming import Naming, Species
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -115,7 +116,8 @@ def _tell_of_cells(frames: list[Atoms], path: Path) -> None:
     ]
     if bare:
         caution(
-            f"{path}: {len(bare)} frames are periodic (pbc) but have no cell, or one without volume; the first is "
+            f"{path}: periodic (pbc) but without a cell, or with one of no volume: {counted(len(bare), 'frame')}; "
+            "the first is "
             f"frame {bare[0]}"
         )
     without = [n for n, atoms in enumerate(frames) if not np.any(atoms.cell.array)]

@@ -11,6 +11,7 @@ from jaxelyte import checks
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import NeighborList, Neighbors, NeighborSpec, layout_of
 from jaxelyte.system import System, as_system
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -56,7 +57,9 @@ def host_list(system: System, spec: NeighborSpec, capacity: int | None = None) -
     most = int(counts.max(initial=0))
     size = max(most, 1) if capacity is None else capacity
     if most > size:
-        raise ValueError(f"an atom has {most} neighbours within {spec.cutoff} Å, more than the capacity {size}")
+        raise ValueError(
+            f"an atom has {counted(most, 'neighbour')} within {spec.cutoff} Å, more than the capacity {size}"
+        )
     order = np.argsort(first, kind="stable")
     first, second, shift = first[order], second[order], shift[order]
     column = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -27,6 +27,7 @@ from jaxelyte.observables.species import check_present, check_symbols, shared_nu
 from jaxelyte.observables.triplets import angle_histogram
 from jaxelyte.observables.unwrapping import check_continuous
 from jaxelyte.system import System
+from jaxelyte.wording import counted
 
 ROOM = 16
 """Neighbours at each end of a centre that there is room for by default, or all there are in small systems."""
@@ -174,13 +175,15 @@ class Angles(Observable):
             )
         total = counts.sum(axis=-1, keepdims=True)
         if not np.any(total):
-            checks.caution(f"angles {name}: no triplet within {self.limits} Å in {samples.sum()} samples; raise r_max")
+            checks.caution(
+                f"angles {name}: no triplet within {self.limits} Å in {counted(samples.sum(), 'sample')}; raise r_max"
+            )
         edges = np.linspace(0.0, 180.0, self.bins + 1)
         width, middle = edges[1], 0.5 * (edges[1:] + edges[:-1])
         series = ratio_series(counts / width, total, samples)
         error = series_error(series, self.blocks)
         if np.any(total):
-            what = f"angles {name} of {samples.sum()} samples"
+            what = f"angles {name} of {counted(samples.sum(), 'sample')}"
             warn_if_short(error, blocks=len(series), replicas=samples.shape[1], what=what)
         value = ratio_of_sums(counts / width, np.broadcast_to(total, counts.shape))
         means = np.sum(series * middle * width, axis=-1, keepdims=True)

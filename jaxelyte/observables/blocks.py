@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 from jaxelyte.arrays import finite
 from jaxelyte.checks import caution
 from jaxelyte.observables.noise import uncertainty
+from jaxelyte.wording import counted
 
 FEWEST = 4
 """Independent values below which no standard error is given: its own relative error is 1/sqrt(2 (n - 1))."""
@@ -91,33 +91,6 @@ def error_entries(error: np.ndarray | float, bound: np.ndarray | float) -> dict[
     return {"error": known, "error_at_least": finite(float(bound)) if known is None else None}
 
 
-def plus_minus(
-    value: float,
-    error: float | None,
-    bound: float | None = None,
-    form: str = ".3g",
-    *,
-    error_form: str | None = None,
-) -> str:
-    """A value with its standard error for a text; what is known of the error where there is none.
-
-    Args:
-        value: the value.
-        error: its standard error, None or NaN if unknown.
-        bound: a lower bound of an unknown error.
-        form: format of all of them.
-        error_form: format of the error, where it is another one.
-    """
-    if not math.isfinite(value):
-        return "not available"
-    error_form = form if error_form is None else error_form
-    if error is not None and math.isfinite(error):
-        return f"{value:{form}} ± {error:{error_form}}"
-    if bound is not None and math.isfinite(bound):
-        return f"{value:{form}} ± more than {bound:{error_form}}"
-    return f"{value:{form}} ± unknown"
-
-
 def naive_error(values: np.ndarray) -> np.ndarray:
     """Standard error of the mean of independent values of shape (n, replicas, …)."""
     count = values.shape[0] * values.shape[1]
@@ -148,8 +121,8 @@ def warn_if_short(estimate: BlockError, *, blocks: int, replicas: int, what: str
     """Warn where most error bars are missing because the run is short, by itself or against its correlation time."""
     if blocks * replicas < FEWEST:
         caution(
-            f"{what}: no standard error from {blocks} block(s) of {replicas} replica(s), at least {FEWEST} are needed; "
-            "run longer, sample more often or use more replicas"
+            f"{what}: no standard error from {counted(blocks, 'block')} of {counted(replicas, 'replica')}, at least "
+            f"{FEWEST} are needed; run longer, sample more often or use more replicas"
         )
         return
     used = estimate.bound > 0
@@ -158,8 +131,8 @@ def warn_if_short(estimate: BlockError, *, blocks: int, replicas: int, what: str
         worst = float(np.median(estimate.inefficiency[used]))
         caution(
             f"{what}: the run is too short against its correlation time (or visits are too rare) for standard errors "
-            f"of {missing:.0%} of the values ({blocks} blocks of {replicas} replica(s), {worst:.1f} blocks per "
-            "independent one at least): they are left out; run longer"
+            f"of {missing:.0%} of the values ({counted(blocks, 'block')} of {counted(replicas, 'replica')}, "
+            f"{worst:.1f} blocks per independent one at least): they are left out; run longer"
         )
 
 

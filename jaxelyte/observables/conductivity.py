@@ -22,7 +22,7 @@ from jaxelyte.arrays import finite
 from jaxelyte.build import CHARGES
 from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
-from jaxelyte.observables.blocks import FEWEST, plus_minus
+from jaxelyte.observables.blocks import FEWEST
 from jaxelyte.observables.center import follow
 from jaxelyte.observables.diffusion import WINDOW, MSDResult
 from jaxelyte.observables.diffusive import Chosen, change_of_slope, choose_window, first_time, remedy, shape_of
@@ -41,6 +41,7 @@ from jaxelyte.observables.series import (
 )
 from jaxelyte.storage import saving, write_text
 from jaxelyte.trajectory import Trajectory
+from jaxelyte.wording import plus_minus
 
 SIEMENS_PER_METRE = 1.602176634e6
 """S/m in one e²/(Å fs eV)."""
@@ -114,11 +115,11 @@ class ConductivityResult:
         return ax
 
     def __repr__(self) -> str:
-        numbers = ", ".join(f"t({s}) = {plus_minus(t, e, form='.2f')}" for s, t, e in self._rows())
-        alone = plus_minus(self.nernst_einstein, self.nernst_einstein_error, form=".2f")
+        numbers = ", ".join(f"t({s}) = {plus_minus(t, e)}" for s, t, e in self._rows())
+        alone = plus_minus(self.nernst_einstein, self.nernst_einstein_error, unit="S/m")
         return (
-            f"σ = {plus_minus(self.value, self.error, form='.2f')} S/m; without correlations {alone} S/m; {numbers}; "
-            f"fit from {self.fit[0] / 1e3:g} to {self.fit[1] / 1e3:g} ps, displacement ~ t^{self.exponent:.2f}"
+            f"σ = {plus_minus(self.value, self.error, unit='S/m')}; without correlations {alone}; {numbers}; fit from "
+            f"{self.fit[0] / 1e3:g} to {self.fit[1] / 1e3:g} ps, displacement ~ t^{self.exponent:.2f}"
         )
 
     def _rows(self) -> Any:
@@ -311,7 +312,7 @@ def _warn(value: float, error: float, reason: str, lags: np.ndarray) -> None:
         end = "no value is given" if math.isnan(value) else "the value means nothing yet"
         caution(f"conductivity: MSD of {reason}: not diffusive, so that {end}; {remedy(lags)}")
     if math.isfinite(error) and error > 0.3 * abs(value):
-        caution(f"conductivity: {value:.2f} ± {error:.2f} S/m: the run is too short for it")
+        caution(f"conductivity: {plus_minus(value, error, unit='S/m')}: the run is too short for it")
 
 
 def _share_errors(table: np.ndarray) -> np.ndarray:

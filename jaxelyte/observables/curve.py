@@ -14,9 +14,10 @@ import numpy as np
 from jaxelyte import checks
 from jaxelyte.arrays import first_lines
 from jaxelyte.errors import InputError, MissingError
-from jaxelyte.observables.blocks import jackknife, plus_minus
+from jaxelyte.observables.blocks import jackknife
 from jaxelyte.observables.recorded import read_series, series_as_stored
 from jaxelyte.storage import saving, write_text
+from jaxelyte.wording import counted, plus_minus
 
 Pair = tuple[str, str]
 
@@ -34,7 +35,7 @@ class Feature(NamedTuple):
 
     def __str__(self) -> str:
         height, position = (self.height, self.height_error), (self.position, self.position_error)
-        return f"{plus_minus(*height, form='.3f')} at {plus_minus(*position, form='.3f')} Å"
+        return f"{plus_minus(*height)} at {plus_minus(*position, unit='Å')}"
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,10 @@ class RDFResult:
         shapes |= {"stretches": (len(values["stretches"]), len(pairs), bins)}
         wrong = [name for name, shape in shapes.items() if np.shape(values[name]) != shape]
         if wrong or bins < 1 or not np.all(np.diff(values["edges"]) > 0):
-            raise ValueError(f"{wrong[0] if wrong else 'edges'} does not fit {len(pairs)} pairs and {bins} bins")
+            raise ValueError(
+                f"{wrong[0] if wrong else 'edges'} does not fit {counted(len(pairs), 'pair')} and "
+                f"{counted(bins, 'bin')}"
+            )
         return cls(**values)
 
     def summary(self) -> str:
@@ -224,7 +228,8 @@ class RDFResult:
 
     def __repr__(self) -> str:
         many = f", {self.replicas} replicas" if self.replicas > 1 else ""
-        head = f"RDFResult({len(self.edges) - 1} bins to {self.edges[-1]:.2f} Å, {self.samples} samples{many})"
+        bins, samples = counted(len(self.edges) - 1, "bin"), counted(self.samples, "sample")
+        head = f"RDFResult({bins} to {self.edges[-1]:.2f} Å, {samples}{many})"
         return f"{head}\n{first_lines([self._pick(k)._line() for k in range(len(self.pairs))], 'pairs')}"
 
     def _line(self) -> str:
@@ -236,7 +241,7 @@ class RDFResult:
             edge = self.first_minimum()
         except InputError:
             return f"  {self._name()}: first peak {peak}"
-        number = plus_minus(*self.coordination_at(edge.position), form=".2f")
+        number = plus_minus(*self.coordination_at(edge.position))
         return f"  {self._name()}: first peak {peak}; {number} neighbours up to {edge.position:.2f} Å"
 
     def _name(self) -> str:

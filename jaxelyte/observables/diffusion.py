@@ -19,7 +19,6 @@ from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
-from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.observables.center import follow
 from jaxelyte.observables.diffusive import Start, change_of_slope, choose_window, first_time, remedy, shape_of
 from jaxelyte.observables.sampling import LEAST_VOLUME, analysed
@@ -38,6 +37,7 @@ from jaxelyte.observables.unwrapping import unwrapped
 from jaxelyte.storage import saving, write_text
 from jaxelyte.system import perpendicular_widths
 from jaxelyte.trajectory import Trajectory
+from jaxelyte.wording import counted, plus_minus
 
 SI = 1e-5
 """m²/s in one Å²/fs."""
@@ -196,10 +196,10 @@ class MSDResult:
 
     def __repr__(self) -> str:
         at = len(self.lags) // 2
-        middle = plus_minus(self.value[at], self.error[at], form=".4g", error_form=".2g")
+        middle = plus_minus(self.value[at], self.error[at], unit="Å²")
         return (
-            f"MSD of {self.species}: {len(self.lags)} lags to {self.lags[-1] / 1e3:.4g} ps, {len(self.stretches)} "
-            f"stretches; {middle} Å² at {self.lags[at] / 1e3:.4g} ps"
+            f"MSD of {self.species}: {counted(len(self.lags), 'lag')} to {self.lags[-1] / 1e3:.4g} ps, "
+            f"{counted(len(self.stretches), 'stretch', 'stretches')}; {middle} at {self.lags[at] / 1e3:.4g} ps"
         )
 
 
@@ -277,8 +277,8 @@ class DiffusivityResult:
             return f"D({self.species}) is not known: MSD ~ t^{self.exponent:.2f}, not diffusive"
         with_images = f", {self.correction * 1e9:.3f} of it for the finite cell" if self.correction else ""
         return (
-            f"D({self.species}) = ({plus_minus(1e9 * self.value, 1e9 * self.error, form='.3f')})e-9 m²/s{with_images}; "
-            f"fit from {self.fit[0] / 1e3:g} to {self.fit[1] / 1e3:g} ps, MSD ~ t^{self.exponent:.2f}"
+            f"D({self.species}) = {plus_minus(self.value, self.error, unit='m²/s')}{with_images}; fit from "
+            f"{self.fit[0] / 1e3:g} to {self.fit[1] / 1e3:g} ps, MSD ~ t^{self.exponent:.2f}"
         )
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.observables.curve import RESULTS, plain
 from jaxelyte.storage import saving, write_text
+from jaxelyte.wording import counted, plus_minus
 
 Triplet = tuple[str, str, str]
 
@@ -101,11 +101,11 @@ class AnglesResult:
     def __repr__(self) -> str:
         many = f", {self.replicas} replicas" if self.replicas > 1 else ""
         name = "-".join(self.triplet)
-        mean = plus_minus(self.mean, self.mean_error, form=".2f")
+        mean = plus_minus(self.mean, self.mean_error)
         return (
             f"AnglesResult({name} within {self.r_max[0]:g} and {self.r_max[1]:g} Å: mean "
             f"{mean}°, {self.triplets:.2f} triplets around one {self.triplet[1]}, "
-            f"{self.samples} samples{many})"
+            f"{counted(self.samples, 'sample')}{many})"
         )
 
 

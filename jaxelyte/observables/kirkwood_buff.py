@@ -19,7 +19,7 @@ import numpy as np
 from jaxelyte import checks
 from jaxelyte.arrays import finite, first_lines
 from jaxelyte.errors import InputError, MissingError
-from jaxelyte.observables.blocks import jackknife, plus_minus
+from jaxelyte.observables.blocks import jackknife
 from jaxelyte.observables.curve import Pair, RDFResult, pair_named, pair_names
 from jaxelyte.observables.integrals import (
     TAIL,
@@ -36,6 +36,7 @@ from jaxelyte.observables.integrals import (
     without_artefacts,
 )
 from jaxelyte.storage import saving, write_text
+from jaxelyte.wording import plus_minus
 
 WEIGHTS = ("cut-off", "sphere", "extrapolated")
 
@@ -110,8 +111,7 @@ class KirkwoodBuffResult:
     def __repr__(self) -> str:
         rows = zip(self.pairs, self.value, self.error, strict=True)
         lines = [
-            f"  {a}-{b}: {'not sampled' if math.isnan(g) else plus_minus(g, e, form='.0f') + ' Å³'}"
-            for (a, b), g, e in rows
+            f"  {a}-{b}: {'not sampled' if math.isnan(g) else plus_minus(g, e, unit='Å³')}" for (a, b), g, e in rows
         ]
         head = f"Kirkwood-Buff integrals to {self.limit:.2f} Å ({self.correction}, {self.weight})"
         return f"{head}\n{first_lines(lines, 'pairs')}"
@@ -147,7 +147,7 @@ class ActivityDerivative:
 
     def __repr__(self) -> str:
         known = "" if math.isfinite(self.error) else f" (by truncation {self.truncation:.2f})"
-        return f"1 + d ln γ±/d ln c = {plus_minus(self.value, self.error, form='.2f')}{known}"
+        return f"1 + d ln γ±/d ln c = {plus_minus(self.value, self.error)}{known}"
 
 
 def kirkwood_buff(
@@ -307,8 +307,8 @@ def activity_derivative(
     if known > NOISY * abs(value) or value <= 0.0:
         what = "the solution is not stable" if value <= 0.0 else "noise"
         checks.caution(
-            f"activity derivative: {plus_minus(value, error, form='.2f')} ({what}); the run is too short, or the box "
-            f"of {box_length:.1f} Å too small, for its Kirkwood-Buff integrals"
+            f"activity derivative: {plus_minus(value, error)} ({what}); the run is too short, or the box of "
+            f"{box_length:.1f} Å too small, for its Kirkwood-Buff integrals"
         )
     integrals = {"salt-salt": float(salt)} | ({"salt-solvent": float(water)} if cation_solvent is not None else {})
     return ActivityDerivative(float(value), error, statistical, spread, found.freedom, integrals)

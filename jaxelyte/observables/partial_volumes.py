@@ -24,9 +24,9 @@ import numpy as np
 
 from jaxelyte import checks, units
 from jaxelyte.arrays import finite
-from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.observables.integrals import Correction, check_correction, from_integrals, number_density, salt_integrals
 from jaxelyte.storage import write_text
+from jaxelyte.wording import plus_minus
 
 PER_MOLE = units.AVOGADRO * 1e-24
 """One Å³ in cm³/mol."""
@@ -46,7 +46,7 @@ class Quantity(NamedTuple):
         return Quantity(value, error, statistical, truncation, self.freedom)
 
     def __str__(self) -> str:
-        return plus_minus(self.value, self.error, form=".4g", error_form=".2g")
+        return plus_minus(self.value, self.error)
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ import numpy as np
 
 from jaxelyte.arrays import brief
 from jaxelyte.errors import MissingError
-from jaxelyte.observables.blocks import FEWEST, naive_error, plus_minus
+from jaxelyte.observables.blocks import FEWEST, naive_error
 from jaxelyte.observables.curve import RESULTS, Pair, pair_named, plain
 from jaxelyte.observables.scattering import Weighting, scattering_factors, total_weights
 from jaxelyte.storage import saving, write_text
+from jaxelyte.wording import counted, plus_minus
 
 
 @dataclass(frozen=True)
@@ -146,11 +147,11 @@ class StructureFactorResult:
     def __repr__(self) -> str:
         many = f", {self.replicas} replicas" if self.replicas > 1 else ""
         names = brief(["-".join(pair) for pair in self.pairs])
-        span = f"{len(self.k)} bins from {self.k[0]:.3g} to {self.k[-1]:.3g} 1/Å"
-        lines = [f"StructureFactorResult({span}, {self.samples} samples{many})", f"  pairs: {names}"]
+        span = f"{counted(len(self.k), 'bin')} from {self.k[0]:.3g} to {self.k[-1]:.3g} 1/Å"
+        lines = [f"StructureFactorResult({span}, {counted(self.samples, 'sample')}{many})", f"  pairs: {names}"]
         if self.total is not None and self.total_error is not None:
             at = int(np.argmax(self.total))
-            height = f"S = {plus_minus(self.total[at], self.total_error[at], form='.3f')}"
+            height = f"S = {plus_minus(self.total[at], self.total_error[at])}"
             lines.append(f"  {self.weighting}: highest at {self.k[at]:.3f} 1/Å, {height}")
         return "\n".join(lines)
 

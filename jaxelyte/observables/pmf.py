@@ -14,9 +14,9 @@ import numpy as np
 from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
-from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.observables.curve import Feature, Pair, RDFResult
 from jaxelyte.storage import saving, write_text
+from jaxelyte.wording import plus_minus
 
 
 class Well(NamedTuple):
@@ -28,8 +28,8 @@ class Well(NamedTuple):
     energy_error: float
 
     def __str__(self) -> str:
-        energy = plus_minus(1e3 * self.energy, 1e3 * self.energy_error, form=".1f")
-        return f"{energy} meV at {plus_minus(self.position, self.position_error, form='.2f')} Å"
+        energy = plus_minus(1e3 * self.energy, 1e3 * self.energy_error, unit="meV")
+        return f"{energy} at {plus_minus(self.position, self.position_error, unit='Å')}"
 
 
 @dataclass(frozen=True)

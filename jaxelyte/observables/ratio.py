@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxelyte.errors import InputError
 from jaxelyte.observables.blocks import FEWEST, BlockError, block_error, naive_error
+from jaxelyte.wording import counted
 
 
 def ratio_of_sums(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -48,7 +49,9 @@ def series_error(series: np.ndarray, blocks: int | None) -> BlockError:
     if blocks is None:
         return block_error(series)
     if len(series) < blocks:
-        raise InputError(f"blocks={blocks}, but there are only {len(series)} stretches to share among them")
+        raise InputError(
+            f"blocks={blocks}, but there are only {counted(len(series), 'stretch', 'stretches')} to share among them"
+        )
     each = len(series) // blocks
     kept = series[len(series) - each * blocks :]
     means = kept.reshape(blocks, each, *series.shape[1:]).mean(axis=1)

@@ -25,6 +25,7 @@ from jaxelyte.observables.histogram import fractional_coordinates, pair_histogra
 from jaxelyte.observables.ratio import series_error
 from jaxelyte.observables.sampling import accumulate, analysed, first_systems
 from jaxelyte.system import System, perpendicular_widths
+from jaxelyte.wording import counted
 
 DEFAULT_WIDTH = 0.05
 """Å."""
@@ -200,7 +201,10 @@ class RDF(Observable):
         g_blocks, n_blocks = counts[full] / expected[full], np.cumsum(counts[full], axis=-1) / centers[full]
         error, number_error = series_error(g_blocks, self.blocks), series_error(n_blocks, self.blocks)
         warn_if_short(
-            error, blocks=len(g_blocks), replicas=counts.shape[1], what=f"RDF of {int(samples.sum())} samples"
+            error,
+            blocks=len(g_blocks),
+            replicas=counts.shape[1],
+            what=f"RDF of {counted(int(samples.sum()), 'sample')}",
         )
         _warn_of_empty(self.pairs, total, r_max, int(samples.sum()))
         parts = group_blocks(counts, STRETCHES) / group_blocks(expected, STRETCHES)
@@ -302,7 +306,9 @@ def _warn_of_empty(pairs: tuple[Pair, ...], counts: np.ndarray, r_max: float, sa
     empty = [pair for pair, row in zip(pairs, counts, strict=True) if not np.any(row)]
     if empty:
         hint = f"; r_max is in Å: is {r_max:g} in nm?" if r_max < SHORT else ""
-        checks.caution(f"no pair {pair_names(empty)} came within {r_max:.4g} Å in {samples:,} samples, so g is 0{hint}")
+        checks.caution(
+            f"no pair {pair_names(empty)} came within {r_max:.4g} Å in {counted(samples, 'sample')}, so g is 0{hint}"
+        )
 
 
 def _one(values: np.ndarray, single: bool) -> np.ndarray:

@@ -21,12 +21,13 @@ from jaxelyte import checks
 from jaxelyte.arrays import MOST, brief_repr
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors
-from jaxelyte.observables.blocks import BlockError, block_error, error_entries, plus_minus
+from jaxelyte.observables.blocks import BlockError, block_error, error_entries
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.geometry import shortest_vectors
 from jaxelyte.storage import saving, write_text
 from jaxelyte.system import System
 from jaxelyte.units import ACCELERATION, EV_PER_A3_IN_GPA
+from jaxelyte.wording import counted, plus_minus
 
 SUFFIX = ".f64"
 """Of the file with the values, little-endian float64 in the order (samples, replicas, columns)."""
@@ -252,9 +253,9 @@ class SeriesResult:
         shown = self.values[..., :MOST]
         found = block_error(shown) if len(self) else ()
         numbers = zip(self.columns, shown.mean(axis=(0, 1)), found.error, found.bound, strict=False) if found else ()
-        rows = ", ".join(f"{name} = {plus_minus(*several)} {self.unit}" for name, *several in numbers)
-        rest = f", … {len(self.columns)} columns" if len(self.columns) > MOST else ""
-        return f"SeriesResult({len(self)} samples each {self.interval:g} fs: {rows}{rest})"
+        rows = ", ".join(f"{name} = {plus_minus(*several, unit=self.unit)}" for name, *several in numbers)
+        rest = f", … {counted(len(self.columns), 'column')}" if len(self.columns) > MOST else ""
+        return f"SeriesResult({counted(len(self), 'sample')} each {self.interval:g} fs: {rows}{rest})"
 
 
 def describe(series: Series, interval: float, skipped: int, replicas: int) -> dict[str, Any]:

@@ -20,13 +20,14 @@ import numpy as np
 from jaxelyte import checks
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
-from jaxelyte.observables.blocks import FEWEST, block_error, jackknife, plus_minus
+from jaxelyte.observables.blocks import FEWEST, block_error, jackknife
 from jaxelyte.observables.sampling import analysed
 from jaxelyte.observables.series import line, members_of, stretches_of, window_of, within
 from jaxelyte.observables.survival import check_reach, find_presence, survivors
 from jaxelyte.observables.unwrapping import check_continuous
 from jaxelyte.storage import saving, write_text
 from jaxelyte.trajectory import Trajectory
+from jaxelyte.wording import plus_minus
 
 TOLERANCE = 2000.0
 """fs, absences that Impey, Madden and McDonald forgive."""
@@ -130,11 +131,11 @@ class ResidenceResult:
         write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
-        number = plus_minus(self.number, self.number_error, form=".2f")
-        time = plus_minus(self.value / 1e3, self.error / 1e3, error_form=".2g")
+        number = plus_minus(self.number, self.number_error)
+        time = plus_minus(self.value / 1e3, self.error / 1e3, unit="ps")
         return (
-            f"τ({self.neighbor} at {self.center}) = {time} ps within "
-            f"{self.r_max:g} Å, absences up to {self.tolerance / 1e3:g} ps; "
+            f"τ({self.neighbor} at {self.center}) = {time} within {self.r_max:g} Å, absences up to "
+            f"{self.tolerance / 1e3:g} ps; "
             f"{number} neighbours; fit from {self.fit[0] / 1e3:g} to {self.fit[1] / 1e3:g} ps"
         )
 

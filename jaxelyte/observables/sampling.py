@@ -16,6 +16,7 @@ from jaxelyte.observables.base import Observable
 from jaxelyte.storage import read_json
 from jaxelyte.system import System
 from jaxelyte.trajectory import Trajectory, open_trajectory
+from jaxelyte.wording import counted
 
 MOST_BLOCKS = 256
 BYTES_AT_ONCE = 64_000_000
@@ -105,12 +106,12 @@ def frames_left_out(discard: Any, frames: int) -> int:
     """
     if isinstance(discard, (float, np.floating)) and 0.0 < discard < 1.0:
         raise InputError(
-            f"discard = {discard:g} must be an integer, a number of frames; that share of {frames:,} frames is "
-            f"discard = {int(discard * frames)}"
+            f"discard = {discard:g} must be an integer, a number of frames; that share of {counted(frames, 'frame')} "
+            f"is discard = {int(discard * frames)}"
         )
     left_out = checks.count("discard", discard, least=0)
     if left_out >= frames:
-        raise InputError(f"cannot discard {left_out} of {frames} frames; at least one has to remain")
+        raise InputError(f"cannot discard {left_out} of {counted(frames, 'frame')}; at least one has to remain")
     return left_out
 
 

@@ -13,6 +13,7 @@ from jaxelyte import checks
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.observables.blocks import FEWEST
 from jaxelyte.trajectory import Trajectory
+from jaxelyte.wording import counted
 
 STRETCHES = 8
 """Parts of a run, each with origins of its own, whose spread gives the standard errors."""
@@ -50,8 +51,8 @@ def stretches_of(trajectory: Trajectory, wanted: int | None, what: str) -> Stret
         fewer = len(trajectory) // 6
         way = f", or pass stretches={fewer}" if 0 < fewer < each else ""
         raise InputError(
-            f"{len(trajectory)} frames in {each} stretches are too few for {what}, which needs 6 in each; run longer, "
-            f"or store frames more often{way}"
+            f"{counted(len(trajectory), 'frame')} in {each} stretches are too few for {what}, which needs 6 in each; "
+            f"run longer, or store frames more often{way}"
         )
     bounds = range(len(trajectory) - each * length, len(trajectory) + 1, length)
     return Stretches(tuple(slice(a, b) for a, b in pairwise(bounds)), interval * np.arange(length // 2 + 1))
@@ -107,8 +108,9 @@ def within(lags: np.ndarray, window: tuple[float, float]) -> np.ndarray:
         thousand = (lags >= 1e3 * window[0]) & (lags <= 1e3 * window[1]) & (lags > 0)
         unit = "; times are in fs: is this window in ps?" if np.sum(thousand) >= 3 else ""
         raise InputError(
-            f"the window of the fit, {window[0]:g} to {window[1]:g} fs, holds {int(np.sum(inside))} lags (they go to "
-            f"{lags[-1]:g} fs, in steps of {lags[1] - lags[0]:g} fs); at least three are needed: run "
+            f"the window of the fit, {window[0]:g} to {window[1]:g} fs, holds {counted(int(np.sum(inside)), 'lag')} "
+            f"(they go to {lags[-1]:g} fs, in steps of {lags[1] - lags[0]:g} "
+            "fs); at least three are needed: run "
             f"longer (the longest lag is half a stretch), or choose another window{unit}"
         )
     return inside

@@ -34,6 +34,7 @@ from jaxelyte.observables.scattering import (
 )
 from jaxelyte.observables.species import shared_numbers
 from jaxelyte.system import System
+from jaxelyte.wording import counted
 
 DEFAULT_K_MAX = 10.0
 """1/Å."""
@@ -192,7 +193,10 @@ class StructureFactor(Observable):
         series = ratio_series(partial, vectors, samples)
         error = series_error(series, self.blocks)
         warn_if_short(
-            error, blocks=len(series), replicas=samples.shape[1], what=f"structure factor of {samples.sum()} samples"
+            error,
+            blocks=len(series),
+            replicas=samples.shape[1],
+            what=f"structure factor of {counted(samples.sum(), 'sample')}",
         )
         edges = np.linspace(0.0, k_max, bins + 1)
         weight = group_blocks(vectors, STRETCHES)
@@ -252,7 +256,8 @@ class StructureFactor(Observable):
         if float(vectors) * atoms > MOST_WORK:
             raise InputError(
                 f"k_max = {k_max:.4g} 1/Å takes {float(vectors) * atoms:.2g} waves in each sample ({vectors:,} "
-                f"vectors, {atoms:,} atoms), minutes on one core; lower it (write {k_max / 10:g}, if it is in 1/nm)"
+                f"vectors, {counted(atoms, 'atom')}), minutes on one core; lower it (write {k_max / 10:g}, if it is "
+                "in 1/nm)"
             )
 
     def _static(self) -> PreparedWaves:

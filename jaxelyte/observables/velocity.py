@@ -21,12 +21,13 @@ from jaxelyte import checks
 from jaxelyte.arrays import finite
 from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
-from jaxelyte.observables.blocks import FEWEST, plus_minus
+from jaxelyte.observables.blocks import FEWEST
 from jaxelyte.observables.center import follow_velocities
 from jaxelyte.observables.diffusion import SI, MSDResult
 from jaxelyte.observables.sampling import analysed, check_finite
 from jaxelyte.observables.series import autocorrelation, members_of, spread, stretches_of
 from jaxelyte.storage import saving, write_text
+from jaxelyte.wording import counted, plus_minus
 
 COARSE = 0.1
 """Relative error of D by the spacing of frames, beyond which no value is given."""
@@ -160,8 +161,9 @@ class VACFResult:
 
     def __repr__(self) -> str:
         return (
-            f"VACF of {self.species}: {len(self.lags)} lags to {self.lags[-1] / 1e3:.4g} ps, {len(self.stretches)} "
-            f"stretches; <v²> = {plus_minus(self.value[0], self.error[0], form='.4g', error_form='.2g')} Å²/fs²"
+            f"VACF of {self.species}: {counted(len(self.lags), 'lag')} to {self.lags[-1] / 1e3:.4g} ps, "
+            f"{counted(len(self.stretches), 'stretch', 'stretches')}; <v²> = "
+            f"{plus_minus(self.value[0], self.error[0], unit='Å²/fs²')}"
         )
 
 

@@ -22,11 +22,11 @@ import numpy as np
 from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
-from jaxelyte.observables.blocks import plus_minus
 from jaxelyte.observables.recorded import PressureTensor, SeriesResult
 from jaxelyte.observables.series import STRETCHES, autocorrelation, spread, temperature_of
 from jaxelyte.observables.spectrum import at_zero_frequency
 from jaxelyte.storage import saving, write_text
+from jaxelyte.wording import counted, plus_minus
 
 SCALE = 1e-30 * 1e18 * 1e-15 / (units.BOLTZMANN * 1.602176634e-19)
 """Pa s K in one Å³ GPa² fs / k_B."""
@@ -83,11 +83,11 @@ class ViscosityResult:
         write_text(path, json.dumps(content, indent=1) + "\n")
 
     def __repr__(self) -> str:
-        return f"η = {_milli(self.value, self.error)} mPa s at {self.temperature:g} K"
+        return f"η = {_milli(self.value, self.error)} at {self.temperature:g} K"
 
 
 def _milli(value: float, error: float) -> str:
-    return plus_minus(1e3 * value, 1e3 * error, form=".3f")
+    return plus_minus(1e3 * value, 1e3 * error, unit="mPa s")
 
 
 def viscosity(
@@ -163,7 +163,7 @@ def viscosity(
 
 def _warn(value: float, error: float, resolved: bool, series: SeriesResult) -> None:
     """Warn where the error is large, or where the slowest mode is not resolved."""
-    length = f"{len(series) * series.interval / 1e3:.3g} ps of {series.values.shape[1]} replica(s)"
+    length = f"{len(series) * series.interval / 1e3:.3g} ps of {counted(series.values.shape[1], 'replica')}"
     if not resolved:
         checks.caution(
             f"viscosity: in {length} the stress does not become uncorrelated, so that {1e3 * value:.3g} mPa s has no "
@@ -171,8 +171,8 @@ def _warn(value: float, error: float, resolved: bool, series: SeriesResult) -> N
         )
     elif error > 0.3 * value:
         checks.caution(
-            f"viscosity: {_milli(value, error)} mPa s from {length}: the run is too short for it; run longer, or use "
-            "more replicas"
+            f"viscosity: {_milli(value, error)} from {length}: the run is too short for it; run longer, or use more "
+            "replicas"
         )
 
 
@@ -214,7 +214,9 @@ def _correlations(series: SeriesResult, longest: float | None, stretches: int | 
     each = max(1, STRETCHES // replicas) if stretches is None else checks.count("stretches", stretches)
     length = len(series) // each
     if length < 20:
-        raise InputError(f"{len(series)} samples in {each} stretches are too few for a viscosity (20 in each at least)")
+        raise InputError(
+            f"{counted(len(series), 'sample')} in {each} stretches are too few for a viscosity (20 in each at least)"
+        )
     limit = 20_000.0 if longest is None else checks.positive("longest", longest, "fs")
     if not limit > 2 * series.interval:
         raise InputError(f"longest = {longest} fs is too short for samples each {series.interval:g} fs")

@@ -17,6 +17,7 @@ from jaxelyte.neighbors.loop import ListPlan, keep_place, place
 from jaxelyte.potentials.base import Potential, Scalar, Sum
 from jaxelyte.potentials.ladder import Ladder
 from jaxelyte.system import System
+from jaxelyte.wording import counted
 
 AXIS = "replicas"
 """Name of the only axis of the mesh of devices."""
@@ -63,13 +64,13 @@ def check_replicas(replicas: int, devices: tuple[Any, ...]) -> None:
     """Raise unless each device gets as many replicas as any other."""
     if jax.process_count() > 1:
         raise UnsupportedError(
-            f"{replicas} replicas in {jax.process_count()} processes: run as many in each process by itself"
+            f"{counted(replicas, 'replica')} in {jax.process_count()} processes: run as many in each process by itself"
         )
     if replicas % len(devices):
         more = -(-replicas // len(devices)) * len(devices)
         raise InputError(
-            f"{replicas} replicas cannot be divided evenly among {len(devices)} devices; take {more} replicas, or "
-            f"devices= a divisor of {replicas}"
+            f"{replicas} replicas cannot be divided evenly among {len(devices)} devices; take "
+            f"{counted(more, 'replica')}, or devices= a divisor of {replicas}"
         )
 
 

@@ -46,6 +46,7 @@ from jaxelyte.potentials.topology import (
 )
 from jaxelyte.system import System
 from jaxelyte.units import COULOMB
+from jaxelyte.wording import counted
 
 METHODS = ("auto", "ewald", "p3m", "cutoff", "reaction-field")
 
@@ -205,7 +206,9 @@ class ScreenedCoulomb(Potential):
             atoms = int(np.sum(np.asarray(system.mask)))
             shape = np.shape(self.charges)
             if len(shape) != 1 or shape[0] != atoms:
-                raise InputError(f"charges has shape {shape} for {atoms} atoms; give one per atom, or one per species")
+                raise InputError(
+                    f"charges has shape {shape} for {counted(atoms, 'atom')}; give one per atom, or one per species"
+                )
         check_indices(self.elements, system, "charges")
         check_indices(self.exclusions, system, "exclusions")
         self._method_for(system)

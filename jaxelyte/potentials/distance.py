@@ -27,6 +27,7 @@ from jaxelyte.potentials.topology import (
 )
 from jaxelyte.system import System, perpendicular_widths
 from jaxelyte.units import BOLTZMANN
+from jaxelyte.wording import counted
 
 Pair = tuple[int, int]
 
@@ -152,7 +153,9 @@ class DistanceRestraint(Potential):
         center = self.center if self.rate is None else self.now
         for value in (self.k, center):
             if jnp.ndim(value) and jnp.shape(value) != systems.positions.shape[:1]:
-                raise InputError(f"{jnp.shape(value)[0]} restraints for {systems.positions.shape[0]} replicas")
+                raise InputError(
+                    f"{jnp.shape(value)[0]} restraints for {counted(systems.positions.shape[0], 'replica')}"
+                )
         return self._energy(distances(systems, self.pair), center)
 
     def _energy(self, r: Float[Array, "*replicas"], center: Any) -> Float[Array, "*replicas"]:

@@ -16,6 +16,7 @@ from jaxelyte.potentials.derivatives import energy_and_forces
 from jaxelyte.potentials.nequip import NequIPPotential
 from jaxelyte.potentials.reference import in_float64
 from jaxelyte.system import System
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -43,8 +44,8 @@ class FormError:
 
     def __str__(self) -> str:
         return (
-            f"{self.form}, {self.atoms} atoms, against float64: forces of {self.forces_scale:.3g} eV/Å off by "
-            f"{self.forces_rms:.1e} eV/Å (root mean square; largest {self.forces_max:.1e}), energy by "
+            f"{self.form}, {counted(self.atoms, 'atom')}, against float64: forces of {self.forces_scale:.3g} eV/Å off "
+            f"by {self.forces_rms:.1e} eV/Å (root mean square; largest {self.forces_max:.1e}), energy by "
             f"{self.energy:.1e} eV/atom"
         )
 

@@ -24,6 +24,7 @@ from jaxelyte.potentials.base import Potential, Scalar
 from jaxelyte.potentials.part import Part
 from jaxelyte.potentials.zbl import zbl_atomic_energies
 from jaxelyte.system import System
+from jaxelyte.wording import counted
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,10 @@ class NequIPPotential(Potential):
     def __repr__(self) -> str:
         c = self.config
         size = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(self.params))
-        needs = f", needs its baseline of {len(self.requires)} term(s)" if self.requires else ""
+        needs = f", needs its baseline of {counted(len(self.requires), 'term')}" if self.requires else ""
         return (
             f"NequIPPotential({' '.join(c.type_names)}; r_max {c.r_max:g} Å, {c.num_layers} layers of {c.num_features} "
-            f"features, l_max {c.l_max}, {size:,} parameters{needs})"
+            f"features, l_max {c.l_max}, {counted(size, 'parameter')}{needs})"
         )
 
     def needed_terms(self) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from jaxelyte.potentials.topology import (
     parameter,
 )
 from jaxelyte.system import System
+from jaxelyte.wording import counted
 
 FAR, ON, LOOKED_AT = 1.0, 0.2, 20
 """Å that an atom is away from its anchor, or sits on another; anchors looked at."""
@@ -91,7 +92,9 @@ class HarmonicRestraint(Potential):
         if self.indices is not None:
             check_indices(self.indices, system, "indices")
         elif self.anchors.shape[0] != atoms:
-            raise InputError(f"{self.anchors.shape[0]} anchors for {atoms} atoms; give one per atom, or indices")
+            raise InputError(
+                f"{self.anchors.shape[0]} anchors for {counted(atoms, 'atom')}; give one per atom, or indices"
+            )
         check_parameter("k", self.k, "bond stiffness", zero=True)
         check_rows("k", self.k, self.anchors.shape[0], "anchors")
         points = concrete(self.anchors)

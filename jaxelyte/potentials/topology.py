@@ -18,6 +18,7 @@ from jaxelyte import checks
 from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError
 from jaxelyte.system import System
+from jaxelyte.wording import counted
 
 Needs = tuple[tuple[str, tuple[int, ...]], ...]
 """What acts, and the atomic numbers of which one has to be there; see `Potential.needs`."""
@@ -134,7 +135,9 @@ def check_indices(table: HashableArray | None, system: System, name: str) -> Non
     atoms = int(np.sum(np.asarray(system.mask)))
     largest = int(np.max(table.array))
     if largest >= atoms:
-        raise InputError(f"{name} names atom {largest}, but the system has {atoms} atoms; rebuild it for this system")
+        raise InputError(
+            f"{name} names atom {largest}, but the system has {counted(atoms, 'atom')}; rebuild it for this system"
+        )
     if not isinstance(table, IndexTable) or table.elements is None:
         return
     there, before = np.asarray(system.numbers)[table.array], table.elements.array

@@ -29,6 +29,7 @@ from jaxelyte.errors import InputError
 from jaxelyte.storage import saving, write_text
 from jaxelyte.theory.electrolyte import DebyeHueckel, bjerrum, checked_solvent, law, screening_length
 from jaxelyte.theory.scales import WATER, Molal, molal_scale, molality, pressure_average
+from jaxelyte.wording import plus_minus
 
 TERMS = 4
 """Powers of √c at most."""
@@ -178,7 +179,7 @@ class ActivityCurve:
 
     def __repr__(self) -> str:
         rows = zip(self.molarity, *self.activity(self.molarity), *self.osmotic(self.molarity), strict=True)
-        lines = [f"  {c:.3g} mol/L: γ± = {g:.3f} ± {dg:.3f}, φ = {p:.3f} ± {dp:.3f}" for c, g, dg, p, dp in rows]
+        lines = [f"  {c:.3g} mol/L: γ± = {plus_minus(g, dg)}, φ = {plus_minus(p, dp)}" for c, g, dg, p, dp in rows]
         return f"activity and osmotic coefficient, molar\n{first_lines(lines, 'concentrations')}"
 
     def _law(self, c: float, diameter: float) -> DebyeHueckel:

@@ -18,6 +18,7 @@ from jaxelyte.observables.blocks import FEWEST, plus_minus
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.training.digests import structure_digests
 from jaxelyte.training.fit import Fit
+from jaxelyte.wording import counted, plus_minus
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -138,10 +139,10 @@ class Evaluation:
         )
         known = [(name, found[key], unit) for name, key, unit in rows if found[key] is not None]
         errors = "; ".join(
-            f"{name} {plus_minus(row['rmse'], row['rmse_error'], form='.4g', error_form='.2g')} {unit}"
-            for name, row, unit in known
+            f"{name} {plus_minus(row['rmse'], row.get('rmse_error'), unit=unit)}" for name, row, unit in known
         )
-        return f"Evaluation({len(self.sizes)} frames, {len(self.symbols):,} atoms; RMSE: {errors or 'no labels'})"
+        frames, atoms = counted(len(self.sizes), "frame"), counted(len(self.symbols), "atom")
+        return f"Evaluation({frames}, {atoms}; RMSE: {errors or 'no labels'})"
 
     def _forces(self, chosen: np.ndarray) -> dict[str, Any] | None:
         errors = self.force_errors[chosen]
@@ -179,7 +180,8 @@ def _warn_of_seen(fit: Fit, frames: Sequence[Atoms]) -> None:
     seen = [n for n, digest in enumerate(structure_digests(frames)) if digest in trained]
     if seen:
         checks.caution(
-            f"the fit was trained on {len(seen)} of these {len(frames)} frames (first frame {seen[0]}), whose errors "
+            f"the fit was trained on {len(seen)} of these {counted(len(frames), 'frame')} (first frame {seen[0]}), "
+            "whose errors "
             'are smaller than those of new frames; evaluate on others, such as those of fit.config["split"]["test"]'
         )
 

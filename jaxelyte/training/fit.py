@@ -24,6 +24,7 @@ from jaxelyte.potentials.codec import identities
 from jaxelyte.potentials.nequip import NequIPPotential
 from jaxelyte.storage import claimed, output_folder, read_json, write_json, write_text, writing
 from jaxelyte.training.folder import CONFIG, METRICS, MODEL, read_rows
+from jaxelyte.wording import counted
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ class Fit:
         names = ", ".join(self.potential.config.type_names)
         counts = self.config.get("labels", {})
         kinds = [f"{kind} in {counts[kind]}" for kind in ("energy", "forces", "stress") if counts.get(kind)]
-        labels = f"; {counts['frames']} frames, {', '.join(kinds)}" if kinds else ""
-        return f"Fit({many}{names}; {base}{labels}; {self.epochs} epochs{best})"
+        labels = f"; {counted(counts['frames'], 'frame')}, {', '.join(kinds)}" if kinds else ""
+        return f"Fit({many}{names}; {base}{labels}; {counted(self.epochs, 'epoch')}{best})"
 
     def save(self, folder: str | Path) -> Path:
         """Write network, baseline, configuration and metrics to a new folder that `load_fit` reads.

@@ -18,6 +18,7 @@ from jaxelyte.dynamics.checkpoint import load_arrays, pack, save_arrays, unpack
 from jaxelyte.dynamics.identity import moved_to, not_bitwise
 from jaxelyte.errors import InputError, StorageError
 from jaxelyte.storage import LOCK, explained, read_json, write_json, write_text, writing
+from jaxelyte.wording import counted
 
 CONFIG, METRICS, CHECKPOINT, MODEL = "config.json", "metrics.jsonl", "checkpoint.npz", "model"
 EARLIER = "checkpoints"
@@ -162,7 +163,9 @@ class TrainFolder:
         """
         rows = [row for row in read_rows(self.path / METRICS) if row["epoch"] <= epochs]
         if [row["epoch"] for row in rows if row["epoch"]] != list(range(1, epochs + 1)):
-            raise InputError(f"{self.path / METRICS} lacks rows of the {epochs} epochs of the checkpoint; restore it")
+            raise InputError(
+                f"{self.path / METRICS} lacks rows of the {counted(epochs, 'epoch')} of the checkpoint; restore it"
+            )
         return rows
 
 

@@ -35,6 +35,7 @@ from jaxelyte.training.problem import SCALES, Problem, check_frames, make_proble
 from jaxelyte.training.progress import TrainProgress, described_counts
 from jaxelyte.training.settings import Loss, Optimization
 from jaxelyte.training.trainer import Trainer
+from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -259,8 +260,9 @@ def _warn_of_seen(frames: Sequence[Atoms], split: Split, seen: frozenset[str]) -
     known = sum(digest in seen for digest in structure_digests(frames[n] for n in held))
     if known:
         checks.caution(
-            f"the fit to go on from was trained on {known} of the {len(held)} frames to validate and test with, whose "
-            "errors say too little; hold back those that it has not seen (its split is in its config.json)"
+            f"the fit to go on from was trained on {known} of the {counted(len(held), 'frame')} to validate and test "
+            "with, whose errors say too little; hold back those that it has not seen (its split is in its "
+            "config.json)"
         )
 
 

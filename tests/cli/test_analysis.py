@@ -24,6 +24,7 @@ from jaxelyte.cli.sample import Sample, known_charges
 from jaxelyte.cli.sections import RunFile
 from jaxelyte.cli.short_range import pair_tables
 from jaxelyte.trajectory import Trajectory
+from jaxelyte.wording import plus_minus
 
 CHARGES = {"Na": 1.0, "Cl": -1.0}
 PAIRS = [("Na", "Cl"), ("Na", "O")]
@@ -104,9 +105,9 @@ def test_report_says_what_the_functions_say(walkers: Trajectory, tmp_path: Path)
         own = jxl.diffusivity(walkers, species, viscosity=1e-3, temperature=300.0)
         assert stored["diffusion"][species]["value_m2_s"] == pytest.approx(own.value, rel=1e-12)
         assert stored["diffusion"][species]["error_m2_s"] == pytest.approx(own.error, rel=1e-12)
-        assert f"{own.value * 1e9:.3f} ± {own.error * 1e9:.3f}" in text
+        assert plus_minus(own.value * 1e9, own.error * 1e9) in text
     own = jxl.conductivity(walkers, CHARGES, temperature=300.0)
-    assert f"{own.value:.2f} ± {own.error:.2f} S/m" in text
+    assert plus_minus(own.value, own.error, unit="S/m") in text
     assert stored["conductivity"]["value_S_m"] == pytest.approx(own.value, rel=1e-12)
     assert set(stored["pmf"]) == {"Na-Cl"}
     page = (tmp_path / "report.html").read_text()

@@ -199,7 +199,7 @@ def test_errors_are_those_of_the_card(found: jxl.datasets.ShippedPotential, dft_
     errors = jxl.evaluate(found.committee, untouched[::6]).summary()["forces_meV_per_A"]
     # Of five frames, each with an error of its own: the spread between frames is about a tenth.
     assert errors["rmse"] == pytest.approx(found.card["errors"]["test"]["forces_meV_per_A"][0], rel=0.2)
-    with pytest.warns(UserWarning, match="the fit was trained on 1 of these 1 frames"):
+    with pytest.warns(UserWarning, match="the fit was trained on 1 of these 1 frame"):
         jxl.evaluate(found.committee, [frames[found.fit.config["split"]["train"][0]]])
 
 

@@ -56,7 +56,7 @@ def test_replicas_in_another_order_are_refused(rng: np.random.Generator) -> None
 
 
 def test_few_frames_have_no_error(rng: np.random.Generator) -> None:
-    with pytest.warns(UserWarning, match=r"2 frame\(s\) give no standard error"):
+    with pytest.warns(UserWarning, match=r"no standard error from 2 frames"):
         found = widom(gas(rng, 1, 5, 20.0 * np.eye(3)), Shifted(0.05), "Ar", temperature=TEMPERATURE, per_frame=10)
     assert math.isnan(found.error)
 

@@ -138,7 +138,7 @@ def test_cp2k_restarts_keep_the_last_copy_of_each_step(tmp_path: Path) -> None:
     again.mkdir()
     for ours, theirs in zip((position, force, cell), cp2k_files(again, steps=(10, 15), seed=2), strict=True):
         ours.write_text(ours.read_text() + theirs.read_text())
-    with pytest.warns(UserWarning, match=r"wrote 1 frames again \(step 10\).*differ by up to") as record:
+    with pytest.warns(UserWarning, match=r"wrote 1 frame again \(step 10\).*differ by up to") as record:
         frames = jxl.read_cp2k(position, force, cell=cell)
     assert len(record) == 1
     assert [frame.info["step"] for frame in frames] == [0, 5, 10, 15]
@@ -172,7 +172,7 @@ def test_cp2k_frames_that_a_restart_left_behind(tmp_path: Path) -> None:
     other, _, _ = cp2k_files(again, steps=(5, 10), seed=2)
     text = position.read_text()
     position.write_text(text + other.read_text())
-    with pytest.warns(UserWarning, match=r"1 frames that a restart did not come back to are left out \(step 15\)"):
+    with pytest.warns(UserWarning, match=r"left out: 1 frame that a restart did not come back to \(step 15\)"):
         assert [frame.info["step"] for frame in read_positions(position)] == [0, 5, 10]
     frames = text.split("       2\n")
     position.write_text(text + "".join("       2\n" + frame for frame in frames[2:4]))
@@ -246,7 +246,7 @@ def test_cp2k_cell_files_that_are_damaged(tmp_path: Path) -> None:
     position, _, cell = cp2k_files(tmp_path)
     text = cell.read_text()
     cell.write_text(text[:-4])  # within the volume of the last row
-    with pytest.warns(UserWarning, match=r"1 rows are damaged or incomplete .* in line 4"):
+    with pytest.warns(UserWarning, match=r"left out: 1 row, damaged or incomplete, the first in line 4"):
         frames = jxl.read_cp2k(position, cell=cell)
     assert [frame.info["step"] for frame in frames] == [0, 5]
     cell.write_text(text.splitlines()[0])

@@ -105,7 +105,7 @@ def test_distributions_without_pairs_are_told() -> None:
         np.arange(1),
         np.arange(1.0),
     )
-    with pytest.warns(UserWarning, match="no pair Na-Cl came within 0.6 Å in 1 samples, .* is 0.6 in nm"):
+    with pytest.warns(UserWarning, match="no pair Na-Cl came within 0.6 Å in 1 sample, .* is 0.6 in nm"):
         found = jxl.rdf(frames, "Na", "Cl", r_max=0.6, bins=3)
     empty = jxl.pmf(found, 300.0)
     assert np.all(np.isinf(empty.value))
