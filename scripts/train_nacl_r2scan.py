@@ -197,7 +197,7 @@ def make_card(
         "summary": {
             "system": f"NaCl in water, {range_}",
             "level_of_theory": "r2SCAN",
-            "errors": f"{many}: forces {plus_minus(*force, form='.1f')} meV/Å, energies {energy[0]:.2f} meV/atom",
+            "errors": f"{many}: forces {plus_minus(*force, unit='meV/Å')}, energies {energy[0]:.2f} meV/atom",
             "stability": "not tested" if not any(row["stability"] for row in rows) else spelt(rows),
             "citation": "arXiv:2311.01527; jaxelyte",
         },

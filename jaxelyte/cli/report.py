@@ -103,8 +103,6 @@ def rdf_table(rows: list[dict[str, Any]]) -> Table:
     """`rdf_rows` for people."""
     from rich.table import Table
 
-    from jaxelyte.observables.blocks import plus_minus
-
     table = Table("pair", "first peak / Å", "g there", "coordination number (first minimum)")
     for row in rows:
         position, height, shell = row["peak_position_A"], row["peak_height"], row["coordination"]
@@ -122,7 +120,6 @@ def observable_table(name: str, result: RDFResult | SeriesResult) -> Table:
     from rich.table import Table
 
     from jaxelyte.observables import SeriesResult
-    from jaxelyte.observables.blocks import plus_minus
 
     if not isinstance(result, SeriesResult):
         return rdf_table(rdf_rows(result))

@@ -15,7 +15,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from jaxelyte.arrays import finite
-from jaxelyte.observables.blocks import BlockError, block_error, error_entries, plus_minus
+from jaxelyte.observables.blocks import BlockError, block_error, error_entries
 from jaxelyte.units import BOLTZMANN
 from jaxelyte.wording import plus_minus
 

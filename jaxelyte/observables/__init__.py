@@ -2,7 +2,7 @@
 
 from jaxelyte.observables.angles import Angles, angles
 from jaxelyte.observables.base import Observable
-from jaxelyte.observables.blocks import block_error, plus_minus, standard_error
+from jaxelyte.observables.blocks import block_error, standard_error
 from jaxelyte.observables.conductivity import ConductivityResult, conductivity
 from jaxelyte.observables.curve import RDFResult, load_result
 from jaxelyte.observables.diffusion import DiffusivityResult, MSDResult, diffusivity, msd
@@ -22,6 +22,7 @@ from jaxelyte.observables.residence import ResidenceResult, residence_time
 from jaxelyte.observables.structure_factor import StructureFactor, structure_factor
 from jaxelyte.observables.velocity import VACFResult, vacf
 from jaxelyte.observables.viscosity import ViscosityResult, viscosity
+from jaxelyte.wording import plus_minus
 
 __all__ = [
     "RDF",

@@ -14,7 +14,7 @@ from jaxelyte.arrays import finite
 from jaxelyte.data.baseline import evaluate_frames
 from jaxelyte.data.frames import as_frames
 from jaxelyte.data.labels import LabelKeys, collect_labels
-from jaxelyte.observables.blocks import FEWEST, plus_minus
+from jaxelyte.observables.blocks import FEWEST
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.training.digests import structure_digests
 from jaxelyte.training.fit import Fit
