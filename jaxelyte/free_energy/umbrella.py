@@ -40,6 +40,9 @@ LEAST_OVERLAP = 0.03
 """Of neighbouring windows: below it their relative free energy hangs on a few samples (Klimovich, Shirts and Mobley,
 J. Comput.-Aided Mol. Des. 29, 397 (2015))."""
 
+NAMED = 2
+"""Windows, or steps between them, that a message names one by one."""
+
 INDEPENDENT = 20.0
 """Independent samples of a window below which there is no error bar: each stretch of the jackknife needs two."""
 
@@ -339,22 +342,36 @@ def _supported(
 
 def _judged(centers: np.ndarray, overlaps: np.ndarray, independent: np.ndarray, support: np.ndarray) -> str:
     """Why there are no error bars, empty where there are; one warning for this and for windows that hardly overlap."""
-    short = [
-        f"the window at {centers[n]:g} Å has {independent[n]:.0f} independent samples ({INDEPENDENT:g} are needed)"
-        for n in np.flatnonzero(~(independent >= INDEPENDENT))
-    ]
+    few = np.flatnonzero(~(independent >= INDEPENDENT))
     weak, thin = ~(support >= CROSSING), ~(overlaps >= LEAST_OVERLAP)
-    gaps = [
-        f"windows at {centers[n]:g} and {centers[n + 1]:g} Å overlap by {overlaps[n]:.3f} (at least {LEAST_OVERLAP} is "
-        f"needed), and {support[n]:.1f} independent samples decide the step between them ({CROSSING:g} are needed)"
-        for n in np.flatnonzero(weak | thin)
+
+    def steps(chosen: np.ndarray) -> list[str]:
+        texts = [
+            f"windows at {centers[n]:g} and {centers[n + 1]:g} Å overlap by {overlaps[n]:.3f} (at least "
+            f"{LEAST_OVERLAP} is needed), and {support[n]:.1f} independent samples decide the step between them "
+            f"({CROSSING:g} are needed)"
+            for n in chosen
+        ]
+        return _worst(texts, support[chosen], "steps")
+
+    texts = [
+        f"the window at {centers[n]:g} Å has {independent[n]:.0f} independent samples ({INDEPENDENT:g} are needed)"
+        for n in few
     ]
-    refused = "; ".join(short + [gap for gap, n in zip(gaps, np.flatnonzero(weak | thin), strict=True) if weak[n]])
+    short, gaps = _worst(texts, independent[few], "windows"), steps(np.flatnonzero(weak | thin))
+    refused = "; ".join(short + steps(np.flatnonzero(weak)))
     if short or gaps:
         remedy = ["run longer"] * bool(short) + ["put a window between them, or use weaker springs"] * bool(gaps)
         head = "w(r) has no error bars" if refused else "w(r) hangs on few samples"
         checks.caution(f"umbrella sampling: {head}: {'; '.join(short + gaps)}. To mend it, {', and '.join(remedy)}")
     return refused
+
+
+def _worst(texts: list[str], measure: np.ndarray, what: str) -> list[str]:
+    """The texts if they are one or two; of more, that of the smallest measure, and how many others there are."""
+    if len(texts) <= NAMED:
+        return texts
+    return [f"{texts[int(np.argmin(measure))]}, and so in {len(texts) - 1} other {what}, with more samples"]
 
 
 def _fields(result: UmbrellaResult) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from jaxelyte.dynamics import NVE, NVT, simulate
 from jaxelyte.errors import InputError
 from jaxelyte.free_energy import metadynamics, umbrella_pmf, umbrella_sampling
 from jaxelyte.free_energy.metadynamics import count_crossings, metadynamics_term
+from jaxelyte.free_energy.umbrella import _judged
 from jaxelyte.neighbors import Neighbors
 from jaxelyte.observables import Distance, PMFResult
 from jaxelyte.potentials.bonded import HarmonicBonds
@@ -166,6 +167,18 @@ def test_windows_of_few_independent_samples_have_no_error_bars(rng: np.random.Ge
     assert np.all(np.isnan(found.pmf.error))
     assert math.isfinite(found.pmf.contact.position)
     assert math.isnan(found.pmf.contact.position_error)
+
+
+def test_many_faults_are_counted() -> None:
+    """The worst by name, the others by number."""
+    independent, support = np.array([9.0, 3.0, 8.0, 40.0]), np.array([20.0, 4.0, 40.0])
+    with pytest.warns(UserWarning, match="the window at 4 Å has 3 independent samples") as told:
+        refused = _judged(np.array([3.5, 4.0, 4.5, 5.0]), np.array([0.2, 0.2, 0.01]), independent, support)
+    text = str(told[0].message)
+    assert "and so in 2 other windows, with more samples; windows at 4 and 4.5 Å overlap by 0.200" in text
+    assert "and so in 2 other steps" in text
+    assert text.count("independent samples") == 2
+    assert refused.count("decide the step") == 2  # the third one overlaps too little, but is decided by enough samples
 
 
 @pytest.mark.usefixtures("fresh_programs")

@@ -2,7 +2,7 @@
 
 The solvent answers almost linearly, so three windows at λ = 0, 1/2, 1 are enough for thermodynamic integration; they do
 not overlap, which TI does not need. Hydrogen is made heavier by mass of its oxygen: averages over positions do not
-depend on masses, and steps of 2 fs become safe. Takes some 30 minutes on one core.
+depend on masses, and steps of 2 fs become safe. Takes some ten minutes on one core.
 """
 
 from __future__ import annotations
