@@ -221,8 +221,8 @@ def test_viscosity_near_the_triple_point(triple_point: jxl.Run) -> None:
     unit = math.sqrt(MASS * 1.66053906660e-27 * EPSILON * 1.602176634e-19) / (SIGMA * 1e-10) ** 2
     print(f"η* = {result.value / unit:.3f} ± {result.error / unit:.3f}")
     assert abs(result.value / unit - 3.258) < 3.0 * result.error / unit
-    # Frequencies below 1/(50 ps) are used, 16 of 800 ps, of five components and two replicas: 1/√159 of the value, 0.26,
-    # and more where the value is above it by chance or the spectrum looks sloped.
+    # Frequencies below 1/(50 ps) are used: 16 of 800 ps, of five components and two replicas. 1/√159 of the value is
+    # 0.26, and more where the value is too high by chance or the spectrum looks sloped.
     assert result.error / unit < 0.35
 
 
