@@ -115,11 +115,13 @@ class ConductivityResult:
         return ax
 
     def __repr__(self) -> str:
+        if math.isnan(self.value):
+            return f"σ is not known: the charge is displaced as t^{self.exponent:.2f}, not diffusive"
         numbers = ", ".join(f"t({s}) = {plus_minus(t, e)}" for s, t, e in self._rows())
         alone = plus_minus(self.nernst_einstein, self.nernst_einstein_error, unit="S/m")
         return (
             f"σ = {plus_minus(self.value, self.error, unit='S/m')}; without correlations {alone}; {numbers}; fit from "
-            f"{self.fit[0] / 1e3:g} to {self.fit[1] / 1e3:g} ps, displacement ~ t^{self.exponent:.2f}"
+            f"{self.fit[0] / 1e3:.4g} to {self.fit[1] / 1e3:.4g} ps, displacement ~ t^{self.exponent:.2f}"
         )
 
     def _rows(self) -> Any:

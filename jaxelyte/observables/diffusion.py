@@ -278,7 +278,7 @@ class DiffusivityResult:
         with_images = f", {self.correction * 1e9:.3f} of it for the finite cell" if self.correction else ""
         return (
             f"D({self.species}) = {plus_minus(self.value, self.error, unit='m²/s')}{with_images}; fit from "
-            f"{self.fit[0] / 1e3:g} to {self.fit[1] / 1e3:g} ps, MSD ~ t^{self.exponent:.2f}"
+            f"{self.fit[0] / 1e3:.4g} to {self.fit[1] / 1e3:.4g} ps, MSD ~ t^{self.exponent:.2f}"
         )
 
 

