@@ -111,7 +111,7 @@ def scattering(sample: Sample) -> Section:
     if found is None:
         return section
     if step > 1:
-        section.notes.append(f"every {step}th frame, which is as much as fits into a minute")
+        section.notes.append(f"one frame in {step}, which is as much as fits into a minute")
     section.pictures.append(("partial structure factors", png(found.plot())))
     section.content = {"k_1_A": found.k.tolist(), "totals": {}}
     if sample.ions and sample.solvent is None:

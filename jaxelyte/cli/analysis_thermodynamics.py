@@ -25,8 +25,9 @@ BEYOND = 2.1
 GRID = np.arange(0.5, 12.0001, 0.02)
 """Å, of tables of pair potentials."""
 
-WALL = 30.0
-"""k_B T: no two ions come as close as their pair potential is higher than this."""
+WALL = 20.0
+"""k_B T: no two ions pass a wall of their pair potential that is higher than this, so that what lies behind it does not
+matter. Networks have pockets there, of which no frame knows."""
 
 CLIMB = (0.05, 0.1, 0.2, 0.4, 0.8, 1.2, 1.6, 2.0)
 """mol/L on the way to a concentration, where theories start from dilute solutions."""
@@ -176,10 +177,10 @@ def ion_model(sample: Sample, salt: Salt) -> IonModel:
     pairs = ((salt.cation, salt.cation), (salt.cation, salt.anion), (salt.anion, salt.anion))
     scale = units.BOLTZMANN * sample.kelvin
     tables = {pair: table / scale for pair, table in pair_tables(sample.config, pairs, GRID).items()}
-    # From where on all pairs can be: closer, the highest wall of them stands for the others.
-    open_at = min(int(np.argmax(table < WALL)) for table in tables.values())
-    for table in tables.values():
-        table[:] = np.minimum(table, 10.0 * WALL)
+    begins = {pair: int(np.max(np.flatnonzero(table >= WALL), initial=-1)) + 1 for pair, table in tables.items()}
+    for pair, table in tables.items():
+        table[: begins[pair]] = 10.0 * WALL
+    open_at = min(begins.values())
     return IonModel(
         {salt.cation: 1.0, salt.anion: -1.0},
         short_range=(GRID[open_at:], {pair: table[open_at:] for pair, table in tables.items()}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -277,7 +278,10 @@ class RDFResult:
         return int(found[0])
 
     def _refine(self, at: int, region: np.ndarray, *, maximum: bool) -> Feature:
-        """Extremum of a quartic through the contiguous region of bins around ``at``, with jackknife errors."""
+        """Extremum of a quartic through the contiguous region of bins around ``at``, with jackknife errors.
+
+        A position that is not certain within the region has no error (NaN).
+        """
         begin = end = at
         while begin > 0 and region[begin - 1]:
             begin -= 1
@@ -300,6 +304,9 @@ class RDFResult:
         if position in (r[0], r[-1]):
             # An edge of the region stays where it is in all stretches: the extremum is known to a bin at best.
             error[0] = np.hypot(error[0], self.edges[1] - self.edges[0])
+        if error[0] > (r[-1] - r[0]) / math.sqrt(12.0):
+            # No better than anywhere in the region: stretches have their extremum in different places.
+            error[0] = np.nan
         return Feature(float(position), float(error[0]), float(height), float(error[1]))
 
 

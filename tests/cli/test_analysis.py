@@ -15,12 +15,14 @@ from ase.io import write
 from rich.console import Console
 
 import jaxelyte as jxl
+from jaxelyte.cli import short_range
 from jaxelyte.cli.analysis import PARTS, analyse_sample, analyse_source
+from jaxelyte.cli.analysis_thermodynamics import GRID, ion_model
 from jaxelyte.cli.experiment import limiting_conductivity, pitzer
 from jaxelyte.cli.objects import all_pairs, parse_charges
 from jaxelyte.cli.page import Section, chosen
 from jaxelyte.cli.report import section_table
-from jaxelyte.cli.sample import Sample, known_charges
+from jaxelyte.cli.sample import Salt, Sample, known_charges
 from jaxelyte.cli.sections import RunFile
 from jaxelyte.cli.short_range import pair_tables
 from jaxelyte.trajectory import Trajectory
@@ -174,6 +176,18 @@ def test_recorded_pressure_gives_viscosity_and_osmotic_coefficient(walkers: Traj
     assert abs(virial["osmotic"] - 1.0) < 4.0 * virial["error"]
     assert found["viscosity"] is None
     assert "hypernetted chain: the run says nothing about its potential" in " ".join(found["notes"]["osmotic"])
+
+
+def test_what_lies_behind_a_wall_does_not_count(walkers: Trajectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pocket of a network at 1.3 Å behind 25 kT, for which the equations have no solution, is part of the wall."""
+    heights = np.select([GRID < 1.2, GRID < 1.5, GRID < 2.0], [100.0, 5.0, 25.0], 1.0)
+    thermal = 8.617333262e-5 * 300.0
+    monkeypatch.setattr(short_range, "pair_tables", lambda _, pairs, __: dict.fromkeys(pairs, heights * thermal))
+    model = ion_model(sample_of(walkers), Salt("Na", "Cl", 1e-3))
+    assert model.short_range is not None
+    r, tables = model.short_range
+    assert r[0] == pytest.approx(2.0, abs=0.011)
+    np.testing.assert_allclose(tables["Na", "Na"], 1.0)
 
 
 def test_velocities_give_their_spectrum(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -271,6 +272,20 @@ def test_an_extremum_at_an_edge_is_known_to_a_bin() -> None:
     peak = replace(found, g=rising, error=np.full(len(rising), 1e-4), stretches=stretches).first_peak(beyond=5.0)
     assert peak.position == pytest.approx(found.r[-1])
     assert peak.position_error >= 0.99 * (found.edges[1] - found.edges[0])
+
+
+def test_a_flat_peak_has_no_error_of_its_position() -> None:
+    """Stretches that have their maximum at 6.4 or 7.6 Å; the jackknife of a maximum that jumps says 2 Å."""
+    found = bumpy()
+    sides = [np.exp(-0.5 * ((found.r - at) / 0.45) ** 2) for at in (6.4, 7.6)]
+    stretches = np.stack([1.0 + 0.4 * sides[k % 2] for k in range(16)])[:, None]
+    flat = replace(found, g=stretches.mean(axis=(0, 1)), error=np.full(len(found.r), 1e-3), stretches=stretches)
+    peak = flat.first_peak()
+    assert 6.0 < peak.position < 8.0
+    assert math.isnan(peak.position_error)
+    assert peak.height_error < 0.05
+    sharp = replace(flat, g=stretches[0, 0], stretches=stretches[[0] * 16] + 1e-4 * found.stretches).first_peak()
+    assert sharp.position_error < 0.01
 
 
 def test_first_peak_and_minimum() -> None:
