@@ -1,7 +1,8 @@
 """jaxelyte: differentiable simulation of electrolyte solutions in JAX.
 
 Units everywhere: eV, Å, fs, K, elementary charges, g/mol. Public names are imported on first use, so that
-``import jaxelyte`` stays fast.
+``import jaxelyte`` stays fast. Programs that jax compiles are kept for the next process from the first of these
+imports on, see `jaxelyte.cache.keep_programs`.
 """
 
 from __future__ import annotations
@@ -382,6 +383,10 @@ def __getattr__(name: str) -> Any:
         from jaxelyte.names import guard_class, guarded
 
         home = importlib.import_module(f"jaxelyte.{_HOMES[name]}")
+        if "jax" in sys.modules:
+            from jaxelyte.cache import keep_programs
+
+            keep_programs()
         # Results of a function come from its own home, and have methods, too.
         for other in [one for one in _HOMES if _HOMES[one] == _HOMES[name]]:
             if isinstance(found := getattr(home, _RENAMED.get(other, other)), type):

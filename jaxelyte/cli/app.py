@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
-from jaxelyte.cache import programs_folder
+from jaxelyte.cache import keep_programs_of_command
 from jaxelyte.cli.placing import of_file
 from jaxelyte.cli.spelling import spelled
 from jaxelyte.errors import InputError, JaxelyteError, RunInterruptedError
@@ -159,10 +159,7 @@ def main(
 ) -> None:
     """Simulation of electrolyte solutions with neural network potentials."""
     os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files; a terminal may have no display
-    with contextlib.suppress(RuntimeError):
-        # Compiled programs are kept; jax reads both when it is imported.
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(programs_folder()))
-        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    keep_programs_of_command()
 
 
 @app.command(cls=Once)

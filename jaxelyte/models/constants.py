@@ -1,5 +1,7 @@
 """Clebsch-Gordan tables and spherical harmonics, from e3nn-jax, made once on the host.
 
+Tables up to degree `STORED` come with the package (`scripts/couplings.py`), because importing e3nn-jax takes a second.
+
 Conventions (e3nn's): real spherical harmonics of unit vectors with the y axis as the polar axis, so that degree 1 is
 √3 (x, y, z); "component" normalisation, |Y_l|² = 2l + 1; Wigner 3j tables of unit Frobenius norm.
 """
@@ -7,22 +9,38 @@ Conventions (e3nn's): real spherical harmonics of unit vectors with the y axis a
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+STORED = 3
+"""Degrees up to which tables are kept in `couplings.npz`."""
+
 
 @lru_cache(maxsize=256)
 def wigner_3j(l1: int, l2: int, l3: int) -> np.ndarray:
     """Real Wigner 3j table, shape (2 l1 + 1, 2 l2 + 1, 2 l3 + 1), float64, unit Frobenius norm, read-only."""
+    known = max(l1, l2, l3) <= STORED
+    table = _stored()[f"{l1}{l2}{l3}"] if known else computed_wigner_3j(l1, l2, l3)
+    table.setflags(write=False)
+    return table
+
+
+@cache
+def _stored() -> dict[str, np.ndarray]:
+    with np.load(Path(__file__).parent / "couplings.npz") as arrays:
+        return dict(arrays)
+
+
+def computed_wigner_3j(l1: int, l2: int, l3: int) -> np.ndarray:
+    """`wigner_3j` by e3nn-jax."""
     import e3nn_jax
 
     table = np.array(e3nn_jax.clebsch_gordan(l1, l2, l3), np.float64)
-    table /= np.linalg.norm(table)
-    table.setflags(write=False)
-    return table
+    return table / np.linalg.norm(table)
 
 
 @lru_cache(maxsize=32)

@@ -6,19 +6,23 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 
 
 def with_second_derivatives(forward: Any, backward: Any, reference: Any) -> Any:
-    """A function ``forward(static, args, whole)`` with the gradient ``backward(static, args, whole, gradient)``.
+    """A function ``forward(static, args, whole)`` with a gradient of its own.
 
-    The gradient of the gradient is that of ``reference``. ``static`` is hashable, ``whole`` are integers.
+    The gradient is ``backward(static, args, whole, gradient, wanted)``, its own that of ``reference``. ``static`` is
+    hashable, ``whole`` are integers. ``wanted`` are the names of those args that anything is differentiated by;
+    gradients by the others are not read.
     """
 
-    @partial(jax.custom_vjp, nondiff_argnums=(0,))
-    def gradients(static: Any, args: Any, whole: Any, gradient: Any) -> Any:
-        return backward(static, args, whole, gradient)
+    @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+    def gradients(static: Any, wanted: frozenset[str], args: Any, whole: Any, gradient: Any) -> Any:
+        return backward(static, args, whole, gradient, wanted)
 
-    def second(static: Any, saved: Any, cotangent: Any) -> Any:
+    def second(static: Any, _: frozenset[str], saved: Any, cotangent: Any) -> Any:
         args, whole, gradient = saved
 
         @jax.default_matmul_precision("highest")
@@ -29,14 +33,27 @@ def with_second_derivatives(forward: Any, backward: Any, reference: Any) -> Any:
         return of_args, None, of_gradient
 
     # The rules call the functions themselves, which an outer derivative then meets with their own rules.
-    gradients.defvjp(lambda static, *saved: (gradients(static, *saved), saved), second)
+    gradients.defvjp(lambda static, wanted, *saved: (gradients(static, wanted, *saved), saved), second)
 
     @partial(jax.custom_vjp, nondiff_argnums=(0,))
     def function(static: Any, args: Any, whole: Any) -> Any:
         return forward(static, args, whole)
 
-    function.defvjp(
-        lambda static, *saved: (function(static, *saved), saved),
-        lambda static, saved, gradient: (gradients(static, *saved, gradient), None),
-    )
+    def begin(static: Any, args: Any, whole: Any) -> Any:
+        moving = {name: any(leaf.perturbed for leaf in jax.tree.leaves(given)) for name, given in args.items()}
+        args, whole = jax.tree.map(lambda x: x.value, (args, whole))
+        # What is saved is arrays; names are kept as those of a dictionary without any.
+        return function(static, args, whole), (args, whole, {name: () for name, moves in moving.items() if moves})
+
+    def end(static: Any, saved: Any, gradient: Any) -> Any:
+        args, whole, wanted = saved
+        shown = jax.tree.map(_array, gradient)
+        return gradients(static, frozenset(wanted), args, whole, shown), None
+
+    function.defvjp(begin, end, symbolic_zeros=True)
     return function
+
+
+def _array(cotangent: Any) -> Any:
+    zero: Any = cotangent
+    return jnp.zeros(zero.shape, zero.dtype) if isinstance(cotangent, SymbolicZero) else cotangent

@@ -104,8 +104,9 @@ def _run_forward(static: Static, args: dict[str, Any], whole: dict[str, Any]) ->
 
 
 def _run_backward(
-    static: Static, args: dict[str, Any], whole: dict[str, Any], gradient: dict[int, Array]
+    static: Static, args: dict[str, Any], whole: dict[str, Any], gradient: dict[int, Array], wanted: frozenset[str]
 ) -> dict[str, Any]:
+    del wanted
     messages = _by_path(static, gradient)
     return _of_edges(static, args, whole, messages) | {
         "features": _of_features(static, args, whole, messages, messages)
@@ -173,8 +174,13 @@ def _run_blocks(key: tuple[Static, int], args: dict[str, Any], whole: dict[str, 
 
 
 def _run_blocks_backward(
-    key: tuple[Static, int], args: dict[str, Any], whole: dict[str, Any], gradient: dict[int, Array]
+    key: tuple[Static, int],
+    args: dict[str, Any],
+    whole: dict[str, Any],
+    gradient: dict[int, Array],
+    wanted: frozenset[str],
 ) -> dict[str, Any]:
+    del wanted
     static, _ = key
     every = _by_path(static, gradient)
 

@@ -6,6 +6,7 @@ that blocks are never merged unless `simplify` says so, because the layout of pu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -46,6 +47,11 @@ def parse_irreps(text: str, option: str) -> Irreps:
     Raises:
         InputError: the string is not a sum of irreps.
     """
+    terms = [re.fullmatch(r"\s*(\d+)x(\d+)([eo])\s*", term, re.ASCII) for term in text.split("+")]
+    if all(terms):
+        # The usual form; importing e3nn-jax takes a second.
+        numbers = [term.groups() for term in terms if term]
+        return tuple(Block(int(mul), int(degree), 1 if parity == "e" else -1) for mul, degree, parity in numbers)
     import e3nn_jax
 
     try:

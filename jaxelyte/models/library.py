@@ -240,12 +240,13 @@ def _built(code: str, key: str) -> Path:
     """The library of the code, from the cache or compiled; complete or not there at all."""
     folder = cache_folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        writable = folder is not None and os.access(folder, os.W_OK)
     except OSError:
         writable = False
-    path = folder / f"convolution-{key}.so"
-    if path.exists():
+    path = (folder or Path()) / f"convolution-{key}.so"
+    if folder is not None and path.exists():
         return path
     with tempfile.TemporaryDirectory(dir=folder if writable else None) as scratch:
         source, made = Path(scratch) / "convolution.c", Path(scratch) / "convolution.so"

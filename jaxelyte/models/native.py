@@ -132,18 +132,22 @@ def _forward(static: Static, args: dict[str, Any], index: Array) -> dict[int, Ar
     return dict(zip(static.mids, found, strict=True))
 
 
-def _backward(static: Static, args: dict[str, Any], index: Array, gradient: dict[int, Array]) -> dict[str, Any]:
+def _backward(
+    static: Static, args: dict[str, Any], index: Array, gradient: dict[int, Array], wanted: frozenset[str]
+) -> dict[str, Any]:
     features = [args["features"][n] for n in static.sources]
     shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (args["vectors"], *features)]
     call = jax.ffi.ffi_call(f"{static.name}_backward", shapes, vmap_method="sequential")
     messages = [gradient[mid] for mid in static.mids]
     of_vectors, *of_features = call(args["vectors"], index, packed_radial(static, args), *features, *messages)
-    # By the parameters it is that of the reference, which XLA drops where nobody asks for it.
+    of_args = {name: jax.tree.map(jnp.zeros_like, x) for name, x in args.items()}
+    of_args |= {"vectors": of_vectors, "features": dict(zip(static.sources, of_features, strict=True))}
     given = {name: args[name] for name in ("radial", "frequencies")}
-    _, pull = jax.vjp(lambda given: reference(static, args | given, index), given)
-    of_args = pull(gradient)[0] | {"vectors": of_vectors}
-    of_args["features"] = dict(zip(static.sources, of_features, strict=True))
-    return of_args | ({"table": jnp.zeros_like(args["table"])} if "table" in args else {})
+    if wanted & set(given):
+        # By the parameters it is that of the reference.
+        _, pull = jax.vjp(lambda given: reference(static, args | given, index), given)
+        of_args |= pull(gradient)[0]
+    return of_args
 
 
 @jax.default_matmul_precision("highest")

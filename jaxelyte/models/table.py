@@ -6,6 +6,7 @@ knots; forces are derivatives of the very energy that is evaluated, so the error
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -14,8 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxelyte.models.activations import ACTIVATIONS
-from jaxelyte.models.convolution import radial_weights
-from jaxelyte.models.radial import EdgeGeometry, radial_embedding
 
 if TYPE_CHECKING:
     from jaxelyte.models.config import NequIP
@@ -73,28 +72,18 @@ def training_knots(config: NequIP, params: Any) -> int:
     return 0
 
 
-def traced_tables(config: NequIP, params: Any, knots: int) -> tuple[jax.Array, ...]:
+@jax.default_matmul_precision("highest")
+def traced_tables(config: NequIP, params: Any, knots: int) -> tuple[Any, ...]:
     """`radial_tables` with so many knots, as a function of parameters that has derivatives, in their dtype."""
-    frequencies = params["radial_basis"]["bessel_weights"]
-    step = jnp.full((), config.r_max / knots, frequencies.dtype)
-    distance = step * jnp.arange(1, knots + 1, dtype=frequencies.dtype)
-    along = jnp.broadcast_to(step, distance.shape)
+    dtype, step = params["radial_basis"]["bessel_weights"].dtype, config.r_max / knots
+    distance = step * jnp.arange(1, knots + 1, dtype=dtype)
+    units = jnp.asarray([1.0, step, step**2], dtype)[:, None]
     tables = []
     for number, layer in enumerate(config.plan.layers):
         if not layer.active_paths:
             tables.append(None)
             continue
-
-        def weights(distance: jax.Array, number: int = number, layer: Any = layer) -> jax.Array:
-            embedded = radial_embedding(config, frequencies, EdgeGeometry(distance[None], {}))
-            given = params[f"layer{number}"]["radial"], config.avg_num_neighbors or 1.0, embedded
-            return radial_weights(layer, config.plan.radial, *given)[0]
-
-        def slopes(distance: jax.Array, weights: Any = weights) -> Any:
-            return jax.jvp(weights, (distance,), (along,))
-
-        (value, slope), (_, curvature) = jax.jvp(slopes, (distance,), (along,))
-        table = jnp.stack([value, slope, curvature], axis=1)
+        table = jnp.swapaxes(radial_derivatives(config, params, number, distance), 0, 1) * units
         tables.append(jnp.pad(table, ((0, 0), (0, 0), (0, -table.shape[2] % COLUMNS))))
     return tuple(tables)
 
@@ -144,28 +133,33 @@ def _combined(factors: tuple[np.ndarray, ...], rows: list[np.ndarray]) -> np.nda
 def _table(config: NequIP, params: Any, number: int, knots: int) -> np.ndarray:
     step = config.r_max / knots
     found = radial_derivatives(config, params, number, step * np.arange(1, knots + 1))
-    return np.stack([one * step**order for order, one in enumerate(found)], axis=1)
+    return np.swapaxes(found, 0, 1) * np.array([1.0, step, step**2])[:, None]
 
 
-def radial_derivatives(config: NequIP, params: Any, number: int, distance: np.ndarray) -> list[np.ndarray]:
-    """Radial weights of a layer's active paths and their first two derivatives, shapes (distances, columns)."""
+def radial_derivatives(config: NequIP, params: Any, number: int, distance: Any) -> Any:
+    """Radial weights of a layer's active paths and their first two derivatives, shape (3, distances, columns).
+
+    Arrays of numpy give one of numpy, those of jax one of jax. Each matrix is applied once, to all three.
+    """
+    xp = jnp if isinstance(distance, jax.Array) else np
     layer, radial = config.plan.layers[number], params[f"layer{number}"]["radial"]
-    found = _basis(config, params["radial_basis"]["bessel_weights"], distance)
+    found = _basis(config, params["radial_basis"]["bessel_weights"], distance, xp)
     for n in range(len(radial) - 1):
         matrix = radial[f"layer{n}"]
-        x, first, second = (one @ (matrix * matrix.shape[0] ** -0.5) for one in found)
-        value, slope, curvature = _activation(config, x)
+        x, first, second = xp.stack(found) @ (matrix * matrix.shape[0] ** -0.5)
+        value, slope, curvature = _activation(config, x, xp)
         found = [value, slope * first, curvature * first**2 + slope * second]
     last = radial[f"layer{len(radial) - 1}"]
     scale = (last.shape[0] * (config.avg_num_neighbors or 1.0)) ** -0.5
-    columns = np.concatenate([np.arange(path.start, path.start + path.mul) for path in layer.active_paths])
-    return [one @ (last[:, columns] * scale) for one in found]
+    columns = [last[:, path.start : path.start + path.mul] for path in layer.active_paths]
+    return xp.stack(found) @ (xp.concatenate(columns, axis=1) * scale)
 
 
-def _basis(config: NequIP, frequencies: np.ndarray, distance: np.ndarray) -> list[np.ndarray]:
+def _basis(config: NequIP, frequencies: Any, distance: Any, xp: Any) -> list[Any]:
     """Bessel functions times envelope (`jaxelyte.models.radial`) and two derivatives, by the product rule."""
     p, r_max = config.polynomial_cutoff_p, config.r_max
-    x, r = np.minimum(distance / r_max, 1.0)[:, None], distance[:, None]
+    p = int(p) if float(p).is_integer() else p
+    x, r = xp.minimum(distance / r_max, 1.0)[:, None], distance[:, None]
     norm = (p + 1) * (p + 2) / 2
     envelope = [
         1 - x**p * (norm - x * (p * (p + 2) - x * (p * (p + 1) / 2))),
@@ -173,23 +167,23 @@ def _basis(config: NequIP, frequencies: np.ndarray, distance: np.ndarray) -> lis
         -p * norm * x ** (p - 2) * (1 - x) * ((p - 1) - (p + 1) * x) / r_max**2,
     ]
     wave = frequencies / r_max
-    sine, cosine = np.sin(r * wave), np.cos(r * wave)
+    sine, cosine = xp.sin(r * wave), xp.cos(r * wave)
     bessel = _product(
         [2 / r_max * one for one in (1 / r, -1 / r**2, 2 / r**3)], [sine, wave * cosine, -(wave**2) * sine]
     )
     return _product(envelope, bessel)
 
 
-def _product(f: list[np.ndarray], g: list[np.ndarray]) -> list[np.ndarray]:
+def _product(f: list[Any], g: list[Any]) -> list[Any]:
     return [f[0] * g[0], f[1] * g[0] + f[0] * g[1], f[2] * g[0] + 2 * f[1] * g[1] + f[0] * g[2]]
 
 
-def _activation(config: NequIP, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _activation(config: NequIP, x: Any, xp: Any) -> tuple[Any, Any, Any]:
     """The function of the radial network and two derivatives."""
-    act, sigmoid = config.plan.radial, (1 + np.tanh(x / 2)) / 2
+    act, sigmoid = config.plan.radial, (1 + xp.tanh(x / 2)) / 2
     slope = sigmoid * (1 - sigmoid)
     if act == ACTIVATIONS["ssp"]:
-        found = np.logaddexp(x, 0) - np.log(2), sigmoid, slope
+        found = xp.logaddexp(x, xp.zeros_like(x)) - math.log(2), sigmoid, slope
     else:
         found = x * sigmoid, sigmoid + x * slope, slope * (2 + x * (1 - 2 * sigmoid))
     value, first, second = (act.constant * one for one in found)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from itertools import product
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from jaxelyte.models.constants import spherical_harmonics, wigner_3j
+from jaxelyte.models.constants import STORED, computed_wigner_3j, spherical_harmonics, wigner_3j
 
 
 @pytest.fixture
@@ -49,6 +53,19 @@ def test_tables_are_equivariant(degrees: tuple[int, int, int], directions: np.nd
     rotation = Rotation.from_euler("xyz", [0.4, -1.1, 2.3]).as_matrix()
     turned = [rotation_of(degree, directions, rotation) for degree in degrees]
     np.testing.assert_allclose(np.einsum("abc,ai,bj,ck->ijk", table, *turned), table, atol=1e-12)
+
+
+def test_stored_tables_are_those_of_e3nn() -> None:
+    """And nothing but degrees beyond them, or irreps in an unusual form, needs e3nn-jax."""
+    for degrees in product(range(STORED + 1), repeat=3):
+        if abs(degrees[0] - degrees[1]) <= degrees[2] <= degrees[0] + degrees[1]:
+            np.testing.assert_array_equal(wigner_3j(*degrees), computed_wigner_3j(*degrees))
+    assert wigner_3j(4, 2, 3).shape == (9, 5, 7)
+    program = (
+        "import sys; from jaxelyte.models.constants import wigner_3j; from jaxelyte.models.irreps import parse_irreps; "
+        "wigner_3j(2, 1, 3); parse_irreps('16x0e + 4x1o', 'option'); sys.exit('e3nn_jax' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_tables_cannot_be_changed() -> None:
