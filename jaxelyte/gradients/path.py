@@ -86,10 +86,8 @@ class PathGradient:
         value = plus_minus(self.value, self.error)
         size = plus_minus(*mean_over_replicas(self.slope[-1])[:2])
         good = f"for {self.horizon / 1e3:.3g} ps" if math.isfinite(self.horizon) else "for an unknown time"
-        return (
-            f"<A> = {value} over {self.times[-1] / 1e3:g} ps; |d<A>/dθ| = {size}; derivatives are good {good} and grow "
-            f"as exp(t/{1e-3 / self.growth:.3g} ps)"
-        )
+        grow = f" and grow as exp(t/{1e-3 / self.growth:.3g} ps)" if self.growth > 0.0 else ""
+        return f"<A> = {value} over {self.times[-1] / 1e3:g} ps; |d<A>/dθ| = {size}; derivatives are good {good}{grow}"
 
 
 def path_gradient(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -141,6 +142,9 @@ def test_chaos_is_measured() -> None:
     # Lyapunov times of simple liquids: some tenths of a ps to a ps.
     assert 100.0 < 1.0 / found.growth < 3000.0
     assert found.horizon < found.times[-1]
+    assert "grow as exp(t/" in repr(found)
+    for growth in (-1e-4, 0.0, math.nan):  # of paths that are not chaotic
+        assert "grow" not in repr(replace(found, growth=growth))
     assert np.mean(np.abs(found.slope[-1])) > 20.0 * np.mean(np.abs(found.slope[5]))
 
 
