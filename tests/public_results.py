@@ -82,6 +82,7 @@ IONS = theory.IonModel({"Na": 1.0, "Cl": -1.0}, 4.0)
 CHAIN = theory.HNCResult(0.1, ("Na", "Cl"), np.linspace(0.1, 9, 50), np.ones((2, 2, 50)), 0.95, 0.8, 0.9, 1e-9)
 DRAWN: dict[str, Any] = {
     "rdf": CURVES,
+    "rdf_panels": CURVES,
     "running_integrals": INTEGRALS,
     "msd": DIFFUSING,
     "vacf": DECAYING,
@@ -93,7 +94,8 @@ DRAWN: dict[str, Any] = {
     "residence": STAYING,
 }
 ONLY_WRONG = (
-    "convergence", "diffusivity", "free_energy", "learning", "log", "metadynamics", "observables_fit", "parity",
+    "conductivity", "convergence", "diffusivity", "free_energy", "learning", "log", "metadynamics", "observables_fit",
+    "parity",
     "spread", "stability", "umbrella", "viscosity",
 )  # fmt: skip
 
@@ -144,6 +146,7 @@ PICTURES = {
 } | {
     f"plots.{name}": Call(lambda one, name=name: getattr(plots, name)(one), {}, {"one": RESULT}) for name in ONLY_WRONG
 }  # fmt: skip
+del PICTURES["plots.rdf_panels"].kinds["ax"]  # it has a figure of its own
 for _name, _argument in (("rdf", "coordination"), ("angles", "relative")):
     PICTURES[f"plots.{_name}"].kinds[_argument] = flag()
 PICTURES["plots.correlations"].kinds["r_max"] = number()

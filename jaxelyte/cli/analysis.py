@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,9 @@ from jaxelyte import checks
 from jaxelyte.cli.analysis_dynamics import conduction, diffusion, flow, residence, vibrations
 from jaxelyte.cli.analysis_structure import forces, scattering, shell_angles, structure
 from jaxelyte.cli.analysis_thermodynamics import activity, osmotic
+from jaxelyte.cli.known import WATER_PERMITTIVITY, Known, known_of, provenance_of, stored_potential
 from jaxelyte.cli.page import Section, chosen, needs, page
-from jaxelyte.cli.sample import PERMITTIVITY, Sample, known_charges
+from jaxelyte.cli.sample import Sample
 from jaxelyte.errors import InputError, JaxelyteError
 from jaxelyte.observables.series import temperature_of
 from jaxelyte.storage import write_text, writing
@@ -68,9 +72,9 @@ def analyse_source(
         width: of the bins, Å.
         discard: frames left out at the start; by default what a run counts as its equilibration, and none of a
             trajectory file.
-        charges: such as Na=1,Cl=-1; those of the run file by default.
-        permittivity: relative; that of the run file, or of water, by default.
-        viscosity: Pa s.
+        charges: such as Na=1,Cl=-1; those of the run's potential by default.
+        permittivity: relative; that of the run's potential, or of water, by default.
+        viscosity: Pa s; that of the run by default, if it recorded its pressure for long enough.
         temperature: K; that of the run by default.
         fit: such as 1000,5000: window in fs of diffusion and conductivity.
         stretches: parts of each replica whose spread gives the errors of what moves.
@@ -105,8 +109,8 @@ def analyse_source(
     left_out = equilibration_of(run, len(trajectory)) if discard is None else discard
     symbols = _symbols(trajectory)
     wanted = pairs_named("--pairs", pairs) if pairs else all_pairs(symbols)
-    known, screening = known_charges(config, symbols)
-    ions = parse_charges(charges, symbols, periodic=all(trajectory.pbc)) if charges else known
+    known = Known(None, None) if run is None else known_of(stored_potential(source), symbols)
+    ions = parse_charges(charges, symbols, periodic=all(trajectory.pbc)) if charges else known.charges
     # Clusters and slabs have no density, and still move; who asks for distribution functions gets the reason.
     distributed = all(trajectory.pbc) or pairs or r_max is not None or width is not None
     sample = Sample(
@@ -115,13 +119,16 @@ def analyse_source(
         discard=left_out,
         temperature=temperature if temperature is not None else temperature_of(run),
         charges=ions,
-        permittivity=permittivity or screening or PERMITTIVITY,
+        permittivity=permittivity or known.permittivity or WATER_PERMITTIVITY,
         viscosity=viscosity,
         fit=_window(fit),
         stretches=stretches,
         observables={} if run is None else run.observables,
         config=config,
+        unknown=known.reason,
     )
+    options = {"charges": charges, "permittivity": permittivity, "temperature": temperature, "viscosity": viscosity}
+    sample = replace(sample, provenance=provenance_of(source, run, sample, known, options))
     folder = folder if folder is not None else (source if run else source.parent) / "analysis"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -138,8 +145,16 @@ def analyse_source(
     for name, section in sections.items():
         if name != "structure" or sample.result is None:  # that stands in the first table
             show(section_table(section))
-    for path in (*files, folder / "report.json", folder / "report.html"):
+    for path in (*files, folder / "report.json"):
         show(str(path))
+    show(_farewell(folder / "report.html"))
+
+
+def _farewell(page: Path) -> str:
+    """Where the report lies, and how to open it on this machine."""
+    command = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
+    how = f"{command} {shlex.quote(str(page))}"
+    return f"report: {page}\nopen it in a browser: {how} (it is one file, which can be sent to others)"
 
 
 def _window(text: str) -> tuple[float, float] | None:
@@ -205,9 +220,10 @@ def analyse_sample(
         "discarded": sample.discard,
     }
     content |= {name: section.content for name, section in sections.items()}
+    content["provenance"] = dict(sample.provenance)
     content["notes"] = {name: section.notes for name, section in sections.items() if section.notes}
     write_text(folder / "report.json", json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
-    write_text(folder / "report.html", page(title, about, list(sections.values())))
+    write_text(folder / "report.html", page(title, about, list(sections.values()), sample.provenance))
     return sections
 
 

@@ -10,17 +10,21 @@ import numpy as np
 
 from jaxelyte.arrays import finite
 from jaxelyte.cli.experiment import DIFFUSION, WATER_VISCOSITY, limiting_conductivity
-from jaxelyte.cli.page import Section, attempt, needs
+from jaxelyte.cli.page import Answer, Section, attempt, needs
 from jaxelyte.cli.sample import LITER, Sample
 from jaxelyte.errors import InputError
 from jaxelyte.observables.series import spread
-from jaxelyte.plots.style import COLORS, band, new_axes, png
+from jaxelyte.plots.palette import element_color
+from jaxelyte.plots.style import band, labelled, level, new_axes, png
 from jaxelyte.wording import plus_minus
 
 FRICTIONLESS = "there is no solvent to brake the ions, so that they do not move as in a solution"
 
 DENSE = 10.0
 """fs between frames, beyond which velocities say nothing about vibrations."""
+
+CERTAIN = 0.2
+"""Relative error of a run's viscosity, up to which it corrects diffusion for the finite cell."""
 
 STRETCH = (2500.0, 4500.0)
 """1/cm, where O-H vibrates: at 3,400 1/cm in liquid water."""
@@ -31,16 +35,18 @@ def diffusion(sample: Sample) -> Section:
     from jaxelyte.observables import diffusivity
 
     section = Section(
-        "Self-diffusion", ("species", "D / 1e-9 m²/s", "of it for the finite cell", "MSD ~ t^", "at infinite dilution")
+        "Self-diffusion",
+        ("species", "D / 1e-9 m²/s", "of it, finite-size correction", "MSD ~ t^", "experiment, infinite dilution"),
     )
     section.content = {}
+    thickness, axes = _thickness(sample, section), None
     for name in (s for s in sample.species if s != "H"):
 
         def one(name: str = name) -> Any:
             return diffusivity(
                 sample.trajectory,
                 name,
-                viscosity=sample.viscosity,
+                viscosity=thickness,
                 temperature=sample.temperature,
                 discard=sample.discard,
                 fit=sample.fit,
@@ -51,25 +57,76 @@ def diffusion(sample: Sample) -> Section:
         if found is None:
             continue
         known = DIFFUSION.get(name) if sample.solvent else None
+        moves, value = math.isfinite(found.value), plus_minus(found.value * 1e9, found.error * 1e9)
         section.rows.append(
             (
                 name,
-                "not diffusive" if math.isnan(found.value) else plus_minus(found.value * 1e9, found.error * 1e9),
-                f"{found.correction * 1e9:.3f}"
-                if sample.viscosity is not None
-                else "not corrected (no viscosity given)",
+                value if moves else "not diffusive",
+                "none" if thickness is None else f"{found.correction * 1e9:.3f}",
                 f"{found.exponent:.2f}",
                 "" if known is None else f"{known}",
             )
         )
+        if moves:
+            measured = "" if known is None else f"{known}e-9 m²/s at infinite dilution, 25 °C"
+            section.answers.append(
+                Answer(f"self-diffusion of {name}", plus_minus(found.value, found.error, unit="m²/s"), measured)
+            )
         section.content[name] = {
             "value_m2_s": finite(found.value),
             "error_m2_s": finite(found.error),
             "correction_m2_s": found.correction,
             "exponent": found.exponent,
         }
-        section.pictures.append((name, png(found.plot())))
+        axes = found.plot(axes)
+    if axes is not None:
+        section.pictures.append(("mean squared displacements; thick: window of the fit", png(axes)))
     return _warned(sample, section)
+
+
+def _thickness(sample: Sample, section: Section) -> float | None:
+    """Viscosity in Pa s for the finite-size correction: as given, or of the run; a note says which, and why not.
+
+    Without one, D is not corrected, and the note gives the size of the correction with the viscosity of water.
+    """
+    from jaxelyte.observables.diffusion import finite_size_correction
+
+    if sample.viscosity is not None:
+        section.notes.append(
+            f"corrected for the finite cell with the given viscosity of {1e3 * sample.viscosity:g} mPa s"
+        )
+        return sample.viscosity
+    own = _own_viscosity(sample)
+    if own is not None:
+        value, error = own
+        text = plus_minus(1e3 * value, 1e3 * error, unit="mPa s")
+        section.notes.append(f"corrected for the finite cell with the viscosity of the run, {text}")
+        return value
+    if sample.solvent is None or sample.temperature is None or not all(sample.trajectory.pbc):
+        return None
+    cell = sample.trajectory.cells.reshape(-1, 3, 3).mean(axis=0)
+    size = 1e9 * finite_size_correction(cell, sample.temperature, 1e-3 * WATER_VISCOSITY)
+    section.notes.append(
+        "not corrected for the finite cell: that takes the viscosity of the solution, which the run does not "
+        "give; pass "
+        f"--viscosity in Pa s. With that of water at 25 °C, {WATER_VISCOSITY:.2f} mPa s by experiment, it would add "
+        f"{size:.2g}e-9 m²/s to each D"
+    )
+    return None
+
+
+def _own_viscosity(sample: Sample) -> tuple[float, float] | None:
+    """Viscosity of a run that recorded its pressure, with an error of at most `CERTAIN`; in Pa s."""
+    from jaxelyte.observables import viscosity
+    from jaxelyte.observables.viscosity import pressure_of
+
+    if sample.ions_alone:
+        return None
+    aside = Section("", ())
+    found = attempt(lambda: viscosity(pressure_of(sample), temperature=sample.kelvin, volume=sample.volume), aside)
+    if found is None or aside.notes or not found.error <= CERTAIN * found.value:
+        return None
+    return found.value, found.error
 
 
 def conduction(sample: Sample) -> Section:
@@ -79,7 +136,7 @@ def conduction(sample: Sample) -> Section:
     section = Section("Ionic conductivity", ("quantity", "value", "experiment"))
     charges = sample.charges
     if not charges:
-        return needs(section, "the charges of the ions are not known; pass --charges, such as Na=1,Cl=-1")
+        return needs(section, sample.no_charges)
     found = attempt(
         lambda: conductivity(
             sample.trajectory,
@@ -102,13 +159,14 @@ def conduction(sample: Sample) -> Section:
     section.rows.append(("σ, independent ions", free, beside))
     for name, share, error in zip(found.species, found.transport, found.transport_error, strict=True):
         section.rows.append((f"transport number of {name}", plus_minus(share, error), ""))
+    section.answers.append(Answer("ionic conductivity", plus_minus(found.value, found.error, unit="S/m"), beside))
     section.content = {
         "value_S_m": found.value,
         "error_S_m": finite(found.error),
         "nernst_einstein_S_m": found.nernst_einstein,
         "transport_numbers": dict(zip(found.species, found.transport.tolist(), strict=True)),
     }
-    section.pictures.append(("displacement of the charge", png(found.plot())))
+    section.pictures.append(("mean squared displacement of the charge; thick: window of the fit", png(found.plot())))
     return _warned(sample, section)
 
 
@@ -145,13 +203,22 @@ def residence(sample: Sample) -> Section:
                 f"{edge:.2f}",
             )
         )
+        far = found.value > found.lags[-1]
+        time = plus_minus(found.value / 1e3, found.error / 1e3, unit="ps")
+        if far:
+            section.notes.append(
+                f"{ion}: τ is extrapolated from lags up to {found.lags[-1] / 1e3:.3g} ps, in which "
+                f"{1.0 - found.survival[-1]:.0%} of the {solvent} left"
+            )
+        if math.isfinite(found.value):
+            section.answers.append(Answer(f"residence of {solvent} at {ion}", time + " (extrapolated)" * bool(far)))
         section.content[ion] = {
             "residence_time_fs": [finite(found.value), finite(found.error)],
             "integral_fs": [finite(found.integral), finite(found.integral_error)],
             "number": [found.number, finite(found.number_error)],
             "r_max_A": edge,
         }
-        section.pictures.append((ion, png(found.plot())))
+        section.pictures.append((f"{solvent} at {ion}: share that is still there", png(found.plot())))
     return section
 
 
@@ -180,8 +247,9 @@ def flow(sample: Sample) -> Section:
     value = plus_minus(found.value * 1e3, found.error * 1e3, unit="mPa s")
     known = f"{WATER_VISCOSITY} mPa s of water at 25 °C" if sample.solvent else ""
     section.rows.append(("shear viscosity", value, known))
+    section.answers.append(Answer("shear viscosity", value, known))
     section.content = {"value_Pa_s": found.value, "error_Pa_s": finite(found.error)}
-    section.pictures.append(("viscosity", png(found.plot())))
+    section.pictures.append(("running Green–Kubo integral of the stress, and the result", png(found.plot())))
     return section
 
 
@@ -210,12 +278,13 @@ def vibrations(sample: Sample) -> Section:
         section.rows.append(row)
         section.content[name] = {"green_kubo_m2_s": [finite(value * 1e-9), finite(error * 1e-9)]}
         axes = new_axes(axes)
-        color = COLORS[sample.species.index(name) % len(COLORS)]
+        color = element_color(name)
         start = found.value[0]
         band(axes, found.lags, found.value / start, found.error / start, color=color, label=name)
     if axes is not None:
-        axes.set(xlabel="lag / fs", ylabel="velocity autocorrelation / its value at 0", xlim=(0.0, None))
-        axes.legend(frameon=False, fontsize=9)
+        level(axes, 0.0)
+        axes.set_xlim(0.0, None)
+        labelled(axes, "lag / fs", "velocity autocorrelation / its value at 0")
         section.pictures.append(("velocity autocorrelation", png(axes)))
     _density_of_states(sample, frames, section)
     return _warned(sample, section)
@@ -232,7 +301,7 @@ def _density_of_states(sample: Sample, frames: Any, section: Section) -> None:
     rows = np.array([replace(found, value=row).density_of_states()[1] for row in found.stretches])
     shown = at <= STRETCH[1]
     axes = new_axes()
-    band(axes, at[shown], 1e3 * density[shown], 1e3 * spread(rows)[shown], color=COLORS[0])
+    band(axes, at[shown], 1e3 * density[shown], 1e3 * spread(rows)[shown], color="#222222")
     axes.set(xlabel="wavenumber / 1/cm", ylabel="density of states / 1e-3 cm", xlim=(0.0, STRETCH[1]))
     section.pictures.append(("density of states", png(axes)))
     section.content["density_of_states"] = {

@@ -8,8 +8,9 @@ import numpy as np
 
 from jaxelyte.arrays import finite
 from jaxelyte.cli.experiment import PEAKS
-from jaxelyte.cli.page import Section, attempt, needs
+from jaxelyte.cli.page import Answer, Section, attempt, needs
 from jaxelyte.cli.sample import Sample
+from jaxelyte.plots.distributions import rdf_panels
 from jaxelyte.plots.style import png
 from jaxelyte.wording import plus_minus
 
@@ -58,8 +59,25 @@ def structure(sample: Sample) -> Section:
     section.content = [
         {k: [finite(x) for x in v] if isinstance(v, list) else v for k, v in row.items()} for row in rows
     ]
-    section.pictures.append(("radial distribution functions", png(sample.result.plot())))
+    for row in rows:
+        _answers_of_pair(row, section)
+    picture = png(rdf_panels(sample.result)[0, 0])
+    section.pictures.append(("radial distribution functions g(r), and neighbours n(r) within r", picture))
     return section
+
+
+def _answers_of_pair(row: dict[str, Any], section: Section) -> None:
+    """Distance and coordination number of an ion and its solvent, where there is one with a measurement beside it."""
+    known, peak, shell = PEAKS.get(row["pair"]), row["peak_position_A"], row["coordination"]
+    if known is None:
+        return
+    first, second = row["pair"].split("-")
+    if peak is not None:
+        measured = f"{known.position:g} Å, {known.source}"
+        section.answers.append(Answer(f"{first}–{second} distance", plus_minus(*peak, unit="Å"), measured))
+    if shell is not None:
+        number = f"{plus_minus(*shell[:2])} within {shell[2]:.2f} Å"
+        section.answers.append(Answer(f"{second} around {first}", number, known.neighbors))
 
 
 def forces(sample: Sample) -> Section:
@@ -72,7 +90,7 @@ def forces(sample: Sample) -> Section:
     if result is None:
         return needs(section, NO_DENSITY)
     if not charges:
-        return needs(section, "the charges of the ions are not known; pass --charges, such as Na=1,Cl=-1")
+        return needs(section, sample.no_charges)
     for number, pair in enumerate(result.pairs):
         if not all(s in charges for s in pair):
             continue
@@ -94,7 +112,9 @@ def forces(sample: Sample) -> Section:
             which: None if well is None else dict(zip(WELL, map(finite, well), strict=True))
             for which, well in zip(WELLS, wells, strict=True)
         }
-        section.pictures.append((name, png(found.plot())))
+        section.pictures.append((f"{name}; dashed: without screened Coulomb", png(found.plot())))
+    if section.pictures and "relative permittivity" in sample.provenance:
+        section.notes.append(f"relative permittivity {sample.provenance['relative permittivity']}")
     return section
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxelyte import units
 from jaxelyte.arrays import finite
 from jaxelyte.cli.experiment import pitzer
-from jaxelyte.cli.page import Section, attempt, needs
+from jaxelyte.cli.page import Answer, Section, attempt, needs
 from jaxelyte.cli.sample import Salt, Sample
 from jaxelyte.plots.style import png
 from jaxelyte.wording import plus_minus
@@ -28,6 +28,9 @@ GRID = np.arange(0.5, 12.0001, 0.02)
 WALL = 20.0
 """k_B T: no two ions pass a wall of their pair potential that is higher than this, so that what lies behind it does not
 matter. Networks have pockets there, of which no frame knows."""
+
+MOST = 8
+"""Replicas that are named in a legend."""
 
 CLIMB = (0.05, 0.1, 0.2, 0.4, 0.8, 1.2, 1.6, 2.0)
 """mol/L on the way to a concentration, where theories start from dilute solutions."""
@@ -74,7 +77,10 @@ def activity(sample: Sample) -> Section:
     beside = ""
     if known is not None:
         beside = f"{known.derivative if sample.solvent else known.derivative_mm:.2f}"
-    section.rows.append(("1 + d ln γ±/d ln c", plus_minus(result.value, result.error), beside))
+    derivative = plus_minus(result.value, result.error)
+    section.rows.append(("1 + d ln γ±/d ln c", derivative, beside))
+    measured = f"{beside} by Pitzer's equations, 25 °C" if beside else ""
+    section.answers.append(Answer("activity derivative 1 + d ln γ±/d ln c", derivative, measured))
     section.content["derivative"] = {
         "value": result.value,
         "error": finite(result.error),
@@ -143,18 +149,22 @@ def _room(osmotic: float, osmotic_mm: float) -> float:
 
 def _running(times: np.ndarray, traces: np.ndarray, value: float, error: float) -> Any:
     """Mean of φ from the start of the averages on, of each replica."""
-    from jaxelyte.plots.style import COLORS, new_axes
+    from jaxelyte.plots.style import COLORS, labelled, new_axes
 
     axes = new_axes()
     count = np.arange(1, len(traces) + 1)
     step = max(1, len(traces) // 1000)
     for replica in range(traces.shape[1]):
         mean = np.cumsum(traces[:, replica]) / count
-        axes.plot(times[::step] / 1e3, mean[::step], color=COLORS[replica % len(COLORS)], linewidth=1.0)
-    axes.axhspan(value - error, value + error, color="#cccccc", zorder=0)
-    spread = 6.0 * max(error, 1e-3) * np.sqrt(traces.shape[1])
-    axes.set(xlabel="time / ps", ylabel="running mean of φ", ylim=(value - spread, value + spread))
-    return axes
+        color, label = COLORS[replica % len(COLORS)], f"replica {replica}" if traces.shape[1] <= MOST else None
+        axes.plot(times[::step] / 1e3, mean[::step], color=color, linewidth=1.0, label=label)
+    wide = max(error, 1e-3) if math.isfinite(error) else 0.05 * abs(value)
+    if math.isfinite(error):
+        label = f"mean of all: {plus_minus(value, error)}"
+        axes.axhspan(value - error, value + error, color="#cccccc", zorder=0, label=label)
+    spread = 6.0 * wide * np.sqrt(traces.shape[1])
+    axes.set_ylim(value - spread, value + spread)
+    return labelled(axes, "time / ps", "running mean of φ", beside=True)
 
 
 def _chain(sample: Sample, salt: Salt) -> Any:

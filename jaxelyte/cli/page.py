@@ -6,16 +6,51 @@ import base64
 import html
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxelyte.cli.spelling import spelled
 from jaxelyte.errors import InputError, JaxelyteError
 
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:62em;margin:2em auto;padding:0 1em;color:#222}
-table{border-collapse:collapse;margin:1em 0}td,th{padding:.25em .8em;border-bottom:1px solid #ddd;text-align:left}
-img{max-width:100%}h2{margin-top:2em}.note{color:#a33}"""
+STYLE = """*{box-sizing:border-box}
+body{font:16px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif;max-width:68em;margin:0 auto;padding:1.5em 1em 4em;
+color:#1c1c1c;background:#fff}
+h1{font-size:1.6em;line-height:1.25;margin:.3em 0}h2{font-size:1.2em;margin:2.2em 0 .6em}
+p{margin:.5em 0}.about{color:#444}
+.wide{overflow-x:auto;margin:.8em 0}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+th,td{padding:.3em 1em .3em 0;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}
+th{font-weight:600;border-bottom:2px solid #999}
+.pictures{display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start}
+figure{margin:0;flex:1 1 24em;max-width:33em}figure img{width:100%;height:auto;display:block}
+figure.broad{flex-basis:100%;max-width:60em;overflow-x:auto}figure.broad img{min-width:38em}
+td:first-child{min-width:4.5em}
+figcaption{font-size:.85em;color:#444}
+.note{border-left:3px solid #c8553d;padding-left:.7em;color:#333;font-size:.95em}
+nav{font-size:.95em}nav a{margin-right:1em;white-space:nowrap}a{color:#1f5a94}
+@media(max-width:40em){body{font-size:15px;padding:1em .8em 3em}th,td{padding-right:.7em}}
+@media print{body{max-width:none;padding:0;font-size:10pt}nav{display:none}
+figure,table,.note{break-inside:avoid}h2{break-after:avoid}.wide{overflow:visible}
+.pictures{display:block}figure{display:inline-block;width:48%}figure.broad{width:100%;overflow:visible}
+figure.broad img{min-width:0}}"""
+
+BROAD = 700
+"""Pixels from which a picture has a line of its own in print."""
+
+
+class Answer(NamedTuple):
+    """One line at the top of the report.
+
+    Attributes:
+        quantity: what it is, in words.
+        value: with its error and unit.
+        experiment: what was measured, with conditions; empty where nothing is known.
+    """
+
+    quantity: str
+    value: str
+    experiment: str = ""
 
 
 @dataclass
@@ -27,7 +62,8 @@ class Section:
         columns: headers of the table.
         rows: of the table.
         notes: what the numbers are worth, or why there are none.
-        pictures: names and contents of PNG files.
+        pictures: captions and contents of PNG files.
+        answers: what stands at the top of the report.
         content: the numbers, for the JSON file.
     """
 
@@ -36,6 +72,7 @@ class Section:
     rows: list[tuple[str, ...]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     pictures: list[tuple[str, bytes]] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
     content: Any = None
 
 
@@ -90,30 +127,61 @@ def chosen(names: Mapping[str, Any], only: str, skip: str) -> list[str]:
     return [name for name in names if (not wanted or name in wanted) and name not in unwanted]
 
 
-def page(title: str, about: str, sections: list[Section]) -> str:
-    """The report as HTML; sections without numbers come last, as a list of reasons."""
-    parts = [f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"]
-    parts.append(f"<h1>{html.escape(title)}</h1><p>{html.escape(about)}</p><p>Values with one standard error.</p>")
-    for section in sections:
-        if section.rows or section.pictures:
-            parts += _section(section)
+def page(title: str, about: str, sections: list[Section], provenance: Mapping[str, str]) -> str:
+    """The report as HTML: answers, sections, what has no numbers and why, and where all of it comes from.
+
+    One file without scripts or links to others, to be sent to people.
+    """
+    shown = [section for section in sections if section.rows or section.pictures]
     missing = [section for section in sections if not section.rows and not section.pictures]
+    parts = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>",
+        f'<h1>{html.escape(title)}</h1><p class="about">{html.escape(about)}</p>',
+        '<p class="about">Values with one standard error; where it is unknown, the run is too short for one.</p>',
+    ]
+    answers = [answer for section in shown for answer in section.answers]
+    if answers:
+        parts += ["<h2>Results</h2>", _table(("quantity", "value", "experiment"), answers)]
+    links = [f'<a href="#s{n}">{html.escape(section.title)}</a>' for n, section in enumerate(shown)]
+    parts += [f"<nav>{' '.join(links)}</nav>"] if len(links) > 1 else []
+    for number, section in enumerate(shown):
+        parts += _section(section, f"s{number}")
     if missing:
         rows = [f"<li><b>{html.escape(s.title)}</b>: {html.escape('; '.join(s.notes))}</li>" for s in missing]
         parts.append(f"<h2>Not computed</h2><ul>{''.join(rows)}</ul>")
+    if provenance:
+        parts += ["<h2>Provenance</h2>", _table(("", ""), list(provenance.items()))]
+    parts.append("</body></html>")
     return "\n".join(parts) + "\n"
 
 
-def _section(section: Section) -> list[str]:
-    parts = [f"<h2>{html.escape(section.title)}</h2>"]
+def _section(section: Section, anchor: str) -> list[str]:
+    parts = [f'<h2 id="{anchor}">{html.escape(section.title)}</h2>']
     if section.rows:
-        head = "".join(f"<th>{html.escape(c)}</th>" for c in section.columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in section.rows
-        )
-        parts.append(f"<table><tr>{head}</tr>{body}</table>")
-    parts += [f"<p class=note>{html.escape(note)}</p>" for note in section.notes]
+        parts.append(_table(section.columns, section.rows))
+    parts += [f'<p class="note">{html.escape(note)}</p>' for note in section.notes]
+    figures = []
     for name, picture in section.pictures:
-        data = base64.b64encode(picture).decode()
-        parts.append(f'<img alt="{html.escape(name)}" src="data:image/png;base64,{data}">')
-    return parts
+        data, kind = base64.b64encode(picture).decode(), ' class="broad"' if _width(picture) >= BROAD else ""
+        image = f'<img alt="{html.escape(name)}" src="data:image/png;base64,{data}">'
+        figures.append(f"<figure{kind}>{image}<figcaption>{html.escape(name)}</figcaption></figure>")
+    return [*parts, f'<div class="pictures">{"".join(figures)}</div>'] if figures else parts
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table that scrolls by itself on narrow screens; without a head where no column has a name."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns) if any(columns) else ""
+    body = "".join("<tr>" + "".join(f"<td>{_unbroken(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="wide"><table>{f"<tr>{head}</tr>" if head else ""}{body}</table></div>'
+
+
+def _unbroken(cell: str) -> str:
+    """The text of a cell; values stay together with their errors."""
+    return html.escape(cell).replace(" ± ", "&nbsp;±&nbsp;")
+
+
+def _width(picture: bytes) -> int:
+    """Pixels across of a PNG file, from its header."""
+    return int.from_bytes(picture[16:20], "big")

@@ -9,23 +9,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxelyte.cli.known import WATER_PERMITTIVITY
 from jaxelyte.cli.objects import SOLVENT
-from jaxelyte.errors import InputError, JaxelyteError
+from jaxelyte.errors import InputError
 from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
-    from jaxelyte.cli.sections import NequIPTerm, RunFile
+    from jaxelyte.cli.sections import RunFile
     from jaxelyte.observables import RDFResult
     from jaxelyte.trajectory import Trajectory
 
-FORMAL = dict.fromkeys(("Li", "Na", "K", "Rb", "Cs"), 1.0) | dict.fromkeys(("F", "Cl", "Br", "I"), -1.0)
-"""Charges in e of the ions that `jaxelyte.spc_fw` knows."""
-
 LITER = 6.02214076e-4
 """Particles per Å³ in one mol/L."""
-
-PERMITTIVITY = 78.3
-"""Of water at 25 °C."""
 
 
 class Salt(NamedTuple):
@@ -62,6 +57,8 @@ class Sample:
         fit: window of straight lines through displacements in fs; None for the default.
         stretches: parts of each replica whose spread gives the errors of what moves; None for the default.
         config: run file that the frames come from; None where it is not known.
+        unknown: why the charges are not known, where the run says it.
+        provenance: how the run was made and where numbers come from, by name.
     """
 
     trajectory: Trajectory
@@ -69,12 +66,14 @@ class Sample:
     discard: int = 0
     temperature: float | None = None
     charges: Mapping[str, float] | None = None
-    permittivity: float = PERMITTIVITY
+    permittivity: float = WATER_PERMITTIVITY
     viscosity: float | None = None
     observables: Mapping[str, Any] = field(default_factory=dict)
     fit: tuple[float, float] | None = None
     stretches: int | None = None
     config: RunFile | None = None
+    unknown: str = ""
+    provenance: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def symbols(self) -> list[str]:
@@ -128,6 +127,12 @@ class Sample:
         return self.temperature
 
     @property
+    def no_charges(self) -> str:
+        """What to say where charges are needed and not known."""
+        why = f": {self.unknown}" if self.unknown else ""
+        return f"the charges of the ions are not known{why}; pass --charges, such as Na=1,Cl=-1"
+
+    @property
     def salt(self) -> Salt:
         """The 1:1 salt.
 
@@ -135,7 +140,7 @@ class Sample:
             InputError: charges are not known, or it is another kind of salt.
         """
         if not self.charges:
-            raise InputError("the charges of the ions are not known; pass --charges, such as Na=1,Cl=-1")
+            raise InputError(self.no_charges)
         counts = {name: self.symbols.count(name) for name in self.charges}
         cations = [name for name, q in self.charges.items() if q == 1.0]
         anions = [name for name, q in self.charges.items() if q == -1.0]
@@ -168,43 +173,3 @@ class Sample:
             f"{counted(len(frames), 'frame')}{replicas}, {self.discard:,} before them left out as equilibration"
         )
         return "; ".join(parts) + "."
-
-
-def known_charges(config: RunFile | None, symbols: list[str]) -> tuple[dict[str, float] | None, float | None]:
-    """Charges of the ions and the solvent's permittivity, as far as the run file says; None for what it does not.
-
-    The charges of a screened Coulomb term between ions are those of the ions, and `spc-fw` has formal ones.
-    """
-    from jaxelyte.cli.sections import CoulombTerm, NequIPTerm, WaterTerm
-
-    for term in () if config is None else config.potential:
-        if isinstance(term, CoulombTerm) and not set(term.charges) & set(SOLVENT):
-            there = {name: q for name, q in term.charges.items() if name in symbols}
-            return there or None, 1.0 if term.permittivity is None else term.permittivity
-        if isinstance(term, NequIPTerm) and (baseline := _stored_coulomb(term)) is not None:
-            there = {name: q for name, q in baseline[0].items() if name in symbols}
-            return there or None, baseline[1]
-        if isinstance(term, WaterTerm):
-            there = {name: q for name, q in FORMAL.items() if name in symbols}
-            neutral = sum(there[name] for name in symbols if name in there) == 0
-            return there if there and neutral else None, None
-    return None, None
-
-
-def _stored_coulomb(term: NequIPTerm) -> tuple[dict[str, float], float] | None:
-    """Charges and permittivity of the Coulomb term that a model keeps as its baseline; None where there is none."""
-    from ase.data import chemical_symbols
-
-    from jaxelyte.cli.models import open_model
-    from jaxelyte.potentials.coulomb import ScreenedCoulomb
-
-    try:
-        baseline = getattr(open_model(term.path, torchscript=term.torchscript), "baseline", None)
-    except JaxelyteError:  # the model has been moved since; the analysis does without
-        return None
-    if not isinstance(baseline, ScreenedCoulomb) or baseline.numbers is None:
-        return None
-    names = [chemical_symbols[number] for number in baseline.numbers]
-    return dict(zip(names, np.asarray(baseline.charges).tolist(), strict=True)), float(
-        f"{float(baseline.permittivity):.6g}"
-    )

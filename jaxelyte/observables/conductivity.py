@@ -24,7 +24,7 @@ from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
 from jaxelyte.observables.blocks import FEWEST
 from jaxelyte.observables.center import follow
-from jaxelyte.observables.diffusion import WINDOW, MSDResult
+from jaxelyte.observables.diffusion import WINDOW
 from jaxelyte.observables.diffusive import Chosen, change_of_slope, choose_window, first_time, remedy, shape_of
 from jaxelyte.observables.sampling import analysed
 from jaxelyte.observables.series import (
@@ -64,6 +64,7 @@ class ConductivityResult:
         exponent: α of the displacement ~ t^α there; one where the motion is diffusive.
         lags: (lags,), fs.
         displacement: (lags,), e² Å², mean squared displacement of the charge.
+        displacement_error: (lags,), its standard error from the spread between stretches; NaN for fewer than four.
         freedom: degrees of freedom of the errors (Student's t): stretches less one; 0 without errors.
     """
 
@@ -79,6 +80,7 @@ class ConductivityResult:
     exponent: float
     lags: np.ndarray
     displacement: np.ndarray
+    displacement_error: np.ndarray
     freedom: int = 0
 
     def to_json(self, path: str | Path) -> None:
@@ -98,21 +100,16 @@ class ConductivityResult:
         write_text(path, json.dumps(content, indent=1) + "\n")
 
     def to_csv(self, path: str | Path) -> None:
-        """Write a table: lag in fs, mean squared displacement of the charge in e² Å²."""
-        table = np.column_stack([self.lags, self.displacement])
+        """Write a table: lag in fs, mean squared displacement of the charge and its error in e² Å²."""
+        table, header = (self.lags, self.displacement, self.displacement_error), "lag_fs,displacement_e2_A2,error_e2_A2"
         with saving(path) as temporary:
-            np.savetxt(temporary, table, delimiter=",", header="lag_fs,displacement_e2_A2", comments="")
+            np.savetxt(temporary, np.column_stack(table), delimiter=",", header=header, comments="")
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the displacement of the charge; returns the matplotlib axes."""
+        """Draw the displacement of the charge with a band of one standard error, and the window that was fitted."""
         from jaxelyte import plots
 
-        curve = MSDResult(
-            "charge", self.lags, self.displacement, np.full(len(self.lags), np.nan), self.displacement[None]
-        )
-        ax = plots.msd(curve, ax)
-        ax.set_ylabel("displacement of the charge / e² Å²")
-        return ax
+        return plots.conductivity(self, ax)
 
     def __repr__(self) -> str:
         if math.isnan(self.value):
@@ -209,6 +206,7 @@ def conductivity(
         exponent=exponent(lags[inside], displacement[inside]),
         lags=lags,
         displacement=displacement,
+        displacement_error=spread(moved.mixed.sum(axis=(1, 2))),
         freedom=len(total) - 1 if math.isfinite(error) else 0,
     )
 

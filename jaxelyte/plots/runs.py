@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxelyte.errors import InputError
-from jaxelyte.plots.style import COLORS, draws, quiet
+from jaxelyte.plots.style import COLORS, draws, labelled, level, quiet
 
 if TYPE_CHECKING:
     from jaxelyte.dynamics.run import Run
+
+MOST = 8
+"""Replicas that are named in a legend."""
 
 PANELS = (
     ("temperature", "T / K"),
@@ -44,9 +47,12 @@ def log(run: Run, axes: Any = None) -> Any:
         replicas = values.shape[1]
         for replica in range(replicas):
             color = COLORS[0] if replicas == 1 else COLORS[replica % len(COLORS)]
-            ax.plot(time, values[:, replica], color=color, linewidth=1.0, alpha=1.0 if replicas == 1 else 0.7)
+            named = f"replica {replica}" if 1 < replicas <= MOST and name == "temperature" else None
+            alpha = 1.0 if replicas == 1 else 0.7
+            ax.plot(time, values[:, replica], color=color, linewidth=1.0, alpha=alpha, label=named)
         if name == "temperature":
-            ax.axhline(float(np.mean(values)), color="#999999", linewidth=0.8, zorder=0)
+            level(ax, float(np.mean(values)), f"mean, {np.mean(values):.1f} K")
+            labelled(ax, beside=True)
         ax.set_ylabel(label)
     axes[-1].set_xlabel("time / ps")
     return axes

@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxelyte import units
 from jaxelyte.plots.curves import pmf
-from jaxelyte.plots.style import COLORS, band, draws, new_axes
+from jaxelyte.plots.style import COLORS, band, draws, labelled, new_axes, whole_numbers
+from jaxelyte.wording import counted, plus_minus
 
 if TYPE_CHECKING:
     from jaxelyte.free_energy import FreeEnergyResult, MetadynamicsResult, UmbrellaResult
@@ -29,9 +30,7 @@ def series(result: SeriesResult, ax: Any = None) -> Any:
             color = COLORS[number % len(COLORS)]
             values = result.values[::step, replica, number]
             ax.plot(result.times[::step] / 1e3, values, color=color, linewidth=0.8, alpha=0.8, label=label)
-    ax.set(xlabel="time / ps", ylabel=f"value / {result.unit}")
-    ax.legend(frameon=False)
-    return ax
+    return labelled(ax, "time / ps", f"value / {result.unit}")
 
 
 @draws("UmbrellaResult")
@@ -44,8 +43,10 @@ def umbrella(result: UmbrellaResult, ax: Any = None) -> Any:
     for number, counts in enumerate(result.counts):
         # In the lowest third of the picture: shares, whose height means nothing.
         heights = low + 0.3 * (high - low) * counts / top
-        ax.fill_between(result.pmf.r, low, heights, color=COLORS[number % len(COLORS)], alpha=0.2, linewidth=0)
-    return ax
+        label = None if number else f"samples of {counted(len(result.counts), 'window')}"
+        color = COLORS[number % len(COLORS)]
+        ax.fill_between(result.pmf.r, low, heights, color=color, alpha=0.2, linewidth=0, label=label)
+    return labelled(ax)
 
 
 @draws("MetadynamicsResult")
@@ -57,9 +58,8 @@ def metadynamics(result: MetadynamicsResult, ax: Any = None) -> Any:
     good = np.isfinite(result.pmf.value)
     shift = float(np.median((result.pmf.value - other)[good])) if np.any(good) else 0.0
     curve = 1e3 * (result.from_bias[inside] + shift)
-    ax.plot(result.grid[inside], curve, color=COLORS[1], linewidth=1.0, linestyle="--", label="from the bias")
-    ax.legend(frameon=False)
-    return ax
+    ax.plot(result.grid[inside], curve, color="#222222", linewidth=1.0, linestyle="--", label="from the bias")
+    return labelled(ax)
 
 
 @draws("ViscosityResult")
@@ -69,24 +69,25 @@ def viscosity(result: ViscosityResult, ax: Any = None) -> Any:
     times = result.lags / 1e3
     band(ax, times, 1e3 * result.running, 1e3 * result.running_error, color=COLORS[0], label="running integral")
     level, error = np.full(len(times), 1e3 * result.value), np.full(len(times), 1e3 * result.error)
-    band(ax, times, level, error, color=COLORS[1], label="spectrum at zero frequency")
-    ax.set(xlabel="upper limit / ps", ylabel="viscosity / mPa s")
-    ax.legend(frameon=False)
-    return ax
+    value = plus_minus(1e3 * result.value, 1e3 * result.error, unit="mPa s")
+    band(ax, times, level, error, color=COLORS[1], label=f"spectrum at zero frequency: {value}")
+    return labelled(ax, "upper limit / ps", "viscosity / mPa s")
 
 
 @draws("FreeEnergyResult")
 def free_energy(result: FreeEnergyResult, ax: Any = None) -> Any:
     """Draw <dU/dλ> of the windows with errors, and its slope -Var(dU/dλ)/k_B T as short lines; returns the axes."""
     ax = new_axes(ax)
-    ax.errorbar(result.lam, result.gradient, result.gradient_error, color=COLORS[0], fmt="o", capsize=3)
+    bars = {"color": COLORS[0], "fmt": "o", "capsize": 3, "label": "mean of a window"}
+    ax.errorbar(result.lam, result.gradient, result.gradient_error, **bars)
     half = 0.3 * float(np.min(np.diff(result.lam), initial=1.0))
     slope = -result.variance / (units.BOLTZMANN * result.temperature)
-    for lam, value, tangent in zip(result.lam, result.gradient, slope, strict=True):
+    for number, (lam, value, tangent) in enumerate(zip(result.lam, result.gradient, slope, strict=True)):
         ends = np.array([-half, half])
-        ax.plot(lam + ends, value + tangent * ends, color=COLORS[1], linewidth=1.0)
-    ax.set(xlim=(0, 1), xlabel="λ", ylabel="⟨dU/dλ⟩ / eV")
-    return ax
+        label = None if number else "slope by its fluctuations"
+        ax.plot(lam + ends, value + tangent * ends, color=COLORS[1], linewidth=1.0, label=label)
+    ax.set_xlim(-0.02, 1.02)
+    return labelled(ax, "λ", "⟨dU/dλ⟩ / eV")
 
 
 @draws("FreeEnergyResult")
@@ -95,12 +96,11 @@ def convergence(result: FreeEnergyResult, ax: Any = None) -> Any:
     ax = new_axes(ax)
     value, error = result.estimates["TI"]
     if np.isfinite(error):
-        ax.axhspan(value - error, value + error, color="#dddddd")
+        label = f"whole run: {plus_minus(value, error, unit='eV')}"
+        ax.axhspan(value - error, value + error, color="#dddddd", label=label)
     for curve, label, color in ((result.forward, "beginning", COLORS[0]), (result.backward, "end", COLORS[1])):
         ax.plot(result.fractions, curve, "o-", markersize=3, linewidth=1.2, color=color, label=f"from the {label}")
-    ax.set(xlabel="share of the run", ylabel="ΔF / eV")
-    ax.legend(frameon=False)
-    return ax
+    return labelled(ax, "share of the run", "ΔF / eV")
 
 
 @draws("ObservablesFit")
@@ -109,8 +109,9 @@ def observables_fit(result: ObservablesFit, ax: Any = None) -> Any:
     ax = new_axes(ax)
     steps = np.array([row["step"] for row in result.history])
     loss = np.array([row["loss"] for row in result.history])
-    band(ax, steps, loss, np.array([row["error"] for row in result.history]), color=COLORS[0])
+    band(ax, steps, loss, np.array([row["error"] for row in result.history]), color=COLORS[0], label="loss")
     fresh = np.array([row["simulated"] for row in result.history], bool)
-    ax.plot(steps[fresh], loss[fresh], "o", color=COLORS[0], markersize=4)
-    ax.set(yscale="log", xlabel="step", ylabel="loss")
-    return ax
+    ax.plot(steps[fresh], loss[fresh], "o", color=COLORS[0], markersize=4, label="new simulation")
+    ax.set(yscale="log")
+    whole_numbers(ax)
+    return labelled(ax, "step", "loss")

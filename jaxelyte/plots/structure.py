@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxelyte.checks import mapping
-from jaxelyte.plots.style import COLORS, band, draws, new_axes, quiet
+from jaxelyte.plots.palette import pair_color
+from jaxelyte.plots.style import band, draws, labelled, level, new_axes, quiet
+from jaxelyte.wording import plus_minus
 
 if TYPE_CHECKING:
     from jaxelyte.observables import RDFResult
     from jaxelyte.observables.angles import AnglesResult
     from jaxelyte.observables.partials import StructureFactorResult
     from jaxelyte.observables.residence import ResidenceResult
+
+
+GONE = 0.02
+"""Share of neighbours still there, behind which a survival function is not drawn."""
 
 
 @draws("RDFResult")
@@ -38,9 +44,9 @@ def compared(result: RDFResult, measured: Mapping[str, tuple[float, tuple[float,
     _, axes = plt.subplots(1, count, figsize=(3.1 * count, 3.0), dpi=120, layout="constrained", squeeze=False)
     for number, (pair, ax) in enumerate(zip(result.pairs, axes[0], strict=True)):
         quiet(ax)
-        one, color = result[number], COLORS[number % len(COLORS)]
+        one, color = result[number], pair_color(*pair)
         band(ax, one.r, one.g, one.error, color=color)
-        ax.axhline(1.0, color="#999999", linewidth=0.8)
+        level(ax, 1.0)
         position, height = known.get("-".join(pair), (None, None))
         if position is not None:
             label = f"measured, {position:g} Å"
@@ -63,21 +69,28 @@ def compared(result: RDFResult, measured: Mapping[str, tuple[float, tuple[float,
 def structure_factor(result: StructureFactorResult, ax: Any = None, *, partials: bool | None = None) -> Any:
     """Draw structure factors with bands of one standard error; returns the axes.
 
+    The axis names the normalisation: partials of Ashcroft and Langreth tend to one for like pairs and to zero for
+    unlike ones, totals of Faber and Ziman to one.
+
     Args:
         result: partials, and perhaps a total.
         ax: matplotlib axes to draw into; a new figure by default.
         partials: draw the pairs; by default where there is no total.
     """
-    ax = new_axes(ax)
+    ax = new_axes(ax, size=(6.4, 3.4))
+    level(ax, 1.0)
+    shown = []
     if result.total is not None:
-        band(ax, result.k, result.total, result.total_error, color="#222222", label=result.weighting)
+        band(ax, result.k, result.total, result.total_error, color="#222222", label=f"{result.weighting}, total")
+        shown.append("S(k), Faber–Ziman")
     if partials or (partials is None and result.total is None):
+        level(ax, 0.0)
         for number, pair in enumerate(result.pairs):
-            color = COLORS[number % len(COLORS)]
-            band(ax, result.k, result.value[number], result.error[number], color=color, label="–".join(pair))
-    ax.axhline(1.0, color="#999999", linewidth=0.8)
+            name, color = "–".join(pair), pair_color(*pair)
+            band(ax, result.k, result.value[number], result.error[number], color=color, label=name)
+        shown.append("S_ab(k), Ashcroft–Langreth")
     ax.set_xlim(0.0, result.k[-1])
-    return _labelled(ax, "k / Å⁻¹", "S(k)")
+    return labelled(ax, "k / Å⁻¹", "\n".join(shown), beside=True)
 
 
 @draws("AnglesResult")
@@ -90,39 +103,46 @@ def angles(result: AnglesResult, ax: Any = None, *, relative: bool = False) -> A
         relative: to random directions, p(θ) / (sin θ / 2), instead of p(θ).
     """
     ax = new_axes(ax)
-    name = "–".join(result.triplet)
+    name, color = "–".join(result.triplet), pair_color(*result.triplet[:2])
     if relative:
-        ax.axhline(1.0, color="#999999", linewidth=0.8)
-        band(ax, result.theta, result.relative, result.relative_error, color=COLORS[0], label=name)
+        level(ax, 1.0)
+        band(ax, result.theta, result.relative, result.relative_error, color=color, label=name)
     else:
-        band(ax, result.theta, result.value, result.error, color=COLORS[0], label=name)
+        band(ax, result.theta, result.value, result.error, color=color, label=name)
     ax.set_xlim(0.0, 180.0)
     ax.set_ylim(bottom=0.0)
-    return _labelled(ax, "θ / °", "p(θ) / p of random directions" if relative else "p(θ) / 1/°")
+    return labelled(ax, "θ / °", "p(θ) / p of random directions" if relative else "p(θ) / 1/°")
 
 
 @draws("ResidenceResult")
 def residence(result: ResidenceResult, ax: Any = None) -> Any:
-    """Draw how many neighbours survive, with the exponential fitted and the intermittent function; returns the axes."""
+    """Draw how many neighbours survive, with the exponential fitted and the intermittent function; returns the axes.
+
+    Both axes show the range of the function itself. A time that is longer than the lags is extrapolated, and the legend
+    says so.
+    """
     ax = new_axes(ax)
-    time = result.lags / 1000.0
+    time, color = result.lags / 1000.0, pair_color(result.center, result.neighbor)
     tolerated = np.isfinite(result.tolerance)
     kind = f"absent at most {result.tolerance / 1000.0:g} ps" if tolerated else "intermittent"
-    band(ax, time, result.survival, result.survival_error, color=COLORS[0], label=kind)
+    band(ax, time, result.survival, result.survival_error, color=color, label=kind)
     if tolerated:
-        band(ax, time, result.intermittent, result.intermittent_error, color=COLORS[2], label="intermittent")
-    start, end = result.fit
-    part = np.linspace(start, end, 50)
-    label = f"τ = {result.value / 1000.0:.3g} ps"
-    ax.plot(part / 1000.0, result.fitted(part), color=COLORS[1], linestyle="--", label=label)
-    ax.set_xlim(0.0, time[-1])
-    ax.set_ylim(0.0, 1.02)
-    return _labelled(ax, "lag / ps", f"{result.neighbor} that stay at {result.center}")
-
-
-def _labelled(ax: Any, x: str, y: str) -> Any:
-    """The axes with a legend and what they show."""
-    ax.set_xlabel(x)
-    ax.set_ylabel(y)
-    ax.legend(frameon=False, fontsize=9)
-    return ax
+        error = result.intermittent_error
+        band(ax, time, result.intermittent, error, color="#777777", label="however long absent (intermittent)")
+    ends = time[:1]
+    if np.isfinite(result.value):
+        start, end = result.fit
+        part = np.linspace(start, end, 50)
+        label = f"τ = {plus_minus(result.value / 1e3, result.error / 1e3, unit='ps')}"
+        label += f", extrapolated from {end / 1e3:.3g} ps" if result.value > end else ""
+        ax.plot(part / 1000.0, result.fitted(part), color="#222222", linestyle="--", label=label)
+        ends = np.array([end / 1000.0])
+    # Behind what is left after some residence times there is noise only.
+    gone = time[result.survival < GONE]
+    last = float(gone[0]) if len(gone) else float(time[-1])
+    last = max(last, float(ends[-1]))
+    inside = time <= last
+    lowest = float(np.nanmin((result.survival - np.nan_to_num(result.survival_error))[inside]))
+    ax.set_xlim(0.0, last)
+    ax.set_ylim(max(0.0, lowest - 0.08 * (1.0 - lowest)), 1.0 + 0.03 * (1.0 - lowest) + 1e-9)
+    return labelled(ax, "lag / ps", f"share of {result.neighbor} that stays at {result.center}")

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLORS = ("#1f5a94", "#c8553d", "#3d8361", "#8a5a9e", "#b8860b", "#4f6d7a", "#a23b72", "#6b7a1f")
-"""Told apart also in print and by colour-blind eyes."""
+"""Of replicas, columns and windows, which are no elements; told apart also in print and by colour-blind eyes."""
+
+GREY = "#999999"
+"""Of lines that are no data: levels, diagonals, means."""
 
 
 Parameters = ParamSpec("Parameters")
@@ -75,6 +78,36 @@ def band(ax: Axes, x: Any, y: Any, error: Any, *, color: str, label: str | None 
     if np.any(np.isfinite(error)):
         low, high = np.asarray(y) - np.nan_to_num(error), np.asarray(y) + np.nan_to_num(error)
         ax.fill_between(x, low, high, color=color, alpha=0.25, linewidth=0)
+
+
+def level(ax: Axes, value: float, label: str | None = None) -> None:
+    """A horizontal line that is no data, such as what a curve tends to."""
+    ax.axhline(value, color=GREY, linewidth=0.8, zorder=0, label=label)
+
+
+def labelled(ax: Any, x: str | None = None, y: str | None = None, *, beside: bool = False) -> Any:
+    """The axes with a legend, and what they show if it is not written there yet.
+
+    Args:
+        ax: axes that hold curves with labels.
+        x: what they show, with units.
+        y: what they show, with units.
+        beside: the legend to the right of the axes, where curves fill them.
+    """
+    if x is not None and y is not None:
+        ax.set_xlabel(x)
+        ax.set_ylabel(y)
+    place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "best"}
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, fontsize=8, **place)
+    return ax
+
+
+def whole_numbers(ax: Any) -> None:
+    """Ticks of the horizontal axis at whole numbers only: epochs and steps have no halves."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def png(ax: Axes) -> bytes:

@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxelyte.errors import InputError
-from jaxelyte.plots.style import COLORS, draws, new_axes, quiet
+from jaxelyte.plots.palette import element_color
+from jaxelyte.plots.style import COLORS, GREY, draws, labelled, new_axes, quiet, whole_numbers
 
 if TYPE_CHECKING:
     from jaxelyte.training.evaluate import Evaluation
     from jaxelyte.training.fit import Fit
     from jaxelyte.training.stability import Stability
+
+ACROSS = 4
+"""Panels side by side."""
+
+FEW = 6
+"""Compositions that are named in a legend."""
 
 
 @draws("Fit")
@@ -31,11 +38,11 @@ def learning(fit: Fit, axes: Any = None) -> Any:
     """
     if not fit.metrics:
         raise InputError("the fit has no metrics; nothing was trained yet")
-    axes = _three(axes)
+    axes = _panels(axes, 3)
     epochs = np.array([row["epoch"] for row in fit.metrics])
     species = list(fit.metrics[0]["validation"]["forces_by_species"])
-    for number, name in enumerate(species):
-        color = COLORS[number % len(COLORS)]
+    for name in species:
+        color = element_color(name)
         for part, style in (("train", {"linewidth": 0.7, "alpha": 0.7}), ("validation", {"linewidth": 1.5})):
             values = [row[part]["forces_by_species"][name] for row in fit.metrics]
             label = name if part == "validation" else None
@@ -46,55 +53,96 @@ def learning(fit: Fit, axes: Any = None) -> Any:
     labels = ("force RMSE / meV Å⁻¹", "energy RMSE / meV atom⁻¹", "learning rate")
     for ax, label in zip(axes, labels, strict=True):
         ax.set(yscale="log", ylabel=label, xlabel="epoch")
-        ax.axvline(fit.best["epoch"], color="#999999", linewidth=0.8, zorder=0)
+        best = fit.best["epoch"]
+        ax.axvline(best, color=GREY, linewidth=0.8, zorder=0, label=f"best, epoch {best}" if ax is axes[1] else None)
+        whole_numbers(ax)
+    axes[0].plot([], [], color="#222222", linewidth=0.7, label="training, thin")
     for ax in axes[:2]:
-        ax.legend(frameon=False, fontsize=8)
+        labelled(ax)
     return axes
 
 
 @draws("Evaluation")
 def parity(evaluation: Evaluation, axes: Any = None) -> Any:
-    """Draw predicted against labelled energies per atom and forces, and the force errors by species.
+    """Draw predicted against labelled energies, forces of each species in a panel of their own, and force errors.
+
+    Each panel gives the root mean square error and R², one less the share of the variance that is not predicted. Rare
+    species come first, and lie on top where curves of several are in one panel.
 
     Args:
         evaluation: see `jaxelyte.evaluate`.
-        axes: three matplotlib axes, or None for a new figure.
+        axes: matplotlib axes, two more than there are species with labels; or None for a new figure.
 
     Returns:
-        The three axes.
+        The axes: energies, one for each species, distribution of the force errors.
 
     Raises:
-        InputError: axes that are not three.
+        InputError: another number of axes.
     """
-    axes = _three(axes)
-    energies = evaluation.energies / evaluation.sizes[:, None]
-    # Frames of another composition lie hundreds of eV apart; what is compared is the rest.
-    for number, name in enumerate(sorted(set(evaluation.formulas.tolist()))):
-        own = energies[evaluation.formulas == name]
-        own = 1e3 * (own - np.nanmean(own[:, 0]))
-        axes[0].plot(own[:, 0], own[:, 1], ".", color=COLORS[number % len(COLORS)], markersize=4)
-    largest = 0.0
-    for number, name in enumerate(sorted(set(evaluation.symbols.tolist()))):
-        color = COLORS[number % len(COLORS)]
+    forces = _forces_by_species(evaluation)
+    axes = _panels(axes, len(forces) + 2)
+    _energies(evaluation, axes[0])
+    for ax, (name, own) in zip(axes[1:-1], forces.items(), strict=True):
+        ax.plot(own[:, 0], own[:, 1], ".", color=element_color(name), markersize=2.0, rasterized=True)
+        _diagonal(ax)
+        _quality(ax, name, own, 1e3, "meV/Å")
+        ax.set(xlabel="labelled force / eV Å⁻¹", ylabel="predicted force / eV Å⁻¹")
+    for order, (name, own) in enumerate(forces.items()):
+        errors = 1e3 * (own[:, 1] - own[:, 0])
+        width = float(np.quantile(np.abs(errors), 0.995)) or 1.0
+        counts, edges = np.histogram(errors, bins=61, range=(-width, width), density=True)
+        style = {"color": element_color(name), "linewidth": 1.2, "zorder": 2.0 + 1.0 / (1 + order)}
+        axes[-1].plot(0.5 * (edges[1:] + edges[:-1]), counts, label=name, **style)
+    axes[-1].set_yscale("log")
+    labelled(axes[-1], "force error / meV Å⁻¹", "density / Å meV⁻¹")
+    return axes
+
+
+def _forces_by_species(evaluation: Evaluation) -> dict[str, np.ndarray]:
+    """Labelled and predicted components of each species that has labels, (components, 2), the rarest first."""
+    found = {}
+    for name in sorted(set(evaluation.symbols.tolist())):
         own = evaluation.forces[evaluation.symbols == name].reshape(-1, 2)
         own = own[np.isfinite(own).all(axis=1)]
-        if not len(own):
-            continue
-        largest = max(largest, float(np.abs(own).max()))
-        axes[1].plot(own[:, 0], own[:, 1], ".", color=color, markersize=1.5, label=name, rasterized=True)
-        errors = 1e3 * (own[:, 1] - own[:, 0])
-        width = float(np.quantile(np.abs(errors), 0.995))
-        counts, edges = np.histogram(errors, bins=61, range=(-width, width), density=True)
-        axes[2].plot(0.5 * (edges[1:] + edges[:-1]), counts, color=color, linewidth=1.2, label=name)
-    axes[1].plot([-largest, largest], [-largest, largest], color="#999999", linewidth=0.8, zorder=0)
-    low, high = axes[0].get_xlim()
-    axes[0].plot([low, high], [low, high], color="#999999", linewidth=0.8, zorder=0)
-    axes[0].set(xlabel="label − mean / meV atom⁻¹", ylabel="prediction − mean of labels / meV atom⁻¹")
-    axes[1].set(xlabel="labelled force / eV Å⁻¹", ylabel="predicted force / eV Å⁻¹")
-    axes[2].set(xlabel="force error / meV Å⁻¹", ylabel="density", yscale="log")
-    for ax in axes[1:]:
-        ax.legend(frameon=False, fontsize=8, markerscale=4)
-    return axes
+        if len(own):
+            found[name] = own
+    return dict(sorted(found.items(), key=lambda item: len(item[1])))
+
+
+def _energies(evaluation: Evaluation, ax: Any) -> None:
+    """Energies per atom, less the mean label of each composition: compositions lie hundreds of eV apart."""
+    energies = 1e3 * evaluation.energies / evaluation.sizes[:, None]
+    shifted = np.full_like(energies, np.nan)
+    names = sorted(set(evaluation.formulas.tolist()))
+    for number, name in enumerate(names):
+        own = evaluation.formulas == name
+        labels = energies[own, 0]
+        shifted[own] = energies[own] - (np.mean(labels[np.isfinite(labels)]) if np.any(np.isfinite(labels)) else np.nan)
+        label = name if 1 < len(names) <= FEW else None
+        ax.plot(*shifted[own].T, ".", color=COLORS[number % len(COLORS)], markersize=4, label=label)
+    known = shifted[np.isfinite(shifted).all(axis=1)]
+    _diagonal(ax)
+    if len(known):
+        _quality(ax, "energy", known, 1.0, "meV/atom")
+    ax.set(xlabel="label − mean / meV atom⁻¹", ylabel="prediction − mean of labels / meV atom⁻¹")
+    if 1 < len(names) <= FEW:
+        ax.legend(frameon=False, fontsize=7, loc="lower right")
+
+
+def _diagonal(ax: Any) -> None:
+    """The line of perfect predictions, on axes that are alike."""
+    low, high = min(ax.get_xlim()[0], ax.get_ylim()[0]), max(ax.get_xlim()[1], ax.get_ylim()[1])
+    ax.plot([low, high], [low, high], color=GREY, linewidth=0.8, zorder=0)
+    ax.set(xlim=(low, high), ylim=(low, high))
+
+
+def _quality(ax: Any, name: str, pairs: np.ndarray, scale: float, unit: str) -> None:
+    """Root mean square error and R² of labels and predictions, (values, 2), in the upper left corner."""
+    rmse = float(np.sqrt(np.mean((pairs[:, 1] - pairs[:, 0]) ** 2)))
+    variance = float(np.var(pairs[:, 0]))
+    share = f"\nR² = {1.0 - rmse**2 / variance:.4f}" if variance > 0.0 else ""
+    text = f"{name}\nRMSE {scale * rmse:.3g} {unit}{share}"
+    ax.text(0.04, 0.96, text, transform=ax.transAxes, va="top", fontsize=8)
 
 
 @draws("Evaluation")
@@ -124,7 +172,7 @@ def spread(evaluation: Evaluation, ax: Any = None) -> Any:
     middle = [np.sqrt(np.mean(found[share] ** 2)) for share in shares]
     ax.plot(middle, [np.sqrt(np.mean(errors[share] ** 2)) for share in shares], "o-", color=COLORS[1], label="RMS")
     ends = [min(middle), max(middle)]
-    ax.plot(ends, ends, color="#999999", linewidth=0.8, zorder=0)
+    ax.plot(ends, ends, color=GREY, linewidth=0.8, zorder=0, label="error = spread")
     ax.set(xscale="log", yscale="log", xlabel="spread of the committee / meV Å⁻¹", ylabel="force error / meV Å⁻¹")
     ax.legend(frameon=False, fontsize=8)
     return ax
@@ -159,14 +207,21 @@ def _milli(values: list[float | None]) -> np.ndarray:
     return 1e3 * np.array([np.nan if v is None else v for v in values], np.float64)
 
 
-def _three(axes: Any) -> np.ndarray:
+def _panels(axes: Any, count: int) -> np.ndarray:
+    """That many axes, given or of a new figure, as an array."""
     if axes is None:
         import matplotlib.pyplot as plt
 
-        _, axes = plt.subplots(1, 3, figsize=(11.0, 3.4), dpi=120, layout="constrained")
+        columns = count if count <= ACROSS else -(-count // -(-count // ACROSS))
+        rows = -(-count // columns)
+        size = (3.6 * columns, 3.4 * rows)
+        _, axes = plt.subplots(rows, columns, figsize=size, dpi=120, layout="constrained", squeeze=False)
+        for left_over in np.ravel(axes)[count:]:
+            left_over.remove()
+        axes = np.ravel(axes)[:count]
     axes = np.atleast_1d(np.asarray(axes, object)).ravel()
-    if len(axes) != 3:
-        raise InputError(f"the picture is drawn into three axes, not {len(axes)}; leave axes out for new ones")
+    if len(axes) != count:
+        raise InputError(f"the picture is drawn into {count} axes, not {len(axes)}; leave axes out for new ones")
     for ax in axes:
         quiet(ax)
     return axes

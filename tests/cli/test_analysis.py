@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,15 @@ from jaxelyte.cli import short_range
 from jaxelyte.cli.analysis import PARTS, analyse_sample, analyse_source
 from jaxelyte.cli.analysis_thermodynamics import GRID, ion_model
 from jaxelyte.cli.experiment import limiting_conductivity, pitzer
+from jaxelyte.cli.known import known_of
 from jaxelyte.cli.objects import all_pairs, parse_charges
 from jaxelyte.cli.page import Section, chosen
 from jaxelyte.cli.report import section_table
-from jaxelyte.cli.sample import Salt, Sample, known_charges
+from jaxelyte.cli.sample import Salt, Sample
 from jaxelyte.cli.sections import RunFile
 from jaxelyte.cli.short_range import pair_tables
+from jaxelyte.dynamics.identity import describe_potential
+from jaxelyte.observables.diffusion import finite_size_correction
 from jaxelyte.trajectory import Trajectory
 from jaxelyte.wording import plus_minus
 
@@ -114,7 +119,7 @@ def test_report_says_what_the_functions_say(walkers: Trajectory, tmp_path: Path)
     assert set(stored["pmf"]) == {"Na-Cl"}
     page = (tmp_path / "report.html").read_text()
     assert "walk &lt;1&gt;" in page
-    assert page.count("data:image/png;base64,") >= 6
+    assert page.count("data:image/png;base64,") >= 4
     assert "scattering" not in stored
 
 
@@ -287,7 +292,7 @@ def test_pitzer_on_three_scales() -> None:
     assert limiting_conductivity(CHARGES, {"Na": 1.0, "Cl": 1.0}) == pytest.approx(12.64, abs=0.02)
 
 
-def test_run_file_knows_charges_and_pair_potential() -> None:
+def test_run_file_knows_its_pair_potential() -> None:
     content: dict[str, Any] = {
         "system": {"build": {"ions": {"Na": 1, "Cl": 1}, "waters": 0, "concentration": 1.0}},
         "potential": [
@@ -298,10 +303,7 @@ def test_run_file_knows_charges_and_pair_potential() -> None:
         "run": {"steps": 1},
     }
     config = RunFile.model_validate(content)
-    assert known_charges(config, ["Na", "Cl"]) == (CHARGES, 72.0)
-    assert known_charges(None, ["Na", "Cl"]) == (None, None)
     water = RunFile.model_validate(content | {"potential": [{"type": "spc-fw"}]})
-    assert known_charges(water, ["Na", "Cl", "O", "H", "H"]) == (CHARGES, None)
     r = np.array([3.0, 4.0, 8.9, 12.0])
     table = pair_tables(config, [("Na", "Cl")], r)["Na", "Cl"]
     epsilon, power = np.sqrt(0.004 * 0.005), (3.4 / r) ** 6
@@ -309,6 +311,78 @@ def test_run_file_knows_charges_and_pair_potential() -> None:
     assert table[3] == 0.0
     with pytest.raises(jxl.InputError, match="spc-fw terms"):
         pair_tables(water, [("Na", "Cl")], r)
+
+
+def test_the_potential_of_a_run_knows_charges_and_permittivity() -> None:
+    """Also of runs from Python; scaled charges, those of molecules and none are no charges of ions."""
+    salt, names = ["Na", "Cl"], ["Na", "Cl", "O", "H", "H"]
+    lj = jxl.LennardJones(sigma={"Na": 2.4, "Cl": 4.4}, epsilon={"Na": 0.004, "Cl": 0.005}, cutoff=5.0)
+
+    def known(potential: Any, symbols: list[str]) -> Any:
+        return known_of(describe_potential(potential), symbols)
+
+    ions = jxl.ScreenedCoulomb(charges=CHARGES, permittivity=72.0)
+    assert known(lj + ions, salt)[:2] == (CHARGES, 72.0)
+    assert known(ions, salt)[:2] == (CHARGES, 72.0)
+    assert known_of({}, salt) == (None, None, "")
+    assert known(lj, salt) == (None, None, "the potential of the run has no Coulomb term")
+    water = jxl.ScreenedCoulomb(charges={**CHARGES, "O": -0.82, "H": 0.41})
+    assert known(water, names)[:2] == (CHARGES, None)  # the permittivity of a vacuum is not that of the solvent
+    scaled = jxl.ScreenedCoulomb(charges={"Na": 0.75, "Cl": -0.75, "O": -0.82, "H": 0.41})
+    assert known(scaled, names)[::2] == (None, "the potential of the run has scaled charges (Cl -0.75 e, Na +0.75 e)")
+    assert "add up to +1 e" in known(ions, ["Na", "Na", "Cl"]).reason
+    assert "different charges" in known(water + ions, names).reason
+    assert known_of(describe_potential(jxl.load_potential("nacl_r2scan").potential), names)[:2] == (CHARGES, 78.3)
+
+
+def test_the_report_stands_by_itself(walkers: Trajectory, tmp_path: Path) -> None:
+    """Answers first, provenance last; one file that reads on narrow screens, with a caption for each picture."""
+    sample = sample_of(walkers, viscosity=1e-3, provenance={"charges": "Na +1 e; given by --charges"})
+    analyse_sample(sample, tmp_path, title="walk", names=["structure", "diffusion", "conductivity", "viscosity"])
+    page = (tmp_path / "report.html").read_text()
+    places = [
+        page.index(f">{name}<") for name in ("Results", "Structure", "Self-diffusion", "Not computed", "Provenance")
+    ]
+    assert places == sorted(places)
+    assert "self-diffusion of Na" in page[places[0] : places[1]]
+    assert "0.890" not in page[: places[1]]
+    assert 'name="viewport"' in page
+    assert page.count("<figure") == page.count("<figcaption>") == page.count('<img alt="') > 2
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+    for anchor in re.findall(r'href="#(\w+)"', page):
+        assert f'id="{anchor}"' in page
+    assert json.loads((tmp_path / "report.json").read_text())["provenance"] == dict(sample.provenance)
+
+
+def test_diffusion_says_how_it_is_corrected(walkers: Trajectory, tmp_path: Path) -> None:
+    """Given, by the run's own viscosity, or not, with the value of water that it would take."""
+    size = 1e9 * finite_size_correction(np.eye(3) * 12.0, 300.0, 0.890e-3)
+
+    def note(**known: Any) -> str:
+        sections = analyse_sample(sample_of(walkers[:200], **known), tmp_path, title="w", names=["diffusion"])
+        return sections["diffusion"].notes[0]
+
+    assert f"0.89 mPa s by experiment, it would add {size:.2g}e-9" in note()
+    assert "given viscosity of 1 mPa s" in note(viscosity=1e-3)
+
+
+LENGTHS = [1, *(pytest.param(length, marks=pytest.mark.more) for length in (12, 100))]
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_no_section_writes_numbers_that_say_nothing(walkers: Trajectory, tmp_path: Path, length: int) -> None:
+    """Whatever the length of the run: errors that are unknown or zero, and one of a thing, have words of their own."""
+    nothing = re.compile(r"\bnan\b|± 0(\.0*)?(?![.\d])|\b1 (frames|replicas|steps|blocks|stretches)\b|\(s\)")
+    names = [name for name in PARTS if name != "scattering"]
+    frames = walkers[:length]
+    alone = {name: getattr(frames, name)[:1] for name in ("numbers", "masses")} | {"cells": np.eye(3) * 12.0}
+    for trajectory in (frames, replace(frames, positions=frames.positions[:, :1], **alone)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            text = printed(analyse_sample(sample_of(trajectory), tmp_path, title="walk", names=names))
+        page = re.sub(r'src="[^"]*"', "", (tmp_path / "report.html").read_text())
+        assert not (found := nothing.search(text)), text[found.start() - 80 : found.end() + 40]
+        assert not (found := nothing.search(page)), page[found.start() - 80 : found.end() + 40]
 
 
 def test_ions_stand_first() -> None:

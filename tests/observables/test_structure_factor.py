@@ -338,7 +338,7 @@ def test_files_and_pictures(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table["S_NaCl"], found["Na", "Cl"][0])
     np.testing.assert_array_equal(table["error_neutron"], found.total_error)
     assert len(found.plot().get_lines()) == 2
-    assert len(found.plot(partials=True).get_lines()) == 8
+    assert len(found.plot(partials=True).get_lines()) == 9
     assert "neutron: highest at" in repr(found)
     with pytest.raises(KeyError, match="no pair Na-K"):
         found["Na", "K"]
