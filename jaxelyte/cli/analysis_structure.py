@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,12 @@ NO_DENSITY = (
     "the frames are not periodic in all directions, and have no density that g(r) could be compared with; pass --cell "
     "if the file only lacks it"
 )
+
+FEW = 3
+"""Pairs at the top of the report where none of them was measured."""
+
+BROAD, TOP = 0.7, 0.85
+"""1/Å, width from which a peak of S(k) may be two that are not resolved, at this share of its height above one."""
 
 FIRST = (1.0, 4.0)
 """1/Å, where the peaks of the liquid lie; beyond it those of molecules."""
@@ -59,7 +66,8 @@ def structure(sample: Sample) -> Section:
     section.content = [
         {k: [finite(x) for x in v] if isinstance(v, list) else v for k, v in row.items()} for row in rows
     ]
-    for row in rows:
+    measured = [row for row in rows if row["pair"] in PEAKS]
+    for row in measured or rows[:FEW]:
         _answers_of_pair(row, section)
     picture = png(rdf_panels(sample.result)[0, 0])
     section.pictures.append(("radial distribution functions g(r), and neighbours n(r) within r", picture))
@@ -67,24 +75,22 @@ def structure(sample: Sample) -> Section:
 
 
 def _answers_of_pair(row: dict[str, Any], section: Section) -> None:
-    """Distance and coordination number of an ion and its solvent, where there is one with a measurement beside it."""
+    """First peak and coordination number of a pair for the top of the report, beside a measurement if there is one."""
     known, peak, shell = PEAKS.get(row["pair"]), row["peak_position_A"], row["coordination"]
-    if known is None:
-        return
     first, second = row["pair"].split("-")
     if peak is not None:
-        measured = f"{known.position:g} Å, {known.source}"
+        measured = "" if known is None else f"{known.position:g} Å, {known.source}"
         section.answers.append(Answer(f"{first}–{second} distance", plus_minus(*peak, unit="Å"), measured))
     if shell is not None:
         number = f"{plus_minus(*shell[:2])} within {shell[2]:.2f} Å"
-        section.answers.append(Answer(f"{second} around {first}", number, known.neighbors))
+        section.answers.append(Answer(f"{second} around {first}", number, "" if known is None else known.neighbors))
 
 
 def forces(sample: Sample) -> Section:
     """Potentials of mean force between ions, from their distribution functions."""
     from jaxelyte.observables import pmf
 
-    section = Section("Potentials of mean force between ions", ("pair", "contact", "barrier", "solvent-separated"))
+    section = Section("Potentials of mean force between ions", ("pair", "first well", "barrier", "second well"))
     section.content = {}
     charges, result = sample.charges, sample.result
     if result is None:
@@ -164,10 +170,17 @@ def _total(
     k, height = peak(found.value)
     label = f"{kind}, highest peak" + (" (D for H)" if scatterers == HEAVY else "")
     known = "2.0 and 3.0 in water, a double peak" if sample.solvent and kind == "x-ray" else ""
-    section.rows.append((label, plus_minus(k, error[0]), plus_minus(height, error[1]), known))
+    low, high = _top(found.k, one.total, k, height)
+    if high - low > BROAD:
+        place = f"{low:.2f} to {high:.2f}, broad: two peaks may not be resolved"
+        section.rows.append((label, place, plus_minus(height, error[1]), known))
+        k, error[0] = math.nan, math.nan
+    else:
+        section.rows.append((label, plus_minus(k, error[0]), plus_minus(height, error[1]), known))
     section.pictures.append((f"{kind} total", png(one.plot())))
     section.content["totals"][kind] = {
-        "peak_1_A": [k, finite(error[0])],
+        "peak_1_A": [finite(k), finite(error[0])],
+        "top_1_A": [low, high],
         "height": [height, finite(error[1])],
         "S": [finite(x) for x in one.total],
         "error": [finite(x) for x in one.total_error],
@@ -209,6 +222,15 @@ def _highest(k: np.ndarray, total: np.ndarray) -> np.ndarray:
     fine = np.linspace(k[near][0], k[near][-1], 401)
     best = int(np.argmax(curve(fine)))
     return np.array([fine[best], curve(fine[best])])
+
+
+def _top(k: np.ndarray, total: np.ndarray, place: float, height: float) -> tuple[float, float]:
+    """1/Å, between which S(k) around its highest peak stays above `TOP` of its height above one."""
+    above = total - 1.0 > TOP * (height - 1.0)
+    at = int(np.argmin(np.abs(k - place)))
+    below = np.flatnonzero(~above)
+    first, last = below[below < at], below[below > at]
+    return float(k[first[-1] + 1 if len(first) else 0]), float(k[last[0] - 1 if len(last) else -1])
 
 
 def shell_angles(sample: Sample) -> Section:

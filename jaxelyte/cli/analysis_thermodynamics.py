@@ -107,6 +107,7 @@ def osmotic(sample: Sample) -> Section:
     if virial is not None:
         times, traces, value, error, ideal = virial
         section.rows.append(("the virial of the run", plus_minus(value, error), "", ""))
+        section.answers.append(_osmotic_answer(sample, value, error))
         section.content["virial"] = {"osmotic": value, "error": finite(error), "ideal_GPa": ideal}
         section.pictures.append(("running mean of φ", png(_running(times, traces, value, error))))
     salt = attempt(lambda: sample.salt, section)
@@ -128,6 +129,14 @@ def osmotic(sample: Sample) -> Section:
         section.rows.append(("experiment, molal scale", f"{known.osmotic:.3f}", f"{known.activity:.3f}", ""))
         section.content["experiment"] = known._asdict()
     return section
+
+
+def _osmotic_answer(sample: Sample, value: float, error: float) -> Answer:
+    """The osmotic coefficient of a run, beside experiment on its scale."""
+    salt = attempt(lambda: sample.salt, Section("", ()))
+    known = None if salt is None else pitzer(salt.name, salt.molarity)
+    measured = "" if known is None else f"{known.osmotic_mm:.3f} by Pitzer's equations, 25 °C"
+    return Answer("osmotic coefficient φ, McMillan-Mayer", plus_minus(value, error), measured)
 
 
 def _virial(sample: Sample) -> tuple[np.ndarray, np.ndarray, float, float, float]:

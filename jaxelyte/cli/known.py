@@ -25,6 +25,10 @@ WATER_PERMITTIVITY = 78.3
 """Relative, of water at 25 °C, measured."""
 
 
+UNITS = {"temperature": " K", "tau": " fs", "friction": " 1/fs", "barostat_tau": " fs"}
+"""Of settings of ensembles."""
+
+
 class Known(NamedTuple):
     """Charges and permittivity of a run.
 
@@ -105,13 +109,16 @@ def provenance_of(
     ions = ", ".join(f"{name} {q:+g} e" for name, q in (sample.charges or {}).items())
     origin = "given by --charges" if options["charges"] else "from the Coulomb term of the run's potential"
     found["charges"] = f"{ions}; {origin}" if ions else sample.no_charges
-    if options["permittivity"]:
+    if not sample.charges and not options["permittivity"]:
+        origin = ""
+    elif options["permittivity"]:
         origin = "given by --permittivity"
     elif known.permittivity:
         origin = "from the Coulomb term of the run's potential"
     else:
         origin = "measured for water at 25 °C; the run states none, and --permittivity sets another"
-    found["relative permittivity"] = f"{sample.permittivity:g}; {origin}"
+    if origin:
+        found["relative permittivity"] = f"{sample.permittivity:g}; {origin}"
     if sample.temperature is None:
         found["temperature"] = "not known; pass --temperature"
     else:
@@ -133,7 +140,8 @@ def _of_run(source: Path, run: Run) -> dict[str, str]:
     terms = [str(value) for path, value in potential.items() if re.fullmatch(r"(terms\[\d+\]\.)?type", path)]
     given = ((name, value) for name, value in ensemble.items() if value is not None)
     settings = ", ".join(
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in given
+        f"{name} {value:g}{UNITS.get(name, '')}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in given
     )
     steps = int(run.log["step"][-1]) if len(run.log["step"]) else 0
     found = {

@@ -145,11 +145,12 @@ def section_table(section: Section) -> Table | str:
 
 def save_rdf(result: RDFResult, folder: Path, name: str = "rdf") -> list[Path]:
     """Write a result as CSV, JSON and PNG; returns the files."""
+    from jaxelyte.plots import rdf_panels
+
     files = [folder / f"{name}.{suffix}" for suffix in ("csv", "json", "png")]
     result.to_csv(files[0])
     result.to_json(files[1])
-    axes = result.plot()
-    save_figure(axes.figure, files[2])
+    save_figure(rdf_panels(result)[0, 0].figure, files[2])
     return files
 
 

@@ -23,7 +23,7 @@ LEAST = 2.0
 FIRST = 0.3
 """Å beyond a bond, from where the rest of a distribution function decides the range of a picture."""
 
-MOST_NEIGHBORS = 12.0
+MOST_NEIGHBORS = 16.0
 """Upper end of a panel of coordination numbers, where shells within reach do not hold fewer."""
 
 

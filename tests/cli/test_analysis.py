@@ -19,6 +19,7 @@ from rich.console import Console
 import jaxelyte as jxl
 from jaxelyte.cli import short_range
 from jaxelyte.cli.analysis import PARTS, analyse_sample, analyse_source
+from jaxelyte.cli.analysis_structure import BROAD, _top
 from jaxelyte.cli.analysis_thermodynamics import GRID, ion_model
 from jaxelyte.cli.experiment import limiting_conductivity, pitzer
 from jaxelyte.cli.known import known_of
@@ -383,6 +384,19 @@ def test_no_section_writes_numbers_that_say_nothing(walkers: Trajectory, tmp_pat
         page = re.sub(r'src="[^"]*"', "", (tmp_path / "report.html").read_text())
         assert not (found := nothing.search(text)), text[found.start() - 80 : found.end() + 40]
         assert not (found := nothing.search(page)), page[found.start() - 80 : found.end() + 40]
+
+
+def test_two_peaks_that_are_not_resolved_have_no_position() -> None:
+    """Around 2.0 and 2.8 1/Å: as wide apart as they are, while one peak is narrow."""
+    k = np.arange(0.5, 8.0, 0.1)
+    one = 1.0 + np.exp(-(((k - 2.0) / 0.4) ** 2))
+    both = one + 0.97 * np.exp(-(((k - 2.8) / 0.4) ** 2))
+    for total, width in ((one, 0.4), (both, 1.0)):
+        at = int(np.argmax(total))
+        low, high = _top(k, total, float(k[at]), float(total[at]))
+        assert high - low == pytest.approx(width, abs=0.25)
+        assert low <= k[at] <= high
+        assert (high - low > BROAD) == (total is both)
 
 
 def test_ions_stand_first() -> None:

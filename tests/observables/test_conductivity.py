@@ -80,7 +80,7 @@ def test_results_are_written(tmp_path: Path, rng: np.random.Generator) -> None:
     found.to_csv(tmp_path / "c.csv")
     found.to_json(tmp_path / "c.json")
     assert json.loads((tmp_path / "c.json").read_text())["conductivity_S_m"] == found.value
-    assert np.loadtxt(tmp_path / "c.csv", delimiter=",", skiprows=1).shape == (len(found.lags), 2)
+    assert np.loadtxt(tmp_path / "c.csv", delimiter=",", skiprows=1).shape == (len(found.lags), 3)
     assert "e² Å²" in found.plot().get_ylabel()
     assert "S/m" in repr(found)
 
