@@ -389,8 +389,8 @@ def test_no_section_writes_numbers_that_say_nothing(walkers: Trajectory, tmp_pat
 def test_two_peaks_that_are_not_resolved_have_no_position() -> None:
     """Around 2.0 and 2.8 1/Å: as wide apart as they are, while one peak is narrow."""
     k = np.arange(0.5, 8.0, 0.1)
-    one = 1.0 + np.exp(-(((k - 2.0) / 0.4) ** 2))
-    both = one + 0.97 * np.exp(-(((k - 2.8) / 0.4) ** 2))
+    one = 1.0 + np.exp(-(((k - 2.0) / 0.5) ** 2))
+    both = one + 0.97 * np.exp(-(((k - 2.8) / 0.5) ** 2))
     for total, width in ((one, 0.4), (both, 1.0)):
         at = int(np.argmax(total))
         low, high = _top(k, total, float(k[at]), float(total[at]))
