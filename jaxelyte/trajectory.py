@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -235,6 +235,22 @@ class Trajectory:
         if np.isfinite(self.times[i]):
             atoms.info["time"] = float(self.times[i])
         return atoms
+
+    def universe(self, replica: int = 0, *, charges: Mapping[str, float] | None = None) -> Any:
+        """One replica as a Universe of MDAnalysis; see `jaxelyte.interop.universe.to_universe`.
+
+        Args:
+            replica: which one.
+            charges: e, of elements; without, the universe has none.
+
+        Raises:
+            InputError: frames that are not evenly spaced in time, charges that are not those of all elements.
+            MissingError: no such replica.
+            ImportError: MDAnalysis is not installed (the extra ``analysis``).
+        """
+        from jaxelyte.interop.universe import to_universe
+
+        return to_universe(self, replica=replica, charges=charges)
 
     def blocks(self, frames: int) -> Iterator[Trajectory]:
         """Consecutive stretches of at most ``frames`` frames, with positions in memory.

@@ -59,6 +59,7 @@ app = typer.Typer(
     name="jaxelyte",
     help="Simulation of electrolyte solutions with neural network potentials. Units: eV, Å, fs, K, e, g/mol.",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     pretty_exceptions_enable=False,
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxelyte.cli.objects import SOLVENT
+from jaxelyte.dynamics.identity import charges_of
 from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
@@ -62,15 +63,15 @@ def known_of(potential: Mapping[str, Any], symbols: list[str]) -> Known:
         potential: see `stored_potential`.
         symbols: of all atoms.
     """
-    terms = [path.removesuffix("type") for path, value in potential.items() if value == "ScreenedCoulomb"]
+    terms = charges_of(potential)
     if not terms:
         return Known(None, None, "the potential of the run has no Coulomb term" if potential else "")
-    found = [_charges(potential, term) for term in terms]
+    found = list(terms.values())
     if any(one != found[0] for one in found):
         return Known(None, None, "the Coulomb terms of the run have different charges")
     there = {name: q for name, q in found[0].items() if name in symbols and q != 0.0}
     ions = {name: q for name, q in there.items() if name not in SOLVENT}
-    screened = potential.get(f"{terms[0]}permittivity") if len(ions) == len(there) else None
+    screened = potential.get(f"{next(iter(terms))}permittivity") if len(ions) == len(there) else None
     permittivity = None if not isinstance(screened, float | int) else float(f"{screened:.6g}")
     if not ions:
         return Known(None, permittivity, "the Coulomb term of the run has charges of single atoms, not of elements")
@@ -82,13 +83,6 @@ def known_of(potential: Mapping[str, Any], symbols: list[str]) -> Known:
     if net != 0.0:
         return Known(None, permittivity, f"the charges of the run's Coulomb term add up to {net:+g} e")
     return Known(ions, permittivity)
-
-
-def _charges(potential: Mapping[str, Any], term: str) -> dict[str, float]:
-    """Charges of the elements of one term."""
-    pattern = re.compile(re.escape(f"{term}charges.") + r"([A-Z][a-z]?)")
-    named = ((pattern.fullmatch(path), value) for path, value in potential.items())
-    return {match[1]: float(value) for match, value in named if match is not None}
 
 
 def provenance_of(

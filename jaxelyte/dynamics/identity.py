@@ -38,6 +38,24 @@ def describe_potential(potential: Potential) -> dict[str, Any]:
     return dict(_walk(potential.plain(), ""))
 
 
+def charges_of(description: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Charges in e by element of each Coulomb term in a description of a potential.
+
+    Args:
+        description: see `describe_potential`.
+
+    Returns:
+        By the path of the term, ``terms[1].``; an empty dictionary for charges of single atoms.
+    """
+    terms = [path.removesuffix("type") for path, value in description.items() if value == "ScreenedCoulomb"]
+    found: dict[str, dict[str, float]] = {}
+    for term in terms:
+        pattern = re.compile(re.escape(f"{term}charges.") + r"([A-Z][a-z]?)")
+        named = ((pattern.fullmatch(path), value) for path, value in description.items())
+        found[term] = {match[1]: float(f"{float(value):.6g}") for match, value in named if match is not None}
+    return found
+
+
 def describe_observables(observables: Mapping[str, Any]) -> dict[str, Any]:
     """Every setting of each observable, such as ``rdf.r_max``; for JSON."""
     return {path: value for name, one in observables.items() for path, value in _walk(one, name)}

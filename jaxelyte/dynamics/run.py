@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxelyte import units
-from jaxelyte.checks import caution, count, file_path
+from jaxelyte.checks import caution, count, file_path, flag, whole_slice
 from jaxelyte.dynamics.record import LOG, read_log
 from jaxelyte.dynamics.summary import averages
 from jaxelyte.errors import InputError
+from jaxelyte.plots.rich import Rich, html_table
 from jaxelyte.potentials.base import Potential
 from jaxelyte.storage import read_json
 from jaxelyte.trajectory import Trajectory, open_trajectory
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Rich):
     """A finished or interrupted run.
 
     Attributes:
@@ -59,6 +61,78 @@ class Run:
         from jaxelyte import plots
 
         return plots.log(self, ax)
+
+    def universe(self, replica: int = 0, *, charges: Mapping[str, float] | None = None) -> Any:
+        """One replica as a Universe of MDAnalysis, with the time step of the frames, masses, bonds and charges.
+
+        Args:
+            replica: which one.
+            charges: e, of elements; by default those of the Coulomb term of the run's potential, if it has one for all.
+
+        Raises:
+            InputError: charges that are not those of all elements.
+            MissingError: no such replica.
+            ImportError: MDAnalysis is not installed (the extra ``analysis``).
+        """
+        return self.trajectory.universe(replica, charges=self._charges() if charges is None else charges)
+
+    def _charges(self) -> dict[str, float] | None:
+        """Charges in e of all elements, as the potential has them; None where it does not have those of all."""
+        from ase.data import chemical_symbols
+
+        from jaxelyte.dynamics.identity import charges_of, describe_potential
+
+        description = {}
+        if self.potential is not None:
+            description = describe_potential(self.potential)
+        elif self.folder is not None:
+            description = read_json(self.folder / "config.json").get("potential", {})
+        terms = list(charges_of(description).values())
+        present = {chemical_symbols[z] for z in np.unique(self.trajectory.numbers)}
+        return terms[0] if len(terms) == 1 and present <= set(terms[0]) else None
+
+    def to_ase(self, frames: slice = slice(None), *, replica: int = 0, forces: bool = False) -> list[Atoms]:
+        """Frames as ``ase.Atoms`` with their potential energies, and forces if wanted; for ASE's writers and viewers.
+
+        Energies are those of the log. Forces are not stored: they are computed again, which needs the potential.
+
+        Args:
+            frames: which ones, such as ``slice(0, None, 10)``.
+            replica: which replica.
+            forces: compute forces, too.
+
+        Raises:
+            InputError: forces of a run that was loaded and does not have its potential.
+            MissingError: no such replica.
+        """
+        from ase.calculators.singlepoint import SinglePointCalculator
+
+        from jaxelyte.interop.ase_calculator import Calculator
+
+        if flag("forces", forces) and self.potential is None:
+            raise InputError(
+                "forces are computed again from the potential, which a run that was loaded does not hold; attach "
+                "jxl.Calculator(potential) to the frames"
+            )
+        whole_slice("frames", frames, "frames")
+        found = []
+        calculator = Calculator(self.potential) if forces and self.potential is not None else None
+        for number in range(*frames.indices(len(self.trajectory))):
+            atoms = self.trajectory.frame(number, replica)
+            known: dict[str, Any] = {"energy": float(self.log["potential"][number, replica])}
+            if calculator is not None:
+                known["forces"] = calculator.get_forces(atoms)
+            atoms.calc = SinglePointCalculator(atoms, **known)
+            found.append(atoms)
+        return found
+
+    def _table_(self) -> str:
+        """What stands above the text in a notebook."""
+        rows = {name: str(self.summary[name]) for name in ("steps",) if name in self.summary}
+        if self.folder is not None:
+            rows["folder"] = str(self.folder)
+        rows |= {name: repr(one).splitlines()[0] for name, one in self.observables.items()}
+        return html_table(rows) if rows else ""
 
     def __repr__(self) -> str:
         state = "completed" if self.completed else "interrupted"

@@ -21,6 +21,7 @@ from jaxelyte.free_energy.integration import thermodynamic_integral
 from jaxelyte.free_energy.joint import each_error, joint_error
 from jaxelyte.free_energy.quadrature import thermodynamic_length
 from jaxelyte.free_energy.steps import Steps, as_rows, steps_between
+from jaxelyte.plots.rich import Rich
 from jaxelyte.storage import saving, write_text
 from jaxelyte.units import BOLTZMANN
 from jaxelyte.wording import counted, plus_minus
@@ -50,7 +51,7 @@ KJ_MOL = 96.48533212
 
 
 @dataclass(frozen=True)
-class FreeEnergyResult:
+class FreeEnergyResult(Rich):
     """A free energy difference F1 - F0.
 
     Attributes:

@@ -26,6 +26,7 @@ from jaxelyte.free_energy.profile import (
     symbols_of,
 )
 from jaxelyte.observables import PMFResult, Sample, Series, SeriesResult
+from jaxelyte.plots.rich import Rich
 from jaxelyte.potentials.base import Potential, Sum, as_potential
 from jaxelyte.potentials.distance import Metadynamics, checked_pair, distances
 from jaxelyte.system import check_kind
@@ -68,7 +69,7 @@ class BiasSeries(Series):
 
 
 @dataclass(frozen=True)
-class MetadynamicsResult:
+class MetadynamicsResult(Rich):
     """A potential of mean force from metadynamics.
 
     Attributes:

@@ -28,6 +28,7 @@ from jaxelyte.free_energy.profile import (
 from jaxelyte.free_energy.steps import CROSSING, crossing_samples
 from jaxelyte.observables import Distance, PMFResult, SeriesResult
 from jaxelyte.observables.blocks import of_series
+from jaxelyte.plots.rich import Rich
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.distance import DistanceRestraint, checked_pair
 from jaxelyte.system import check_kind
@@ -48,7 +49,7 @@ INDEPENDENT = 20.0
 
 
 @dataclass(frozen=True)
-class UmbrellaResult:
+class UmbrellaResult(Rich):
     """A potential of mean force from umbrella sampling.
 
     Attributes:

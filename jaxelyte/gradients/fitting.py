@@ -21,6 +21,7 @@ from jaxelyte.gradients.fit_folder import Progress, begin, describe, keep
 from jaxelyte.gradients.frames import leafwise
 from jaxelyte.gradients.reweighting import LEAST, Reweighting
 from jaxelyte.gradients.targets import Target
+from jaxelyte.plots.rich import Rich
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.form_error import check_plain
 from jaxelyte.storage import claimed, output_folder
@@ -34,7 +35,7 @@ HALVINGS = 30
 
 
 @dataclass(frozen=True)
-class ObservablesFit:
+class ObservablesFit(Rich):
     """Parameters that were fitted to averages.
 
     Attributes:

@@ -39,6 +39,7 @@ from jaxelyte.observables.series import (
     window_of,
     within,
 )
+from jaxelyte.plots.rich import Rich
 from jaxelyte.storage import saving, write_text
 from jaxelyte.trajectory import Trajectory
 from jaxelyte.wording import plus_minus
@@ -48,7 +49,7 @@ SIEMENS_PER_METRE = 1.602176634e6
 
 
 @dataclass(frozen=True)
-class ConductivityResult:
+class ConductivityResult(Rich):
     """Ionic conductivity of a solution.
 
     Attributes:

@@ -17,6 +17,7 @@ from jaxelyte.arrays import first_lines
 from jaxelyte.errors import InputError, MissingError
 from jaxelyte.observables.blocks import jackknife
 from jaxelyte.observables.recorded import read_series, series_as_stored
+from jaxelyte.plots.rich import Rich
 from jaxelyte.storage import saving, write_text
 from jaxelyte.wording import counted, plus_minus
 
@@ -40,7 +41,7 @@ class Feature(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RDFResult:
+class RDFResult(Rich):
     """Radial distribution functions g_ab(r) of one or several pairs of species.
 
     Arrays are of shape (bins,) where there is one pair, else (pairs, bins); ``result["Li", "Cl"]`` picks a pair.

@@ -34,6 +34,7 @@ from jaxelyte.observables.series import (
     within,
 )
 from jaxelyte.observables.unwrapping import unwrapped
+from jaxelyte.plots.rich import Rich
 from jaxelyte.storage import saving, write_text
 from jaxelyte.system import perpendicular_widths
 from jaxelyte.trajectory import Trajectory
@@ -53,7 +54,7 @@ SOME = 20
 
 
 @dataclass(frozen=True)
-class MSDResult:
+class MSDResult(Rich):
     """Mean squared displacement of one species.
 
     Attributes:
@@ -218,7 +219,7 @@ def _box(cell: Any) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class DiffusivityResult:
+class DiffusivityResult(Rich):
     """A self-diffusion coefficient.
 
     Attributes:

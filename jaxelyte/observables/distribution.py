@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxelyte.observables.curve import RESULTS, plain
+from jaxelyte.plots.rich import Rich
 from jaxelyte.storage import saving, write_text
 from jaxelyte.wording import counted, plus_minus
 
@@ -18,7 +19,7 @@ Triplet = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class AnglesResult:
+class AnglesResult(Rich):
     """Distribution of the angle at the centre of triplets.
 
     Attributes:

@@ -35,6 +35,7 @@ from jaxelyte.observables.integrals import (
     unsettled,
     without_artefacts,
 )
+from jaxelyte.plots.rich import Rich
 from jaxelyte.storage import saving, write_text
 from jaxelyte.wording import plus_minus
 
@@ -45,7 +46,7 @@ NOISY = 0.3
 
 
 @dataclass(frozen=True)
-class KirkwoodBuffResult:
+class KirkwoodBuffResult(Rich):
     """Kirkwood-Buff integrals of several pairs of species.
 
     Attributes:

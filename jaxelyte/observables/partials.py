@@ -16,12 +16,13 @@ from jaxelyte.errors import MissingError
 from jaxelyte.observables.blocks import FEWEST, naive_error
 from jaxelyte.observables.curve import RESULTS, Pair, pair_named, plain
 from jaxelyte.observables.scattering import Weighting, scattering_factors, total_weights
+from jaxelyte.plots.rich import Rich
 from jaxelyte.storage import saving, write_text
 from jaxelyte.wording import counted, plus_minus
 
 
 @dataclass(frozen=True)
-class StructureFactorResult:
+class StructureFactorResult(Rich):
     """Partial structure factors S_ab(k) of all pairs of species (Ashcroft and Langreth), and a weighted total.
 
     Only bins that hold reciprocal lattice vectors are there. ``result["Na", "Cl"]`` picks a pair.

@@ -15,6 +15,7 @@ from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
 from jaxelyte.observables.curve import Feature, Pair, RDFResult
+from jaxelyte.plots.rich import Rich
 from jaxelyte.storage import saving, write_text
 from jaxelyte.wording import plus_minus
 
@@ -33,7 +34,7 @@ class Well(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PMFResult:
+class PMFResult(Rich):
     """Potential of mean force w(r) = -k_B T ln g(r) of a pair; zero at infinite dilution of correlations, g = 1.
 
     Attributes:

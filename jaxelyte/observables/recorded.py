@@ -22,6 +22,7 @@ from jaxelyte.arrays import MOST, brief_repr
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.observables.blocks import BlockError, block_error, error_entries
+from jaxelyte.plots.rich import Rich
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.geometry import shortest_vectors
 from jaxelyte.storage import saving, write_text
@@ -167,7 +168,7 @@ class Distance(Series):
 
 
 @dataclass(frozen=True)
-class SeriesResult:
+class SeriesResult(Rich):
     """A recorded time series.
 
     Attributes:

@@ -25,6 +25,7 @@ from jaxelyte.observables.sampling import analysed
 from jaxelyte.observables.series import line, members_of, stretches_of, window_of, within
 from jaxelyte.observables.survival import check_reach, find_presence, survivors
 from jaxelyte.observables.unwrapping import check_continuous
+from jaxelyte.plots.rich import Rich
 from jaxelyte.storage import saving, write_text
 from jaxelyte.trajectory import Trajectory
 from jaxelyte.wording import plus_minus
@@ -40,7 +41,7 @@ FEW = 10.0
 
 
 @dataclass(frozen=True)
-class ResidenceResult:
+class ResidenceResult(Rich):
     """Residence time of neighbours in the shell of a centre.
 
     Attributes:

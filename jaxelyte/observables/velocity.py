@@ -26,6 +26,7 @@ from jaxelyte.observables.center import follow_velocities
 from jaxelyte.observables.diffusion import SI, MSDResult
 from jaxelyte.observables.sampling import analysed, check_finite
 from jaxelyte.observables.series import autocorrelation, members_of, spread, stretches_of
+from jaxelyte.plots.rich import Rich
 from jaxelyte.storage import saving, write_text
 from jaxelyte.wording import counted, plus_minus
 
@@ -37,7 +38,7 @@ WAVENUMBER = 33356.40951981521
 
 
 @dataclass(frozen=True)
-class VACFResult:
+class VACFResult(Rich):
     """Velocity autocorrelation function of one species.
 
     Attributes:

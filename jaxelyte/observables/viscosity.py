@@ -25,6 +25,7 @@ from jaxelyte.errors import InputError
 from jaxelyte.observables.recorded import PressureTensor, SeriesResult
 from jaxelyte.observables.series import STRETCHES, autocorrelation, spread, temperature_of
 from jaxelyte.observables.spectrum import at_zero_frequency
+from jaxelyte.plots.rich import Rich
 from jaxelyte.storage import saving, write_text
 from jaxelyte.wording import counted, plus_minus
 
@@ -33,7 +34,7 @@ SCALE = 1e-30 * 1e18 * 1e-15 / (units.BOLTZMANN * 1.602176634e-19)
 
 
 @dataclass(frozen=True)
-class ViscosityResult:
+class ViscosityResult(Rich):
     """A shear viscosity.
 
     Attributes:

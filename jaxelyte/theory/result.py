@@ -10,11 +10,12 @@ import numpy as np
 
 from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError
+from jaxelyte.plots.rich import Rich
 from jaxelyte.storage import saving
 
 
 @dataclass(frozen=True)
-class IonResult:
+class IonResult(Rich):
     """Solution at one concentration, on the scale of McMillan and Mayer: a solvent of constant chemical potential.
 
     Attributes:

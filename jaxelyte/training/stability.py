@@ -17,6 +17,7 @@ from jaxelyte.dynamics import NVT, Run, simulate
 from jaxelyte.errors import InputError, SimulationError
 from jaxelyte.neighbors.host import host_list
 from jaxelyte.neighbors.lists import NeighborSpec
+from jaxelyte.plots.rich import Rich
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.system import System
 from jaxelyte.training.fit import Fit
@@ -57,7 +58,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Stability:
+class Stability(Rich):
     """The report card: how long simulations last.
 
     Attributes:

@@ -322,9 +322,13 @@ def test_compiled_programs_are_kept(run_file: Path, root: Path) -> None:
 
 
 def test_as_a_process(root: Path) -> None:
-    command = [sys.executable, "-c", "from jaxelyte.cli import app; app()", "--version"]
+    command = [sys.executable, "-m", "jaxelyte", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.startswith("jaxelyte ")
+    for arguments in (["-h"], ["analyse", "-h"]):
+        shown = CliRunner().invoke(app, arguments)
+        assert shown.exit_code == 0
+        assert "Usage" in shown.output
 
 
 def write_dump(tmp_path: Path) -> Path:
