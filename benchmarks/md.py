@@ -80,7 +80,8 @@ def make_engine(potential: Any, atoms: Any, timestep: float, replicas: int = 1, 
     from jaxelyte.dynamics.chunk import Settings
     from jaxelyte.dynamics.engine import Engine
     from jaxelyte.dynamics.integrators import make_integrator
-    from jaxelyte.dynamics.start import batch_systems, prepare_potential, start_velocities
+    from jaxelyte.dynamics.start import batch_systems, start_velocities
+    from jaxelyte.potentials.preparation import prepare_potential
 
     systems = batch_systems(atoms, replicas)
     prepared = prepare_potential(potential, systems)

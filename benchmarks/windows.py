@@ -50,8 +50,9 @@ def engine(lam: np.ndarray, devices: int = 1) -> Any:
     from jaxelyte.dynamics.chunk import Settings
     from jaxelyte.dynamics.engine import Engine
     from jaxelyte.dynamics.integrators import make_integrator
-    from jaxelyte.dynamics.start import batch_systems, prepare_potential, start_velocities
+    from jaxelyte.dynamics.start import batch_systems, start_velocities
     from jaxelyte.potentials.ladder import Ladder
+    from jaxelyte.potentials.preparation import prepare_potential
 
     first, second, common, atoms = ends()
     ladder = common + Ladder(first, second, lam, temperature=300.0)

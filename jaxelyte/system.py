@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxelyte import checks
@@ -158,3 +159,23 @@ def perpendicular_widths(cell: np.ndarray) -> np.ndarray:
 def as_system(system: System | Atoms, *, dtype: Any = None) -> System:
     """Accept a `System` or ``ase.Atoms`` wherever a structure is an argument."""
     return system if isinstance(system, System) else System.from_atoms(system, dtype=dtype)
+
+
+def as_batch(system: System) -> System:
+    """A batch of one system; a batch, with a leading axis of all arrays, as it is."""
+    return system if system.positions.ndim == 3 else jax.tree.map(lambda x: x[None], system)
+
+
+def one_by_one(systems: System) -> list[System]:
+    """The systems of a batch, or one system alone; for the host, without a program for each slice.
+
+    Raises:
+        InputError: traced systems, which have no values yet.
+    """
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(systems)):
+        raise InputError(
+            "a potential is prepared inside jit, grad or vmap, where positions have no values; call "
+            "potential = potential.prepare(system) once, outside"
+        )
+    batch = as_batch(jax.tree.map(np.asarray, systems))
+    return [jax.tree.map(lambda x, n=n: jnp.asarray(x[n]), batch) for n in range(len(batch.positions))]

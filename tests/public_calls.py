@@ -62,7 +62,6 @@ def prepared(atoms: Atoms) -> Callable[[Any], None]:
     """A potential is used with atoms: some of its values are looked at then."""
 
     def use(made: Any) -> None:
-        made.validate(System.from_atoms(atoms))
         made.prepare(System.from_atoms(atoms))
 
     return use

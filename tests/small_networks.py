@@ -41,7 +41,7 @@ def gradients(potential: jxl.Potential, system: jxl.System) -> Any:
 
     @jax.jit
     def both(potential: jxl.Potential, positions: jax.Array) -> Any:
-        energy = lambda p, x: p.interaction(system.replace(positions=x), lists)  # noqa: E731
+        energy = lambda p, x: p.energy(system.replace(positions=x), lists)  # noqa: E731
         return jax.value_and_grad(energy, argnums=(0, 1))(potential, positions)
 
     value, (params, positions) = both(potential, system.positions)
@@ -72,7 +72,7 @@ def of_forces(potential: jxl.Potential, system: jxl.System) -> Any:
     direction = jnp.asarray(np.random.default_rng(5).normal(size=(6, 3)), system.positions.dtype)
 
     def projected(potential: jxl.Potential, positions: jax.Array) -> jax.Array:
-        energy = lambda x: potential.interaction(system.replace(positions=x), lists)  # noqa: E731
+        energy = lambda x: potential.energy(system.replace(positions=x), lists)  # noqa: E731
         return jnp.sum(jax.grad(energy)(positions) * direction)
 
     of_params, of_positions = jax.jit(jax.grad(projected, argnums=(0, 1)))(potential, system.positions)

@@ -8,29 +8,28 @@ import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 from flax import struct
+from jaxtyping import Array
 
 from jaxelyte.neighbors import Neighbors, NeighborSpec
-from jaxelyte.potentials.base import Potential, Scalar
+from jaxelyte.potentials.base import PerSystem, Scalar
 from jaxelyte.system import System
 from jaxelyte.trajectory import Trajectory
 
 
 @struct.dataclass
-class Well(Potential):
+class Well(PerSystem):
     """½ k r² about the origin for every atom; k in eV/Å²."""
 
     k: float
 
-    @property
-    def translation_invariant(self) -> bool:
-        return False
+    translation_invariant = False
 
-    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+    def energy(self, system: System, neighbors: Neighbors) -> Scalar:
         return 0.5 * self.k * jnp.sum(system.positions**2)
 
 
 @struct.dataclass
-class Argon(Potential):
+class Argon(PerSystem):
     """Lennard-Jones, shifted and with smooth force at the cut-off: 4 ε ((σ/r)¹² - (σ/r)⁶) (1 - (r/r_c)²)³."""
 
     epsilon: float = 0.0103
@@ -41,7 +40,7 @@ class Argon(Potential):
     def requirements(self) -> tuple[NeighborSpec, ...]:
         return (NeighborSpec(self.cutoff_distance, None, self.exact),)
 
-    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+    def energy(self, system: System, neighbors: Neighbors) -> Scalar:
         vectors = neighbors.get(self.requirements()[0]).vectors(system)
         square = jnp.sum(vectors**2, axis=-1)
         s6 = (self.sigma**2 / square) ** 3
@@ -50,33 +49,28 @@ class Argon(Potential):
 
 
 @struct.dataclass
-class Shifted(Potential):
+class Shifted(PerSystem):
     """A constant energy of ``each`` eV per atom."""
 
     each: float
 
-    def requirements(self) -> tuple[NeighborSpec, ...]:
-        return ()
-
-    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+    def energy(self, system: System, neighbors: Neighbors) -> Scalar:
         return jnp.zeros((), system.positions.dtype)
 
-    def reference(self, system: System) -> Scalar:
-        dtype = system.positions.dtype
-        return jnp.asarray(self.each, dtype) * jnp.sum(system.mask.astype(dtype))
+    def constants(self, systems: System) -> Array:
+        dtype = systems.positions.dtype
+        return jnp.asarray(self.each, dtype) * jnp.sum(systems.mask.astype(dtype), axis=-1)
 
 
 @struct.dataclass
-class Cliff(Potential):
+class Cliff(PerSystem):
     """A constant force of ``pull`` eV/Å on atom 0 along x: it gains speed without limit."""
 
     pull: float
 
-    @property
-    def translation_invariant(self) -> bool:
-        return False
+    translation_invariant = False
 
-    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+    def energy(self, system: System, neighbors: Neighbors) -> Scalar:
         return -self.pull * system.positions[0, 0]
 
 

@@ -15,7 +15,7 @@ from flax import struct
 from jaxelyte.dynamics import NVT
 from jaxelyte.free_energy import free_energy
 from jaxelyte.neighbors import Neighbors
-from jaxelyte.potentials.base import Potential, Scalar
+from jaxelyte.potentials.base import PerSystem, Scalar
 from jaxelyte.potentials.restraints import HarmonicRestraint
 from jaxelyte.system import System
 from jaxelyte.trajectory import Trajectory
@@ -75,7 +75,7 @@ def two_windows(**options: Any) -> Any:
 
 
 @struct.dataclass
-class Squeezed(Potential):
+class Squeezed(PerSystem):
     """``each`` eV per atom and 1000 Å³ of the cell."""
 
     each: float
@@ -83,6 +83,6 @@ class Squeezed(Potential):
     def requirements(self) -> tuple[Any, ...]:
         return ()
 
-    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+    def energy(self, system: System, neighbors: Neighbors) -> Scalar:
         dtype = system.positions.dtype
         return jnp.asarray(self.each / 1000.0, dtype) * system.volume * jnp.sum(system.mask.astype(dtype))

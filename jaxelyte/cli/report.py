@@ -219,11 +219,11 @@ def _baseline(potential: Potential) -> str:
     """The terms of a baseline; of Coulomb terms with charges in e."""
     from ase.data import chemical_symbols
 
-    from jaxelyte.potentials.base import Sum
+    from jaxelyte.potentials.base import terms_of
     from jaxelyte.potentials.coulomb import ScreenedCoulomb
 
     said = []
-    for term in potential.terms if isinstance(potential, Sum) else (potential,):
+    for term in terms_of(potential):
         said.append(type(term).__name__)
         if isinstance(term, ScreenedCoulomb) and term.numbers is not None:
             charges = zip(term.numbers, term.charges.tolist(), strict=True)

@@ -51,7 +51,7 @@ def _table(config: RunFile, pair: Pair, r: np.ndarray) -> np.ndarray:
 
     with idle_terms_allowed():  # a barrier is between other species than these
         prepared = potential.prepare(dimer(float(r[0])))
-    energy = jax.jit(prepared.interaction)
+    energy = jax.jit(prepared.energy)
     capacities = (1,) * len(prepared.requirements())
     values = []
     for distance in (*r, APART):

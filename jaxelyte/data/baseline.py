@@ -9,8 +9,9 @@ import jax
 import numpy as np
 
 from jaxelyte.data.dataset import Residuals, pad_system, share_out, stack, stack_lists
-from jaxelyte.potentials.base import Potential, as_potential
+from jaxelyte.potentials.base import Potential, as_potential, needs_of
 from jaxelyte.potentials.derivatives import batch_energy_and_forces, batch_energy_forces_stress
+from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.potentials.reference import in_float64, reference_energies
 from jaxelyte.potentials.topology import check_present, idle_terms_allowed
 from jaxelyte.system import System
@@ -43,15 +44,13 @@ def evaluate_frames(potential: Potential, frames: Sequence[Atoms], *, batch: int
     forces: list[np.ndarray] = [np.zeros((len(frame), 3)) for frame in frames]
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         wide = in_float64(potential)
-        check_present({int(number) for frame in frames for number in np.unique(frame.numbers)}, wide.needs())
+        check_present({int(number) for frame in frames for number in np.unique(frame.numbers)}, needs_of(wide))
         for group in _groups(frames):
             systems = [System.from_atoms(frames[n]) for n in group]
-            for system in systems:
-                wide.validate(system)
             room = max(system.num_atoms for system in systems)
             padded = [pad_system(system, room) for system in systems]
             with idle_terms_allowed():  # some frames may have no ions
-                prepared = wide.prepare(*padded)
+                prepared = prepare_potential(wide, stack(padded))
             lists = stack_lists(systems, prepared.requirements(), room)
             together = stack(padded)
             periodic = all(together.pbc)

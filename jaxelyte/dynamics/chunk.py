@@ -25,6 +25,7 @@ from jaxelyte.observables.base import Observable
 from jaxelyte.observables.recorded import Sample, Series
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.derivatives import batch_energy_and_forces, batch_energy_forces_stress
+from jaxelyte.potentials.memory import learn, learning_stride, with_memory
 from jaxelyte.system import System
 
 LARGEST_MOVE = 1.0
@@ -63,7 +64,7 @@ class RunState(struct.PyTreeNode):
     """Everything that a run needs to go on, on the device; leading axis of particles and samples: replicas.
 
     ``series`` holds what was recorded since the last frame, (samples, replicas, columns) each; ``memory`` what the
-    potential has learnt during the run, see `Potential.memory`.
+    potential has learnt during the run, see `jaxelyte.potentials.memory`.
     """
 
     particles: Particles
@@ -187,20 +188,20 @@ def _learn(
     potential: Potential, now: System, neighbors: Neighbors, state: RunState, dt: Float[Array, ""]
 ) -> tuple[Potential, Any, Float[Array, " replicas"]]:
     """The potential as it is at this step, its memory, and the energy in eV that a change of it puts in."""
-    stride = potential.learning_stride
+    stride = learning_stride(potential)
     if not stride:
         return potential, state.memory, jnp.zeros_like(state.particles.heat)
 
-    def learn(memory: Any) -> tuple[Any, Float[Array, " replicas"]]:
-        return potential.with_memory(memory).learn(now, neighbors)
+    def change(memory: Any) -> tuple[Any, Float[Array, " replicas"]]:
+        return learn(with_memory(potential, memory), now, neighbors)
 
     def keep(memory: Any) -> tuple[Any, Float[Array, " replicas"]]:
         return memory, jnp.zeros_like(state.particles.heat)
 
     # The step after a multiple of the stride, so that a sample taken there still saw the bias it was drawn under.
     due = (dt > 0) & (state.step % stride == 0)
-    memory, work = jax.lax.cond(due, learn, keep, state.memory)
-    return potential.with_memory(memory), memory, work
+    memory, work = jax.lax.cond(due, change, keep, state.memory)
+    return with_memory(potential, memory), memory, work
 
 
 def _observe(
@@ -220,7 +221,7 @@ def _observe(
         samples, series = carry
         samples = tuple(jax.vmap(o.update)(acc, now) for o, acc in zip(settings.observables, samples, strict=True))
         if settings.series:
-            seen = _sample(settings, plan, potential.with_memory(state.memory), now, state)
+            seen = _sample(settings, plan, with_memory(potential, state.memory), now, state)
             at = (state.step // settings.sample_every - 1) % per
             rows = zip(settings.series, series, strict=True)
             series = tuple(buffer.at[at].set(one.values(seen)) for one, buffer in rows)

@@ -36,6 +36,7 @@ from jaxelyte.neighbors.loop import (
 )
 from jaxelyte.parallel.replicas import over_devices, share_replicas
 from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.memory import memory_of
 from jaxelyte.system import System
 
 CHUNK_SECONDS = 1.5
@@ -144,7 +145,7 @@ class Engine:
         replicas, dtype = self.systems.positions.shape[0], self.systems.positions.dtype
         return jax.tree.map(
             lambda leaf: jnp.asarray(leaf, dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf,
-            self.potential.memory(replicas, jax.random.fold_in(keys[0], replicas)),
+            memory_of(self.potential, replicas, jax.random.fold_in(keys[0], replicas)),
         )
 
     def list_arrays(self) -> dict[str, np.ndarray]:

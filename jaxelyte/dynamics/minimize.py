@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxelyte import checks
-from jaxelyte.dynamics.start import OVERLAP, batch_systems, prepare_potential
+from jaxelyte.dynamics.start import OVERLAP, batch_systems
 from jaxelyte.errors import SimulationError
 from jaxelyte.neighbors.loop import (
     ListPlan,
@@ -25,6 +25,7 @@ from jaxelyte.neighbors.loop import (
 )
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import batch_energy_and_forces
+from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.system import System, check_kind
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ from jaxelyte.errors import InputError, SimulationError, StorageError
 from jaxelyte.observables.base import Observable
 from jaxelyte.observables.recorded import describe, series_result
 from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.memory import with_memory
 from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.storage import explained, free_bytes, read_json, size, write_json, writing
 from jaxelyte.system import System
@@ -333,7 +334,7 @@ class Runner:
             write_json(self.folder / "summary.json", summary)
         particles = self.engine.state.particles  # pyright: ignore[reportOptionalMemberAccess]
         last = final_atoms(trajectory, np.asarray(particles.positions), np.asarray(particles.velocities))
-        potential = self.potential.with_memory(self.engine.state.memory)  # pyright: ignore[reportOptionalMemberAccess]
+        potential = with_memory(self.potential, self.engine.state.memory)  # pyright: ignore[reportOptionalMemberAccess]
         return Run(trajectory, log, last, results, summary, completed, self.folder, potential)
 
     def _equipartition(self, skip: int) -> dict[str, Any]:

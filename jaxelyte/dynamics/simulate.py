@@ -28,7 +28,6 @@ from jaxelyte.dynamics.start import (
     batch_systems,
     checked_velocities,
     given_velocities,
-    prepare_potential,
     resolved_velocities,
     start_velocities,
 )
@@ -38,8 +37,9 @@ from jaxelyte.observables.recorded import Series
 from jaxelyte.parallel import distribute
 from jaxelyte.parallel.layout import chosen_devices
 from jaxelyte.parallel.replicas import check_replicas
-from jaxelyte.potentials.base import Potential, as_potential
+from jaxelyte.potentials.base import Potential, as_potential, conserves_momentum, of_one
 from jaxelyte.potentials.form_error import form_error, reduced_precision
+from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.storage import claimed, output_folder
 from jaxelyte.system import System
 
@@ -174,7 +174,7 @@ def simulate(
     named = {name: observable.prepare(systems) for name, observable in named.items()}
     for one in series.values():
         one.validate(jax.tree.map(lambda x: x[0], systems))
-    momentum_conserved = prepared.translation_invariant
+    momentum_conserved = conserves_momentum(prepared)
     settings = Settings(
         integrator=make_integrator(ensemble, systems.positions.shape[1], momentum_conserved=momentum_conserved),
         every=every,
@@ -231,9 +231,9 @@ def simulate(
             runner.resume(keys[:, 1], skin, description)
         else:
             if minimize:
-                systems = _relax(prepared.of_one(), atoms, systems, skin, overlap)
+                systems = _relax(of_one(prepared), atoms, systems, skin, overlap)
             if reduced_precision(prepared):
-                description["form_error"] = _say_form_error(prepared.of_one(), atoms, systems, progress)
+                description["form_error"] = _say_form_error(of_one(prepared), atoms, systems, progress)
             runner.start(systems, start, keys[:, 1], skin, description, overwrite)
         return runner.run(progress)
 

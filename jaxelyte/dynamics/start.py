@@ -12,7 +12,6 @@ from jaxtyping import Array, Float
 from jaxelyte import checks
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.periodicity import warn_of_periodicity
-from jaxelyte.potentials.base import Potential
 from jaxelyte.system import System, check_kind
 from jaxelyte.units import ACCELERATION, BOLTZMANN
 from jaxelyte.wording import counted
@@ -82,18 +81,6 @@ def check_overlap(atoms: Atoms, number: int = 0, overlap: float = OVERLAP) -> No
             "apart; remove the overlap or minimise with a soft potential first (overlap=0 for atoms that do not "
             "interact)"
         )
-
-
-def prepare_potential(potential: Potential, systems: System) -> Potential:
-    """Validate every system of a batch and prepare the potential for all of them.
-
-    Raises:
-        InputError: a system that the potential cannot describe.
-    """
-    singles = [jax.tree.map(lambda x, r=r: x[r], systems) for r in range(systems.positions.shape[0])]
-    for single in singles:
-        potential.validate(single)
-    return potential.prepare(*singles)
 
 
 def maxwell_velocities(

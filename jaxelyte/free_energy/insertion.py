@@ -23,7 +23,6 @@ from scipy import stats
 from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.dynamics import load_run
-from jaxelyte.dynamics.start import prepare_potential
 from jaxelyte.errors import InputError
 from jaxelyte.free_energy.contents import Contents, of_insertion
 from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, grow, overflowed, plan_lists
@@ -34,6 +33,7 @@ from jaxelyte.observables.sampling import analysed, complete_cells
 from jaxelyte.observables.series import temperature_of
 from jaxelyte.observables.species import same_order
 from jaxelyte.potentials.base import Potential, as_potential
+from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.potentials.topology import idle_terms_allowed
 from jaxelyte.storage import write_text
@@ -306,7 +306,7 @@ class _Evaluator:
 @partial(jax.jit, static_argnums=0)
 def _energies(plan: ListPlan, potential: Potential, systems: System) -> tuple[Any, Any, Any]:
     neighbors, lists = current_lists(plan, build_lists(plan, systems), systems)
-    return potential.batch_interaction(systems, neighbors), lists.needed, overflowed(plan, lists)
+    return potential.energies(systems, neighbors), lists.needed, overflowed(plan, lists)
 
 
 def checked_temperature(source: Any, temperature: float | None, what: str) -> float:

@@ -27,7 +27,7 @@ from jaxelyte.free_energy.profile import (
 )
 from jaxelyte.observables import PMFResult, Sample, Series, SeriesResult
 from jaxelyte.plots.rich import Rich
-from jaxelyte.potentials.base import Potential, Sum, as_potential
+from jaxelyte.potentials.base import Potential, as_potential, walk
 from jaxelyte.potentials.distance import Metadynamics, checked_pair, distances
 from jaxelyte.system import check_kind
 from jaxelyte.wording import counted
@@ -60,7 +60,7 @@ class BiasSeries(Series):
     def values(self, sample: Sample) -> Float[Array, "replicas columns"]:
         term = metadynamics_term(sample.potential)
         r = distances(sample.systems, term.pair)
-        energy = term.batch_interaction(sample.systems, sample.neighbors)
+        energy = term.energies(sample.systems, sample.neighbors)
         thermal = units.BOLTZMANN * term.temperature
         bias = jnp.asarray(term.bias, r.dtype) / thermal
         tempered = jnp.zeros_like(bias) if math.isinf(term.bias_factor) else bias / (term.bias_factor - 1.0)
@@ -266,8 +266,7 @@ def metadynamics_term(potential: Potential) -> Metadynamics:
     Raises:
         UnsupportedError: there is none, or several.
     """
-    terms = potential.terms if isinstance(potential, Sum) else (potential,)
-    found = [term for term in terms if isinstance(term, Metadynamics)]
+    found = [term for term in walk(potential) if isinstance(term, Metadynamics)]
     if len(found) != 1:
         raise UnsupportedError(f"{counted(len(found), 'term')} of metadynamics in the potential; there has to be one")
     return found[0]

@@ -26,7 +26,7 @@ from jaxelyte.free_energy.end_points import check_end_points
 from jaxelyte.free_energy.frames import rounded_up, whole_frames
 from jaxelyte.free_energy.quadrature import even_nodes, nodes_and_weights
 from jaxelyte.observables import Sample, Series, SeriesResult
-from jaxelyte.potentials.base import Potential, Sum, as_potential
+from jaxelyte.potentials.base import Potential, as_potential, walk
 from jaxelyte.potentials.ladder import Ladder
 from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.system import check_kind
@@ -67,8 +67,7 @@ def ladder_of(potential: Potential) -> Ladder:
     Raises:
         UnsupportedError: there is none, or several.
     """
-    terms = potential.terms if isinstance(potential, Sum) else (potential,)
-    found = [term for term in terms if isinstance(term, Ladder)]
+    found = [term for term in walk(potential) if isinstance(term, Ladder)]
     if len(found) != 1:
         raise UnsupportedError(f"{len(found)} ladders in the potential; there has to be one")
     return found[0]

@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxelyte import checks
-from jaxelyte.dynamics.start import prepare_potential
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, grow, overflowed, plan_lists
 from jaxelyte.observables.sampling import complete_cells
 from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.system import System
 from jaxelyte.trajectory import Trajectory
 
@@ -154,14 +154,14 @@ def leafwise(function: Callable[..., Any], *trees: Any) -> Any:
 
 
 def _energy(potential: Potential, system: System, neighbors: Neighbors) -> Array:
-    return potential.interaction(system, neighbors)
+    return potential.energy(system, neighbors)
 
 
 def _each(quantity: Quantity, plan: ListPlan, potential: Potential, systems: System) -> Array:
     neighbors, _ = current_lists(plan, build_lists(plan, systems), systems)
     neighbors = jax.lax.stop_gradient(neighbors)
     if quantity is _energy:
-        return potential.batch_interaction(systems, neighbors)
+        return potential.energies(systems, neighbors)
     return jax.vmap(partial(quantity, potential))(systems, neighbors)
 
 

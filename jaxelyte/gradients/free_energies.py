@@ -175,7 +175,7 @@ def _at_the_ends(
 def _gap(potential: Potential, system: System, neighbors: Neighbors) -> Array:
     """U1 - U0 of the mixture in a sum."""
     mixture = _mixture(potential)
-    return mixture.final.interaction(system, neighbors) - mixture.initial.interaction(system, neighbors)
+    return mixture.final.energy(system, neighbors) - mixture.initial.energy(system, neighbors)
 
 
 def _split(tree: Any) -> Trees:

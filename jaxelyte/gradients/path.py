@@ -25,7 +25,6 @@ from jaxelyte.dynamics.start import (
     Velocities,
     batch_systems,
     checked_velocities,
-    prepare_potential,
     start_velocities,
 )
 from jaxelyte.errors import InputError, SimulationError
@@ -41,8 +40,9 @@ from jaxelyte.neighbors.loop import (
     plan_lists,
     update_lists,
 )
-from jaxelyte.potentials.base import Potential, as_potential
+from jaxelyte.potentials.base import Potential, as_potential, conserves_momentum
 from jaxelyte.potentials.derivatives import batch_energy_and_forces
+from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.system import System
 from jaxelyte.wording import counted, plus_minus
 
@@ -149,7 +149,7 @@ def path_gradient(
     start = _start(ready, atoms, systems, ensemble, seed, velocities)
     dt = jnp.asarray(timestep, systems.positions.dtype)
     shape = Shape(
-        make_integrator(ensemble, systems.positions.shape[1], momentum_conserved=ready.translation_invariant),
+        make_integrator(ensemble, systems.positions.shape[1], momentum_conserved=conserves_momentum(ready)),
         steps // every,
         every,
         quantity,
@@ -207,7 +207,7 @@ def _start(
     """Particles of all replicas, without forces yet."""
     count, dtype = systems.positions.shape[0], systems.positions.dtype
     keys = jax.random.split(jax.random.key(seed), (count, 2))
-    conserved = potential.translation_invariant
+    conserved = conserves_momentum(potential)
     temperature = ensemble.temperature if isinstance(ensemble, NVT) else None
     drawn = start_velocities(
         atoms,

@@ -12,7 +12,6 @@ from jaxtyping import Array
 
 from jaxelyte import checks
 from jaxelyte.arrays import HashableArray
-from jaxelyte.dynamics.start import prepare_potential
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.free_energy.insertion import batch_of, checked_temperature, particle, with_one_more
 from jaxelyte.lattice import combine
@@ -22,6 +21,7 @@ from jaxelyte.observables import RDF
 from jaxelyte.observables.sampling import analysed, first_systems
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import energy_forces_stress
+from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.potentials.topology import idle_terms_allowed
 from jaxelyte.system import System
 from jaxelyte.units import BOLTZMANN
@@ -94,7 +94,7 @@ class InsertionFactor:
         many = _inserted(system, places, self.number, self.mass)
         lists, state = current_lists(self.plan, build_lists(self.plan, many), many)
         ready = jax.tree.unflatten(self.structure, jax.tree.leaves(potential))
-        energies = ready.batch_interaction(many, lists) - potential.interaction(system, neighbors)
+        energies = ready.energies(many, lists) - potential.energy(system, neighbors)
         factor = jnp.exp(-energies / (BOLTZMANN * self.temperature))
         # An overlap whose energy is not finite has no weight; a list without room makes all of it worthless.
         factor = jnp.where(jnp.isfinite(energies), factor, 0.0)

@@ -17,6 +17,7 @@ from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.periodicity import warn_of_periodicity
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import energy_and_forces, energy_forces_stress
+from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.system import System, check_kind
 
@@ -85,8 +86,7 @@ class Calculator(AseCalculator):
         key = (np.asarray(system.cell).tobytes(), np.asarray(system.numbers).tobytes(), system.pbc)
         if self._prepared is None or key != self._prepared_for:
             warn_of_periodicity([system.to_atoms() if self.atoms is None else self.atoms])
-            self.potential.validate(system)
-            self._prepared, self._prepared_for = self.potential.prepare(system).compiled(), key
+            self._prepared, self._prepared_for = prepare_potential(self.potential, system).compiled(), key
             self._reference = float(reference_energies(self.potential, jax.tree.map(lambda x: x[None], system))[0])
         return self._prepared
 

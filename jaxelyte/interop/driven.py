@@ -15,6 +15,8 @@ from jaxelyte.neighbors.kept import KeptLists
 from jaxelyte.neighbors.loop import ListPlan, ListState, current_lists
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import batch_energy_forces_stress
+from jaxelyte.potentials.memory import learning_stride
+from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.system import System
 
@@ -51,7 +53,7 @@ class DrivenForces:
         if not (np.isfinite(skin) and skin > 0.0):
             raise InputError(f"skin must be a positive distance in Å, not {skin}")
         potential = as_potential(potential)
-        if potential.learning_stride:
+        if learning_stride(potential):
             raise UnsupportedError(
                 f"{type(potential).__name__} changes during a run, which only jaxelyte's own loop can do; "
                 "use jaxelyte.simulate, or leave that term out"
@@ -116,14 +118,7 @@ class DrivenForces:
         _check_finite(system)
         if self._covers(system, changing):
             return
-        self.potential.validate(system)
-        systems = [system]
-        if changing:
-            systems += [
-                system.replace(cell=system.cell * scale, positions=system.positions * scale)
-                for scale in (1.0 - STRETCH, 1.0 + STRETCH)
-            ]
-        self._prepared = self.potential.prepare(*systems).compiled()
+        self._prepared = prepare_potential(self.potential, system, STRETCH if changing else 0.0).compiled()
         self._prepared_for, self._flexible = system, changing
         self._reference = float(reference_energies(self.potential, jax.tree.map(lambda x: x[None], system))[0])
 

@@ -14,7 +14,8 @@ from jaxelyte.lattice import combine
 from jaxelyte.neighbors.cells import import_jax_md
 from jaxelyte.neighbors.lists import NeighborList, Neighbors, NeighborSpec
 from jaxelyte.neighbors.search import member_mask, nearest_shift
-from jaxelyte.potentials.base import Potential, as_potential
+from jaxelyte.potentials.base import Potential, as_potential, longest_cutoff
+from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.system import System, as_system, perpendicular_widths
 
 if TYPE_CHECKING:
@@ -45,9 +46,8 @@ def to_jax_md(
     skin = checks.quantity("skin", skin, "skin")
     capacity_multiplier = checks.number("capacity_multiplier", capacity_multiplier, least=1.0, most=1000.0)
     system = as_system(atoms)
-    potential.validate(system)
-    prepared = potential.prepare(system)
-    cell, cutoff = np.asarray(system.cell, np.float64), max(prepared.cutoff, 1e-3)
+    prepared = prepare_potential(potential, system)
+    cell, cutoff = np.asarray(system.cell, np.float64), max(longest_cutoff(prepared), 1e-3)
     if any(system.pbc) and not all(system.pbc):
         raise UnsupportedError(f"jax-md has no spaces that are periodic along some directions only: pbc {system.pbc}")
     if all(system.pbc) and np.min(perpendicular_widths(cell)) < 2 * cutoff:
@@ -75,7 +75,7 @@ def to_jax_md(
         now = system.replace(positions=R)
         specs = prepared.requirements()
         lists = tuple(_from_jax_md(now, neighbor.idx, spec) for spec in specs)
-        return prepared.interaction(now, Neighbors(lists, specs))
+        return prepared.energy(now, Neighbors(lists, specs))
 
     return neighbor_fn, energy_fn
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
@@ -86,6 +87,11 @@ class Neighbors(struct.PyTreeNode):
 
     lists: tuple[NeighborList, ...]
     specs: tuple[NeighborSpec, ...] = struct.field(pytree_node=False)
+
+    def as_batch(self) -> Neighbors:
+        """Those of a batch of one; of a batch, with a leading axis of all arrays, as they are."""
+        batch = all(one.index.ndim == 3 for one in self.lists)
+        return self if batch else jax.tree.map(lambda x: x[None], self)
 
     def get(self, spec: NeighborSpec) -> NeighborList:
         """The list built for a specification.

@@ -17,13 +17,13 @@ from jaxelyte.parallel.decompose import exchange
 from jaxelyte.parallel.layout import AXIS, Layout, Shape, choose_layout, chosen_devices, whole_shape
 from jaxelyte.parallel.lists import CUT, WHOLE, DomainNeighbors, local_neighbors, one_system, shared
 from jaxelyte.parallel.plan import check_single
-from jaxelyte.potentials.base import Potential, Scalar, as_potential
-from jaxelyte.potentials.part import Part
-from jaxelyte.system import System
+from jaxelyte.potentials.base import Potential, Scalar, Wrapper, as_potential, longest_cutoff
+from jaxelyte.potentials.part import Part, share
+from jaxelyte.system import System, one_by_one
 
 
 @struct.dataclass
-class Distributed(Potential):
+class Distributed(Wrapper):
     """The same energy as ``potential``, computed by several devices; made by `distribute`.
 
     Each device holds the neighbour lists, features and gradients of the atoms in its domain; positions and velocities
@@ -47,67 +47,47 @@ class Distributed(Potential):
             raise InputError("a distributed potential has to be prepared first: potential = potential.prepare(system)")
         return tuple(replace(spec, layout=self.layout) for spec in self.potential.requirements())
 
+    memory_passes = True
+
     @property
-    def translation_invariant(self) -> bool:
-        return self.potential.translation_invariant
+    def children(self) -> tuple[Potential, ...]:
+        return (self.potential,)
 
-    def needed_terms(self) -> tuple[str, ...]:
-        return self.potential.needed_terms()
+    def with_children(self, new: tuple[Potential, ...]) -> Distributed:
+        return replace(self, potential=new[0])
 
-    def validate(self, system: System) -> None:
-        self.potential.validate(system)
+    def combine(self, values: Sequence[Float[Array, "*replicas"]]) -> Float[Array, "*replicas"]:
+        return values[0]
 
-    def prepare(self, *systems: System) -> Distributed:
+    def prepare(self, systems: System, strain: float = 0.0) -> Distributed:
         """Prepare the potential and divide the cell.
 
         Raises:
             InputError: no neighbour list to divide, or a shape that does not fit the devices or the periodicity.
             UnsupportedError: nothing is periodic.
         """
-        inner = self.potential.prepare(*systems)
+        inner = self.potential.prepare(systems, strain)
         if not inner.requirements():
             raise InputError("a potential without neighbour lists has nothing to divide; use it on one device")
-        layout = choose_layout(systems, self.devices, inner.cutoff, self.shape)
+        layout = choose_layout(one_by_one(systems), self.devices, longest_cutoff(inner), self.shape)
         return replace(self, potential=inner, layout=layout)
 
-    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+    def energies(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
+        """Of a batch of one; see `jaxelyte.parallel.plan.check_single`."""
         if not isinstance(neighbors, DomainNeighbors):
             raise InputError(
                 "these neighbour lists are not divided among devices; build them with neighbor_lists(system, potential)"
                 " of the distributed potential"
             )
+        check_single(systems)
         plan = neighbors.plan
 
         def local(potential: Potential, system: System, neighbors: DomainNeighbors) -> Scalar:
             neighbors = jax.tree.map(lambda x: x[0], neighbors)
-            part = _part(system, neighbors)
-            return jax.lax.psum(potential.local_interaction(part), AXIS)
+            return jax.lax.psum(share(potential, _part(system, neighbors)), AXIS)
 
-        return shared(plan, local, (WHOLE, WHOLE, CUT), WHOLE)(self.potential, system, neighbors)
-
-    def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
-        """`interaction` of a batch of one; see `jaxelyte.parallel.plan.check_single`."""
-        check_single(systems)
-        return self.interaction(one_system(systems), neighbors)[None]
-
-    def reference(self, system: System) -> Scalar:
-        return self.potential.reference(system)
-
-    def batch_reference(self, systems: System) -> Float[Array, " replicas"]:
-        return self.potential.batch_reference(systems)
-
-    @property
-    def learning_stride(self) -> int:
-        return self.potential.learning_stride
-
-    def memory(self, replicas: int, key: Array | None = None) -> Any:
-        return self.potential.memory(replicas, key)
-
-    def with_memory(self, memory: Any) -> Distributed:
-        return replace(self, potential=self.potential.with_memory(memory))
-
-    def learn(self, systems: System, neighbors: Neighbors) -> tuple[Any, Float[Array, " replicas"]]:
-        return self.potential.learn(systems, neighbors)
+        found = shared(plan, local, (WHOLE, WHOLE, CUT), WHOLE)(self.potential, one_system(systems), neighbors)
+        return found[None]
 
 
 def _part(whole: System, neighbors: DomainNeighbors) -> Part:

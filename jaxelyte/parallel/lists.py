@@ -84,6 +84,9 @@ class DomainNeighbors(Neighbors):
     tables: Tables
     plan: DomainPlan = struct.field(pytree_node=False)
 
+    def as_batch(self) -> DomainNeighbors:
+        return self  # of one system in any case
+
 
 def one_system(systems: System) -> System:
     """The only system of a batch of one."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -12,10 +13,11 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from jaxelyte.errors import InputError, UnsupportedError
-from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
+from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.neighbors.loop import ListPlan, keep_place, place
-from jaxelyte.potentials.base import Potential, Scalar, Sum
+from jaxelyte.potentials.base import Potential, Sum, Wrapper, of_one
 from jaxelyte.potentials.ladder import Ladder
+from jaxelyte.potentials.memory import learning_stride
 from jaxelyte.system import System
 from jaxelyte.wording import counted
 
@@ -90,7 +92,7 @@ def _(plan: ReplicaPlan, tree: Any) -> Any:
 
 
 @struct.dataclass
-class Shared(Potential):
+class Shared(Wrapper):
     """The same energies as ``potential``; of a batch, each device computes those of its own replicas.
 
     Attributes:
@@ -101,19 +103,19 @@ class Shared(Potential):
     potential: Potential
     devices: tuple[Any, ...] = struct.field(pytree_node=False)
 
-    def requirements(self) -> tuple[NeighborSpec, ...]:
-        return self.potential.requirements()
-
     @property
-    def translation_invariant(self) -> bool:
-        return self.potential.translation_invariant
+    def children(self) -> tuple[Potential, ...]:
+        return (self.potential,)
 
-    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
-        return self.potential.interaction(system, neighbors)
+    def with_children(self, new: tuple[Potential, ...]) -> Shared:
+        return Shared(new[0], self.devices)
 
-    def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
+    def combine(self, values: Sequence[Float[Array, "*replicas"]]) -> Float[Array, "*replicas"]:
+        return values[0]
+
+    def energies(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
         def local(potential: Potential, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
-            return potential.batch_interaction(systems, neighbors)
+            return potential.energies(systems, neighbors)
 
         divided = jax.shard_map(
             local, mesh=mesh_of(self.devices), in_specs=(WHOLE, CUT, CUT), out_specs=CUT, check_vma=False
@@ -128,8 +130,8 @@ def share_replicas(potential: Potential, devices: tuple[Any, ...]) -> Potential:
     outside, and so only what is between them is divided by hand; the compiler divides the rest.
     """
     if isinstance(potential, Ladder):
-        return replace(potential, initial=Shared(potential.initial, devices), final=Shared(potential.final, devices))
+        return potential.with_children(tuple(Shared(child, devices) for child in potential.children))
     if isinstance(potential, Sum):
         return Sum(tuple(share_replicas(term, devices) for term in potential.terms))
-    own = potential.learning_stride or potential.of_one() is not potential
+    own = learning_stride(potential) or of_one(potential) is not potential
     return potential if own else Shared(potential, devices)

@@ -12,7 +12,7 @@ from flax import struct
 from jaxelyte import checks, names
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
-from jaxelyte.potentials.base import Potential, Scalar
+from jaxelyte.potentials.base import Scalar
 from jaxelyte.potentials.geometry import (
     count_members,
     member_rows,
@@ -20,23 +20,24 @@ from jaxelyte.potentials.geometry import (
     nearest_vectors,
     row_pairs,
 )
+from jaxelyte.potentials.part import PairAdditive
 from jaxelyte.potentials.topology import (
+    Needs,
     atomic_number,
     check_indices,
     check_parameter,
     check_single,
     index_table,
     parameter,
-    require_members,
 )
-from jaxelyte.system import System
+from jaxelyte.system import System, one_by_one
 
 LEAST_WIDTHS = 3.5
 """From the centre to the cut-off: there a Gaussian is below 0.003 of its height."""
 
 
 @struct.dataclass
-class GaussianBarrier(Potential):
+class GaussianBarrier(PairAdditive):
     """U = Σ H exp(-(r - r_mh)²/(2 σ²)) over pairs of two species, or over given pairs.
 
     The published simulations hold water together with one on O-H, outside the bond, so that no proton leaves. LAMMPS'
@@ -61,7 +62,7 @@ class GaussianBarrier(Potential):
     width: Any
     species: Any = struct.field(pytree_node=False, default=None, kw_only=True)
     pairs: Any = struct.field(pytree_node=False, default=None, kw_only=True)
-    cutoff: Any = struct.field(pytree_node=False, default=None, kw_only=True)  # pyright: ignore[reportIncompatibleMethodOverride]
+    cutoff: Any = struct.field(pytree_node=False, default=None, kw_only=True)
     rows: int | None = struct.field(pytree_node=False, default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -77,7 +78,7 @@ class GaussianBarrier(Potential):
             if not isinstance(self.species, tuple | list) or len(self.species) != 2:
                 raise InputError(f"species must be two chemical symbols, not {checks.shown(self.species)}")
             for name, value in zip(("height", "center", "width"), given, strict=True):
-                if not isinstance(value, jax.Array):  # those may be stacked trees, which `validate` looks at
+                if not isinstance(value, jax.Array):  # those may be stacked trees, which `check` looks at
                     check_single(name, value)
             object.__setattr__(self, "species", tuple(atomic_number(s) for s in self.species))
             if self.cutoff is None:
@@ -106,11 +107,7 @@ class GaussianBarrier(Potential):
             return ()
         return (NeighborSpec(float(self.cutoff), tuple(sorted(set(self.species)))),)
 
-    @property
-    def pair_additive(self) -> bool:
-        return self.species is not None
-
-    def validate(self, system: System) -> None:
+    def check(self, system: System) -> None:
         check_indices(self.pairs, system, "pairs")
         check_parameter("height", self.height, "bias", zero=True, signed=True)
         check_parameter("center", self.center, "distance", zero=True)
@@ -119,17 +116,17 @@ class GaussianBarrier(Potential):
             for name in ("height", "center", "width"):
                 check_single(name, getattr(self, name))
 
-    def needs(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    def needs(self) -> Needs:
         return tuple(("the barriers", (one,)) for one in self.species or ())
 
-    def prepare(self, *systems: System) -> GaussianBarrier:
+    def prepare(self, systems: System, strain: float = 0.0) -> GaussianBarrier:
         """Fix the room for atoms of the first species, whose rows are the only ones that are read."""
-        for system in systems:
-            self.validate(system)
-        require_members(systems, self.needs())
-        return self if self.species is None else replace(self, rows=count_members(systems, self.species[:1]))
+        made = super().prepare(systems, strain)
+        if self.species is None:
+            return made
+        return replace(made, rows=count_members(one_by_one(systems), self.species[:1]))
 
-    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+    def energy(self, system: System, neighbors: Neighbors) -> Scalar:
         if self.species is None:
             first, second = self.pairs.array.T
             vectors = nearest_vectors(system, system.positions[second] - system.positions[first])

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors
-from jaxelyte.potentials.base import Potential, Scalar
+from jaxelyte.potentials.base import PerSystem, Scalar
 from jaxelyte.potentials.geometry import nearest_vectors
 from jaxelyte.potentials.topology import (
     check_indices,
@@ -28,7 +28,7 @@ TORN = 0.25
 
 
 @struct.dataclass
-class HarmonicBonds(Potential):
+class HarmonicBonds(PerSystem):
     """U = Σ ½ k (r - r0)² over bonds, at the nearest image.
 
     Attributes:
@@ -54,7 +54,7 @@ class HarmonicBonds(Potential):
         object.__setattr__(self, "k", parameter("k", self.k, "bond stiffness", zero=True))
         object.__setattr__(self, "length", parameter("length", self.length, "bond length", zero=True))
 
-    def validate(self, system: System) -> None:
+    def check(self, system: System) -> None:
         check_indices(self.bonds, system, "bonds")
         check_parameter("k", self.k, "bond stiffness", zero=True)
         check_parameter("length", self.length, "bond length", zero=True)
@@ -79,7 +79,7 @@ class HarmonicBonds(Potential):
                 f"{np.broadcast_to(length, torn.shape)[row]:g} Å. Were the bonds made for atoms in this order?"
             )
 
-    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+    def energy(self, system: System, neighbors: Neighbors) -> Scalar:
         dtype = system.positions.dtype
         first, second = self.bonds.array.T
         vectors = nearest_vectors(system, system.positions[second] - system.positions[first])
@@ -88,7 +88,7 @@ class HarmonicBonds(Potential):
 
 
 @struct.dataclass
-class HarmonicAngles(Potential):
+class HarmonicAngles(PerSystem):
     """U = Σ ½ k (θ - θ0)² over angles a-b-c with the apex b, at nearest images.
 
     Attributes:
@@ -113,14 +113,14 @@ class HarmonicAngles(Potential):
         object.__setattr__(self, "k", parameter("k", self.k, "angle stiffness", zero=True))
         object.__setattr__(self, "angle", parameter("angle", self.angle, "angle"))
 
-    def validate(self, system: System) -> None:
+    def check(self, system: System) -> None:
         check_indices(self.angles, system, "angles")
         check_parameter("k", self.k, "angle stiffness", zero=True)
         check_parameter("angle", self.angle, "angle")
         for name in ("k", "angle"):
             check_rows(name, getattr(self, name), len(self.angles), "angles")
 
-    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+    def energy(self, system: System, neighbors: Neighbors) -> Scalar:
         dtype = system.positions.dtype
         first, apex, last = self.angles.array.T
         arm = nearest_vectors(system, system.positions[first] - system.positions[apex])

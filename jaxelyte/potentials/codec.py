@@ -14,7 +14,7 @@ import numpy as np
 from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.models.config import NequIP
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, terms_of
 from jaxelyte.potentials.topology import IndexTable
 
 DERIVED = frozenset({"plan", "prepared", "rows", "source", "requires", "kernel", "tables", "maps"})
@@ -146,7 +146,4 @@ def identity(potential: Potential) -> str:
 
 def identities(potential: Potential) -> tuple[str, ...]:
     """`identity` of each term of a sum, or of the potential itself."""
-    from jaxelyte.potentials.base import Sum
-
-    terms = potential.terms if isinstance(potential, Sum) else (potential,)
-    return tuple(identity(term) for term in terms)
+    return tuple(identity(term) for term in terms_of(potential))

@@ -19,7 +19,7 @@ from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.neighbors.host import host_list
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
-from jaxelyte.potentials.base import Potential, Scalar
+from jaxelyte.potentials.base import PerSystem, Scalar
 from jaxelyte.potentials.coulomb_pairs import PairTerm, sum_all_pairs, sum_excluded, sum_listed
 from jaxelyte.potentials.ewald import real_term, reciprocal_energy, self_energy
 from jaxelyte.potentials.ewald_plan import Content, SplitPlan, plan_split
@@ -32,9 +32,10 @@ from jaxelyte.potentials.geometry import (
     wrapped_fractional,
 )
 from jaxelyte.potentials.p3m import mesh_energy
-from jaxelyte.potentials.part import Part
+from jaxelyte.potentials.part import Divisible, Part
 from jaxelyte.potentials.topology import (
     IndexTable,
+    Needs,
     by_species,
     check_indices,
     check_parameter,
@@ -42,9 +43,8 @@ from jaxelyte.potentials.topology import (
     element_numbers,
     index_table,
     parameter,
-    require_members,
 )
-from jaxelyte.system import System
+from jaxelyte.system import System, one_by_one
 from jaxelyte.units import COULOMB
 from jaxelyte.wording import counted
 
@@ -71,7 +71,7 @@ LOOSE = 0.02
 
 
 @struct.dataclass
-class ScreenedCoulomb(Potential):
+class ScreenedCoulomb(PerSystem, Divisible):
     """U = Σ_{i<j} q_i q_j e² / (4π ε0 ε_r r_ij), with all periodic images.
 
     Periodic cells, of any shape, are summed by Ewald's method: directly where that is cheap, on a mesh (P3M) in large
@@ -117,8 +117,7 @@ class ScreenedCoulomb(Potential):
     permittivity: Any = None
     method: str = struct.field(pytree_node=False, default="auto", kw_only=True)
     tolerance: float = struct.field(pytree_node=False, default=1e-4, kw_only=True)
-    # Shadows the property of the base class, with the same meaning once a value is given.
-    cutoff: float | None = struct.field(pytree_node=False, default=None, kw_only=True)  # pyright: ignore[reportIncompatibleMethodOverride]
+    cutoff: float | None = struct.field(pytree_node=False, default=None, kw_only=True)
     exclusions: Any = struct.field(pytree_node=False, default=None, kw_only=True)
     exclusion_scales: Any = struct.field(pytree_node=False, default=None, kw_only=True)
     rf_permittivity: float = struct.field(pytree_node=False, default=78.3, kw_only=True)
@@ -175,7 +174,7 @@ class ScreenedCoulomb(Potential):
         object.__setattr__(self, "rf_permittivity", outside)
 
     def unstated(self) -> str:
-        """See `Potential.unstated`; a value that was put in later is no assumption."""
+        """See `jaxelyte.potentials.preparation.Assumed`; a value that was put in later is no assumption."""
         if not self.assumed or not np.all(np.asarray(self.permittivity) == 1.0):
             return ""
         return "the Coulomb term has no permittivity: pass permittivity= (in a run file: permittivity = …)"
@@ -197,7 +196,7 @@ class ScreenedCoulomb(Potential):
         assert cutoff is not None
         return float(cutoff)
 
-    def validate(self, system: System) -> None:
+    def check(self, system: System) -> None:
         """Raise `InputError` where the charges, exclusions or periodicity do not fit the system."""
         check_single("permittivity", self.permittivity)
         check_parameter("permittivity", self.permittivity, "permittivity")
@@ -233,34 +232,31 @@ class ScreenedCoulomb(Potential):
             raise InputError(f"method {self.method!r} needs a fully periodic cell, but pbc={system.pbc}; use 'auto'")
         return "direct" if self.cutoff is None else "cutoff"
 
-    def needs(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    def needs(self) -> Needs:
         return () if self.numbers is None else (("the charges", self.numbers),)
 
-    def prepare(self, *systems: System) -> ScreenedCoulomb:
+    def prepare(self, systems: System, strain: float = 0.0) -> ScreenedCoulomb:
         """Choose method, splitting, k-vectors or mesh that keep the tolerance in all of the systems. Runs on the host.
 
         Warns:
             UserWarning: the periodic cell has a net charge, which a uniform background neutralises.
         """
-        if any(isinstance(s.positions, Tracer) for s in systems) or isinstance(self.charges, Tracer):
-            raise InputError(
-                "a ScreenedCoulomb is used inside jit or grad before it was prepared; call "
-                "potential = potential.prepare(system) once, outside"
-            )
-        for system in systems:
-            self.validate(system)
-        require_members(systems, self.needs())
-        method = self._method_for(systems[0])
-        charged = systems[0].num_atoms if self.numbers is None else count_members(systems, self.numbers)
+        several = one_by_one(systems)
+        if isinstance(self.charges, Tracer):
+            raise InputError("a ScreenedCoulomb with traced charges is prepared inside jit or grad; prepare it outside")
+        super().prepare(systems, strain)
+        method = self._method_for(several[0])
+        charged = several[0].num_atoms if self.numbers is None else count_members(several, self.numbers)
         if method in ("cutoff", "reaction-field", "direct"):
             return replace(self, plan=CoulombPlan(method, charged))
-        charges = np.stack([np.asarray(self._charges(system), np.float64) for system in systems])
-        cells = np.stack([np.asarray(system.cell, np.float64) for system in systems])
-        scale = float(self._scale(systems[0].positions.dtype))
+        charges = np.stack([np.asarray(self._charges(system), np.float64) for system in several])
+        cells = np.stack([np.asarray(system.cell, np.float64) for system in several])
+        scale = float(self._scale(several[0].positions.dtype))
         # A composition without charges still needs sizes; one elementary charge stands in for the estimates.
         square, fourth = (float(np.max(np.sum(charges**power, axis=1))) or 1.0 for power in (2, 4))
+        deformed = np.concatenate([cells, *((1.0 + one) * cells for one in (-strain, strain) if strain)])
         split = plan_split(
-            cells, Content(charged, scale * square, scale**2 * fourth), float(self.tolerance), method, self.cutoff
+            deformed, Content(charged, scale * square, scale**2 * fourth), float(self.tolerance), method, self.cutoff
         )
         for one, cell in {(q.tobytes(), c.tobytes()): (q, c) for q, c in zip(charges, cells, strict=True)}.values():
             self._state_net_charge(one, cell, split.alpha)
@@ -290,7 +286,7 @@ class ScreenedCoulomb(Potential):
             charges = jnp.pad(charges, (0, system.num_atoms - charges.shape[0]))
         return jnp.where(system.mask, charges, jnp.zeros((), charges.dtype))
 
-    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+    def energy(self, system: System, neighbors: Neighbors) -> Scalar:
         """Energy in eV.
 
         Raises:
@@ -301,7 +297,7 @@ class ScreenedCoulomb(Potential):
             wanted = prepared.requirements()
             if not set(wanted) <= set(neighbors.specs):
                 neighbors = Neighbors(tuple(host_list(system, spec) for spec in wanted), wanted)
-            return prepared.interaction(system, neighbors)
+            return prepared.energy(system, neighbors)
         dtype = system.positions.dtype
         plan, everyone = self.plan, self._charges(system)
         chosen = members(system, self.numbers)
@@ -327,10 +323,8 @@ class ScreenedCoulomb(Potential):
             energy = jnp.where(jnp.sum(chosen) > plan.charged, jnp.full((), jnp.nan, dtype), energy)
         return self._scale(dtype) * energy
 
-    def local_interaction(self, part: Part) -> Scalar:
+    def share(self, part: Part) -> Scalar:
         """Real space by the lists of this device; structure factors, or the charges on the mesh, summed over devices.
-
-        Without lists (few charges, or no periodicity) every device evaluates the whole.
 
         Raises:
             InputError: not prepared.
@@ -338,8 +332,6 @@ class ScreenedCoulomb(Potential):
         if self.plan is None:
             raise InputError("a ScreenedCoulomb has to be prepared before it is divided among devices: prepare(system)")
         plan, whole = self.plan, part.whole
-        if not self.requirements():
-            return super().local_interaction(part)
         of_all = self._charges(whole)
         everyone = jnp.take(of_all, part.rows, mode="fill", fill_value=0)
         own = jnp.arange(len(part.rows)) < part.owned

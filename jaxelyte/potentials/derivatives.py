@@ -16,7 +16,8 @@ from jaxelyte.arrays import brief_repr
 from jaxelyte.lattice import combine
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.potentials.base import Potential, Scalar, as_potential
-from jaxelyte.system import System
+from jaxelyte.potentials.forms import Tangents, in_form
+from jaxelyte.system import System, as_batch
 
 
 class EnergyForces(NamedTuple):
@@ -39,21 +40,22 @@ class EnergyForcesStress(NamedTuple):
 
 
 def energy_and_forces(potential: Potential, system: System, neighbors: Neighbors) -> EnergyForces:
-    """Interaction energy (without the constant reference) and forces; see `Potential.interaction`."""
+    """Energy (without the constant reference) and forces of one system."""
+    found = batch_energy_and_forces(as_potential(potential), as_batch(system), neighbors.as_batch())
+    return EnergyForces(*(x[0] for x in found))
 
-    def energy(positions: Float[Array, "atoms 3"]) -> Scalar:
-        return potential.interaction(system.replace(positions=positions), neighbors)
 
-    potential = as_potential(potential)
-    value, gradient = jax.value_and_grad(energy)(system.positions)
-    return EnergyForces(value, -gradient)
+def energy_forces_stress(potential: Potential, system: System, neighbors: Neighbors) -> EnergyForcesStress:
+    """Energy, forces and stress of one system in one backward pass; the stress needs a fully periodic cell."""
+    found = batch_energy_forces_stress(as_potential(potential), as_batch(system), neighbors.as_batch())
+    return EnergyForcesStress(*(x[0] for x in found))
 
 
 def batch_energy_and_forces(potential: Potential, systems: System, neighbors: Neighbors) -> EnergyForces:
     """`energy_and_forces` of replicas: energies (replicas,) in eV, forces (replicas, atoms, 3) in eV/Å."""
 
     def total(positions: Float[Array, "replicas atoms 3"]) -> tuple[Scalar, Float[Array, " replicas"]]:
-        energies = potential.batch_interaction(systems.replace(positions=positions), neighbors)
+        energies = potential.energies(systems.replace(positions=positions), neighbors)
         # Replicas do not interact, so the gradient of the sum is that of each.
         return jnp.sum(energies), energies
 
@@ -89,7 +91,7 @@ def parameter_gradient(
 
     Forces are derivatives of the energy, so f·F is the change of -E along the displacement f, and s·σ that along the
     strain s/V: the gradient of a directional derivative. Reverse over forward mode, it never differentiates a backward
-    pass, whose intermediates would all have to be kept. Convolutions are C on CPUs (`Potential.with_tangents`).
+    pass, whose intermediates would all have to be kept. Convolutions are C on CPUs (`Tangents`).
 
     Args:
         potential: by whose leaves to differentiate.
@@ -97,14 +99,14 @@ def parameter_gradient(
         neighbors: their lists.
         cotangent: e, shape (replicas,); f, shape (replicas, atoms, 3); s, shape (replicas, 3, 3).
         stress: whether s counts; if not, cells need not be periodic.
-        knots: of tables of radial weights, see `Potential.with_tangents`.
+        knots: of tables of radial weights, see `Tangents`.
 
     Returns:
         A tree like the potential.
     """
 
     def along(potential: Potential) -> Scalar:
-        potential = potential.with_tangents(knots)
+        potential = in_form(potential, Tangents(knots))
         if stress:
             volume = jax.vmap(lambda system: system.volume)(systems)
             start = (systems.positions, jnp.zeros_like(systems.cell))
@@ -126,28 +128,10 @@ def _deformed_energies(
 ) -> Float[Array, " replicas"]:
     """Interaction energies at other positions, then strained."""
     if strain is None:
-        return potential.batch_interaction(systems.replace(positions=positions), neighbors)
+        return potential.energies(systems.replace(positions=positions), neighbors)
     symmetric = (strain + jnp.swapaxes(strain, 1, 2)) / 2
     deformed = systems.replace(
         positions=positions + jax.vmap(combine)(positions, symmetric),
         cell=systems.cell + jax.vmap(combine)(systems.cell, symmetric),
     )
-    return potential.batch_interaction(deformed, neighbors)
-
-
-def energy_forces_stress(potential: Potential, system: System, neighbors: Neighbors) -> EnergyForcesStress:
-    """Interaction energy, forces and stress in one backward pass; the stress needs a fully periodic cell."""
-
-    def energy(positions: Float[Array, "atoms 3"], strain: Float[Array, "3 3"]) -> Scalar:
-        symmetric = (strain + strain.T) / 2
-        return potential.interaction(
-            system.replace(
-                positions=positions + combine(positions, symmetric), cell=system.cell + combine(system.cell, symmetric)
-            ),
-            neighbors,
-        )
-
-    potential = as_potential(potential)
-    strain = jnp.zeros((3, 3), system.positions.dtype)
-    value, (gradient, virial) = jax.value_and_grad(energy, argnums=(0, 1))(system.positions, strain)
-    return EnergyForcesStress(value, -gradient, virial / system.volume)
+    return potential.energies(deformed, neighbors)

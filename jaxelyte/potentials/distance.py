@@ -14,8 +14,9 @@ from jaxtyping import Array, Float
 from jaxelyte import checks
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors
-from jaxelyte.potentials.base import Potential, Scalar
+from jaxelyte.potentials.base import PerReplica, PerSystem, Potential, Scalar
 from jaxelyte.potentials.geometry import shortest_vectors
+from jaxelyte.potentials.memory import Learning
 from jaxelyte.potentials.topology import (
     IndexTable,
     check_indices,
@@ -25,7 +26,7 @@ from jaxelyte.potentials.topology import (
     element_numbers,
     parameter,
 )
-from jaxelyte.system import System, perpendicular_widths
+from jaxelyte.system import System, one_by_one, perpendicular_widths
 from jaxelyte.units import BOLTZMANN
 from jaxelyte.wording import counted
 
@@ -88,7 +89,7 @@ def check_reach(pair: Pair, farthest: float, system: System) -> None:
 
 
 @struct.dataclass
-class DistanceRestraint(Potential):
+class DistanceRestraint(Potential, Learning, PerReplica):
     """U = ½ k (r - r0)² for the distance r of two atoms (shortest image): the bias of umbrella sampling.
 
     With a ``rate`` the centre starts at the distance that the atoms have and moves to r0 during the run (steered
@@ -122,7 +123,7 @@ class DistanceRestraint(Potential):
         if self.rate is not None:
             object.__setattr__(self, "rate", checks.number("rate", self.rate, "Å per step", above=0.0, most=1.0))
 
-    def validate(self, system: System) -> None:
+    def check(self, system: System) -> None:
         for name, kind in (("k", "bond stiffness"), ("center", "distance")):
             check_parameter(name, getattr(self, name), kind, zero=True)
             if jnp.ndim(getattr(self, name)) > 1 or jnp.size(getattr(self, name)) == 0:
@@ -131,10 +132,13 @@ class DistanceRestraint(Potential):
         farthest = concrete(self.center)
         check_reach(self.pair, 0.0 if farthest is None else float(np.max(farthest)), system)
 
-    def prepare(self, *systems: System) -> DistanceRestraint:
+    def prepare(self, systems: System, strain: float = 0.0) -> DistanceRestraint:
+        several = one_by_one(systems)
+        for system in several:
+            self.check(system)
         if self.rate is None or self.now is not None:
             return self
-        start = jnp.stack([distance(system, self.pair) for system in systems])
+        start = jnp.stack([distance(system, self.pair) for system in several])
         return self.replace(now=start)  # pyright: ignore[reportAttributeAccessIssue]
 
     def of_one(self) -> DistanceRestraint:
@@ -143,13 +147,7 @@ class DistanceRestraint(Potential):
             return self
         return DistanceRestraint(self.pair, k=0.0, center=0.0, elements=self.elements)
 
-    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
-        if jnp.ndim(self.center) or jnp.ndim(self.k):
-            raise InputError("a restraint with one centre per replica serves a run of that many replicas only")
-        center = self.center if self.rate is None else jnp.reshape(self.now, (-1,))[0]
-        return self._energy(distance(system, self.pair), center)
-
-    def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
+    def energies(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
         center = self.center if self.rate is None else self.now
         for value in (self.k, center):
             if jnp.ndim(value) and jnp.shape(value) != systems.positions.shape[:1]:
@@ -161,7 +159,6 @@ class DistanceRestraint(Potential):
     def _energy(self, r: Float[Array, "*replicas"], center: Any) -> Float[Array, "*replicas"]:
         return 0.5 * jnp.asarray(self.k, r.dtype) * (r - jnp.asarray(center, r.dtype)) ** 2
 
-    @property
     def learning_stride(self) -> int:
         return 0 if self.rate is None else 1
 
@@ -182,7 +179,7 @@ class DistanceRestraint(Potential):
 
 
 @struct.dataclass
-class Metadynamics(Potential):
+class Metadynamics(PerSystem, Learning):
     """Well-tempered metadynamics on the distance of two atoms, all replicas filling one bias (multiple walkers).
 
     Every ``stride`` steps each walker adds a Gaussian h exp(-V(r)/(k_B T (γ - 1))) exp(-(s - r)²/2σ²) at its distance r
@@ -253,7 +250,7 @@ class Metadynamics(Potential):
         count = math.ceil((self.upper - self.lower) / (self.width / 5.0)) + 1
         return np.linspace(self.lower, self.upper, count)
 
-    def validate(self, system: System) -> None:
+    def check(self, system: System) -> None:
         for name in ("height", "wall"):
             check_single(name, getattr(self, name))
         check_parameter("height", self.height, "bias", zero=True)
@@ -261,11 +258,8 @@ class Metadynamics(Potential):
         check_pair(self.pair, self.elements, system)
         check_reach(self.pair, self.upper, system)
 
-    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+    def energy(self, system: System, neighbors: Neighbors) -> Scalar:
         return self._energy(distance(system, self.pair))
-
-    def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
-        return jax.vmap(self._energy)(distances(systems, self.pair))
 
     def bias_at(self, r: Float[Array, ""]) -> Scalar:
         """V in eV at a distance in Å: the cubic through four nodes whose slope is continuous (Catmull and Rom)."""
@@ -283,7 +277,6 @@ class Metadynamics(Potential):
         over = jnp.maximum(r - jnp.asarray(self.upper, r.dtype), 0)
         return self.bias_at(r) + 0.5 * jnp.asarray(self.wall, r.dtype) * over**2
 
-    @property
     def learning_stride(self) -> int:
         return self.stride
 

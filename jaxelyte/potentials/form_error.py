@@ -11,9 +11,10 @@ import numpy as np
 from jaxelyte.errors import InputError
 from jaxelyte.models.tiling import precision_of
 from jaxelyte.neighbors import neighbor_lists
-from jaxelyte.potentials.base import Potential, as_potential
+from jaxelyte.potentials.base import Potential, as_potential, walk
 from jaxelyte.potentials.derivatives import energy_and_forces
 from jaxelyte.potentials.nequip import NequIPPotential
+from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.potentials.reference import in_float64
 from jaxelyte.system import System
 from jaxelyte.wording import counted
@@ -102,17 +103,12 @@ def check_plain(potential: Potential) -> None:
 
 
 def _evaluate(potential: Potential, system: System) -> Any:
-    potential.validate(system)
-    prepared = potential.prepare(system)
+    prepared = prepare_potential(potential, system)
     return jax.jit(energy_and_forces)(prepared, system, neighbor_lists(system, prepared))
 
 
-def _is_network(value: Any) -> bool:
-    return isinstance(value, NequIPPotential)
-
-
 def _networks(potential: Potential) -> list[NequIPPotential]:
-    return [one for one in jax.tree.leaves(potential, is_leaf=_is_network) if _is_network(one)]
+    return [one for one in walk(potential) if isinstance(one, NequIPPotential)]
 
 
 def _described(potential: Potential, dtype: np.dtype) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,15 +13,16 @@ from jaxtyping import Array, Float
 
 from jaxelyte import checks
 from jaxelyte.errors import InputError, UnsupportedError
-from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
-from jaxelyte.potentials.base import Mix, Potential, Scalar
+from jaxelyte.neighbors.lists import Neighbors
+from jaxelyte.potentials.base import Mix, PerReplica, Potential, Wrapper, like
+from jaxelyte.potentials.memory import Learning
 from jaxelyte.potentials.topology import as_leaf, concrete
-from jaxelyte.system import System
+from jaxelyte.system import System, as_batch
 from jaxelyte.units import BOLTZMANN
 
 
 @struct.dataclass
-class Ladder(Potential):
+class Ladder(Wrapper, Learning, PerReplica):
     """U_λ = (1 - λ) U0 + λ U1 with the λ of its own window for each replica, all windows in one program.
 
     With an ``exchange`` stride neighbouring windows try to swap their λ every so many steps (Hamiltonian replica
@@ -51,7 +53,7 @@ class Ladder(Potential):
     def __post_init__(self) -> None:
         given = self.lam
         object.__setattr__(self, "lam", as_leaf(given))
-        # Arrays of jax may be derivatives with respect to λ, which have any values; `validate` looks at those.
+        # Arrays of jax may be derivatives with respect to λ, which have any values.
         values = None if isinstance(given, jax.Array) else concrete(self.lam)
         if values is not None and (values.ndim != 1 or not np.all(np.isfinite(values)) or np.any(np.diff(values) <= 0)):
             raise InputError(f"lam = {values} must be rising numbers, one for each window")
@@ -59,45 +61,35 @@ class Ladder(Potential):
         object.__setattr__(self, "temperature", checks.positive("temperature", self.temperature, "K"))
 
     @property
-    def mixture(self) -> Mix:
-        """The mixture of all replicas, λ a vector."""
-        return Mix(self.initial, self.final, self.lam if self.place is None else self.lam[self.place])
+    def children(self) -> tuple[Potential, ...]:
+        return self.initial, self.final
 
-    def requirements(self) -> tuple[NeighborSpec, ...]:
-        return self.mixture.requirements()
+    def with_children(self, new: tuple[Potential, ...]) -> Ladder:
+        initial, final = new
+        return self.replace(initial=initial, final=final)  # pyright: ignore[reportAttributeAccessIssue]
 
-    @property
-    def translation_invariant(self) -> bool:
-        return self.mixture.translation_invariant
-
-    def validate(self, system: System) -> None:
-        self.mixture.validate(system)
+    def combine(self, values: Sequence[Float[Array, "*replicas"]]) -> Float[Array, "*replicas"]:
+        u0, u1 = values
+        lam = like(self.lam if self.place is None else self.lam[self.place], u0)
+        if u0.shape != lam.shape:
+            raise UnsupportedError("a ladder has one λ for each replica of a run; for one system use mix(u0, u1, lam)")
+        return u0 + lam * (u1 - u0)
 
     def of_one(self) -> Potential:
         return Mix(self.initial, self.final, 0.5)
 
-    def prepare(self, *systems: System) -> Ladder:
-        if len(systems) != len(self.lam):
-            raise InputError(f"{len(self.lam)} windows need as many replicas, not {len(systems)}")
-        initial, final = self.initial.prepare(*systems), self.final.prepare(*systems)
-        return self.replace(initial=initial, final=final)  # pyright: ignore[reportAttributeAccessIssue]
-
-    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
-        raise UnsupportedError("a ladder has one λ for each replica of a run; for one system use mix(u0, u1, lam)")
-
-    def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
-        return self.mixture.batch_interaction(systems, neighbors)
-
-    def batch_reference(self, systems: System) -> Float[Array, " replicas"]:
-        return self.mixture.batch_reference(systems)
+    def prepare(self, systems: System, strain: float = 0.0) -> Ladder:
+        replicas = len(as_batch(systems).positions)
+        if replicas != len(self.lam):
+            raise InputError(f"{len(self.lam)} windows need as many replicas, not {replicas}")
+        return super().prepare(systems, strain)
 
     def ends(
         self, systems: System, neighbors: Neighbors
     ) -> tuple[Float[Array, " replicas"], Float[Array, " replicas"]]:
         """U0 and U1 in eV of each replica, without reference energies."""
-        return self.initial.batch_interaction(systems, neighbors), self.final.batch_interaction(systems, neighbors)
+        return self.initial.energies(systems, neighbors), self.final.energies(systems, neighbors)
 
-    @property
     def learning_stride(self) -> int:
         return self.exchange
 

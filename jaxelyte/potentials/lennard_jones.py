@@ -4,37 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxelyte import checks, names
 from jaxelyte.errors import InputError
-from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
-from jaxelyte.potentials.base import Potential, Scalar
-from jaxelyte.potentials.geometry import (
-    count_members,
-    member_rows,
-    members,
-    nearest_vectors,
-    row_pairs,
-    species_index,
-    symbols,
-)
-from jaxelyte.potentials.part import Part
-from jaxelyte.potentials.topology import (
-    as_leaf,
-    atomic_number,
-    by_species,
-    check_indices,
-    check_parameter,
-    index_table,
-    require_members,
-)
+from jaxelyte.potentials.base import Scalar
+from jaxelyte.potentials.geometry import species_index, symbols
+from jaxelyte.potentials.pairs import PairPotential
+from jaxelyte.potentials.topology import Needs, as_leaf, atomic_number, by_species, check_parameter
 from jaxelyte.system import System
 
 MIXING = ("lorentz-berthelot", "geometric")
@@ -42,7 +24,7 @@ PAIRS_EXAMPLE = "{('Na', 'Cl'): (3.1, 0.004)}"
 
 
 @struct.dataclass
-class LennardJones(Potential):
+class LennardJones(PairPotential):
     """U = Σ_{i<j} 4 ε [(σ/r)¹² - (σ/r)⁶] for r < r_c, with mixed parameters for unlike species.
 
     Mixing: Lorentz-Berthelot σ_ab = (σ_a + σ_b)/2, ε_ab = √(ε_a ε_b), or geometric for both. At the cut-off the
@@ -79,18 +61,15 @@ class LennardJones(Potential):
 
     sigma: Any
     epsilon: Any
-    # Shadows the property of the base class, with the same meaning; that takes a default.
-    cutoff: float = struct.field(pytree_node=False, default=9.0, kw_only=True)  # pyright: ignore[reportIncompatibleMethodOverride]
+    cutoff: float = struct.field(pytree_node=False, default=9.0, kw_only=True)
     mixing: str = struct.field(pytree_node=False, default="lorentz-berthelot", kw_only=True)
     pairs: Any = struct.field(default=None, kw_only=True)
     tail_correction: bool | None = struct.field(pytree_node=False, default=None, kw_only=True)
     shift: bool = struct.field(pytree_node=False, default=False, kw_only=True)
     switch: float | None = struct.field(pytree_node=False, default=None, kw_only=True)
-    exclusions: Any = struct.field(pytree_node=False, default=None, kw_only=True)
     numbers: tuple[int, ...] = struct.field(pytree_node=False, default=(), kw_only=True)
     active: tuple[int, ...] = struct.field(pytree_node=False, default=(), kw_only=True)
     pair_numbers: tuple[tuple[int, int], ...] = struct.field(pytree_node=False, default=(), kw_only=True)
-    rows: int | None = struct.field(pytree_node=False, default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         given = isinstance(self.sigma, Mapping) or not self.numbers
@@ -107,8 +86,7 @@ class LennardJones(Potential):
             object.__setattr__(self, "switch", checks.positive("switch", self.switch, "Å"))
             if not self.switch < self.cutoff:
                 raise InputError(f"switch must start between 0 and the cut-off {self.cutoff} Å, not at {self.switch}")
-        if self.exclusions is not None:
-            object.__setattr__(self, "exclusions", index_table(self.exclusions, 2, "exclusions"))
+        super().__post_init__()
 
     def _read_species(self) -> None:
         sigma = by_species("sigma", self.sigma, "diameter", "{'Ar': 3.4}", zero=True)
@@ -146,10 +124,13 @@ class LennardJones(Potential):
                 "wall is left, and cut off"
             )
 
-    def requirements(self) -> tuple[NeighborSpec, ...]:
-        return (NeighborSpec(self.cutoff, self.active),)
+    def species(self) -> tuple[int, ...]:
+        return self.active
 
-    def validate(self, system: System) -> None:
+    def kinds(self, system: System) -> Int[Array, " atoms"]:
+        return species_index(self.numbers, system)
+
+    def check(self, system: System) -> None:
         """Raise `InputError` where a species has no parameters or an exclusion names an atom that does not exist."""
         present = set(np.asarray(system.numbers)[np.asarray(system.mask)].tolist())
         if unknown := sorted(present - set(self.numbers)):
@@ -159,17 +140,10 @@ class LennardJones(Potential):
             )
         check_parameter("sigma", self.sigma, "diameter", zero=True)
         check_parameter("epsilon", self.epsilon, "well depth", zero=True)
-        check_indices(self.exclusions, system, "exclusions")
+        super().check(system)
 
-    def needs(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    def needs(self) -> Needs:
         return (("the Lennard-Jones parameters", self.active),) if self.active else ()
-
-    def prepare(self, *systems: System) -> LennardJones:
-        """Fix the number of interacting atoms, so that rows of others (hydrogen) are never computed."""
-        for system in systems:
-            self.validate(system)
-        require_members(systems, self.needs())
-        return replace(self, rows=count_members(systems, self.active))
 
     def tables(self, dtype: Any) -> tuple[Float[Array, "species species"], ...]:
         """σ in Å and ε in eV of every pair of species, in the order of ``numbers``, ended by a row that is inert."""
@@ -189,56 +163,18 @@ class LennardJones(Potential):
             eps = eps.at[i, j].set(values[1]).at[j, i].set(values[1])
         return jnp.pad(sig, (0, 1), constant_values=1.0), jnp.pad(eps, (0, 1))
 
-    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
-        dtype = system.positions.dtype
-        tables = self.tables(dtype)
-        kind = species_index(self.numbers, system)
-        chosen = members(system, self.active)
-        rows = member_rows(chosen, system.num_atoms if self.rows is None else self.rows)
-        vectors, index = row_pairs(neighbors.get(self.requirements()[0]), system, rows)
-        inert = len(self.numbers)
-        row_kind = jnp.take(kind, rows, mode="fill", fill_value=inert)
-        pair_kind = jnp.take(kind, index, mode="fill", fill_value=inert)
-        square = jnp.sum(vectors**2, axis=-1)
-        values = self._pair(square, *(table[row_kind[:, None], pair_kind] for table in tables))
-        energy = 0.5 * jnp.sum(jnp.sum(values, axis=1)) - self._excluded(system, kind, *tables)
-        if self.rows is not None and self.rows < system.num_atoms:
-            energy = jnp.where(jnp.sum(chosen) > self.rows, jnp.full((), jnp.nan, dtype), energy)
-        if self._corrects(system):
-            energy = energy + self.tail(system)
-        return energy
-
-    def local_interaction(self, part: Part) -> Scalar:
-        """Pairs by the lists of this device; exclusions and the tail of the whole system, shared evenly."""
-        pairs = replace(self, exclusions=None, tail_correction=False).interaction(part.system, part.neighbors)
-        whole = part.whole
-        rest = -self._excluded(whole, species_index(self.numbers, whole), *self.tables(whole.positions.dtype))
-        if self._corrects(whole):
-            rest = rest + self.tail(whole)
-        return pairs + part.once(rest)
-
-    def _pair(self, square: Array, *parameters: Array) -> Array:
-        """Pair energies from squared distances and what `tables` has for the pairs, zero beyond the cut-off."""
-        inside = square < self.cutoff**2
-        safe = jnp.where(inside, square, jnp.ones((), square.dtype))
-        values = _bare(safe, *parameters)
+    def of_square(self, square: Array, i: Array, j: Array) -> Array:
+        """Pair energies from squared distances below the cut-off."""
+        parameters = [table[i, j] for table in self.tables(square.dtype)]
+        values = _bare(square, *parameters)
         if self.shift:
             values = values - _bare(jnp.full((), self.cutoff**2, square.dtype), *parameters)
         if self.switch is not None:
-            values = values * _switch(jnp.sqrt(safe), self.switch, self.cutoff)
-        return jnp.where(inside, values, jnp.zeros((), values.dtype))
+            values = values * _switch(jnp.sqrt(square), self.switch, self.cutoff)
+        return values
 
-    def _excluded(self, system: System, kind: Array, *tables: Array) -> Scalar:
-        dtype = system.positions.dtype
-        if self.exclusions is None or len(self.exclusions) == 0:
-            return jnp.zeros((), dtype)
-        table = self.exclusions.array
-        # Pairs with an inactive species never enter the list; leaving them out keeps 1/r¹² of bonded hydrogens away.
-        first, second = table[:, 0], table[:, 1]
-        keep = members(system, self.active)[first] & members(system, self.active)[second]
-        vectors = nearest_vectors(system, system.positions[second] - system.positions[first])
-        square = jnp.where(keep, jnp.sum(vectors**2, axis=-1), jnp.full((), 4.0 * self.cutoff**2, dtype))
-        return jnp.sum(self._pair(square, *(one[kind[first], kind[second]] for one in tables)))
+    def correction(self, system: System) -> Scalar:
+        return self.tail(system) if self._corrects(system) else jnp.zeros((), system.positions.dtype)
 
     def _corrects(self, system: System) -> bool:
         wanted = not self.shift if self.tail_correction is None else self.tail_correction

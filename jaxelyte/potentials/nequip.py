@@ -18,12 +18,13 @@ from jaxelyte.models.config import NequIP
 from jaxelyte.models.linear import make_maps
 from jaxelyte.models.network import Exchange, atomic_energies
 from jaxelyte.models.table import radial_tables
-from jaxelyte.models.tiling import Kernel, Native, Precision, default_kernel, precision_of
+from jaxelyte.models.tiling import Kernel, Native, default_kernel, precision_of
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
 from jaxelyte.potentials.base import Potential, Scalar
-from jaxelyte.potentials.part import Part
+from jaxelyte.potentials.forms import Compiled, Form, HasForms, Plain
+from jaxelyte.potentials.part import Divisible, Part
 from jaxelyte.potentials.zbl import zbl_atomic_energies
-from jaxelyte.system import System
+from jaxelyte.system import System, as_batch, one_by_one
 from jaxelyte.wording import counted
 
 
@@ -51,7 +52,7 @@ class NequIPSource:
 
 
 @struct.dataclass
-class NequIPPotential(Potential):
+class NequIPPotential(Potential, Divisible, HasForms):
     """Energy of a NequIP network: E = Σ_i scale · (scales[t_i] · network_i + shifts[t_i]) + shift, and ZBL if asked.
 
     Attributes:
@@ -83,60 +84,47 @@ class NequIPPotential(Potential):
             f"features, l_max {c.l_max}, {counted(size, 'parameter')}{needs})"
         )
 
-    def needed_terms(self) -> tuple[str, ...]:
-        return self.requires
-
-    @property
-    def may_lack_baseline(self) -> bool:
-        return not self.requires
-
     def without_baseline(self) -> NequIPPotential:
         """The network alone, which is then a correction and no force field; for tests and comparisons."""
         return replace(self, requires=())
 
-    def compiled(self, tables: bool = True, precision: Precision = "float32", knots: int = 0) -> NequIPPotential:
-        """The form for dynamics, see `Potential.compiled`; one that is compiled stays as it is.
+    def in_form(self, form: Form) -> NequIPPotential:
+        """See `HasForms.in_form`; one that is compiled stays as it is."""
+        if isinstance(form, Plain):
+            return replace(self, kernel=None, tables=None, maps=None)
+        if isinstance(form, Compiled):
+            return self._compiled(form)
+        if self.kernel is None and default_kernel() == Native():
+            return replace(self, kernel=Native(tangents=True, knots=form.knots))
+        return self
 
-        Args:
-            tables: see there.
-            precision: see there.
-            knots: of tables of parameters that are traced, on CPUs; 0 for none, see `jaxelyte.models.tiling.Native`.
-        """
-        kernel = default_kernel(precision)
-        if knots and kernel == Native():
-            kernel = Native(knots=knots)
+    def _compiled(self, form: Compiled) -> NequIPPotential:
+        kernel = default_kernel(form.precision)
+        if form.knots and kernel == Native():
+            kernel = Native(knots=form.knots)
         if self.kernel is not None:
-            if precision not in ("float32", precision_of(self.kernel)):
+            if form.precision not in ("float32", precision_of(self.kernel)):
                 raise InputError(
-                    f"precision = {precision!r} is too late: this potential is compiled with that of "
-                    f"{precision_of(self.kernel)} already; call potential.plain().compiled(precision={precision!r})"
+                    f"precision = {form.precision!r} is too late: this potential is compiled with that of "
+                    f"{precision_of(self.kernel)} already; call "
+                    f"potential.plain().compiled(precision={form.precision!r})"
                 )
             return self
         if kernel is None:
             return self
-        wanted = tables and kernel == Native()
+        wanted = form.tables and kernel == Native()
         tabulated = radial_tables(self.config, self.params) if wanted else None
         widest = jnp.result_type(float)
         maps = make_maps(self.config.plan, jax.tree.map(lambda leaf: jnp.asarray(leaf, widest), self.params))
         return replace(self, kernel=kernel, tables=tabulated and tuple(map(jnp.float32, tabulated)), maps=maps)
 
-    def with_tangents(self, knots: int = 0) -> NequIPPotential:
-        """See `Potential.with_tangents`."""
-        if self.kernel is None and default_kernel() == Native():
-            return replace(self, kernel=Native(tangents=True, knots=knots))
-        return self
-
-    def plain(self) -> NequIPPotential:
-        """See `Potential.plain`."""
-        return replace(self, kernel=None, tables=None, maps=None)
-
     def requirements(self) -> tuple[NeighborSpec, ...]:
         return (NeighborSpec(self.config.r_max, exact=True),)
 
-    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
-        return jnp.sum(self._interactions(system, neighbors))
+    def energies(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
+        return jnp.sum(self._by_atom(systems, neighbors), axis=-1)
 
-    def batch_interaction(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:
+    def _by_atom(self, systems: System, neighbors: Neighbors) -> Float[Array, "replicas atoms"]:
         """The replicas as one graph without edges between them; the extra axis of ``vmap`` would cost layouts."""
         found = neighbors.get(self.requirements()[0])
         replicas, atoms = systems.numbers.shape
@@ -148,9 +136,9 @@ class NequIPPotential(Potential):
         if self.config.zbl:
             zbl = partial(zbl_atomic_energies, cutoff=self.config.r_max, power=self.config.polynomial_cutoff_p)
             energies = energies + jax.vmap(zbl)(systems, found)
-        return jnp.sum(jnp.where(systems.mask, energies, jnp.zeros_like(energies)), axis=-1)
+        return jnp.where(systems.mask, energies, jnp.zeros_like(energies))
 
-    def local_interaction(self, part: Part) -> Scalar:
+    def share(self, part: Part) -> Scalar:
         """Features of other devices' atoms come from there before each convolution: copies within one cut-off do."""
         spec = self.requirements()[0]
         types = self._types(part.system)[: part.owned]
@@ -162,43 +150,30 @@ class NequIPPotential(Potential):
             energies = energies + zbl[: part.owned]
         return jnp.sum(jnp.where(part.system.mask[: part.owned], energies, jnp.zeros_like(energies)))
 
-    def reference(self, system: System) -> Scalar:
-        params = self._params(system)
-        return jnp.sum(self._shifts(system)) + params["shift"]
+    def constants(self, systems: System) -> Float[Array, " replicas"]:
+        return jnp.sum(self._shifts(systems), axis=-1) + self._params(systems)["shift"]
 
     def atomic_energies(self, system: System, neighbors: Neighbors) -> Float[Array, " atoms"]:
         """Energy of each atom in eV, its constant shift included (not the one of the whole system); 0 for padding."""
-        return self._interactions(system, neighbors) + self._shifts(system)
+        return self._by_atom(as_batch(system), neighbors.as_batch())[0] + self._shifts(system)
 
-    def validate(self, system: System) -> None:
+    def prepare(self, systems: System, strain: float = 0.0) -> NequIPPotential:
         """Check the species.
 
         Raises:
-            InputError: an element that the model was not trained on; or a network that corrects a baseline, without it.
+            InputError: an element that the model was not trained on.
         """
         from ase.data import chemical_symbols
 
-        if self.requires:
-            raise InputError(
-                f"this network was trained on labels less a baseline ({', '.join(self.requires)}) and is no force "
-                "field without it; use the total potential of the fit or add the baseline, or call "
-                "potential.without_baseline() to leave it out on purpose"
-            )
-
-        present = np.unique(np.asarray(system.numbers)[np.asarray(system.mask)])
-        unknown = [chemical_symbols[z] for z in present if species_table(self.config.type_names).array[z] < 0]
-        if unknown:
-            raise InputError(
-                f"the NequIP model does not know {', '.join(unknown)}; it knows {', '.join(self.config.type_names)}"
-            )
-
-    def _interactions(self, system: System, neighbors: Neighbors) -> Float[Array, " atoms"]:
-        found = neighbors.get(self.requirements()[0])
-        params, types = self._params(system), self._types(system)
-        energies = self._network(params, types, found.vectors(system), found.index, found.mask)
-        if self.config.zbl:
-            energies = energies + zbl_atomic_energies(system, found, self.config.r_max, self.config.polynomial_cutoff_p)
-        return jnp.where(system.mask, energies, jnp.zeros_like(energies))
+        known = species_table(self.config.type_names).array
+        for system in one_by_one(systems):
+            present = np.unique(system.numbers[system.mask])
+            unknown = [chemical_symbols[z] for z in present if known[z] < 0]
+            if unknown:
+                raise InputError(
+                    f"the NequIP model does not know {', '.join(unknown)}; it knows {', '.join(self.config.type_names)}"
+                )
+        return self
 
     def _network(
         self, params: Any, types: Array, vectors: Array, *lists: Array, exchange: Exchange | None = None
@@ -208,7 +183,7 @@ class NequIPPotential(Potential):
         given = (self.config, params, types, vectors, *lists)
         return atomic_energies(*given, exchange=exchange, kernel=self.kernel, tables=tables, maps=maps)
 
-    def _shifts(self, system: System) -> Float[Array, " atoms"]:
+    def _shifts(self, system: System) -> Float[Array, "*replicas atoms"]:
         params = self._params(system)
         shifts = params["scale"] * jnp.take(params["shifts"], self._types(system))
         return jnp.where(system.mask, shifts, jnp.zeros_like(shifts))

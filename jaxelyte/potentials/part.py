@@ -9,14 +9,16 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxelyte.errors import UnsupportedError
 from jaxelyte.lattice import combine
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
+from jaxelyte.potentials.base import PerSystem, Potential, Scalar, Wrapper
 from jaxelyte.system import System
 
 
 @dataclass(frozen=True)
 class Part:
-    """The share of one device; see `Potential.local_interaction`.
+    """The share of one device; see `Divisible`.
 
     Attributes:
         system: the device's own atoms in the first ``owned`` rows, then copies of all atoms of other devices that are
@@ -60,3 +62,40 @@ class Part:
     def once(self, energy: Float[Array, ""]) -> Float[Array, ""]:
         """This device's share of an energy that every device computes alike."""
         return energy / self.devices
+
+
+class Divisible:
+    """The ability of a potential with neighbour lists whose energy several devices share."""
+
+    def share(self, part: Part) -> Scalar:
+        """What one of several devices adds to the energy, in eV; the sum over all devices is the whole."""
+        raise NotImplementedError
+
+
+class PairAdditive(PerSystem, Divisible):
+    """A sum over the entries of its lists, each pair counted half from either side.
+
+    The rows of some atoms then give the share of these atoms, and the potential runs on several devices as it is.
+    """
+
+    def share(self, part: Part) -> Scalar:
+        return self.energy(part.system, part.neighbors)
+
+
+def share(potential: Potential, part: Part) -> Scalar:
+    """What one of several devices adds to the energy, in eV; terms without lists every device evaluates for all atoms.
+
+    Raises:
+        UnsupportedError: a term that reads lists and is not `Divisible`.
+    """
+    if isinstance(potential, Wrapper):
+        return potential.combine([share(child, part) for child in potential.children])
+    if not potential.requirements():
+        return part.once(potential.energy(part.whole, Neighbors((), ())))
+    if isinstance(potential, Divisible):
+        return potential.share(part)
+    raise UnsupportedError(
+        f"{type(potential).__name__} cannot be divided among devices: it reads neighbour lists and does not say how; "
+        "run it on one device, or derive the class from PairPotential, PairAdditive or Divisible (see "
+        "docs/architecture.md)"
+    )

@@ -12,7 +12,7 @@ from flax import struct
 from jaxelyte import checks
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors.lists import Neighbors
-from jaxelyte.potentials.base import Potential, Scalar
+from jaxelyte.potentials.base import PerSystem, Scalar
 from jaxelyte.potentials.geometry import shortest_vectors
 from jaxelyte.potentials.topology import (
     IndexTable,
@@ -32,7 +32,7 @@ FAR, ON, LOOKED_AT = 1.0, 0.2, 20
 
 
 @struct.dataclass
-class HarmonicRestraint(Potential):
+class HarmonicRestraint(PerSystem):
     """U = Σ ½ k |r_i - r_i⁰|² over atoms, with the nearest image of r_i - r_i⁰.
 
     Dynamics under it does not conserve the total momentum.
@@ -80,11 +80,9 @@ class HarmonicRestraint(Potential):
                     f"anchors must be finite points in Å of shape (atoms, 3), not {checks.shown(self.anchors)}"
                 )
 
-    @property
-    def translation_invariant(self) -> bool:
-        return False
+    translation_invariant = False
 
-    def validate(self, system: System) -> None:
+    def check(self, system: System) -> None:
         """Raise `InputError` unless there is an anchor for every restrained atom."""
         atoms = int(np.sum(np.asarray(system.mask)))
         if not isinstance(self.anchors, jax.Array):
@@ -120,7 +118,7 @@ class HarmonicRestraint(Potential):
                 "order than the anchors. Take both from the same structure"
             )
 
-    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+    def energy(self, system: System, neighbors: Neighbors) -> Scalar:
         dtype = system.positions.dtype
         anchors = jnp.asarray(self.anchors, dtype)
         chosen = np.arange(anchors.shape[0]) if self.indices is None else self.indices.array

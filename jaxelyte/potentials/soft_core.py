@@ -15,7 +15,7 @@ from jaxelyte import checks
 from jaxelyte.errors import InputError
 from jaxelyte.potentials.geometry import symbols
 from jaxelyte.potentials.lennard_jones import LennardJones
-from jaxelyte.potentials.topology import as_leaf, atomic_number, concrete
+from jaxelyte.potentials.topology import Needs, as_leaf, atomic_number, concrete
 from jaxelyte.system import System
 
 
@@ -64,16 +64,16 @@ class SoftCoreLennardJones(LennardJones):
         object.__setattr__(self, "coupling", as_leaf(self.coupling))
         object.__setattr__(self, "alpha", checks.number("alpha", self.alpha, above=0.0, most=100.0))
 
-    def validate(self, system: System) -> None:
+    def check(self, system: System) -> None:
         """See `LennardJones`; the coupling is looked at here, for a derivative by it is of the same class."""
-        super().validate(system)
+        super().check(system)
         value = concrete(self.coupling)
         if value is None and not isinstance(self.coupling, Tracer):
             checks.fraction("coupling", self.coupling)
         if value is not None and not np.all((value >= 0.0) & (value <= 1.0)):
             raise InputError(f"coupling = {value} must be from 0 (a ghost) to 1 (there in full)")
 
-    def needs(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    def needs(self) -> Needs:
         return (*super().needs(), ("the coupling and its appearing species", self.appearing))
 
     def tables(self, dtype: Any) -> tuple[Float[Array, "species species"], ...]:

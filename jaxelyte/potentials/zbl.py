@@ -19,7 +19,8 @@ from jaxtyping import Array, Float, Int
 from jaxelyte import checks
 from jaxelyte.models.radial import envelope
 from jaxelyte.neighbors.lists import NeighborList, Neighbors, NeighborSpec
-from jaxelyte.potentials.base import Potential, Scalar
+from jaxelyte.potentials.base import Scalar
+from jaxelyte.potentials.part import PairAdditive
 from jaxelyte.system import System
 
 COULOMB_LAMMPS = 14.399645
@@ -67,7 +68,7 @@ def zbl_atomic_energies(system: System, neighbors: NeighborList, cutoff: float, 
 
 
 @struct.dataclass
-class ZBL(Potential):
+class ZBL(PairAdditive):
     """Ziegler-Biersack-Littmark repulsion of all pairs, without parameters.
 
     Attributes:
@@ -91,11 +92,7 @@ class ZBL(Potential):
     def requirements(self) -> tuple[NeighborSpec, ...]:
         return (NeighborSpec(self.r_max),)
 
-    @property
-    def pair_additive(self) -> bool:
-        return True
-
-    def interaction(self, system: System, neighbors: Neighbors) -> Scalar:
+    def energy(self, system: System, neighbors: Neighbors) -> Scalar:
         found = neighbors.get(self.requirements()[0])
         energies = zbl_atomic_energies(system, found, self.r_max, self.polynomial_cutoff_p)
         return jnp.sum(jnp.where(system.mask, energies, jnp.zeros_like(energies)))

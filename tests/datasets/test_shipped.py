@@ -16,6 +16,7 @@ import jaxelyte as jxl
 from jaxelyte.interop.shipped import HOME
 from jaxelyte.potentials.base import Sum, as_potential
 from jaxelyte.potentials.codec import identity
+from jaxelyte.potentials.preparation import prepare_potential
 
 R2SCAN = HOME / "nacl_r2scan"
 
@@ -222,7 +223,7 @@ def test_run_files_take_names(tmp_path: Path, found: jxl.datasets.ShippedPotenti
     short = _short_range(config)
     assert isinstance(short, Sum)
     assert [identity(term) for term in short.terms] == [identity(found.networks[0]), identity(found.barrier)]
-    short.terms[0].validate(jxl.System.from_atoms(Atoms("NaCl", [[0, 0, 0], [0, 0, 3]])))
+    prepare_potential(short.terms[0], jxl.System.from_atoms(Atoms("NaCl", [[0, 0, 0], [0, 0, 3]])))
     (tmp_path / "run.toml").write_text(text.replace("nacl_r2scan", "nacl_r2scn"))
     config = load_config(tmp_path / "run.toml")
     with pytest.raises(jxl.InputError, match="did you mean 'nacl_r2scan'"):
@@ -245,10 +246,10 @@ def test_a_coulomb_term_beside_a_bare_network_needs_its_permittivity(tmp_path: P
     charges = {"Na": 1, "Cl": -1}
     for factor in (1.0, 0.5):
         with pytest.raises(jxl.InputError, match=r"no permittivity: pass permittivity=.* 50, 72 or 78\.3"):
-            (bare + factor * jxl.ScreenedCoulomb(charges)).validate(system)
+            prepare_potential(bare + factor * jxl.ScreenedCoulomb(charges), system)
     for permittivity in (1.0, 50.0, 78.3):
-        (bare + jxl.ScreenedCoulomb(charges, permittivity=permittivity)).validate(system)
-    (jxl.ScreenedCoulomb(charges) + jxl.GaussianBarrier(1.0, 1.26, 0.05, species=("O", "H"))).validate(system)
+        prepare_potential(bare + jxl.ScreenedCoulomb(charges, permittivity=permittivity), system)
+    prepare_potential(jxl.ScreenedCoulomb(charges) + jxl.GaussianBarrier(1.0, 1.26, 0.05, species=("O", "H")), system)
     text = (
         '[system]\nbuild = { ions = { Na = 1, Cl = 1 }, waters = 20 }\n[[potential]]\ntype = "nequip"\n'
         'path = "bare"\n[[potential]]\ntype = "coulomb"\ncharges = { Na = 1, Cl = -1 }\n'
@@ -257,7 +258,7 @@ def test_a_coulomb_term_beside_a_bare_network_needs_its_permittivity(tmp_path: P
     (tmp_path / "run.toml").write_text(text)
     config = load_config(tmp_path / "run.toml")
     with pytest.raises(jxl.InputError, match="in a run file: permittivity = "):
-        build_potential(config, build_system(config)).validate(system)
+        prepare_potential(build_potential(config, build_system(config)), system)
 
 
 def test_a_permittivity_that_is_not_given_is_that_of_the_vacuum() -> None:

@@ -16,8 +16,9 @@ from jaxelyte import NVT, NequIPPotential, Potential, ScreenedCoulomb, load_nequ
 from jaxelyte.dynamics.chunk import Settings, make_chunk
 from jaxelyte.dynamics.engine import Engine
 from jaxelyte.dynamics.integrators import make_integrator
-from jaxelyte.dynamics.start import batch_systems, maxwell_velocities, prepare_potential
+from jaxelyte.dynamics.start import batch_systems, maxwell_velocities
 from jaxelyte.observables.recorded import PressureTensor
+from jaxelyte.potentials.preparation import prepare_potential
 
 FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "nequip" / "parity"
 

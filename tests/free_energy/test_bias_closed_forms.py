@@ -93,13 +93,13 @@ def test_curve_of_a_converged_bias(bias_factor: float) -> None:
 def test_wall_and_edges_of_the_bias() -> None:
     """½ k (r - upper)² beyond the range; nothing is added from outside of it, on either side."""
     term = Metadynamics((0, 1), upper=7.0, lower=2.0, temperature=TEMPERATURE, width=0.2, wall=3.0, height=0.01)
-    assert float(term.batch_interaction(system(7.4), NOTHING)[0]) == pytest.approx(0.5 * 3.0 * 0.4**2)
+    assert float(term.energies(system(7.4), NOTHING)[0]) == pytest.approx(0.5 * 3.0 * 0.4**2)
     for outside in (1.9, 7.1):
         memory, work = term.learn(system(outside), NOTHING)
         assert float(jnp.max(jnp.abs(memory))) == 0.0
         assert float(work[0]) == 0.0
     # The two atoms are neighbours across the boundary.
-    assert float(term.batch_interaction(system(26.5), NOTHING)[0]) == 0.0
+    assert float(term.energies(system(26.5), NOTHING)[0]) == 0.0
     memory, _ = term.learn(system(26.5), NOTHING)
     assert term.grid[np.argmax(memory)] == pytest.approx(3.5, abs=0.04)
 
@@ -116,21 +116,19 @@ def test_a_restraint_starts_where_the_atoms_are_and_moves_at_its_rate() -> None:
     """Across the boundary of the cell: 26.5 Å of 30 are 3.5. Steps of the rate, until the centre is there."""
     restraint = DistanceRestraint((0, 1), k=np.array([2.0, 4.0]), center=np.array([3.3, 5.0]), rate=0.05)
     one = jax.tree.map(lambda x: x[0], system(26.5))
-    ready = restraint.prepare(one, one)
+    ready = restraint.prepare(jax.tree.map(lambda x: jnp.stack([x, x]), one))
     both = jax.tree.map(lambda x: jnp.stack([x, x]), one)
-    np.testing.assert_allclose(ready.batch_interaction(both, NOTHING), 0.0, atol=1e-12)
+    np.testing.assert_allclose(ready.energies(both, NOTHING), 0.0, atol=1e-12)
     places = [np.asarray(ready.memory(2))]
     for _ in range(6):
         memory, work = ready.learn(both, NOTHING)
-        before = np.asarray(ready.batch_interaction(both, NOTHING))
+        before = np.asarray(ready.energies(both, NOTHING))
         ready = ready.with_memory(memory)
-        np.testing.assert_allclose(work, np.asarray(ready.batch_interaction(both, NOTHING)) - before, atol=1e-14)
+        np.testing.assert_allclose(work, np.asarray(ready.energies(both, NOTHING)) - before, atol=1e-14)
         places.append(np.asarray(memory))
     np.testing.assert_allclose(np.array(places)[:, 0], [3.5, 3.45, 3.4, 3.35, 3.3, 3.3, 3.3], atol=1e-12)
     np.testing.assert_allclose(np.array(places)[:, 1], 3.5 + 0.05 * np.arange(7), atol=1e-12)
-    np.testing.assert_allclose(
-        ready.batch_interaction(both, NOTHING), [0.5 * 2.0 * 0.2**2, 0.5 * 4.0 * 0.3**2], atol=1e-12
-    )
+    np.testing.assert_allclose(ready.energies(both, NOTHING), [0.5 * 2.0 * 0.2**2, 0.5 * 4.0 * 0.3**2], atol=1e-12)
 
 
 def test_windows_are_pulled_at_the_rate_that_was_asked_for() -> None:
@@ -186,7 +184,7 @@ def test_a_sample_knows_the_bias_it_was_drawn_under() -> None:
         there = jax.tree.map(lambda *x: jnp.stack(x), *[jax.tree.map(lambda x: x[0], system(one)) for one in r[step]])
         if (step - 1) % 4 == 0:
             now = now.with_memory(now.learn(there, NOTHING)[0])
-        np.testing.assert_allclose(values[step - 1, :, 1], now.batch_interaction(there, NOTHING), atol=1e-12)
+        np.testing.assert_allclose(values[step - 1, :, 1], now.energies(there, NOTHING), atol=1e-12)
     # The work of all Gaussians is in the conserved quantity, whose error goes with the square of the time step.
     assert np.ptp(run.log["conserved"], axis=0).max() < 0.1 * np.ptp(run.log["potential"], axis=0).max()
 

@@ -213,15 +213,15 @@ def test_a_ladder_is_a_mixture_for_each_replica(rng: np.random.Generator) -> Non
     systems = systems.replace(positions=systems.positions + jnp.asarray(rng.normal(size=(3, COUNT, 3))))
     nothing = Neighbors((), ())
     ladder = Ladder(well(SOFT), well(STIFF), lam, temperature=TEMPERATURE)
-    found = ladder.batch_interaction(systems, nothing)
+    found = ladder.energies(systems, nothing)
     for n, one in enumerate(lam):
         single = jax.tree.map(lambda x, n=n: x[n], systems)
-        expected = mix(well(SOFT), well(STIFF), one).interaction(single, nothing)
+        expected = mix(well(SOFT), well(STIFF), one).energy(single, nothing)
         assert float(found[n]) == pytest.approx(float(expected), rel=1e-12)
     shifted = Ladder(Shifted(1.0), Shifted(3.0), lam, temperature=TEMPERATURE)
-    np.testing.assert_allclose(shifted.batch_reference(systems), COUNT * (1.0 + 2.0 * lam))
+    np.testing.assert_allclose(shifted.constants(systems), COUNT * (1.0 + 2.0 * lam))
     with pytest.raises(UnsupportedError, match="use mix"):
-        ladder.interaction(jax.tree.map(lambda x: x[0], systems), nothing)
+        ladder.energy(jax.tree.map(lambda x: x[0], systems), nothing)
 
 
 def test_exchange_keeps_detailed_balance() -> None:
@@ -243,8 +243,8 @@ def test_exchange_keeps_detailed_balance() -> None:
     def attempt(place: Array, state: Any) -> tuple[Any, Array, Array]:
         now = ladder.with_memory((place, state))
         (after, (_, count)), work = now.learn(systems, nothing)
-        jump = now.with_memory((after, state)).batch_interaction(systems, nothing)
-        return (after, count), work, jump - now.batch_interaction(systems, nothing)
+        jump = now.with_memory((after, state)).energies(systems, nothing)
+        return (after, count), work, jump - now.energies(systems, nothing)
 
     states = [ladder.memory(2, jax.random.key(seed))[1] for seed in range(300)]
     for place, chance in (([0, 1], expected), ([1, 0], reverse)):

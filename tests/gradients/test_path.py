@@ -114,9 +114,10 @@ def test_the_path_is_that_of_simulate() -> None:
 def test_memory_grows_as_the_square_root_of_the_steps() -> None:
     """Bytes that the compiled backward pass needs: 16 times the steps take less than 6 times the room."""
     from jaxelyte.dynamics.integrators import make_integrator
-    from jaxelyte.dynamics.start import batch_systems, prepare_potential
+    from jaxelyte.dynamics.start import batch_systems
     from jaxelyte.gradients.path import SKIN, _start
     from jaxelyte.neighbors.loop import plan_lists
+    from jaxelyte.potentials.preparation import prepare_potential
 
     systems = batch_systems(liquid(), 4)
     ready = prepare_potential(LJ, systems)

@@ -85,7 +85,7 @@ def test_frames_that_become_denser_somewhere_lose_no_pair() -> None:
     assert samples.plan.searches[0].cell_search is not None
     for row in range(2):
         system = samples.frames.system(row)
-        exact = potential.interaction(system, neighbor_lists(system, potential))
+        exact = potential.energy(system, neighbor_lists(system, potential))
         assert samples.energies[row] == pytest.approx(float(exact), rel=1e-9)
 
 
@@ -115,7 +115,7 @@ def test_functions_of_several_averages(rng: np.random.Generator) -> None:
     samples = Reweighting(exact_frames(rng, 50), HarmonicRestraint(ANCHORS, K), temperature=TEMPERATURE)
 
     def both(potential: HarmonicRestraint, system: object, neighbors: object) -> jax.Array:
-        u = potential.interaction(system, neighbors)  # type: ignore[arg-type]
+        u = potential.energy(system, neighbors)  # type: ignore[arg-type]
         return jnp.stack([u, u**2])
 
     def variance(mean: jax.Array) -> jax.Array:

@@ -71,7 +71,7 @@ def test_second_derivatives_and_no_forward_mode(system: jxl.System) -> None:
     kernel = replace(plain, kernel=TILING)
     assert_close(of_forces(kernel, system), of_forces(plain, system))
     lists = neighbor_lists(system, plain)
-    energy = lambda x: kernel.interaction(system.replace(positions=x), lists)  # noqa: E731
+    energy = lambda x: kernel.energy(system.replace(positions=x), lists)  # noqa: E731
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(energy, (system.positions,), (system.positions,))
 
@@ -96,7 +96,7 @@ def test_float64_is_left_to_the_reference(system: jxl.System) -> None:
     double = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, system)
     plain = network()
     lists = neighbor_lists(double, plain)
-    energy = jax.jit(lambda p: p.interaction(double, lists))
+    energy = jax.jit(lambda p: p.energy(double, lists))
     energies = [float(energy(p)) for p in (plain, replace(plain, kernel=TILING))]
     assert energies[0] == energies[1]
 

@@ -44,13 +44,13 @@ def test_maps_are_used_and_parameters_are_not() -> None:
     """Spoilt parameters change nothing of the linear maps any more; spoilt maps do."""
     plain, system = network(), six_atoms(np.float64)
     lists = neighbor_lists(system, plain)
-    energy = float(plain.interaction(system, lists))
+    energy = float(plain.energy(system, lists))
     names = ["chemical_embedding", "conv_to_output_hidden", "output_hidden_to_scalar", "scale", "scales"]
     spoilt: dict[str, Any] = plain.params | {name: 2.0 * plain.params[name] for name in names}
     made = folded(plain)
-    assert float(replace(made, params=spoilt).interaction(system, lists)) == pytest.approx(energy, rel=1e-13)
+    assert float(replace(made, params=spoilt).energy(system, lists)) == pytest.approx(energy, rel=1e-13)
     maps = made.maps._replace(scales=2.0 * made.maps.scales)
-    assert float(replace(made, maps=maps).interaction(system, lists)) == pytest.approx(2 * energy, rel=1e-13)
+    assert float(replace(made, maps=maps).energy(system, lists)) == pytest.approx(2 * energy, rel=1e-13)
 
 
 def equations(jaxpr: Any) -> Iterator[Any]:
@@ -71,7 +71,7 @@ def test_products_that_are_left_out() -> None:
     lists = neighbor_lists(system, plain)
 
     def products(potential: jxl.NequIPPotential) -> int:
-        jaxpr = jax.make_jaxpr(lambda p: p.interaction(system, lists))(potential)
+        jaxpr = jax.make_jaxpr(lambda p: p.energy(system, lists))(potential)
         return sum(equation.primitive.name == "dot_general" for equation in equations(jaxpr.jaxpr))
 
     # Embedding, map of it, self-connection; the product of the two last maps.

@@ -60,7 +60,7 @@ def test_second_derivatives_and_no_forward_mode() -> None:
     plain, system = network(num_layers=1), six_atoms(np.float64)
     assert_close(of_forces(in_c(plain), system), of_forces(plain, system), 1e-13)
     lists = neighbor_lists(system, plain)
-    energy = lambda x: in_c(plain).interaction(system.replace(positions=x), lists)  # noqa: E731
+    energy = lambda x: in_c(plain).energy(system.replace(positions=x), lists)  # noqa: E731
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(energy, (system.positions,), (system.positions,))
 
@@ -73,7 +73,7 @@ def test_batches_of_systems_and_of_parameters() -> None:
 
     def force(potential: jxl.NequIPPotential, scale: jax.Array) -> jax.Array:
         other = jax.tree.map(lambda leaf: leaf * scale, potential)
-        energy = lambda x: other.interaction(system.replace(positions=x), lists)  # noqa: E731
+        energy = lambda x: other.energy(system.replace(positions=x), lists)  # noqa: E731
         return jax.grad(energy)(system.positions * scale)
 
     found, expected = (jax.jit(jax.vmap(lambda s, p=p: force(p, s)))(scales) for p in (in_c(plain), plain))

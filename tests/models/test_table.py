@@ -120,4 +120,4 @@ def test_what_is_no_number_stays_so() -> None:
     system = six_atoms(np.float32)
     lists = neighbor_lists(system, plain)
     spoilt = system.replace(positions=system.positions.at[2, 1].set(jnp.nan))
-    assert not np.isfinite(plain.interaction(spoilt, lists))
+    assert not np.isfinite(plain.energy(spoilt, lists))

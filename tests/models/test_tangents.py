@@ -20,6 +20,7 @@ from jaxelyte.models.table import training_knots
 from jaxelyte.models.tiling import Native
 from jaxelyte.neighbors import neighbor_lists
 from jaxelyte.potentials.derivatives import EnergyForcesStress, batch_energy_forces_stress, parameter_gradient
+from jaxelyte.potentials.forms import Tangents, in_form
 from small_networks import CASES, assert_close, network, six_atoms
 
 pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="the code is for CPUs")
@@ -65,10 +66,10 @@ def second_stage(potential: jxl.NequIPPotential, dtype: Any, knots: int = 0) -> 
 )
 def test_the_second_stage_is_that_of_the_reference(case: str, dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     potential = network(**(CASES | MORE)[case])
-    assert potential.with_tangents().kernel == Native(tangents=True)
+    assert in_form(potential, Tangents()).kernel == Native(tangents=True)
     found = second_stage(potential, dtype)
     monkeypatch.setenv("JAXELYTE_NATIVE", "0")
-    assert potential.with_tangents() is potential
+    assert in_form(potential, Tangents()) is potential
     assert_close(found, second_stage(potential, dtype), ROUNDING[dtype])
 
 
@@ -126,7 +127,7 @@ def test_derivatives_by_vectors_and_along_parameters_are_those_of_the_reference(
     other = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), plain)
 
     def energy(potential: Any, positions: jax.Array) -> jax.Array:
-        return potential.interaction(system.replace(positions=positions), lists)
+        return potential.energy(system.replace(positions=positions), lists)
 
     def by_positions(potential: Any) -> Any:
         along = lambda x: jax.jvp(lambda y: energy(potential, y), (x,), (change,))[1]  # noqa: E731
@@ -137,7 +138,7 @@ def test_derivatives_by_vectors_and_along_parameters_are_those_of_the_reference(
         return jax.jvp(energy, (potential, system.positions), (direction, change))
 
     for function in (by_positions, along_both, lambda p: energy(p, system.positions)):
-        found, expected = (jax.jit(function)(p) for p in (plain.with_tangents(), plain))
+        found, expected = (jax.jit(function)(p) for p in (in_form(plain, Tangents()), plain))
         assert_close({"all": found}, {"all": expected}, 1e-12)
 
 

@@ -10,9 +10,9 @@ from ase import Atoms
 
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors import Neighbors, neighbor_lists
-from jaxelyte.potentials.base import Mix, Scaled, Sum, mix
+from jaxelyte.potentials.base import Mix, Scaled, Sum, longest_cutoff, mix
 from jaxelyte.potentials.derivatives import energy_and_forces, energy_forces_stress
-from jaxelyte.system import System
+from jaxelyte.system import System, as_batch
 from toys import Argon, Shifted, Well
 
 
@@ -49,7 +49,9 @@ def test_mix_and_its_derivative(system: System, lam: float) -> None:
     np.testing.assert_allclose(gradient.initial.k, (1.0 - lam) * unit, rtol=1e-14)
     np.testing.assert_allclose(gradient.final.k, lam * unit, rtol=1e-14, atol=1e-14)
     constants = mix(Shifted(0.2), Shifted(0.7), lam)
-    assert float(constants.reference(system)) == pytest.approx(system.num_atoms * (0.2 + 0.5 * lam), rel=1e-14)
+    assert float(constants.constants(as_batch(system))[0]) == pytest.approx(
+        system.num_atoms * (0.2 + 0.5 * lam), rel=1e-14
+    )
 
 
 def test_a_gradient_is_a_potential_shaped_tree(system: System) -> None:
@@ -64,7 +66,7 @@ def test_a_gradient_is_a_potential_shaped_tree(system: System) -> None:
 def test_one_list_serves_equal_requirements() -> None:
     assert (Argon() + Argon(epsilon=0.02)).requirements() == Argon().requirements()
     assert len(mix(Argon(), Argon(exact=True), 0.5).requirements()) == 2
-    assert (Argon() + Well(1.0)).cutoff == 6.5
+    assert longest_cutoff(Argon() + Well(1.0)) == 6.5
 
 
 def test_forces_and_stress_are_finite_differences(system: System) -> None:

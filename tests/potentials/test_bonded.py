@@ -12,6 +12,7 @@ from ase import Atoms
 from jaxelyte.errors import InputError
 from jaxelyte.neighbors import Neighbors
 from jaxelyte.potentials.barrier import GaussianBarrier
+from jaxelyte.potentials.base import conserves_momentum
 from jaxelyte.potentials.bonded import HarmonicAngles, HarmonicBonds
 from jaxelyte.potentials.coulomb import ScreenedCoulomb
 from jaxelyte.potentials.distance import DistanceRestraint, Metadynamics
@@ -76,7 +77,7 @@ def test_restraint_of_some_atoms() -> None:
     result = evaluate(potential, atoms)
     assert result.energy == pytest.approx(2.0)
     np.testing.assert_allclose(result.forces, [[0, 0, 0], [0, 0, 0], [0, 0, -4.0]])
-    assert not potential.translation_invariant
+    assert not conserves_momentum(potential)
     gradient = jax.grad(lambda p: p.energy(System.from_atoms(atoms), EMPTY))(potential)
     assert float(gradient.k) == pytest.approx(0.5)
 
@@ -144,12 +145,12 @@ def test_another_order_of_the_atoms_is_refused() -> None:
         ScreenedCoulomb([-0.8, 0.4, 0.4] * 2, elements=water.numbers),
         GaussianBarrier(1.0, 1.6, 0.1, pairs=index_table([[0, 3]], 2, "pairs", elements=("O", "O"))),
     ):
-        potential.validate(System.from_atoms(water))
+        potential.prepare(System.from_atoms(water))
         with pytest.raises(InputError, match=MIXED_UP):
-            potential.validate(System.from_atoms(by_element))
+            potential.prepare(System.from_atoms(by_element))
         again = jax.tree.unflatten(*reversed(jax.tree.flatten(potential)))
         with pytest.raises(InputError, match=MIXED_UP):
-            again.validate(System.from_atoms(by_element))
+            again.prepare(System.from_atoms(by_element))
 
 
 def test_bonds_and_restraints_notice_another_order_by_distance() -> None:
@@ -157,14 +158,14 @@ def test_bonds_and_restraints_notice_another_order_by_distance() -> None:
     water = Atoms("OH2OH2", positions=places)
     by_element = water[[1, 2, 4, 5, 0, 3]]
     with pytest.raises(InputError, match="bonds are more than twice as long"):
-        HarmonicBonds([[0, 1], [0, 2], [3, 4], [3, 5]], k=40.0, length=1.0).validate(System.from_atoms(by_element))
+        HarmonicBonds([[0, 1], [0, 2], [3, 4], [3, 5]], k=40.0, length=1.0).prepare(System.from_atoms(by_element))
     with pytest.raises(InputError, match="in another order than the anchors"):
-        HarmonicRestraint(water.positions, 1.0).validate(System.from_atoms(by_element))
+        HarmonicRestraint(water.positions, 1.0).prepare(System.from_atoms(by_element))
     soft = HarmonicBonds([[0, 3]], k=0.01, length=2.0)  # a bond of a bead model may stretch that far
-    soft.validate(System.from_atoms(water))
+    soft.prepare(System.from_atoms(water))
     far = water.copy()
     far.positions += 3.0  # steered there: everyone is away, and nobody sits on the anchor of another
-    HarmonicRestraint(water.positions, 1.0).validate(System.from_atoms(far))
+    HarmonicRestraint(water.positions, 1.0).prepare(System.from_atoms(far))
 
 
 @pytest.mark.parametrize(
@@ -178,4 +179,4 @@ def test_bonds_and_restraints_notice_another_order_by_distance() -> None:
 )
 def test_tables_that_do_not_fit(potential: HarmonicBonds, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        potential.validate(System.from_atoms(Atoms("OH", positions=[[0, 0, 0], [0, 0, 1]])))
+        potential.prepare(System.from_atoms(Atoms("OH", positions=[[0, 0, 0], [0, 0, 1]])))

@@ -15,7 +15,7 @@ from ase import Atoms
 
 from jaxelyte.neighbors import Neighbors, neighbor_lists
 from jaxelyte.potentials.barrier import GaussianBarrier
-from jaxelyte.potentials.base import Potential, mix
+from jaxelyte.potentials.base import Potential, conserves_momentum, mix
 from jaxelyte.potentials.bonded import HarmonicAngles, HarmonicBonds
 from jaxelyte.potentials.codec import decode, encode, identity
 from jaxelyte.potentials.coulomb import ScreenedCoulomb
@@ -157,7 +157,7 @@ def test_forward_mode_reverse_mode_and_batches_agree(case: Case) -> None:
 
 @pytest.mark.slow
 def test_replicas_in_one_call_are_those_one_by_one() -> None:
-    """`batch_interaction` of every potential and of their algebra, with cells and positions of their own."""
+    """`energies` of every potential and of their algebra, with cells and positions of their own."""
     rng = np.random.default_rng(3)
     atoms = [ATOMS.copy(), ATOMS.copy()]
     atoms[1].positions += rng.normal(0, 0.03, ATOMS.positions.shape)
@@ -167,11 +167,11 @@ def test_replicas_in_one_call_are_those_one_by_one() -> None:
     algebra = {"sum": first + second, "scaled": -0.7 * first, "mixed": mix(first, second, 0.2)}
     everything = {name: make() for name, make in POTENTIALS.items()} | algebra
     for name, potential in everything.items():
-        prepared = potential.prepare(*systems)
+        prepared = potential.prepare(jax.tree.map(lambda *x: jnp.stack(x), *systems))
         lists = [lists_of(prepared, system) for system in systems]
         alone = [float(ENERGY(prepared, s, n)) for s, n in zip(systems, lists, strict=True)]
         batch, batched = (jax.tree.map(lambda *x: jnp.stack(x), *parts) for parts in (systems, lists))
-        together = jax.jit(lambda p, s, n: p.batch_interaction(s, n))(prepared, batch, batched)
+        together = jax.jit(lambda p, s, n: p.energies(s, n))(prepared, batch, batched)
         np.testing.assert_allclose(together, alone, rtol=1e-10, err_msg=name)
         assert alone[0] != alone[1], name
 
@@ -223,8 +223,8 @@ def test_translation_and_wrapping(case: Case) -> None:
     # A mesh knows where it lies: translation changes its energy within its error.
     tolerance = 1e-2 if name == "p3m" else 1e-9
     same = float(ENERGY(potential, moved, lists)) == pytest.approx(energy, rel=1e-9, abs=tolerance)
-    assert same == potential.translation_invariant
-    if potential.translation_invariant:
+    assert same == conserves_momentum(potential)
+    if conserves_momentum(potential):
         net = np.sum(np.asarray(DERIVATIVES(potential, system, lists).forces), axis=0)
         np.testing.assert_allclose(net, 0.0, atol=3e-2 if name == "p3m" else 1e-10)
 

@@ -69,7 +69,9 @@ def test_one_preparation_serves_several_cells(method: str) -> None:
     tolerance, boxes = 1e-3, [salt(40, CELLS["triclinic"], seed=7), salt(40, 1.35 * CELLS["skewed"], seed=8)]
     boxes[1].numbers = boxes[1].numbers[::-1]
     systems = [System.from_atoms(atoms) for atoms in boxes]
-    shared = ScreenedCoulomb(IONS, method=method, tolerance=tolerance).prepare(*systems)
+    shared = ScreenedCoulomb(IONS, method=method, tolerance=tolerance).prepare(
+        jax.tree.map(lambda *x: jnp.stack(x), *systems)
+    )
     lists = [neighbor_lists(system, shared, capacities=(120,) * len(shared.requirements())) for system in systems]
     batch, batched = (jax.tree.map(lambda *x: jnp.stack(x), *parts) for parts in (systems, lists))
     forces = jax.jit(batch_energy_and_forces)(shared, batch, batched).forces
@@ -126,7 +128,7 @@ def test_what_the_cut_off_leaves_out_averages_away() -> None:
         exact = ScreenedCoulomb(IONS, method="ewald", tolerance=1e-9).prepare(system)
         split = replace(exact.plan.split, alpha=0.25, cutoff=8.0, kmax=(12, 12, 12))
         short = replace(exact, plan=replace(exact.plan, split=replace(split, offsets=None)))
-        energies = [float(p.interaction(system, neighbor_lists(system, p))) for p in (short, exact)]
+        energies = [float(p.energy(system, neighbor_lists(system, p))) for p in (short, exact)]
         errors.append(energies[0] - energies[1])
     constant = 0.5 * math.erfc(0.25 * 8.0) / 8.0 * 216 * COULOMB
     assert constant > 0.9

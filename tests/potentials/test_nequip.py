@@ -19,7 +19,7 @@ from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.derivatives import batch_energy_and_forces, energy_and_forces
 from jaxelyte.potentials.nequip import NequIPPotential
 from jaxelyte.potentials.zbl import ZBL, pair_energy
-from jaxelyte.system import System
+from jaxelyte.system import System, as_batch
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "nequip"
 CASES = sorted(folder.name for folder in FIXTURES.iterdir())
@@ -40,10 +40,10 @@ class Result(NamedTuple):
 def _evaluate(potential: Any, system: System, neighbors: Neighbors) -> Any:
     def interaction(positions: Any) -> Any:
         moved = system.replace(positions=positions)
-        return potential.interaction(moved, neighbors), potential.atomic_energies(moved, neighbors)
+        return potential.energy(moved, neighbors), potential.atomic_energies(moved, neighbors)
 
     (energy, atomic), gradient = jax.value_and_grad(interaction, has_aux=True)(system.positions)
-    return energy, potential.reference(system), -gradient, atomic
+    return energy, potential.constants(as_batch(system))[0], -gradient, atomic
 
 
 def evaluate(potential: NequIPPotential, atoms: Atoms, capacity: int, dtype: Any = None) -> Result:
@@ -133,7 +133,9 @@ def test_constants_stay_out_of_the_interaction() -> None:
     neighbors = neighbor_lists(system, potential)
     params = potential.params
     shifts = dict(zip((1, 8, 11), np.asarray(params["scale"] * params["shifts"]), strict=True))
-    np.testing.assert_allclose(potential.reference(system), sum(shifts[z] for z in atoms.numbers), rtol=1e-13)
+    np.testing.assert_allclose(
+        potential.constants(as_batch(system))[0], sum(shifts[z] for z in atoms.numbers), rtol=1e-13
+    )
     without = potential.replace(params=params | {"shifts": 1e6 * params["shifts"]})
     interaction, _ = jax.jit(energy_and_forces)(potential, system, neighbors)
     changed, _ = jax.jit(energy_and_forces)(without, system, neighbors)
@@ -181,9 +183,9 @@ def test_replicas_as_one_graph_are_those_one_by_one() -> None:
 
 def test_unknown_species_are_named() -> None:
     potential, _, _ = oracle("parity")
-    potential.validate(System.from_atoms(Atoms("HONa", np.eye(3))))
+    potential.prepare(System.from_atoms(Atoms("HONa", np.eye(3))))
     with pytest.raises(InputError, match="does not know Li, Cl; it knows H, O, Na"):
-        potential.validate(System.from_atoms(Atoms("HLiCl", np.eye(3))))
+        potential.prepare(System.from_atoms(Atoms("HLiCl", np.eye(3))))
 
 
 def test_the_only_leaves_are_parameters() -> None:
