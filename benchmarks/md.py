@@ -90,7 +90,13 @@ def make_engine(potential: Any, atoms: Any, timestep: float, replicas: int = 1, 
     keys = jax.random.split(jax.random.key(0), (replicas, 2))
     engine = Engine.create(prepared, systems, settings, timestep=timestep, skin=1.0, devices=devices)
     velocities = start_velocities(
-        atoms, systems, keys[:, 0], request=300.0, temperature=300.0, zero_momentum=True, keeps_momentum=True
+        atoms,
+        systems,
+        keys[:, 0],
+        request=300.0,
+        temperature=300.0,
+        momentum_conserved=True,
+        degrees=integrator.degrees,
     )
     engine.start(velocities, keys[:, 1])
     return engine

@@ -64,7 +64,13 @@ def engine(lam: np.ndarray, devices: int = 1) -> Any:
     prepared = prepare_potential(ladder, systems)
     made = Engine.create(prepared, systems, settings, timestep=TIMESTEP, skin=1.0, devices=among)
     velocities = start_velocities(
-        atoms, systems, keys[:, 0], request=300.0, temperature=300.0, zero_momentum=True, keeps_momentum=True
+        atoms,
+        systems,
+        keys[:, 0],
+        request=300.0,
+        temperature=300.0,
+        momentum_conserved=True,
+        degrees=integrator.degrees,
     )
     made.start(velocities, keys[:, 1])
     return made

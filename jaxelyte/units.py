@@ -15,7 +15,7 @@ COULOMB = 14.399645478
 ACCELERATION = 9.648533212e-3
 """One eV/Å/(g/mol) in Å/fs²."""
 
-HARTREE = 27.211386246
+HARTREE = 27.211386245988
 """One Hartree in eV."""
 
 BOHR = 0.529177210903
@@ -32,6 +32,9 @@ EV_PER_A3_IN_GPA = 160.2176634
 
 AVOGADRO = 6.02214076e23
 """Particles per mole."""
+
+LITER = 6.02214076e-4
+"""Particles per Å³ in one mol/L."""
 
 
 def molar(density: float) -> float:

@@ -25,11 +25,9 @@ class Accepted(Exception):  # noqa: N818 - no error: the call went as far as the
 
 STOPS = (
     "jaxelyte.dynamics.simulate.Runner",
-    "jaxelyte.dynamics.minimize.plan_lists",
-    "jaxelyte.free_energy.insertion._Evaluator",
+    "jaxelyte.evaluate.evaluator.plan_lists",
+    "jaxelyte.free_energy.insertion._Energies",
     "jaxelyte.gradients.quantities._inserted",
-    "jaxelyte.gradients.path.plan_lists",
-    "jaxelyte.gradients.frames.plan_lists",
     "jaxelyte.free_energy.umbrella.solve_mbar",
     "jaxelyte.interop.jax_md_energy.import_jax_md",
     "jaxelyte.potentials.derivatives.jax",

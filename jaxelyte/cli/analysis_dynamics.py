@@ -11,11 +11,12 @@ import numpy as np
 from jaxelyte.arrays import finite
 from jaxelyte.cli.experiment import DIFFUSION, WATER_VISCOSITY, limiting_conductivity
 from jaxelyte.cli.page import Answer, Section, attempt, needs
-from jaxelyte.cli.sample import LITER, Sample
+from jaxelyte.cli.sample import Sample
 from jaxelyte.errors import InputError
 from jaxelyte.observables.series import spread
 from jaxelyte.plots.palette import element_color
 from jaxelyte.plots.style import band, labelled, level, new_axes, png
+from jaxelyte.units import LITER
 from jaxelyte.wording import plus_minus
 
 FRICTIONLESS = "there is no solvent to brake the ions, so that they do not move as in a solution"

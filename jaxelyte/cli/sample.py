@@ -12,6 +12,7 @@ import numpy as np
 from jaxelyte.cli.known import WATER_PERMITTIVITY
 from jaxelyte.cli.objects import SOLVENT
 from jaxelyte.errors import InputError
+from jaxelyte.units import LITER
 from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from jaxelyte.observables import RDFResult
     from jaxelyte.trajectory import Trajectory
 
-LITER = 6.02214076e-4
-"""Particles per Å³ in one mol/L."""
 
 
 class Salt(NamedTuple):

@@ -13,13 +13,12 @@ import numpy as np
 
 from jaxelyte.errors import DownloadError
 from jaxelyte.interop.published import SOURCE
+from jaxelyte.units import BOHR, HARTREE
 from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-BOHR, HARTREE = 0.529177210903, 27.211386245988
-"""Å and eV, CODATA 2018: with these the stored files were made."""
 TOLERANCES = {"positions": 5e-3, "cells": 1e-4, "forces": 1e-2, "energies": 1e-2}
 """Of projections, in Å and eV: some ten times what rounding of the stored numbers adds up to."""
 

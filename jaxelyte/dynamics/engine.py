@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,38 +24,24 @@ from jaxelyte.dynamics.chunk import (
 )
 from jaxelyte.dynamics.integrators.base import Particles
 from jaxelyte.errors import SimulationError
+from jaxelyte.evaluate import Evaluator
+from jaxelyte.evaluate.programs import COMPILED
 from jaxelyte.neighbors.loop import (
     GROWTH,
     ListPlan,
+    ListState,
     build_lists,
     capacities,
-    grow,
     keep_place,
     place,
-    plan_lists,
     with_capacities,
 )
-from jaxelyte.parallel.replicas import over_devices, share_replicas
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.memory import memory_of
 from jaxelyte.system import System
 
 CHUNK_SECONDS = 1.5
 """Wall time a chunk is aimed at: long against the host's work, short against a user's patience."""
-
-
-class _Compiled:
-    """Number of programs that this process has compiled or read from the cache on disk."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        jax.monitoring.register_event_duration_secs_listener(self._hear)
-
-    def _hear(self, event: str, duration_secs: float, **kwargs: Any) -> None:
-        self.count += event == "/jax/core/compile/backend_compile_duration"
-
-
-COMPILED = _Compiled()
 
 
 @dataclass
@@ -82,14 +69,11 @@ class Engine:
     repeated steps see the same pairs.
     """
 
-    potential: Potential
-    systems: System
+    evaluator: Evaluator
     settings: Settings
-    plan: ListPlan
     timestep: float
     state: RunState | None = None
     timing: Timing = field(default_factory=Timing)
-    _chunk: Any = None
 
     @classmethod
     def create(
@@ -104,13 +88,18 @@ class Engine:
         devices: tuple[Any, ...] | None = None,
     ) -> Engine:
         """Plan the neighbour lists; nothing is compiled yet. Replicas are divided among ``devices``."""
-        potential = potential.compiled()
-        plan = plan_lists(systems, potential.requirements(), skin, multiplier)
-        if devices is not None:
-            plan = over_devices(plan, len(systems.positions), devices)
-            potential = share_replicas(potential, devices)
-        potential, systems = place(plan, (potential, systems))
-        return cls(potential, systems, settings, plan, timestep)
+        evaluator = Evaluator.of_prepared(potential, systems, skin=skin, room=multiplier, devices=devices)
+        return cls(evaluator, settings, timestep)
+
+    @property
+    def systems(self) -> System:
+        """The batch at its start."""
+        return self.evaluator.systems
+
+    @property
+    def plan(self) -> ListPlan:
+        """Of the lists, as it is now."""
+        return self.evaluator.plan
 
     def start(self, velocities: jax.Array, keys: jax.Array) -> None:
         """State of step 0, its forces from the chunk's own program with a time step of zero."""
@@ -132,7 +121,7 @@ class Engine:
 
     def restore(self, parts: dict[str, Any], step: int, lists: dict[str, Any]) -> None:
         """Go on from a checkpoint; see `template` and `list_arrays`."""
-        self.plan = with_capacities(self.plan, lists["capacities"])
+        self.evaluator.plan = with_capacities(self.plan, lists["capacities"])
         at_build = self.systems.replace(positions=jnp.asarray(lists["reference"], self.systems.positions.dtype))
         at_build, parts, start = place(self.plan, (at_build, parts, jnp.asarray(step, jnp.int32)))
         self.state = RunState(lists=_build(self.plan, at_build), step=start, **parts)
@@ -145,7 +134,7 @@ class Engine:
         replicas, dtype = self.systems.positions.shape[0], self.systems.positions.dtype
         return jax.tree.map(
             lambda leaf: jnp.asarray(leaf, dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf,
-            memory_of(self.potential, replicas, jax.random.fold_in(keys[0], replicas)),
+            memory_of(self.evaluator.potential, replicas, jax.random.fold_in(keys[0], replicas)),
         )
 
     def list_arrays(self) -> dict[str, np.ndarray]:
@@ -167,18 +156,30 @@ class Engine:
 
     def _run_repaired(self, steps: int, dt: float) -> tuple[RunState, Frames]:
         """Run a chunk from the present state, again with more room for as long as a list overflows."""
-        while True:
-            state, frames, status = self._run(steps, dt)
-            if not bool(status.overflow):
-                break
-            self.timing.repeats += 1
-            self._make_room(state)
+        assert self.state is not None
+        before, tried = self.plan, self.evaluator.grown
+
+        def attempt(plan: ListPlan) -> tuple[tuple[RunState, Frames, Status], jax.Array, jax.Array]:
+            assert self.state is not None
+            if plan is not before:
+                self.state = self.state.replace(lists=self.lists_of(plan))
+            result = self._run(steps, dt)
+            return result, result[0].lists.needed, result[2].overflow
+
+        start = self.systems.replace(positions=self.state.particles.positions)
+        state, frames, status = self.evaluator.repaired(attempt, start)
+        self.timing.repeats += self.evaluator.grown - tried
         try:
             self.check(state, status)
         except SimulationError as error:
             error.frames = frames
             raise
         return state, frames
+
+    def lists_of(self, plan: ListPlan) -> ListState:
+        """The lists of another plan, with the pairs that were there when the present ones were built."""
+        assert self.state is not None
+        return _build(plan, self.systems.replace(positions=self.state.lists.reference))
 
     def most_steps(self, step: int) -> int:
         """The longest chunk from a step on for which the frames have room."""
@@ -212,13 +213,12 @@ class Engine:
         return jax.vmap(self.settings.integrator.init)(particles)
 
     def _run(self, steps: int, dt: float) -> tuple[RunState, Frames, Status]:
-        if self._chunk is None:
-            self._chunk = make_chunk(self.settings, self.plan)
         programs = COMPILED.count
         began = time.perf_counter()
         dtype = self.systems.positions.dtype
         lengths = place(self.plan, (jnp.asarray(dt, dtype), jnp.asarray(steps, jnp.int32)))
-        result = self._chunk(self.potential, self.systems, self.state, *lengths)
+        chunk = make_chunk(self.settings, self.plan)
+        result = chunk(self.evaluator.potential, self.systems, self.state, *lengths)
         jax.block_until_ready(result)
         seconds = time.perf_counter() - began
         # A program that an earlier run of the same kind compiled is used again.
@@ -231,18 +231,6 @@ class Engine:
             assert self.state is not None
             self.timing.steps += int(result[0].step) - int(self.state.step)
         return result
-
-    def _make_room(self, failed: RunState) -> None:
-        assert self.state is not None
-        start = self.systems.replace(positions=self.state.particles.positions)
-        self.plan = grow(self.plan, np.asarray(failed.lists.needed), start)
-        self._rebuild()
-
-    def _rebuild(self) -> None:
-        assert self.state is not None
-        at_build = self.systems.replace(positions=self.state.lists.reference)
-        self.state = self.state.replace(lists=_build(self.plan, at_build))
-        self._chunk = None
 
     def _post_mortem(self, state: RunState, replica: int) -> str:
         positions = np.asarray(state.particles.positions[replica], np.float64)
@@ -283,8 +271,9 @@ def _closest_pair(positions: np.ndarray, cell: np.ndarray, pbc: tuple[bool, ...]
     return best, pair
 
 
-def _build(plan: ListPlan, systems: System) -> Any:
-    return jax.jit(lambda systems: keep_place(plan, build_lists(plan, systems)))(systems)
+@partial(jax.jit, static_argnums=0)
+def _build(plan: ListPlan, systems: System) -> ListState:
+    return keep_place(plan, build_lists(plan, systems))
 
 
 def aim(timing: Timing, most: int, *, seconds: float = CHUNK_SECONDS) -> int:

@@ -61,6 +61,31 @@ def describe_observables(observables: Mapping[str, Any]) -> dict[str, Any]:
     return {path: value for name, one in observables.items() for path, value in _walk(one, name)}
 
 
+def known_later(potential: Potential, observables: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """Paths of settings that have their default: a run of a version without such a field was run with it."""
+    paths = {"potential": set(_defaults(potential.plain(), "")), "observables": set()}
+    for name, one in observables.items():
+        paths["observables"] |= set(_defaults(one, name))
+    return {name: frozenset(found) for name, found in paths.items()}
+
+
+def _defaults(value: Any, path: str) -> Iterator[str]:
+    """Paths of all fields of dataclasses below ``value`` that have their default, and of what is in these."""
+    for name, part in _parts(value) or ():
+        below = _below(path, name)
+        default = next((f.default for f in _fields(value) if f.name == name), dataclasses.MISSING)
+        same = isinstance(part, bool | int | float | str | None) and part == default
+        yield from (below,) if same else _defaults(part, below)
+
+
+def _fields(value: Any) -> tuple[Any, ...]:
+    return dataclasses.fields(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else ()
+
+
+def _below(path: str, name: str) -> str:
+    return f"{path}{name}" if name.startswith("[") or not path else f"{path}.{name}"
+
+
 def describe_systems(systems: System, velocities: np.ndarray | None) -> dict[str, Any]:
     """Digests of the start structures.
 
@@ -85,7 +110,7 @@ def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, plain_value(value)
         return
     for name, part in parts:
-        yield from _walk(part, f"{path}{name}" if name.startswith("[") or not path else f"{path}.{name}")
+        yield from _walk(part, _below(path, name))
 
 
 def _parts(value: Any) -> list[tuple[str, Any]] | None:
@@ -150,7 +175,13 @@ def _digest(array: np.ndarray) -> str:
     return hashlib.sha256(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def check_same_run(folder: Path, stored: Mapping[str, Any], now: Mapping[str, Any], systems: System) -> list[str]:
+def check_same_run(
+    folder: Path,
+    stored: Mapping[str, Any],
+    now: Mapping[str, Any],
+    systems: System,
+    later: Mapping[str, frozenset[str]],
+) -> list[str]:
     """Refuse to resume a run with other arguments.
 
     Args:
@@ -158,6 +189,7 @@ def check_same_run(folder: Path, stored: Mapping[str, Any], now: Mapping[str, An
         stored: its ``config.json``.
         now: the same of this call.
         systems: the start structures of this call, to name the atoms that differ.
+        later: from `known_later`.
 
     Returns:
         Versions and machines that differ, as sentences; they end bitwise equality, and nothing else.
@@ -174,7 +206,10 @@ def check_same_run(folder: Path, stored: Mapping[str, Any], now: Mapping[str, An
     moved = moved_to(stored.get("versions", {}), now["versions"])
     changes: list[str] = []
     for name in [key for key in now if key not in FREE]:
-        changes += changes_of(name, stored.get(name), now[name], rounding=bool(moved))
+        old, new = stored.get(name), now[name]
+        if isinstance(old, dict) and name in later:
+            new = {key: value for key, value in new.items() if key in old or key not in later[name]}
+        changes += changes_of(name, old, new, rounding=bool(moved))
     if "structure changed" in " ".join(changes):
         changes = [c for c in changes if "structure changed" not in c] + _which_atoms(folder, stored, now, systems)
     if changes:

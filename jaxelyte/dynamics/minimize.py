@@ -8,24 +8,22 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxelyte import checks
 from jaxelyte.dynamics.start import OVERLAP, batch_systems
 from jaxelyte.errors import SimulationError
+from jaxelyte.evaluate import Evaluator
 from jaxelyte.neighbors.loop import (
     ListPlan,
     ListState,
     build_lists,
     current_lists,
-    grow,
     overflowed,
-    plan_lists,
     update_lists,
 )
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import batch_energy_and_forces
-from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.system import System, check_kind
 
 if TYPE_CHECKING:
@@ -82,13 +80,14 @@ def minimize(
     skin = checks.quantity("skin", skin, "skin")
     check_kind(atoms)
     systems = batch_systems(atoms, 1, overlap=overlap)
-    potential = prepare_potential(potential, systems).compiled()
-    plan = plan_lists(systems, potential.requirements(), skin)
-    while True:
-        state = jax.jit(partial(_descend, plan, steps))(potential, systems, jnp.asarray(fmax, systems.cell.dtype))
-        if not bool(overflowed(plan, state.lists)):
-            break
-        plan = grow(plan, np.asarray(state.lists.needed), systems)
+    evaluator = Evaluator(potential, systems, skin=skin)
+    limits = jnp.asarray(fmax, systems.cell.dtype), jnp.asarray(steps, jnp.int32)
+
+    def attempt(plan: ListPlan) -> tuple[_Fire, Array, Array]:
+        state = _descend(plan, evaluator.potential, systems, *limits)
+        return state, state.lists.needed, overflowed(plan, state.lists)
+
+    state = evaluator.repaired(attempt)
     largest = float(state.largest)
     if not np.isfinite(largest):
         raise SimulationError(
@@ -101,7 +100,10 @@ def minimize(
     return relaxed
 
 
-def _descend(plan: ListPlan, steps: int, potential: Potential, systems: System, fmax: Float[Array, ""]) -> _Fire:
+@partial(jax.jit, static_argnums=0)
+def _descend(
+    plan: ListPlan, potential: Potential, systems: System, fmax: Float[Array, ""], steps: Int[Array, ""]
+) -> _Fire:
     def evaluate(positions: Array, lists: ListState) -> tuple[Array, Array, ListState]:
         now = systems.replace(positions=positions)
         lists = update_lists(plan, lists, now)

@@ -106,11 +106,13 @@ class Runner:
             self.potential, systems, self.settings, timestep=self.timestep, skin=skin, devices=self.devices
         )
 
-    def resume(self, keys: jax.Array, skin: float, description: dict[str, Any]) -> None:
+    def resume(
+        self, keys: jax.Array, skin: float, description: dict[str, Any], later: dict[str, frozenset[str]]
+    ) -> None:
         """Go on from the checkpoint of the folder; nothing on disk changes before every check has passed."""
         assert self.folder is not None
         stored = read_json(self.folder / "config.json")
-        moved = check_same_run(self.folder, stored, description, self.systems)
+        moved = check_same_run(self.folder, stored, description, self.systems, later)
         arrays = load_arrays(self.folder / "checkpoint.npz")
         counts = {k[7:]: v for k, v in arrays.items() if k.startswith("record/")}
         self.step = self.saved = int(arrays["step"])

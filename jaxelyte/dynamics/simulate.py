@@ -17,7 +17,14 @@ from jaxelyte import checks
 from jaxelyte.dynamics.chunk import Settings
 from jaxelyte.dynamics.ensembles import NVE, NVT, Ensemble
 from jaxelyte.dynamics.folder import check_folder
-from jaxelyte.dynamics.identity import FORMAT, describe_observables, describe_potential, describe_systems, run_versions
+from jaxelyte.dynamics.identity import (
+    FORMAT,
+    describe_observables,
+    describe_potential,
+    describe_systems,
+    known_later,
+    run_versions,
+)
 from jaxelyte.dynamics.integrators import make_integrator
 from jaxelyte.dynamics.minimize import minimize as fire
 from jaxelyte.dynamics.run import Run
@@ -159,7 +166,7 @@ def simulate(
     named, series = _split({} if observables is None else observables)
 
     systems = batch_systems(atoms, replicas, overlap=overlap)
-    given = describe_potential(potential)
+    given, later = describe_potential(potential), known_later(potential, {} if observables is None else observables)
     shared = None if devices is None else chosen_devices(devices)
     if shared is not None and len(systems.positions) > 1:
         check_replicas(len(systems.positions), shared)
@@ -192,8 +199,8 @@ def simulate(
         keys[:, 0],
         request=velocities,
         temperature=temperature,
-        zero_momentum=momentum_conserved,
-        keeps_momentum=momentum_conserved and settings.integrator.degrees == 3 * systems.positions.shape[1] - 3,
+        momentum_conserved=momentum_conserved,
+        degrees=settings.integrator.degrees,
     )
     _check_frames(steps, every)
     runner = Runner(
@@ -228,7 +235,7 @@ def simulate(
     )
     with claimed(folder):
         if check_folder(folder, overwrite=overwrite, resume=resume):
-            runner.resume(keys[:, 1], skin, description)
+            runner.resume(keys[:, 1], skin, description, later)
         else:
             if minimize:
                 systems = _relax(of_one(prepared), atoms, systems, skin, overlap)

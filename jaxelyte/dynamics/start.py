@@ -160,8 +160,8 @@ def start_velocities(
     *,
     request: Velocities,
     temperature: float | None,
-    zero_momentum: bool,
-    keeps_momentum: bool,
+    momentum_conserved: bool,
+    degrees: int,
 ) -> Float[Array, "replicas atoms 3"]:
     """Initial velocities in Å/fs: those of the atoms, or drawn at a temperature; see `resolved_velocities`.
 
@@ -171,9 +171,10 @@ def start_velocities(
         keys: one a replica.
         request: "atoms", a temperature in K, or None.
         temperature: of the ensemble in K, None for NVE.
-        zero_momentum: velocities that are drawn get no motion of the centre of mass.
-        keeps_momentum: the dynamics conserves momentum and counts 3N - 3 degrees of freedom: motion of the centre of
-            mass that the atoms bring along is taken away, since a thermostat would count it as heat for ever.
+        momentum_conserved: by the potential; velocities that are drawn then get no motion of the centre of mass.
+        degrees: of freedom that the integrator counts. Where they are fewer than 3N, because the dynamics conserves the
+            momentum, the motion of the centre of mass that the atoms bring along is taken away, too: a thermostat would
+            count it as heat for ever.
 
     Warns:
         UserWarning: that motion held more than a thousandth of the kinetic energy.
@@ -185,8 +186,9 @@ def start_velocities(
     origin = resolved_velocities(atoms, replicas, request=request, temperature=temperature)
     if origin == "atoms":
         given = given_velocities(atoms, replicas)
-        return jnp.asarray(_at_rest(given, systems) if keeps_momentum else given, systems.positions.dtype)
-    draw = jax.vmap(lambda k, m: maxwell_velocities(k, m, origin, zero_momentum=zero_momentum))
+        given = _at_rest(given, systems) if degrees < 3 * systems.positions.shape[1] else given
+        return jnp.asarray(given, systems.positions.dtype)
+    draw = jax.vmap(lambda k, m: maxwell_velocities(k, m, origin, zero_momentum=momentum_conserved))
     return draw(keys, systems.masses)
 
 

@@ -11,7 +11,6 @@ import json
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.dynamics import load_run
 from jaxelyte.errors import InputError
+from jaxelyte.evaluate import Evaluator
 from jaxelyte.free_energy.contents import Contents, of_insertion
-from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, grow, overflowed, plan_lists
 from jaxelyte.observables.blocks import FEWEST, block_error
 from jaxelyte.observables.diffusion import lattice_potential
 from jaxelyte.observables.provenance import check_made_by, recorded_energies
@@ -152,7 +151,7 @@ def widom(
     beta = 1.0 / (units.BOLTZMANN * temperature)
     sums, weights, energies = [], [], []
     # A term may act on the particle alone.
-    without, with_one = _Evaluator(potential, before, idle=True), _Evaluator(potential, after)
+    without, with_one = _Energies(potential, before, idle=True), _Energies(potential, after)
     references = [reference_energies(potential, batch_of(system, 1))[0] for system in (after, before)]
     gap = float(references[0] - references[1])
     for replica in range(trajectory.replicas):
@@ -276,13 +275,13 @@ def charge_correction(
     return ChargeCorrection(-lattice, lattice * screening, under)
 
 
-class _Evaluator:
-    """Energies of a batch of positions in one cell; lists grow when they run out of room."""
+class _Energies:
+    """Energies of a batch of positions in one cell."""
 
     def __init__(self, potential: Potential, template: System, *, idle: bool = False) -> None:
         self.given, self.template, self.idle = potential, template, idle
         self.cell: np.ndarray | None = None
-        self.ready, self.plan = potential, ListPlan((), SKIN)
+        self.evaluator: Evaluator
 
     def __call__(self, positions: np.ndarray, cell: np.ndarray) -> np.ndarray:
         """(batch,), eV, of (batch, atoms, 3) in Å."""
@@ -293,20 +292,9 @@ class _Evaluator:
         if self.cell is None or np.any(self.cell != cell):
             # Test particles may overlap, which a start structure may not: each system is prepared as one of a kind.
             with idle_terms_allowed() if self.idle else nullcontext():
-                self.ready = prepare_potential(self.given, jax.tree.map(lambda x: x[:1], systems))
-            self.plan = plan_lists(systems, self.ready.requirements(), SKIN)
-            self.cell = cell
-        while True:
-            energies, needed, overflow = _energies(self.plan, self.ready, systems)
-            if not bool(overflow):
-                return np.asarray(energies, np.float64)
-            self.plan = grow(self.plan, np.asarray(needed), systems)
-
-
-@partial(jax.jit, static_argnums=0)
-def _energies(plan: ListPlan, potential: Potential, systems: System) -> tuple[Any, Any, Any]:
-    neighbors, lists = current_lists(plan, build_lists(plan, systems), systems)
-    return potential.energies(systems, neighbors), lists.needed, overflowed(plan, lists)
+                ready = prepare_potential(self.given, jax.tree.map(lambda x: x[:1], systems))
+            self.evaluator, self.cell = Evaluator.of_prepared(ready, systems, form="plain", skin=SKIN), cell
+        return np.asarray(self.evaluator.energies(systems), np.float64)
 
 
 def checked_temperature(source: Any, temperature: float | None, what: str) -> float:

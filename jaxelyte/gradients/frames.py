@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -14,16 +13,14 @@ from jaxtyping import Array, Float
 
 from jaxelyte import checks
 from jaxelyte.errors import InputError
+from jaxelyte.evaluate import Evaluator
+from jaxelyte.evaluate.evaluator import Each, Quantity, energy
 from jaxelyte.neighbors.lists import Neighbors
-from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, grow, overflowed, plan_lists
 from jaxelyte.observables.sampling import complete_cells
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.system import System
 from jaxelyte.trajectory import Trajectory
-
-Quantity = Callable[[Potential, System, Neighbors], Array]
-"""An observable of one frame: potential, system and neighbour lists in, an array out. Pure and traceable by jax."""
 
 SKIN = 1e-3
 """Å; lists are built anew for each frame, so nothing may move."""
@@ -89,52 +86,52 @@ class Frames:
         wide = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), self.template)
         return wide.replace(positions=jnp.asarray(self.positions[rows]), cell=jnp.asarray(self.cells[rows]))
 
-    def prepared(self, potential: Potential) -> tuple[Potential, ListPlan]:
+    def prepared(self, potential: Potential) -> Evaluator:
         """The potential made ready for all frames, and lists with room for each of them."""
         rows = np.arange(len(self)) if np.ptp(self.cells, axis=0).max() > 0 else np.array([0])
         ready = prepare_potential(potential, self.batch(rows))
-        return ready, self._with_room(plan_lists(self.batch(np.arange(len(self))), ready.requirements(), SKIN))
-
-    def _with_room(self, plan: ListPlan) -> ListPlan:
-        """Room for every frame: cells are planned for the first, and a later one may be denser somewhere."""
-        if isinstance(plan, ListPlan) and all(search.cell_search is None for search in plan.searches):
-            return plan  # rows were counted in every frame
-        while True:
-            found = [_room_needed(plan, self.batch(rows)) for rows in self.parts()]
-            if not any(bool(over) for over, _ in found):
-                return plan
-            plan = grow(plan, np.max([np.asarray(needed) for _, needed in found], axis=0), self.batch(np.array([0])))
+        return Evaluator.of_prepared(ready, self.batch(np.arange(len(self))), form="plain", skin=SKIN)
 
     def parts(self) -> list[np.ndarray]:
         """Rows of each batch; the last one is filled up with its last row, see `map`."""
         starts = range(0, len(self), self.at_once)
         return [np.minimum(np.arange(start, start + self.at_once), len(self) - 1) for start in starts]
 
-    def map(self, quantity: Quantity, potential: Potential, plan: ListPlan) -> np.ndarray:
-        """A quantity of every frame, (frames, …), float64. ``potential`` has to be that of `prepared`."""
-        found = [np.asarray(_values(quantity, plan, potential, self.batch(rows)), np.float64) for rows in self.parts()]
-        return np.concatenate(found)[: len(self)]
+    def map(self, quantity: Quantity, potential: Potential, evaluator: Evaluator) -> np.ndarray:
+        """A quantity of every frame, (frames, …), float64.
 
-    def energies(self, potential: Potential, plan: ListPlan) -> np.ndarray:
+        Args:
+            quantity: A.
+            potential: prepared as that of the evaluator.
+            evaluator: of `prepared`.
+        """
+        each = Each(quantity)
+        found = [evaluator.apply(each, self.batch(rows), potential=potential) for rows in self.parts()]
+        return np.concatenate([np.asarray(one, np.float64) for one in found])[: len(self)]
+
+    def energies(self, potential: Potential, evaluator: Evaluator) -> np.ndarray:
         """(frames,), eV, without reference energies."""
-        return self.map(_energy, potential, plan)
+        return self.map(energy, potential, evaluator)
 
-    def pull_back(self, quantity: Quantity, potential: Potential, plan: ListPlan, weights: np.ndarray) -> Potential:
+    def pull_back(
+        self, quantity: Quantity, potential: Potential, evaluator: Evaluator, weights: np.ndarray
+    ) -> Potential:
         """Σ_i weights_i · ∂A_i/∂θ: one vector-Jacobian product, a few frames at a time, summed in float64.
 
         Args:
             quantity: A.
-            potential: of `prepared`.
-            plan: of `prepared`.
+            potential: prepared as that of the evaluator.
+            evaluator: of `prepared`.
             weights: (frames, …), as A.
         """
         total: Any = None
+        pulled = Pulled(quantity)
         for rows in self.parts():
             # Rows that only fill up count nothing.
             new = np.concatenate([[True], np.diff(rows) > 0])
             own = np.where(new.reshape(-1, *(1,) * (weights.ndim - 1)), weights[rows], 0.0)
-            part = _pulled(quantity, plan, potential, self.batch(rows), jnp.asarray(own, self.positions.dtype))
-            wide = leafwise(np.asarray, part)
+            own = jnp.asarray(own, self.positions.dtype)
+            wide = leafwise(np.asarray, evaluator.apply(pulled, self.batch(rows), own, potential=potential))
             total = wide if total is None else leafwise(np.add, total, wide)
         return total
 
@@ -153,39 +150,16 @@ def leafwise(function: Callable[..., Any], *trees: Any) -> Any:
     return jax.tree.map(applied, *trees)
 
 
-def _energy(potential: Potential, system: System, neighbors: Neighbors) -> Array:
-    return potential.energy(system, neighbors)
+@dataclass(frozen=True)
+class Pulled:
+    """Σ_i weights_i · ∂A_i/∂θ over several frames."""
 
+    quantity: Quantity
 
-def _each(quantity: Quantity, plan: ListPlan, potential: Potential, systems: System) -> Array:
-    neighbors, _ = current_lists(plan, build_lists(plan, systems), systems)
-    neighbors = jax.lax.stop_gradient(neighbors)
-    if quantity is _energy:
-        return potential.energies(systems, neighbors)
-    return jax.vmap(partial(quantity, potential))(systems, neighbors)
+    def __call__(
+        self, potential: Potential, systems: System, neighbors: Neighbors, weights: Float[Array, "frames *shape"]
+    ) -> Potential:
+        def total(potential: Potential) -> Array:
+            return jnp.sum(weights * Each(self.quantity)(potential, systems, neighbors))
 
-
-@partial(jax.jit, static_argnums=0)
-def _room_needed(plan: ListPlan, systems: System) -> tuple[Array, Array]:
-    """Whether the lists lack room, and what they need."""
-    _, state = current_lists(plan, build_lists(plan, systems), systems)
-    return overflowed(plan, state), state.needed
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _values(quantity: Quantity, plan: ListPlan, potential: Potential, systems: System) -> Array:
-    return _each(quantity, plan, potential, systems)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _pulled(
-    quantity: Quantity, plan: ListPlan, potential: Potential, systems: System, weights: Float[Array, "frames *shape"]
-) -> Potential:
-    def total(potential: Potential) -> Array:
-        return jnp.sum(weights * _each(quantity, plan, potential, systems))
-
-    return jax.grad(total, allow_int=True)(potential)
-
-
-energy: Quantity = _energy
-"""The energy of a frame in eV, without reference energies."""
+        return jax.grad(total, allow_int=True)(potential)

@@ -206,15 +206,16 @@ def _mean(
     for potential in potentials:
         if potential is None:
             continue
-        ready, plan = frames.prepared(potential)
-        series = frames.energies(ready, plan)
+        evaluator = frames.prepared(potential)
+        ready = evaluator.potential
+        series = frames.energies(ready, evaluator)
         influence, correlated = (series - series.mean()) / len(series), inefficiency(series, 1)
         groups = stretches_of(len(frames), correlated)
         found = spread_of_influence(influence, None, correlated, len(groups), "average")
         if reason := why_unsupported(influence, None, correlated, "average"):
             checks.caution(f"derivative of a free energy, {counted(len(series), 'frame')} at an end: {reason}")
             found = found._replace(widening=math.nan)
-        rows = [frames.chosen(g).pull_back(energy, ready, plan, np.full(len(g), sign / len(g))) for g in groups]
+        rows = [frames.chosen(g).pull_back(energy, ready, evaluator, np.full(len(g), sign / len(g))) for g in groups]
         share = np.array([len(g) for g in groups]) / len(frames)
         values.append(leafwise(lambda *x, share=share: np.tensordot(share, np.array(x), axes=1), *rows))
         wide = found.widening / math.sqrt(len(groups))

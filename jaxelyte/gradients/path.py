@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
@@ -28,21 +28,18 @@ from jaxelyte.dynamics.start import (
     start_velocities,
 )
 from jaxelyte.errors import InputError, SimulationError
-from jaxelyte.gradients.frames import Quantity
+from jaxelyte.evaluate import Evaluator
+from jaxelyte.evaluate.evaluator import Quantity
 from jaxelyte.gradients.trust import FEWEST, spread_of_influence
 from jaxelyte.neighbors.loop import (
-    GROWTH,
     ListPlan,
     build_lists,
     current_lists,
-    grow,
     overflowed,
-    plan_lists,
     update_lists,
 )
 from jaxelyte.potentials.base import Potential, as_potential, conserves_momentum
 from jaxelyte.potentials.derivatives import batch_energy_and_forces
-from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.system import System
 from jaxelyte.wording import counted, plus_minus
 
@@ -145,21 +142,15 @@ def path_gradient(
     if steps % every:
         raise InputError(f"every = {every} must divide steps = {steps}")
     systems = batch_systems(atoms, 1 if isinstance(atoms, list) else replicas)
-    ready = prepare_potential(potential, systems)
-    start = _start(ready, atoms, systems, ensemble, seed, velocities)
+    evaluator = Evaluator(potential, systems, form="plain", skin=SKIN)
+    ready = evaluator.potential
+    conserved = conserves_momentum(ready)
+    integrator = make_integrator(ensemble, systems.positions.shape[1], momentum_conserved=conserved)
+    start = _start(atoms, systems, ensemble, seed, velocities, conserved, integrator)
     dt = jnp.asarray(timestep, systems.positions.dtype)
-    shape = Shape(
-        make_integrator(ensemble, systems.positions.shape[1], momentum_conserved=conserves_momentum(ready)),
-        steps // every,
-        every,
-        quantity,
-    )
-    plan = plan_lists(systems, ready.requirements(), SKIN, GROWTH)
-    while True:  # until the lists have room
-        rows, needed, overflow = _program(shape, plan)(ready, systems, start, dt)
-        if not bool(overflow):
-            break
-        plan = grow(plan, np.asarray(needed), systems)
+    shape = Shape(integrator, steps // every, every, quantity)
+    rows = evaluator.repaired(lambda plan: _program(shape, plan, ready, systems, start, dt))
+    plan = evaluator.plan
     tree = _reverse if mode == "reverse" else _forward
     gradient = tree(shape, plan, ready, systems, start, dt, _chosen(ready, trainable))
     size = math.sqrt(sum(float(np.sum(np.asarray(g, np.float64) ** 2)) for g in jax.tree.leaves(gradient)))
@@ -167,7 +158,7 @@ def path_gradient(
         message = f"the derivative of the path is not finite after {counted(steps, 'step')}: take fewer"
         raise SimulationError(message, step=steps, replica=0)
     unit = jax.tree.map(lambda g: g / size if size else g, gradient)
-    slopes = _tangent(shape, plan)(ready, systems, start, dt, unit)
+    slopes = _tangent(shape, plan, unit, ready, systems, start, dt)
     count = np.arange(1, shape.samples + 1)[:, None]
     running, slope = (np.cumsum(np.asarray(x, np.float64), axis=0) / count for x in (rows, slopes))
     times = timestep * every * count[:, 0]
@@ -197,17 +188,17 @@ class Shape:
 
 
 def _start(
-    potential: Potential,
     atoms: Any,
     systems: System,
     ensemble: NVE | NVT,
     seed: int,
     velocities: Velocities,
+    momentum_conserved: bool,
+    integrator: Integrator,
 ) -> Particles:
     """Particles of all replicas, without forces yet."""
     count, dtype = systems.positions.shape[0], systems.positions.dtype
     keys = jax.random.split(jax.random.key(seed), (count, 2))
-    conserved = conserves_momentum(potential)
     temperature = ensemble.temperature if isinstance(ensemble, NVT) else None
     drawn = start_velocities(
         atoms,
@@ -215,8 +206,8 @@ def _start(
         keys[:, 0],
         request=velocities,
         temperature=temperature,
-        zero_momentum=conserved,
-        keeps_momentum=conserved and not (isinstance(ensemble, NVT) and ensemble.thermostat == "langevin"),
+        momentum_conserved=momentum_conserved,
+        degrees=integrator.degrees,
     )
     zeros = jnp.zeros(count, dtype)
     return Particles(systems.positions, drawn, jnp.zeros_like(drawn), zeros, systems.masses, keys[:, 1], None, zeros)
@@ -268,31 +259,21 @@ def _divisor(count: int) -> int:
     return min((d for d in range(1, count + 1) if count % d == 0), key=lambda d: abs(d - math.sqrt(count)))
 
 
-@lru_cache(maxsize=8)
-def _program(shape: Shape, plan: ListPlan) -> Any:
-    def run(*arguments: Any) -> tuple[Array, Array, Array]:
-        rows, (needed, overflow) = _paths(shape, plan, *arguments)
-        return rows, needed, overflow
-
-    return jax.jit(run)
+@partial(jax.jit, static_argnums=(0, 1))
+def _program(shape: Shape, plan: ListPlan, *arguments: Any) -> tuple[Array, Array, Array]:
+    rows, (needed, overflow) = _paths(shape, plan, *arguments)
+    return rows, needed, overflow
 
 
-@lru_cache(maxsize=8)
-def _backward(shape: Shape, plan: ListPlan) -> Any:
-    return jax.jit(jax.grad(lambda potential, *rest: jnp.mean(_paths(shape, plan, potential, *rest)[0])))
+@partial(jax.jit, static_argnums=(0, 1))
+def _backward(shape: Shape, plan: ListPlan, potential: Potential, *rest: Any) -> Potential:
+    return jax.grad(lambda p: jnp.mean(_paths(shape, plan, p, *rest)[0]))(potential)
 
 
-@lru_cache(maxsize=8)
-def _tangent(shape: Shape, plan: ListPlan) -> Any:
+@partial(jax.jit, static_argnums=(0, 1))
+def _tangent(shape: Shape, plan: ListPlan, direction: Potential, potential: Potential, *rest: Any) -> Array:
     """Derivative of A at each sample along a direction of the parameters."""
-
-    def run(potential: Potential, systems: System, start: Particles, dt: Array, direction: Potential) -> Array:
-        def rows(p: Potential) -> Array:
-            return _paths(shape, plan, p, systems, start, dt)[0]
-
-        return jax.jvp(rows, (potential,), (direction,))[1]
-
-    return jax.jit(run)
+    return jax.jvp(lambda p: _paths(shape, plan, p, *rest)[0], (potential,), (direction,))[1]
 
 
 def _chosen(potential: Potential, trainable: Any) -> list[bool]:
@@ -306,7 +287,7 @@ def _chosen(potential: Potential, trainable: Any) -> list[bool]:
 def _reverse(
     shape: Shape, plan: ListPlan, potential: Potential, systems: System, start: Particles, dt: Array, chosen: list[bool]
 ) -> Any:
-    leaves, structure = jax.tree.flatten(_backward(shape, plan)(potential, systems, start, dt))
+    leaves, structure = jax.tree.flatten(_backward(shape, plan, potential, systems, start, dt))
     return jax.tree.unflatten(structure, [g if c else jnp.zeros_like(g) for g, c in zip(leaves, chosen, strict=True)])
 
 
@@ -321,7 +302,8 @@ def _forward(
         for index in np.ndindex(*np.shape(leaf)) if wanted else ():
             zeros = [jnp.zeros_like(x) for x in leaves]
             zeros[number] = zeros[number].at[index].set(1.0) if np.shape(leaf) else jnp.ones_like(leaf)
-            rows = _tangent(shape, plan)(potential, systems, start, dt, jax.tree.unflatten(structure, zeros))
+            direction = jax.tree.unflatten(structure, zeros)
+            rows = _tangent(shape, plan, direction, potential, systems, start, dt)
             slopes[index] = float(np.mean(np.asarray(rows, np.float64)))
         found.append(jnp.asarray(slopes, jnp.asarray(leaf).dtype))
     return jax.tree.unflatten(structure, found)

@@ -24,10 +24,7 @@ from jaxelyte.potentials.derivatives import energy_forces_stress
 from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.potentials.topology import idle_terms_allowed
 from jaxelyte.system import System
-from jaxelyte.units import BOLTZMANN
-
-GIGAPASCAL = 160.2176634
-"""GPa in one eV/Å³."""
+from jaxelyte.units import BOLTZMANN, EV_PER_A3_IN_GPA
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ def frame_rdf(source: Any, pairs: Any, *, r_max: float | None = None, bins: int 
 def pressure_virial(potential: Potential, system: System, neighbors: Neighbors) -> Array:
     """Pressure of the interactions in GPa, -tr(σ)/3; that of the ideal gas, N k_B T/V, does not depend on θ."""
     stress = energy_forces_stress(potential, system, neighbors).stress
-    return -jnp.trace(stress) / 3.0 * GIGAPASCAL
+    return -jnp.trace(stress) / 3.0 * EV_PER_A3_IN_GPA
 
 
 @dataclass(frozen=True)

@@ -155,8 +155,9 @@ class Reweighting:
         potential = as_potential(potential)
         check_plain(potential)
         self.frames, self.given, self.temperature, self.least = frames, potential, temperature, least
-        self.potential, self.plan = self.frames.prepared(potential)
-        self.energies = self.frames.energies(self.potential, self.plan)
+        self.evaluator = self.frames.prepared(potential)
+        self.potential = self.evaluator.potential
+        self.energies = self.frames.energies(self.potential, self.evaluator)
 
     @property
     def beta(self) -> float:
@@ -209,7 +210,7 @@ class Reweighting:
             JaxelyteError: too few effective samples; see `weights`.
         """
         weight = self.weights(potential)
-        values = self.frames.map(quantity, self._ready(potential), self.plan)
+        values = self.frames.map(quantity, self._ready(potential), self.evaluator)
         mean = np.tensordot(weight, values, axes=1)
         judged = self._judged(potential, weight, _size(values - mean))
         error = judged.average.widening * spread_of(judged.parts(weight, values - mean))
@@ -244,7 +245,7 @@ class Reweighting:
         """
         weight, ready = self.weights(potential), self._ready(potential)
         asked = self.given if potential is None else as_potential(potential)
-        values = self.frames.map(quantity, ready, self.plan)
+        values = self.frames.map(quantity, ready, self.evaluator)
         mean = np.tensordot(weight, values, axes=1)
         if function is None and values.ndim > 1:
             raise InputError(f"A has shape {values.shape[1:]}; pass function= that makes a number of its average")
@@ -254,18 +255,18 @@ class Reweighting:
         parts = judged.parts(weight, values - mean)
         # Without errors all frames are one stretch, about whose own mean force <A - <A>> = 0 leaves nothing to shift.
         groups = judged.stretches if errors else [np.arange(len(weight))]
-        forces = self.frames.pull_back(energy, ready, self.plan, weight) if errors else None
+        forces = self.frames.pull_back(energy, ready, self.evaluator, weight) if errors else None
         rows, directs = [], []
         for group in groups:
             share, part = weight[group], self.frames.chosen(group)
-            found = part.pull_back(energy, ready, self.plan, -self.beta * share * scalars[group])
+            found = part.pull_back(energy, ready, self.evaluator, -self.beta * share * scalars[group])
             if forces is not None:
                 # Relative to the mean force of the parameters, <∂U/∂θ>, each stretch counts.
                 shift = self.beta * float(share @ scalars[group])
                 found = leafwise(lambda a, b, shift=shift: a + shift * b, found, forces)
             if explicit:
                 vector = share.reshape(-1, *(1,) * direction.ndim) * direction
-                directs.append(part.pull_back(quantity, ready, self.plan, vector))
+                directs.append(part.pull_back(quantity, ready, self.evaluator, vector))
             rows.append(found)
         total = leafwise(lambda *x: np.sum(x, axis=0), *rows, *directs)
         if errors:
@@ -323,10 +324,10 @@ class Reweighting:
         return _Judgement(groups, found["average"], found.get("derivative", found["average"]))
 
     def _energies_at(self, potential: Potential | None) -> np.ndarray:
-        return self.energies if potential is None else self.frames.energies(self._ready(potential), self.plan)
+        return self.energies if potential is None else self.frames.energies(self._ready(potential), self.evaluator)
 
     def _weights(self, potential: Potential) -> np.ndarray:
-        exponent = -self.beta * (self.frames.energies(self._ready(potential), self.plan) - self.energies)
+        exponent = -self.beta * (self.frames.energies(self._ready(potential), self.evaluator) - self.energies)
         weight = np.exp(exponent - exponent.max())
         return weight / weight.sum()
 
@@ -337,7 +338,7 @@ class Reweighting:
         potential = as_potential(potential)
         ready = potential.prepare(self.frames.system(0)) if len(self.frames) else potential
         if jax.tree.structure(ready) != jax.tree.structure(self.potential):
-            ready, _ = self.frames.prepared(potential)
+            ready = self.frames.prepared(potential).potential
         if jax.tree.structure(ready) != jax.tree.structure(self.potential):
             raise InputError("this potential differs from that of the run in more than parameters")
         return ready

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxelyte.errors import InputError, SimulationError, UnsupportedError
+from jaxelyte.errors import InputError, SimulationError
+from jaxelyte.evaluate.programs import COMPILED
 from jaxelyte.neighbors.kept import KeptLists
+from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.neighbors.loop import ListPlan, ListState, current_lists
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import batch_energy_forces_stress
-from jaxelyte.potentials.memory import learning_stride
 from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.system import System
@@ -36,37 +37,30 @@ class DrivenForces:
     """A potential as a function of positions and cell that another program changes, with lists kept between calls.
 
     Rows of the lists have room to spare, so that a steady run compiles once; where a row outgrows it, or the cell
-    leaves the range that the potential was prepared for, the program is compiled again. Float64 where
+    leaves the range that the potential was prepared for, the program is compiled again. All potentials of one structure
+    share their programs. Float64 where
     ``jax_enable_x64`` is on, float32 otherwise; the constant reference energy is added in float64.
 
     Attributes:
         potential: what was given.
         calls: evaluations so far.
-        compilations: how often the program was traced.
+        compilations: calls for which something had to be compiled.
 
     Raises:
         InputError: a skin that is not positive.
-        UnsupportedError: a potential that changes during a run.
     """
 
     def __init__(self, potential: Potential, *, skin: float = 1.0) -> None:
         if not (np.isfinite(skin) and skin > 0.0):
             raise InputError(f"skin must be a positive distance in Å, not {skin}")
-        potential = as_potential(potential)
-        if learning_stride(potential):
-            raise UnsupportedError(
-                f"{type(potential).__name__} changes during a run, which only jaxelyte's own loop can do; "
-                "use jaxelyte.simulate, or leave that term out"
-            )
-        self.potential = potential
+        self.potential = potential = as_potential(potential)
         self.calls = self.compilations = 0
-        self._lists = KeptLists(float(skin))
+        self._lists = KeptLists(float(skin), shared=True)
         self._prepared = potential
         self._prepared_for: System | None = None
         self._flexible = False
         self._reference = 0.0
-        # A partial object of its own: jax would share the programs, and their count, of one function.
-        self._program = jax.jit(partial(_evaluate, self), static_argnums=0)
+        self._last: System | None = None
 
     @property
     def skin(self) -> float:
@@ -94,12 +88,8 @@ class DrivenForces:
         self.prepare(system, changing=changing)
         positions = self._lists.follow(system, origin, self._prepared.requirements())
         batch = _on_device(system.replace(positions=positions))
-        while True:
-            *result, needed = self._program(self._lists.plan(), self._prepared, batch, self._lists.state())
-            if not self._lists.make_room(np.asarray(needed)):
-                break
+        energy, forces, virial = (np.asarray(x, np.float64) for x in self._with_room(_energy_forces_virial, batch))
         self.calls += 1
-        energy, forces, virial = (np.asarray(x, np.float64) for x in result)
         if not (np.isfinite(energy) and np.all(np.isfinite(forces))):
             bad = np.flatnonzero(~np.isfinite(forces).all(axis=1))
             where = f"the force on atom {bad[0]} is {forces[bad[0]]} eV/Å; " if len(bad) else ""
@@ -107,6 +97,20 @@ class DrivenForces:
                 f"the energy is {float(energy)} eV; {where}atoms may overlap: relax the start, or shorten the time step"
             )
         return DrivenResult(float(energy) + self._reference, forces, virial)
+
+    def atomic_energies(self) -> np.ndarray:
+        """Energy of each atom in eV where the atoms are since the last call, of potentials that have these."""
+        assert self._last is not None
+        return np.asarray(self._with_room(_atomic_energies, self._last), np.float64)
+
+    def _with_room(self, function: Any, batch: System) -> Any:
+        programs, self._last = COMPILED.count, batch
+        while True:
+            result, needed = _evaluate(function, self._lists.plan(), self._prepared, batch, self._lists.state())
+            if not self._lists.make_room(np.asarray(needed)):
+                break
+        self.compilations += COMPILED.count > programs
+        return result
 
     def prepare(self, system: System, *, changing: bool = False) -> None:
         """Make the potential ready for these atoms and this cell; nothing where it is.
@@ -136,14 +140,24 @@ class DrivenForces:
         return bool(np.all(np.abs(stretches - 1.0) < STRETCH))
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def _evaluate(
-    owner: DrivenForces, plan: ListPlan, potential: Potential, systems: System, state: ListState
-) -> tuple[Array, Array, Array, Array]:
-    owner.compilations += 1  # runs at tracing only
+    function: Any, plan: ListPlan, potential: Potential, systems: System, state: ListState
+) -> tuple[Any, Array]:
     neighbors, state = current_lists(plan, state, systems)
+    return function(potential, systems, neighbors), state.needed
+
+
+def _energy_forces_virial(potential: Potential, systems: System, neighbors: Neighbors) -> tuple[Array, Array, Array]:
+    """Energy, forces and virial of a batch of one."""
     result = batch_energy_forces_stress(potential, systems, neighbors)
     virial = -result.stress * jax.vmap(lambda system: system.volume)(systems)[:, None, None]
-    return result.energy[0], result.forces[0], virial[0], state.needed
+    return result.energy[0], result.forces[0], virial[0]
+
+
+def _atomic_energies(potential: Any, systems: System, neighbors: Neighbors) -> Array:
+    single, lists = jax.tree.map(lambda x: x[0], (systems, neighbors))
+    return potential.atomic_energies(single, lists)
 
 
 def _on_device(system: System) -> System:

@@ -17,7 +17,8 @@ from jaxelyte.interop.driven import DrivenForces
 from jaxelyte.interop.lammps_checks import check_instance, communicator, energy_factor, numbers_of_types
 from jaxelyte.interop.lammps_watch import watch
 from jaxelyte.interop.ranks import RootWork
-from jaxelyte.potentials.base import Potential
+from jaxelyte.potentials.base import Potential, as_potential
+from jaxelyte.potentials.memory import learning_stride
 from jaxelyte.system import System
 
 VOIGT = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
@@ -101,6 +102,11 @@ def attach_lammps(
         UnsupportedError: other units, two dimensions, atoms without ids, a potential that changes during a run, an
             instance inside LAMMPS' own Python; several ranks without mpi4py.
     """
+    if learning_stride(as_potential(potential)):
+        raise UnsupportedError(
+            f"{type(potential).__name__} changes during a run, which only jaxelyte's own loop can do; "
+            "use jaxelyte.simulate, or leave that term out"
+        )
     check_instance(lmp, fix_id)
     factor = energy_factor(lmp)
     numbers = numbers_of_types(lmp, species)

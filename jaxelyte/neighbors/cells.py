@@ -48,7 +48,7 @@ def worth_it(cell: np.ndarray, pbc: tuple[bool, bool, bool], radius: float, atom
 
 
 class CellSearch:
-    """jax-md's cell list with capacities fixed at construction; hashed by identity, static under jit."""
+    """jax-md's cell list with capacities fixed at construction; static under jit, equal where all of these are."""
 
     def __init__(self, system: System, spec: NeighborSpec, radius: float, multiplier: float) -> None:
         """Allocate for the density of ``system``.
@@ -81,6 +81,16 @@ class CellSearch:
                 # What is found times a multiplier is no room where nothing is found.
                 room = math.ceil(SPARSE * multiplier)
                 self._lists = functions.allocate(_fractional(system), extra_capacity=room)
+
+        # What was found here is found anew in each call; only sizes count.
+        sizes = (self._lists.idx.shape, self._lists.cell_list_capacity, self._lists.max_occupancy)
+        self._key = (spec, radius, multiplier, upper.tobytes(), sizes)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CellSearch) and self._key == other._key
 
     def __call__(self, system: System, capacity: int) -> Found:
         """All pairs within the radius, compacted to ``capacity`` slots; ``needed`` is huge on an internal overflow."""

@@ -70,6 +70,11 @@ def host_list(system: System, spec: NeighborSpec, capacity: int | None = None) -
     return NeighborList(jnp.asarray(index), jnp.asarray(shifts), spec.cutoff)
 
 
+def row_counts(system: System, spec: NeighborSpec) -> np.ndarray:
+    """(atoms,), neighbours of each atom."""
+    return np.bincount(_pairs(system, spec)[0], minlength=system.num_atoms)
+
+
 def _pairs(system: System, spec: NeighborSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     from vesin import NeighborList as Vesin
 

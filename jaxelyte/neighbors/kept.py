@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxelyte.neighbors.host import host_list
+from jaxelyte.neighbors.host import host_list, row_counts
 from jaxelyte.neighbors.lists import NeighborList, NeighborSpec
 from jaxelyte.neighbors.loop import GROWTH, ListPlan, ListState, SearchPlan
 from jaxelyte.system import System
@@ -23,17 +24,22 @@ class KeptLists:
 
     Rows have room to spare and never lose it, so that shapes change rarely.
 
+    Args:
+        skin: Å.
+        shared: take no less room than other such lists of as many atoms had, so that one program serves all of them.
+
     Attributes:
         skin: Å.
         builds: how often the lists were built.
     """
 
-    def __init__(self, skin: float) -> None:
-        self.skin, self.builds = skin, 0
+    def __init__(self, skin: float, *, shared: bool = False) -> None:
+        self.skin, self.builds, self._shared = skin, 0, shared
         self._specs: tuple[NeighborSpec, ...] = ()
         self._lists: tuple[NeighborList, ...] = ()
         self._rooms: list[int] = []
         self._exact_rooms: list[int] = []
+        self._known: dict[tuple[bool, int], int] = {}
         self._built: System | None = None
         self._fractional = np.zeros((0, 3))
 
@@ -54,6 +60,7 @@ class KeptLists:
         if specs != self._specs:
             self._specs, self._built = specs, None
             self._rooms, self._exact_rooms = [0] * len(specs), [0] * len(specs)
+            self._known = _known_rooms(specs, self.skin, system.num_atoms) if self._shared else {}
         if self._same_atoms(system):
             jumps = np.round(fractional - self._fractional) * np.asarray(system.pbc)
             if self._valid(cell, (fractional - jumps - self._fractional) @ cell):
@@ -83,14 +90,19 @@ class KeptLists:
             radius = spec.cutoff + self.skin
             found = host_list(system, replace(spec, cutoff=radius))
             most = found.index.shape[1]
+            self._rooms[k] = self._at_least(self._rooms[k], False, k)
             if most > self._rooms[k]:
-                self._rooms[k] = _room(most)
+                self._rooms[k] = self._at_least(_room(most), False, k)
             spare = self._rooms[k] - most
             index = np.pad(np.asarray(found.index), ((0, 0), (0, spare)), constant_values=system.num_atoms)
             shift = np.pad(np.asarray(found.shift), ((0, 0), (0, spare), (0, 0)))
             lists.append(NeighborList(jnp.asarray(index)[None], jnp.asarray(shift)[None], radius))
-            if spec.exact and self._exact_rooms[k] == 0:
-                self._exact_rooms[k] = _room(host_list(system, spec).index.shape[1])
+            if spec.exact:
+                self._exact_rooms[k] = self._at_least(self._exact_rooms[k], True, k)
+                if self._exact_rooms[k] == 0:
+                    self._exact_rooms[k] = self._at_least(
+                        _room(int(np.max(row_counts(system, spec), initial=0))), True, k
+                    )
         self._lists = tuple(lists)
 
     def plan(self) -> ListPlan:
@@ -120,9 +132,21 @@ class KeptLists:
         exact = [int(row) for _, row in needed]
         overflow = [row > room for row, room in zip(exact, self._exact_rooms, strict=True)]
         self._exact_rooms = [
-            _room(row) if full else room for row, room, full in zip(exact, self._exact_rooms, overflow, strict=True)
+            self._at_least(_room(row), True, k) if full else room
+            for k, (row, room, full) in enumerate(zip(exact, self._exact_rooms, overflow, strict=True))
         ]
         return any(overflow)
+
+    def _at_least(self, room: int, exact: bool, k: int) -> int:
+        """The room, or that of other lists that it is shared with."""
+        self._known[exact, k] = max(room, self._known.get((exact, k), 0))
+        return self._known[exact, k]
+
+
+@lru_cache(maxsize=256)
+def _known_rooms(specs: tuple[NeighborSpec, ...], skin: float, atoms: int) -> dict[tuple[bool, int], int]:  # noqa: ARG001
+    """Rooms of skin (False) and exact (True) lists, by number; one dictionary for each kind of lists."""
+    return {}
 
 
 def _room(count: int) -> int:

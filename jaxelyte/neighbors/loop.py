@@ -23,10 +23,10 @@ from jaxtyping import Array, Float, Int
 
 from jaxelyte.arrays import HashableArray
 from jaxelyte.neighbors import cells
-from jaxelyte.neighbors.host import host_list
+from jaxelyte.neighbors.host import row_counts
 from jaxelyte.neighbors.lists import NeighborList, Neighbors, NeighborSpec, layout_of
 from jaxelyte.neighbors.search import Found, compact, image_offsets, member_mask, search_all_pairs
-from jaxelyte.system import System
+from jaxelyte.system import System, one_by_one
 
 GROWTH = 1.25
 """Spare room that capacities of lists with skin get, relative to the largest row seen."""
@@ -88,16 +88,14 @@ def plan_lists(systems: System, specs: tuple[NeighborSpec, ...], skin: float, mu
     layout = layout_of(specs)
     if layout is not None:
         return layout.plan_lists(systems, specs, skin, multiplier)
-    count = systems.positions.shape[0]
-    # Systems one by one take a while, and potentials without neighbours need none.
-    singles = [jax.tree.map(lambda x, r=r: x[r], systems) for r in range(count)] if specs else []
+    singles = one_by_one(systems) if specs else []
     return ListPlan(tuple(_plan_search(singles, spec, skin, multiplier) for spec in specs), skin)
 
 
 def _plan_search(singles: list[System], spec: NeighborSpec, skin: float, multiplier: float) -> SearchPlan:
     radius = spec.cutoff + skin
     all_cells = np.stack([np.asarray(s.cell, np.float64) for s in singles])
-    most = max(_largest_row(s, replace(spec, cutoff=radius)) for s in singles)
+    most = max(int(np.max(row_counts(s, replace(spec, cutoff=radius)), initial=0)) for s in singles)
     same_cell = bool(np.all(all_cells == all_cells[0]))
     count = max(int(np.sum(np.asarray(member_mask(s, spec)))) for s in singles)
     use_cells = same_cell and cells.worth_it(all_cells[0], singles[0].pbc, radius, singles[0].num_atoms, count)
@@ -114,19 +112,10 @@ def _plan_search(singles: list[System], spec: NeighborSpec, skin: float, multipl
 
 
 def _exact_room(singles: list[System], spec: NeighborSpec, multiplier: float) -> int:
-    rows = np.concatenate([_rows(s, spec) for s in singles])
+    rows = np.concatenate([row_counts(s, spec) for s in singles])
     needed = _room(int(np.max(rows, initial=0)), min(multiplier, EXACT_GROWTH))
     mean = float(np.mean(rows[rows > 0])) if np.any(rows > 0) else 0.0
     return max(needed, _room(math.ceil(mean + 3.0 * math.sqrt(mean)) - 2, 1.0)) if multiplier > 1.0 else needed
-
-
-def _largest_row(system: System, spec: NeighborSpec) -> int:
-    return int(np.max(_rows(system, spec), initial=0))
-
-
-def _rows(system: System, spec: NeighborSpec) -> np.ndarray:
-    """Neighbours of each atom."""
-    return np.sum(np.asarray(host_list(system, spec).mask), axis=1)
 
 
 def _room(count: int, multiplier: float) -> int:

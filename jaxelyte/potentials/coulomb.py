@@ -172,6 +172,13 @@ class ScreenedCoulomb(PerSystem, Divisible):
             raise InputError(f"method {self.method!r} needs a cutoff in Å")
         outside = checks.number("rf_permittivity", self.rf_permittivity, least=1.0, infinite=True)
         object.__setattr__(self, "rf_permittivity", outside)
+        for name, methods in (("rf_permittivity", METHODS[-1:]), ("tolerance", METHODS[:-2])):
+            # A default is what nobody gave; the method that "auto" means is not known yet.
+            if self.method not in methods and getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise InputError(
+                    f"{name} = {getattr(self, name):g} is a setting of method {' and '.join(map(repr, methods))}; the "
+                    f"method {self.method!r} does not read it: leave {name} out, or choose another method"
+                )
 
     def unstated(self) -> str:
         """See `jaxelyte.potentials.preparation.Assumed`; a value that was put in later is no assumption."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from jaxelyte import checks
 from jaxelyte.neighbors.lists import Neighbors, NeighborSpec
 from jaxelyte.potentials.base import PerSystem, Scalar
 from jaxelyte.potentials.geometry import count_members, member_rows, members, nearest_vectors, row_pairs
@@ -44,6 +45,7 @@ class PairPotential(PerSystem, Divisible):
     rows: int | None = struct.field(pytree_node=False, default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "cutoff", checks.positive("cutoff", self.cutoff, "Å"))
         if self.exclusions is not None:
             object.__setattr__(self, "exclusions", index_table(self.exclusions, 2, "exclusions"))
 

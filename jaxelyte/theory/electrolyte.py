@@ -10,9 +10,7 @@ import numpy as np
 
 from jaxelyte import checks, units
 from jaxelyte.errors import InputError
-
-LITER = 6.02214076e-4
-"""Particles per Å³ in one mol/L."""
+from jaxelyte.units import LITER
 
 
 def bjerrum_length(permittivity: float, temperature: float) -> float:

@@ -13,8 +13,9 @@ from jaxelyte import checks
 from jaxelyte.arrays import brief_repr
 from jaxelyte.errors import InputError
 from jaxelyte.observables.curve import Pair
-from jaxelyte.theory.electrolyte import LITER, bjerrum, checked_solvent
+from jaxelyte.theory.electrolyte import bjerrum, checked_solvent
 from jaxelyte.theory.grid import FEWEST, LENGTHS, MOST, STEP
+from jaxelyte.units import LITER
 
 if TYPE_CHECKING:
     from jaxelyte.theory.hnc import HNCResult

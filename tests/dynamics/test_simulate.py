@@ -16,7 +16,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.units import fs
 
-from jaxelyte.dynamics import NVE, NVT, engine, minimize, simulate
+from jaxelyte.dynamics import NVE, NVT, minimize, simulate
 from jaxelyte.dynamics.chunk import Settings
 from jaxelyte.dynamics.engine import Engine
 from jaxelyte.dynamics.integrators import make_integrator
@@ -89,14 +89,14 @@ def test_overflow_is_repaired(monkeypatch: pytest.MonkeyPatch, exact: bool) -> N
     arguments = dict(steps=200, timestep=4.0, every=10, velocities=300.0, seed=2, progress=False)
     potential = Argon(exact=exact)
     roomy = simulate(potential, argon(), NVE(), **arguments)
-    original = engine.plan_lists
+    original = evaluator.plan_lists
 
     def tight(*args: object, **kwargs: object) -> loop.ListPlan:
         plan = original(*args, **kwargs)  # type: ignore[arg-type]
         field = "exact_capacity" if exact else "capacity"
         return loop.ListPlan(tuple(replace(s, **{field: 8}) for s in plan.searches), plan.skin)
 
-    monkeypatch.setattr(engine, "plan_lists", tight)
+    monkeypatch.setattr(evaluator, "plan_lists", tight)
     repaired = simulate(potential, argon(), NVE(), **arguments)
     assert repaired.performance["repeated_chunks"] >= 1
     # One program for each size that was tried; the last may be the one that had enough room from the start.
@@ -133,7 +133,9 @@ def test_more_room_keeps_the_pairs() -> None:
     machine.advance(20)
     before = machine.state.lists
     assert np.abs(machine.state.particles.positions - before.reference).max() > 0.05
-    machine._make_room(machine.state.replace(lists=before.replace(needed=before.needed.at[:, 0].set(200))))
+    first = machine.plan
+    machine.evaluator.plan = loop.grow(first, np.asarray(before.needed.at[:, 0].set(200)), systems)
+    machine.state = machine.state.replace(lists=machine.lists_of(machine.plan))
     after = machine.state.lists
     np.testing.assert_array_equal(after.reference, before.reference)
     assert after.lists[0].index.shape[-1] > before.lists[0].index.shape[-1]

@@ -199,7 +199,7 @@ def test_a_crowd_beyond_the_room_of_the_lists_is_not_a_number(rng: np.random.Gen
     potential = LennardJones({"Ar": 3.4}, {"Ar": 0.0104}, cutoff=7.0, shift=True)
     factor = insertion_factor(trajectory, potential, "Ar", places=4, temperature=TEMPERATURE)
     samples = Reweighting(trajectory, potential, temperature=TEMPERATURE, at_once=1)
-    values = samples.frames.map(factor, samples.potential, samples.plan)
+    values = samples.frames.map(factor, samples.potential, samples.evaluator)
     assert math.isnan(values[0])
     assert math.isfinite(values[1])
 

@@ -82,7 +82,7 @@ def test_frames_that_become_denser_somewhere_lose_no_pair() -> None:
     )
     potential = LennardJones({"Ar": 3.4}, {"Ar": 0.0104}, cutoff=8.0, shift=True)
     samples = Reweighting(trajectory, potential, temperature=TEMPERATURE, at_once=1)
-    assert samples.plan.searches[0].cell_search is not None
+    assert samples.evaluator.plan.searches[0].cell_search is not None
     for row in range(2):
         system = samples.frames.system(row)
         exact = potential.energy(system, neighbor_lists(system, potential))
