@@ -20,7 +20,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import erfc
@@ -44,6 +44,9 @@ LARGEST_DIRECT = 4.0e7
 LARGEST_MESH = 384**3
 LARGEST_BOX = 200_000
 """Mesh points and k-vectors above which a plan is given up."""
+
+RUNG = 1.01
+"""Between neighbouring splitting parameters: static numbers that many cells have in common share compiled programs."""
 
 ALIASES = np.arange(-3, 4)
 SKIN = 1.0
@@ -77,8 +80,8 @@ class SplitPlan:
     kmax: tuple[int, int, int] | None
     mesh: tuple[int, int, int] | None
     offsets: HashableArray | None
-    error: float
-    cost: float
+    error: float = field(compare=False)
+    cost: float = field(compare=False)
 
 
 def real_error(cell: np.ndarray, content: Content, alpha: float, cutoff: float) -> float:
@@ -202,7 +205,7 @@ def plan_split(cells: np.ndarray, content: Content, tolerance: float, method: st
 def _cutoffs(cells: np.ndarray) -> list[float]:
     """Candidates: below half the smallest width with room for the skin, at half of it, and beyond (by images)."""
     half = float(np.min(_widths(cells))) / 2.0
-    ladder = {0.98 * half, half - SKIN, *np.geomspace(3.0, 16.0, 16)}
+    ladder = {*(math.floor(10.0 * r) / 10.0 for r in (0.98 * half, half - SKIN)), *np.geomspace(3.0, 16.0, 16)}
     return sorted(float(r) for r in ladder if 2.0 <= r <= 16.0) or [3.0]
 
 
@@ -228,7 +231,7 @@ def _real_space(cells: np.ndarray, content: Content, cutoff: float) -> tuple[Has
 
 
 def _solve_alpha(cells: np.ndarray, content: Content, tolerance: float, cutoff: float) -> float | None:
-    """Smallest α whose real-space error is within the tolerance, or None where that is beyond float64."""
+    """Smallest α on the ladder whose real-space error is within the tolerance, None where that is beyond float64."""
     # Among pairs at random the error goes as the density.
     cell = cells[np.argmin(_volumes(cells))]
     low, high = 0.5 / cutoff, 6.0 / cutoff
@@ -237,7 +240,7 @@ def _solve_alpha(cells: np.ndarray, content: Content, tolerance: float, cutoff: 
     for _ in range(40):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if real_error(cell, content, middle, cutoff) > tolerance else (low, middle)
-    return high
+    return RUNG ** math.ceil(math.log(high) / math.log(RUNG))
 
 
 def _direct_plan(

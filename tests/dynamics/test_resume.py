@@ -145,6 +145,20 @@ def test_resume_refuses_another_run_and_names_what_changed(tmp_path: Path) -> No
     assert load_run(tmp_path).completed
 
 
+def test_a_field_of_a_later_version_does_not_stop_a_run(tmp_path: Path) -> None:
+    """With its default it is what the run was made with; with another value it is another run."""
+    atoms = bulk("Ar", "fcc", a=5.6, cubic=True).repeat(3)
+    arguments = dict(steps=10, every=5, velocities=50.0, output=tmp_path, progress=False)
+    simulate(Argon(), atoms, NVE(), observables={"d": Distance((0, 1))}, **arguments)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["potential"]["exact"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    arguments |= {"observables": {"d": Distance((0, 1))}, "resume": True}
+    with pytest.raises(InputError, match=r"exact of the potential \(absent\) → True"):
+        simulate(Argon(exact=True), atoms, NVE(), **arguments)
+    assert simulate(Argon(), atoms, NVE(), **arguments).completed
+
+
 def test_parameters_are_named_by_term_and_species() -> None:
     salt = ScreenedCoulomb({"Na": 1.0, "Cl": -1.0})
     named = describe_potential(salt + 0.5 * Argon())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 
 import jax
@@ -110,6 +111,23 @@ def test_the_path_is_that_of_simulate() -> None:
     np.testing.assert_allclose(found.running, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("thermostat", ["nose-hoover", "nose-hoover-massive", "langevin", "svr"])
+def test_the_centre_of_mass_moves_as_in_simulate(thermostat: str) -> None:
+    """Momenta of the atoms lose their mean where the thermostat would count it as heat, and only there."""
+    from jaxelyte.dynamics.integrators import make_integrator
+    from jaxelyte.dynamics.start import batch_systems
+    from jaxelyte.gradients.path import _start
+
+    atoms, ensemble = liquid(), NVT(120.0, thermostat)  # type: ignore[arg-type]
+    atoms.set_velocities(np.tile([0.01, 0.0, 0.0], (len(atoms), 1)))
+    integrator = make_integrator(ensemble, len(atoms), momentum_conserved=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the motion is removed
+        start = _start(atoms, batch_systems(atoms, 1), ensemble, 0, "atoms", True, integrator)
+    moves = float(jnp.max(jnp.abs(start.velocities))) > 0.0
+    assert moves == (thermostat in ("nose-hoover-massive", "langevin"))
+
+
 @pytest.mark.slow
 def test_memory_grows_as_the_square_root_of_the_steps() -> None:
     """Bytes that the compiled backward pass needs: 16 times the steps take less than 6 times the room."""
@@ -121,13 +139,13 @@ def test_memory_grows_as_the_square_root_of_the_steps() -> None:
 
     systems = batch_systems(liquid(), 4)
     ready = prepare_potential(LJ, systems)
-    start = _start(ready, liquid(), systems, NVE(), 0, 100.0)
-    plan = plan_lists(systems, ready.requirements(), SKIN)
     integrator = make_integrator(NVE(), 27, momentum_conserved=True)
+    start = _start(liquid(), systems, NVE(), 0, 100.0, True, integrator)
+    plan = plan_lists(systems, ready.requirements(), SKIN)
     sizes = []
     for side in (8, 32):
-        program = _backward(Shape(integrator, side, side, energy), plan)
-        compiled = program.lower(ready, systems, start, jnp.asarray(2.0)).compile()
+        shape = Shape(integrator, side, side, energy)
+        compiled = _backward.lower(shape, plan, ready, systems, start, jnp.asarray(2.0)).compile()
         sizes.append(compiled.memory_analysis().temp_size_in_bytes)
     assert sizes[1] < 6.0 * sizes[0]
     assert [_divisor(n) for n in (1, 12, 16, 17)] == [1, 3, 4, 1]

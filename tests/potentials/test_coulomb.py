@@ -16,6 +16,8 @@ from ase.build import bulk
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.neighbors import Neighbors, neighbor_lists
 from jaxelyte.neighbors.search import image_offsets
+from jaxelyte.parallel import distribute
+from jaxelyte.potentials.base import longest_cutoff
 from jaxelyte.potentials.coulomb import ScreenedCoulomb
 from jaxelyte.potentials.derivatives import batch_energy_and_forces, energy_and_forces
 from jaxelyte.system import System
@@ -230,6 +232,17 @@ def test_energy_is_continuous_at_the_real_space_cutoff() -> None:
     assert abs(energies[1] - energies[0]) < 1e-6
 
 
+def test_the_longest_cutoff_is_that_of_the_lists() -> None:
+    """Also where the field of that name was left to the method."""
+    system = System.from_atoms(salt(12, CELLS["cubic"], seed=5))
+    all_pairs, listed = (ScreenedCoulomb(IONS, cutoff=r).prepare(system) for r in (None, 5.0))
+    assert longest_cutoff(all_pairs) == 0.0
+    assert longest_cutoff(listed) in (0.0, 5.0)
+    assert longest_cutoff(ScreenedCoulomb(IONS, method="cutoff", cutoff=6.0)) == 6.0
+    with pytest.raises(InputError, match="has nothing to divide"):
+        distribute(ScreenedCoulomb(IONS), 1).prepare(system)
+
+
 def test_use_before_preparation() -> None:
     """Plainly it prepares itself; inside a transformation it says what to do."""
     atoms = Atoms("NaCl", positions=[[0, 0, 0], [0, 0, 2.5]])
@@ -255,6 +268,8 @@ def test_more_charges_than_prepared_for_are_never_dropped_in_silence() -> None:
         (lambda: ScreenedCoulomb({"Na": math.nan}), r"charges\['Na'\] must be a finite number in e, not nan"),
         (lambda: ScreenedCoulomb(IONS, method="magic"), "method must be one of"),
         (lambda: ScreenedCoulomb(IONS, tolerance=0.0), "tolerance must be a finite number in eV/Å, above 0"),
+        (lambda: ScreenedCoulomb(IONS, rf_permittivity=2.0), "rf_permittivity = 2 is a setting of method 'reaction"),
+        (lambda: ScreenedCoulomb(IONS, method="cutoff", cutoff=9.0, tolerance=1e-3), "'cutoff' does not read it"),
         (lambda: ScreenedCoulomb(IONS, cutoff=-1.0), "cutoff = -1 Å cannot be a cut-off"),
         (lambda: ScreenedCoulomb(IONS, method="reaction-field"), "needs a cutoff"),
         (lambda: ScreenedCoulomb(IONS, 0.0), r"permittivity = 0 cannot be .*vacuum has 1, water at 25 °C 78\.3"),
