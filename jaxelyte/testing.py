@@ -87,6 +87,8 @@ class _Case:
         """Lists of each system with room to spare, as a batch."""
         several = [jax.tree.map(lambda x, n=n: x[n], systems) for n in range(len(systems.positions))]
         found = [neighbor_lists(one, self.prepared, capacities=self.rooms) for one in several]
+        if len(found) == 1:
+            return found[0].as_batch()
         return jax.tree.map(lambda *x: jnp.stack(x), *found)
 
     def energy_of(self, systems: System) -> np.ndarray:
@@ -206,7 +208,8 @@ def _check_shares(case: _Case) -> None:
     atoms = system.num_atoms
     whole = Part(system, lists, jnp.arange(atoms, dtype=jnp.int32), atoms, system, 1, lambda x: x, lambda x: x)
     several = any(isinstance(one, PerReplica) and of_one(one) is not one for one in walk(prepared))
-    if several or any(one.requirements() and not isinstance(one, Divisible) for one in _leaves(prepared)):
+    divided = any(spec.layout is not None for spec in prepared.requirements())
+    if several or divided or any(one.requirements() and not isinstance(one, Divisible) for one in _leaves(prepared)):
         return  # runs on one device
     found = jax.jit(lambda p: share(p, whole))(prepared)
     expected = case.energy_of(case.systems)[0]

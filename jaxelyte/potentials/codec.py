@@ -20,6 +20,9 @@ from jaxelyte.potentials.topology import IndexTable
 DERIVED = frozenset({"plan", "prepared", "rows", "source", "requires", "kernel", "tables", "maps"})
 """Fields that `prepare` fills in, or that say where a model or value came from; they are not stored."""
 
+INNER = "inner potential"
+"""Stands for a field of the name ``potential``, which is the key of the class."""
+
 
 def _classes() -> dict[str, type]:
     """The potentials that can be stored, by name."""
@@ -75,7 +78,10 @@ def _encode(value: Any, arrays: dict[str, np.ndarray], elements: bool) -> Any:
             fields.pop("elements", None)
         if not fields.get("assumed") or not elements:
             fields.pop("assumed", None)
+        if elements and "potential" in fields:
+            fields[INNER] = fields.pop("potential")
         kept = {name: _encode(one, arrays, elements) for name, one in fields.items()}
+        # Without elements it is what names are made of, which do not change from version to version.
         return {"potential": type(value).__name__, **kept}
     raise UnsupportedError(
         f"a {type(value).__name__} cannot be stored with a model; known potentials are {', '.join(sorted(_classes()))}"
@@ -99,8 +105,7 @@ def _decode(content: Any, arrays: dict[str, np.ndarray]) -> Any:
         return content
     try:
         if "potential" in content:
-            cls = _classes()[content["potential"]]
-            return cls(**{key: _decode(value, arrays) for key, value in content.items() if key != "potential"})
+            return _potential_of(content, arrays)
         ((kind, inner),) = content.items()
         if kind == "array":
             array = arrays[inner]
@@ -121,6 +126,16 @@ def _decode(content: Any, arrays: dict[str, np.ndarray]) -> Any:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"this is no stored potential: {type(error).__name__}: {error}") from error
     raise InputError(f"this is no stored potential: unknown kind {kind!r}")
+
+
+def _potential_of(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> Potential:
+    name = content["potential"]
+    if isinstance(name, dict):  # version 0.1 wrote a multiple without its name
+        name, content = "Scaled", content | {INNER: name}
+    fields = {key: _decode(value, arrays) for key, value in content.items() if key != "potential"}
+    if INNER in fields:
+        fields["potential"] = fields.pop(INNER)
+    return _classes()[name](**fields)
 
 
 def identity(potential: Potential) -> str:

@@ -23,6 +23,7 @@ from jaxelyte.dynamics.integrators import make_integrator
 from jaxelyte.dynamics.start import batch_systems
 from jaxelyte.dynamics.summary import conserved_drift, ns_per_day
 from jaxelyte.errors import InputError, SimulationError, UnsupportedError
+from jaxelyte.evaluate import evaluator
 from jaxelyte.interop.ase_calculator import Calculator
 from jaxelyte.neighbors import loop
 from jaxelyte.observables import RDF

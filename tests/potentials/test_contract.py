@@ -243,6 +243,15 @@ def test_parameters_are_floating_leaves_and_structure_is_static(case: Case) -> N
     assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(gradient))
 
 
+def test_a_multiple_is_stored_and_read_also_as_version_0_1_wrote_it() -> None:
+    original = HarmonicBonds(BONDS, k=20.0, length=1.0) + 0.5 * lennard_jones()
+    content, arrays = encode(original)
+    assert jax.tree.structure(decode(json.loads(json.dumps(content)), arrays)) == jax.tree.structure(original)
+    old, arrays = encode(original, elements=False)
+    assert isinstance(old["terms"]["tuple"][1]["potential"], dict)
+    assert jax.tree.structure(decode(old, arrays).terms[1]) == jax.tree.structure(original.terms[1])
+
+
 def test_an_assumed_permittivity_is_stored_but_is_no_other_potential() -> None:
     """Names of potentials are in models and trainings of users: they do not change from version to version."""
     given = ScreenedCoulomb({"Na": 1.0, "Cl": -1.0}, permittivity=78.3)
