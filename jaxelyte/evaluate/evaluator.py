@@ -138,7 +138,8 @@ class Evaluator:
         room: float,
         devices: tuple[Any, ...] | None,
     ) -> None:
-        self.form, self.skin, self.room, self.devices, self.grown = form, skin, room, devices, 0
+        self.form: Form = form
+        self.skin, self.room, self.devices, self.grown = skin, room, devices, 0
         potential = prepared.compiled() if form == "compiled" else prepared
         # The densest of all cells to come needs the longest rows and the most images.
         densest = _scaled(systems, 1.0 - self.strain) if self.strain else systems

@@ -62,7 +62,7 @@ class CellSearch:
         partition, space = import_jax_md()
 
         cell = np.asarray(system.cell, np.float64)
-        upper = np.linalg.qr(cell.T, mode="r")
+        upper: np.ndarray = np.asarray(np.linalg.qr(cell.T, mode="r"))
         upper = upper * np.sign(np.diag(upper))[:, None]
         self.spec, self.radius = spec, radius
         with jax.numpy_dtype_promotion("standard"):
