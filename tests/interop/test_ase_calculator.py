@@ -75,7 +75,7 @@ def test_ase_dynamics_conserves_energy_and_hardly_compiles() -> None:
     VelocityVerlet(atoms, 4 * units.fs).run(60)
     # Second order: fluctuation of a few 1e-5 of the kinetic energy of 1.1 eV at 4 fs.
     assert abs(atoms.get_total_energy() - start) < 2e-3
-    assert 1 <= atoms.calc.compilations <= 2
+    assert atoms.calc.compilations <= 2  # none where another calculator of this shape was there before
 
 
 def test_ase_relaxation() -> None:
