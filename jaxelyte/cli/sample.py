@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from jaxelyte.trajectory import Trajectory
 
 
-
 class Salt(NamedTuple):
     """A 1:1 salt: symbols of the ions, and ion pairs per Å³."""
 

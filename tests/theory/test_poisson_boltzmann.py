@@ -12,11 +12,11 @@ from scipy.integrate import quad, solve_bvp
 
 from jaxelyte.errors import InputError, JaxelyteError
 from jaxelyte.theory import IonModel, PBResult, debye_hueckel, modified_poisson_boltzmann, poisson_boltzmann
-from jaxelyte.theory.electrolyte import LITER
 from jaxelyte.theory.grid import Grid
 from jaxelyte.theory.ions import TERMS
 from jaxelyte.theory.percus_yevick import cavity
 from jaxelyte.theory.routes import virial
+from jaxelyte.units import LITER
 
 SIZE = 4.25
 PRIMITIVE = IonModel({"Na": 1.0, "Cl": -1.0}, diameters=SIZE, permittivity=78.5, temperature=298.0)
