@@ -110,6 +110,14 @@ def whole_numbers(ax: Any) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
+def plain_decades(ax: Any) -> None:
+    """Numbers such as 40 and 200 at a logarithmic vertical axis, instead of powers of ten."""
+    from matplotlib.ticker import LogFormatter
+
+    ax.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=False))
+    ax.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2.0, 0.6)))
+
+
 def png(ax: Axes) -> bytes:
     """The figure of the axes as the content of a PNG file; the figure is closed."""
     import io

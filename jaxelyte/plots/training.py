@@ -8,15 +8,21 @@ import numpy as np
 
 from jaxelyte.errors import InputError
 from jaxelyte.plots.palette import element_color
-from jaxelyte.plots.style import COLORS, GREY, draws, labelled, new_axes, quiet, whole_numbers
+from jaxelyte.plots.style import COLORS, GREY, draws, labelled, new_axes, plain_decades, quiet, whole_numbers
 
 if TYPE_CHECKING:
     from jaxelyte.training.evaluate import Evaluation
     from jaxelyte.training.fit import Fit
     from jaxelyte.training.stability import Stability
 
+THIN, THICK = {"linewidth": 0.7, "alpha": 0.7}, {"linewidth": 1.5}
+"""Errors of training and of validation."""
+
 ACROSS = 4
 """Panels side by side."""
+
+FEWEST_BINS, MOST_BINS = 9, 61
+"""Of distributions of errors: rare species have few values."""
 
 FEW = 6
 """Compositions that are named in a legend."""
@@ -43,12 +49,12 @@ def learning(fit: Fit, axes: Any = None) -> Any:
     species = list(fit.metrics[0]["validation"]["forces_by_species"])
     for name in species:
         color = element_color(name)
-        for part, style in (("train", {"linewidth": 0.7, "alpha": 0.7}), ("validation", {"linewidth": 1.5})):
+        for part, style in (("train", THIN), ("validation", THICK)):
             values = [row[part]["forces_by_species"][name] for row in fit.metrics]
             label = name if part == "validation" else None
             axes[0].plot(epochs, _milli(values), color=color, label=label, **style)
-    for part, style in (("train", {"linewidth": 0.7, "alpha": 0.7}), ("validation", {"linewidth": 1.5})):
-        axes[1].plot(epochs, _milli([row[part]["energy"] for row in fit.metrics]), color=COLORS[0], label=part, **style)
+    for part, name, style in (("train", "training", THIN), ("validation", "validation", THICK)):
+        axes[1].plot(epochs, _milli([row[part]["energy"] for row in fit.metrics]), color=COLORS[0], label=name, **style)
     axes[2].plot(epochs, [row["learning_rate"] for row in fit.metrics], color=COLORS[0], linewidth=1.2)
     labels = ("force RMSE / meV Å⁻¹", "energy RMSE / meV atom⁻¹", "learning rate")
     for ax, label in zip(axes, labels, strict=True):
@@ -56,6 +62,8 @@ def learning(fit: Fit, axes: Any = None) -> Any:
         best = fit.best["epoch"]
         ax.axvline(best, color=GREY, linewidth=0.8, zorder=0, label=f"best, epoch {best}" if ax is axes[1] else None)
         whole_numbers(ax)
+    for ax in axes[:2]:
+        plain_decades(ax)
     axes[0].plot([], [], color="#222222", linewidth=0.7, label="training, thin")
     for ax in axes[:2]:
         labelled(ax)
@@ -90,7 +98,9 @@ def parity(evaluation: Evaluation, axes: Any = None) -> Any:
     for order, (name, own) in enumerate(forces.items()):
         errors = 1e3 * (own[:, 1] - own[:, 0])
         width = float(np.quantile(np.abs(errors), 0.995)) or 1.0
-        counts, edges = np.histogram(errors, bins=61, range=(-width, width), density=True)
+        bins = int(np.clip(np.sqrt(len(errors)), FEWEST_BINS, MOST_BINS))
+        counts, edges = np.histogram(errors, bins=bins, range=(-width, width), density=True)
+        counts = np.where(counts > 0.0, counts, np.nan)  # empty bins have no place on a logarithmic axis
         style = {"color": element_color(name), "linewidth": 1.2, "zorder": 2.0 + 1.0 / (1 + order)}
         axes[-1].plot(0.5 * (edges[1:] + edges[:-1]), counts, label=name, **style)
     axes[-1].set_yscale("log")

@@ -365,6 +365,14 @@ def test_diffusion_says_how_it_is_corrected(walkers: Trajectory, tmp_path: Path)
 
     assert f"0.89 mPa s by experiment, it would add {size:.2g}e-9" in note()
     assert "given viscosity of 1 mPa s" in note(viscosity=1e-3)
+    noise = np.random.default_rng(1).normal(0.0, 0.1, (20000, 4, 6))
+    series = jxl.SeriesResult(jxl.PressureTensor().columns, "GPa", 5.0, 5.0, noise)
+    own = jxl.viscosity(series, temperature=300.0, volume=12.0**3)
+    assert own.error < 0.2 * own.value
+    text = plus_minus(1e3 * own.value, 1e3 * own.error, unit="mPa s")
+    assert (
+        note(observables={"pressure": series}) == f"corrected for the finite cell with the viscosity of the run, {text}"
+    )
 
 
 LENGTHS = [1, *(pytest.param(length, marks=pytest.mark.more) for length in (12, 100))]
