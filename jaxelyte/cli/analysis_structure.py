@@ -60,7 +60,7 @@ def structure(sample: Sample) -> Section:
                 row["pair"],
                 absent(row) if peak is None else plus_minus(*peak),
                 absent(row) if shell is None else f"{plus_minus(*shell[:2])} (to {shell[2]:.2f} Å)",
-                "" if known is None else f"{known[0]} ({known[1]})",
+                "" if known is None else f"{known.position:g}",
             )
         )
     section.content = [

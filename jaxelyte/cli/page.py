@@ -35,6 +35,9 @@ figure,table,.note{break-inside:avoid}h2{break-after:avoid}.wide{overflow:visibl
 .pictures{display:block}figure{display:inline-block;width:48%}figure.broad{width:100%;overflow:visible}
 figure.broad img{min-width:0}}"""
 
+UNITS = "Å|ps|fs|S/m|m²|mPa|meV|eV|K(?!\\w)"
+"""Of which the number before it is not parted at the end of a line."""
+
 BROAD = 700
 """Pixels from which a picture has a line of its own in print."""
 
@@ -178,8 +181,8 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _unbroken(cell: str) -> str:
-    """The text of a cell; values stay together with their errors."""
-    return html.escape(cell).replace(" ± ", "&nbsp;±&nbsp;")
+    """The text of a cell; values stay together with their errors and units."""
+    return re.sub(rf"(?<=\d) (?={UNITS})", "&nbsp;", html.escape(cell)).replace(" ± ", "&nbsp;±&nbsp;")
 
 
 def _width(picture: bytes) -> int:
