@@ -51,6 +51,19 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def part_of(part: int, whole: int, noun: str, *verbs: str) -> str:
+    """How many of all, with a verb in its right form: "1 of 3 frames has", "2 of 3 frames have", "1 of 1 frame has".
+
+    Args:
+        part: how many.
+        whole: of how many.
+        noun: of one thing.
+        verbs: for one thing, and for several; "has" and "have" unless given.
+    """
+    one, several = verbs or ("has", "have")
+    return f"{part:,} of {counted(whole, noun)} {one if part == 1 else several}"
+
+
 def _finite(number: Any) -> float | None:
     return None if number is None or not math.isfinite(float(number)) else abs(float(number))
 

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from jaxelyte.wording import counted, plus_minus
+from jaxelyte.wording import counted, part_of, plus_minus
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,9 @@ def test_one_thing_is_singular() -> None:
     assert [counted(n, "frame") for n in (0, 1, 2, 2000)] == ["0 frames", "1 frame", "2 frames", "2,000 frames"]
     assert counted(1, "series", "series") == "1 series"
     assert counted(3, "box", "boxes") == "3 boxes"
+    assert [part_of(n, m, "frame") for n, m in ((1, 1), (1, 3), (2, 3))] == [
+        "1 of 1 frame has",
+        "1 of 3 frames has",
+        "2 of 3 frames have",
+    ]
+    assert part_of(1, 3, "frame", "is", "are") == "1 of 3 frames is"

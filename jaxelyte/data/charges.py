@@ -12,6 +12,7 @@ from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.coulomb import ScreenedCoulomb
+from jaxelyte.wording import part_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -58,8 +59,9 @@ def _check_term(frames: Sequence[Atoms], called: Sequence[int], charges: dict[in
         listed = ", ".join(f"{chemical_symbols[z]} {q:+g}" for z, q in charges.items())
         lost = f"; no frame holds {', '.join(absent)}: are these the ions of this salt?" if absent else ""
         raise InputError(
-            f"{len(charged)} of {len(frames)} frames are periodic and not neutral by the charges of the baseline "
-            f"({listed} e), first of them frame {called[charged[0]]} ({first.get_chemical_formula()}: {net:+.6g} e); "
+            f"{part_of(len(charged), len(frames), 'frame', 'is', 'are')} periodic and not neutral by the charges of "
+            f"the baseline ({listed} e), first of them frame {called[charged[0]]} ({first.get_chemical_formula()}: "
+            f"{net:+.6g} e); "
             "give the charges of all ions, or state in frames that are charged on purpose what they carry, "
             f"atoms.info['charge'] = {net:.6g}{lost}"
         )

@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxelyte.errors import InputError
 from jaxelyte.units import HARTREE, KCAL_PER_MOL, KJ_PER_MOL
+from jaxelyte.wording import part_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -116,7 +117,7 @@ def _refuse_left_over(
         remedy = f"virial={best!r}" + (f", stress={names[0]!r}" if any(has) else "")
     else:
         remedy = f"{kind}={(names[0], best) if any(has) else best!r}"
-    number = f"{sum(has)} of {frames} frames have" if any(has) else "no frame has"
+    number = part_of(sum(has), frames, "frame") if any(has) else "no frame has"
     raise InputError(
         f"{number} {kind} under {' or '.join(map(repr, names))}, but {len(missing)} of {frames} have a column that "
         f"looks like it under another name: {listed} (first of them frame {missing[0]}). Pass "
@@ -147,8 +148,9 @@ def _refuse_ambiguous(
         one, other = stored(frame, kind, names[0]), stored(frame, kind, name)
         values = f": {float(one):.6g} and {float(other):.6g} eV" if one is not None and other is not None else ""
     raise InputError(
-        f"{len(where)} of {len(frames)} frames have two different columns of {kind}, {names[0]!r} and {name!r} (first "
-        f"of them frame {where[0]}{values}); choose one with keys=LabelKeys({kind}={name.split(' ')[0]!r}), or delete "
+        f"{part_of(len(where), len(frames), 'frame')} two different columns of {kind}, {names[0]!r} and {name!r} "
+        f"(first of them frame {where[0]}{values}); choose one with keys=LabelKeys({kind}={name.split(' ')[0]!r}), or "
+        "delete "
         "the other"
     )
 

@@ -12,7 +12,7 @@ from jaxelyte.arrays import brief_repr
 from jaxelyte.checks import caution, shown
 from jaxelyte.data.columns import STANDARD, check_columns, stored
 from jaxelyte.errors import Findings, InputError
-from jaxelyte.wording import counted
+from jaxelyte.wording import counted, part_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -188,7 +188,7 @@ def collect_labels(
         first = frames[bare[0]]
         there = sorted({*map(str, first.info), *first.arrays} - {"numbers", "positions"})
         raise InputError(
-            f"{len(bare)} of {len(frames)} frames have neither an energy nor forces, first of them frame {bare[0]} "
+            f"{part_of(len(bare), len(frames), 'frame')} neither an energy nor forces, first of them frame {bare[0]} "
             f"(it has {', '.join(there) or 'nothing else'}); name them with keys=LabelKeys(energy=…, forces=…)"
         )
     _warn_of_gaps(frames, labels, keys)

@@ -21,6 +21,7 @@ from jaxelyte.data.labels import Labels, frames_named
 from jaxelyte.data.pair_model import PairModel, Prediction, fit_pair_model
 from jaxelyte.data.plausibility import KNOWN_FORCES
 from jaxelyte.errors import InputError
+from jaxelyte.wording import part_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -105,7 +106,9 @@ def outlier_message(reasons: dict[int, list[str]], frames: int) -> str:
         lines.append(f"{frames_named(numbers)}: {kind}{detail}")
     many = len(reasons) > 0.2 * frames
     remark = " Two groups of frames that are this large may come from two settings of the calculation." if many else ""
-    return f"{len(reasons)} of {frames} frames have labels that do not go with the others. {'; '.join(lines)}.{remark}"
+    return (
+        f"{part_of(len(reasons), frames, 'frame')} labels that do not go with the others. {'; '.join(lines)}.{remark}"
+    )
 
 
 def refuse_or_drop(reasons: dict[int, list[str]], frames: int, drop: bool | None) -> list[int]:

@@ -20,7 +20,7 @@ from jaxelyte.errors import InputError
 from jaxelyte.interop.file_text import Lines, cut_number, errors_of, warn_of_part
 from jaxelyte.interop.file_units import UNITS, units_named
 from jaxelyte.interop.naming import Naming, Species
-from jaxelyte.wording import counted
+from jaxelyte.wording import counted, part_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -122,7 +122,7 @@ def _tell_of_cells(frames: list[Atoms], path: Path) -> None:
         )
     without = [n for n, atoms in enumerate(frames) if not np.any(atoms.cell.array)]
     if len(without) not in (0, len(bare), len(frames)):
-        caution(f"{path}: {len(without)} of {len(frames)} frames have no cell, the first is frame {without[0]}")
+        caution(f"{path}: {part_of(len(without), len(frames), 'frame')} no cell, the first is frame {without[0]}")
 
 
 def _blocks(path: Path) -> Iterator[Block]:

@@ -29,6 +29,7 @@ from jaxelyte.potentials.reference import in_float64, reference_energies
 from jaxelyte.system import System, check_atoms
 from jaxelyte.training.digests import digest_of
 from jaxelyte.training.settings import Loss
+from jaxelyte.wording import part_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -84,7 +85,7 @@ def check_frames(frames: Sequence[Atoms], loss: Loss, keys: LabelKeys | None = N
         if weight > 0 and there == 0 and kind != "stress":
             caution(f"no frame has {kind}: the term of the loss with weight {weight} is empty")
         elif weight > 0 and 0 < there < 0.5 * several:
-            caution(f"only {there} of {len(frames)} frames have {kind}; the others train without")
+            caution(f"only {part_of(there, len(frames), 'frame')} {kind}; the others train without")
         if weight > 0 and there == 0 and kind == "stress":
             raise InputError(f"Loss(stress={weight}) asks for stresses, but no frame has one")
         open_ended = [n for n, frame in enumerate(frames) if labels[n].has("stress") and not all(frame.pbc)]

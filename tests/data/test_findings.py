@@ -185,7 +185,7 @@ def test_frames_without_any_label_are_named() -> None:
     for n in (0, 2):
         frames[n].info["energy"] = -1.0
     frames[1].info["comment"] = "failed"
-    with pytest.raises(InputError, match=r"1 of 3 frames have neither .* frame 1 \(it has comment\)"):
+    with pytest.raises(InputError, match=r"1 of 3 frames has neither .* frame 1 \(it has comment\)"):
         collect_labels(frames)
 
 
