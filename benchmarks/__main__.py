@@ -4,6 +4,7 @@
     python -m benchmarks --peer ~/nequip/bin/python       # and the original, from the environment it is installed in
     python -m benchmarks --systems "48 ions,248" --rounds 3
     python -m benchmarks --scaling 1,2                    # replicas and domains on one device and on two
+    python -m benchmarks --against CHECKOUT               # fails where this checkout is 15 % slower; see against.py
 
 Each round runs `md.py` and, where nequip and torch are found, `original.py`, one after the other, so that a machine
 that drifts does so for both; the ratio is the median of the ratios of the rounds, of the network alone, which the
@@ -51,18 +52,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", default=sys.executable, help="interpreter with nequip 0.6.2 and torch")
     parser.add_argument("--systems", default="48 ions,248,992,3968")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, help="3, or 5 with --against")
+    parser.add_argument("--against", type=Path, help="another checkout to compare with")
     parser.add_argument("--seconds", default="10", help="measuring time of a system in a round")
     parser.add_argument("--scaling", default="1", help="numbers of devices for scaling.py, such as 1,2; '' for none")
     parser.add_argument("--output", type=Path, default=HERE / "output" / "all.json")
     options = parser.parse_args()
+    if options.against:
+        command = [sys.executable, str(HERE / "against.py"), str(options.against), "--rounds", str(options.rounds or 5)]
+        raise SystemExit(subprocess.run(command, check=False).returncode)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     peer = has_peer(options.peer)
     if not peer:
         print(f"{options.peer} has no nequip and torch: only ours is measured (pass --peer)", file=sys.stderr)
     ours, theirs = [], []
-    for number in range(options.rounds):
-        print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
+    for number in range(options.rounds or 3):
+        print(f"round {number + 1} of {options.rounds or 3}", file=sys.stderr, flush=True)
         ours.append(
             run(
                 sys.executable,

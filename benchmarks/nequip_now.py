@@ -32,8 +32,8 @@ INPUTS = ["pos", "edge_index", "atom_types", "cell", "edge_cell_shift"]
 OUTPUTS = ["total_energy", "forces"]
 
 
-def build(options: dict[str, Any]) -> Any:
-    """The network with the published parameters."""
+def build(options: dict[str, Any], **more: Any) -> Any:
+    """The network with the parameters of `FOLDER`; ``more`` are arguments of the package."""
     import torch
     from nequip.model import FullNequIPGNNModel
 
@@ -62,6 +62,7 @@ def build(options: dict[str, Any]) -> Any:
         per_type_energy_scales=by_kind("scales"),
         per_type_energy_shifts=by_kind("shifts"),
         learnable_shift=True,  # that is, with linear maps of the species in the first layer too
+        **more,
     ).eval()
     state = network.state_dict()
     for name in state:

@@ -426,6 +426,7 @@ ANALYSES: dict[str, Call] = {
             "seed": seed(),
             "output": new_path(none=True),
             "batch_size": count(none=True),
+            "accumulate": count(),
             "loss": Kind(("huber", 5, True, {}, [1.0, 1.0]), optional=True),
             "optimization": Kind(("adam", 5, True, {}, []), optional=True),
             "validation": Kind(("", "/nowhere", True, NAN, 0.0, -0.1, 1.5, 8, 99, [], {}, [None], None, [5])),

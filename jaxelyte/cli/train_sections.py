@@ -111,6 +111,7 @@ class TrainSection(Section):
 
     epochs: Count = 100
     batch_size: Count | None = None
+    accumulate: Count = 1
     seed: Seed = 0
     output: OutputFolder = Path("train")
     scales: Literal["overall", "species", "none"] = "overall"

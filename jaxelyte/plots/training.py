@@ -44,22 +44,26 @@ def learning(fit: Fit, axes: Any = None) -> Any:
     """
     if not fit.metrics:
         raise InputError("the fit has no metrics; nothing was trained yet")
-    axes = _panels(axes, 3)
-    epochs = np.array([row["epoch"] for row in fit.metrics])
-    species = list(fit.metrics[0]["validation"]["forces_by_species"])
+    return learning_curves(fit.metrics, _panels(axes, 3))
+
+
+def learning_curves(metrics: list[dict[str, Any]], axes: Any) -> Any:
+    """`learning` from the rows of ``Fit.metrics``, at least one, on three axes."""
+    epochs = np.array([row["epoch"] for row in metrics])
+    best = max((row["epoch"] for row in metrics if row["best"]), default=0)
+    species = list(metrics[0]["validation"]["forces_by_species"])
     for name in species:
         color = element_color(name)
         for part, style in (("train", THIN), ("validation", THICK)):
-            values = [row[part]["forces_by_species"][name] for row in fit.metrics]
+            values = [row[part]["forces_by_species"][name] for row in metrics]
             label = name if part == "validation" else None
             axes[0].plot(epochs, _milli(values), color=color, label=label, **style)
     for part, name, style in (("train", "training", THIN), ("validation", "validation", THICK)):
-        axes[1].plot(epochs, _milli([row[part]["energy"] for row in fit.metrics]), color=COLORS[0], label=name, **style)
-    axes[2].plot(epochs, [row["learning_rate"] for row in fit.metrics], color=COLORS[0], linewidth=1.2)
+        axes[1].plot(epochs, _milli([row[part]["energy"] for row in metrics]), color=COLORS[0], label=name, **style)
+    axes[2].plot(epochs, [row["learning_rate"] for row in metrics], color=COLORS[0], linewidth=1.2)
     labels = ("force RMSE / meV Å⁻¹", "energy RMSE / meV atom⁻¹", "learning rate")
     for ax, label in zip(axes, labels, strict=True):
         ax.set(yscale="log", ylabel=label, xlabel="epoch")
-        best = fit.best["epoch"]
         ax.axvline(best, color=GREY, linewidth=0.8, zorder=0, label=f"best, epoch {best}" if ax is axes[1] else None)
         whole_numbers(ax)
     for ax in axes[:2]:

@@ -18,18 +18,18 @@ class BatchOrder(NamedTuple):
 
 
 def batch_orders(
-    dataset: Dataset, batch_size: int, *, devices: int = 1, seed: list[int] | None = None
+    dataset: Dataset, batch_size: int, *, parts: int = 1, seed: list[int] | None = None
 ) -> list[BatchOrder]:
     """Batches of one pass over all frames.
 
     Args:
         dataset: the frames.
         batch_size: frames in a batch; the last one of each bucket may hold fewer, and is filled up.
-        devices: the size of the arrays is a multiple of it.
+        parts: the size of the arrays is a multiple of it: devices, times parts of each device's share.
         seed: shuffle frames within buckets, and batches; None keeps the order.
     """
     rng = None if seed is None else np.random.default_rng(seed)
-    room = -(-batch_size // devices) * devices
+    room = -(-batch_size // parts) * parts
     orders = []
     for bucket, numbers in enumerate(dataset.frames):
         rows = np.arange(len(numbers)) if rng is None else rng.permutation(len(numbers))

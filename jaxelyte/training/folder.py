@@ -190,8 +190,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _same_settings(stored: dict[str, Any], config: dict[str, Any], path: Path) -> None:
-    # Before there was a choice, splits were random.
-    stored = {"split_method": "random"} | stored
+    # Before there was a choice, splits were random, and batches in one piece.
+    stored = {"split_method": "random", "accumulate": 1} | stored
     # More epochs go on from fewer; versions are for people, and what was trained on follows from data and start.
     loose = {"epochs", "versions", "trained_on", "labels"}
     # References, scales and split follow from the frames, and are named only where these are the same.

@@ -1,11 +1,18 @@
-"""A line for every epoch while training goes on, in a terminal or a notebook."""
+"""A line for every epoch while training goes on, in a terminal or a notebook, where a curve grows below it."""
 
 from __future__ import annotations
 
+import io
+import math
 import sys
+import time
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxelyte.data.selection import described_selection
+from jaxelyte.dynamics.progress import in_notebook
 
 
 def text(value: float | None, factor: float = 1000.0) -> str:
@@ -13,15 +20,36 @@ def text(value: float | None, factor: float = 1000.0) -> str:
     return "-" if value is None else f"{value * factor:.3g}"
 
 
-def describe(row: dict[str, Any], epochs: int) -> str:
-    """Errors of an epoch: meV/atom and meV/Å, validation errors of the averaged weights, by species."""
+def duration(seconds: float) -> str:
+    """A time as people say it: "42 s", "3 min 20 s", "2 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def time_left(rows: list[dict[str, Any]], epochs: int) -> float | None:
+    """Seconds until the last epoch, from the median of the last five; the first, which compiles, counts if it is alone.
+
+    Args:
+        rows: metrics of the epochs of this process.
+        epochs: of the whole training.
+    """
+    seconds = [row["seconds"] for row in rows if row["epoch"] > 0]
+    return None if not seconds else float(np.median(seconds[1:][-5:] or seconds)) * (epochs - rows[-1]["epoch"])
+
+
+def describe(row: dict[str, Any], epochs: int, left: float | None = None) -> str:
+    """Errors of an epoch: meV/atom and meV/Å, validation errors of the averaged weights, by species; ``left`` in s."""
     species = " ".join(f"{name} {text(value)}" for name, value in row["validation"]["forces_by_species"].items())
     speed = "" if row["epoch"] == 0 else f" | lr {row['learning_rate']:.2g} | {row['frames_per_s']:.3g} frames/s"
     return (
         f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}"
         f" | train E {text(row['train']['energy'])} F {text(row['train']['forces'])}"
         f" | validation E {text(row['validation']['energy'])} meV/atom F {text(row['validation']['forces'])} meV/Å"
-        f" ({species}){' *' if row['best'] else ''}{speed}"
+        f" ({species}){' *' if row['best'] else ''}{speed}{f' | {duration(left)} left' if left else ''}"
     )
 
 
@@ -32,18 +60,55 @@ def described_counts(counts: dict[str, Any]) -> str:
     return f"{line}; {left}" if left else line
 
 
-class TrainProgress:
-    """Prints `describe` and a bar of the epochs; silent where ``show`` is False."""
+class LiveCurve:
+    """`jaxelyte.plots.learning` of the epochs so far, drawn anew in its place in a notebook every few seconds."""
 
-    def __init__(self, epochs: int, *, done: int = 0, show: bool = True) -> None:
+    INTERVAL = 3.0
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+        self._drawn = -math.inf
+
+    def update(self, rows: list[dict[str, Any]], *, last: bool = False) -> None:
+        """Draw, unless that was done just now and more epochs follow."""
+        now = time.monotonic()
+        if len(rows) < 2 or not (last or now - self._drawn > self.INTERVAL):
+            return
+        from IPython.display import Image, display
+        from matplotlib.figure import Figure
+
+        from jaxelyte.plots.training import learning_curves
+
+        self._drawn = now
+        figure, picture = Figure(figsize=(9.0, 2.6), layout="constrained"), io.BytesIO()
+        learning_curves(rows, figure.subplots(1, 3))
+        figure.savefig(picture, format="png", dpi=100)
+        image = Image(data=picture.getvalue())
+        if self._handle is None:
+            self._handle = display(image, display_id=True)
+        else:
+            self._handle.update(image)
+
+
+class TrainProgress:
+    """Prints `describe` and a bar of the epochs, in a notebook with a `LiveCurve`; silent where ``show`` is False.
+
+    Args:
+        epochs: of the whole training.
+        rows: metrics of the epochs before, of a training that is resumed.
+        show: whether anything is shown.
+    """
+
+    def __init__(self, epochs: int, *, rows: Sequence[dict[str, Any]] = (), show: bool = True) -> None:
         self.epochs, self.show = epochs, show
+        self._rows, self._earlier = list(rows), len(rows)
+        self._curve = LiveCurve() if show and in_notebook() else None
+        done = self._rows[-1]["epoch"] if self._rows else 0
         self._bar: Any = None
         if not show:
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        from jaxelyte.dynamics.progress import in_notebook
 
         if in_notebook() or sys.stderr.isatty():
             console = Console() if in_notebook() else Console(stderr=True)
@@ -54,11 +119,12 @@ class TrainProgress:
 
     def update(self, row: dict[str, Any]) -> None:
         """Show an epoch."""
+        self._rows.append(row)
+        self.say(describe(row, self.epochs, time_left(self._rows[self._earlier :], self.epochs)))
         if self._bar is not None:
-            self._bar.print(describe(row, self.epochs), highlight=False, soft_wrap=True)
             self._bar.update(self._task, completed=row["epoch"])
-        elif self.show:
-            print(describe(row, self.epochs), file=sys.stderr, flush=True)
+        if self._curve is not None:
+            self._curve.update(self._rows)
 
     def say(self, line: str) -> None:
         """Print a line of text."""
@@ -69,5 +135,7 @@ class TrainProgress:
 
     def close(self) -> None:
         """Leave the last state on the screen."""
+        if self._curve is not None:
+            self._curve.update(self._rows, last=True)
         if self._bar is not None:
             self._bar.stop()

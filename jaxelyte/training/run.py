@@ -50,6 +50,7 @@ def train(
     seed: int = 0,
     output: str | Path | None = None,
     batch_size: int | None = None,
+    accumulate: int = 1,
     loss: Loss | None = None,
     optimization: Optimization | None = None,
     validation: float | Sequence[Atoms] | str | Path = 0.1,
@@ -89,6 +90,8 @@ def train(
         output: run folder: configuration, metrics, a checkpoint after each epoch, the best model.
         batch_size: frames for each update; as many as there are devices by default. Small batches learn faster: at
             the same number of passes over 200 frames, 2 instead of 1 left a sixth more error.
+        accumulate: parts in which a batch is worked through, one after the other, where its frames do not fit into
+            memory at once: needs that many times less, and takes as long. Gradients are summed before the update.
         loss: weights of energies, forces and stresses; see `Loss`.
         optimization: optimiser, learning rate and its schedule, moving average; see `Optimization`.
         validation: share or number of frames to validate with, or frames of their own.
@@ -140,7 +143,7 @@ def train(
     checks.instance("keys", keys, (LabelKeys, type(None)), "a jaxelyte.LabelKeys")
     epochs = checks.count("epochs", epochs)
     batch_size, committee = _count_or_none("batch_size", batch_size), _count_or_none("committee", committee)
-    devices = _count_or_none("devices", devices)
+    devices, accumulate = _count_or_none("devices", devices), checks.count("accumulate", accumulate)
     seed, split_seed = checks.random_seed(seed), checks.random_seed(split_seed, "split_seed")
     _check_flags(check_units=check_units, train_scales=train_scales, resume=resume, overwrite=overwrite)
     _check_flags(progress=progress, **({} if drop_outliers is None else {"drop_outliers": drop_outliers}))
@@ -164,6 +167,9 @@ def train(
     _warn_of_duplicates(everything, parts)
     shared = _devices(devices)
     batch_size = shared if batch_size is None else batch_size
+    if accumulate > 1 and accumulate * shared > batch_size:
+        each = "" if shared == 1 else f" on each of {shared} devices"
+        raise InputError(f"accumulate = {accumulate} parts{each} is more than batch_size = {batch_size} frames")
     problem = make_problem(
         chosen,
         own,
@@ -181,6 +187,7 @@ def train(
         "epochs": epochs,
         "seed": seed,
         "batch_size": batch_size,
+        "accumulate": accumulate,
         "committee": committee,
         "devices": shared,
         "scales": scales,
@@ -194,7 +201,7 @@ def train(
     with claimed(place):
         folder = None if place is None else TrainFolder(place, config, resume=resume, overwrite=overwrite)
         trainer = Trainer(
-            problem, loss, optimization, epochs, batch_size, seed, committee, shared, train_scales, folder
+            problem, loss, optimization, epochs, batch_size, seed, committee, shared, train_scales, folder, accumulate
         )
         head = described_counts(counts)
         members = _run(trainer, baseline, folder, measure=start is not None, show=progress, head=head)
@@ -235,7 +242,7 @@ def _run(
     trainer: Trainer, baseline: Potential | None, folder: TrainFolder | None, *, measure: bool, show: bool, head: str
 ) -> tuple[Any, ...]:
     """Epoch after epoch, below a line of heading; returns the best networks."""
-    bar = TrainProgress(trainer.epochs, done=trainer.epoch, show=show)
+    bar = TrainProgress(trainer.epochs, rows=trainer.metrics, show=show)
     bar.say(head)
     try:
         with interruptible() as asked, nullcontext() if folder is None else folder.keeping():

@@ -75,6 +75,7 @@ def make_programs(
     *,
     members: int | None = None,
     devices: int = 1,
+    accumulate: int = 1,
     knots: int = 0,
 ) -> Programs:
     """Compile lazily what training needs.
@@ -86,11 +87,13 @@ def make_programs(
         table: species of each atomic number.
         members: networks of a committee, trained side by side on the same batches; None for a single one.
         devices: local devices that share each batch.
+        accumulate: parts in which a device works through its share, one after the other; gradients are summed.
         knots: of tables of radial weights on CPUs, 0 for radial networks; see `jaxelyte.models.table.training_knots`.
     """
     kinds = np.asarray(table)
     species = int(kinds.max()) + 1
     stress = loss.stress > 0
+    moved_on = partial(_update, optimizer, settings.ema, members)
 
     def found(potential: Any, part: Bucket) -> Predictions:
         # Nothing is differentiated through it. Under the `vmap` of a committee kernels run member by member, which on a
@@ -98,31 +101,31 @@ def make_programs(
         alone = members is None or default_kernel() == Native()
         return predict(potential.compiled(knots=knots) if alone else potential, part, stress=stress)
 
+    def types_of(part: Bucket) -> Int[Array, "frames atoms"]:
+        return jnp.maximum(jnp.asarray(kinds)[part.systems.numbers], 0)
+
     def errors_of(potential: Potential, part: Bucket, valid: Bool[Array, " rows"], huber: float | None) -> Errors:
-        predicted = found(potential, part)
-        types = jnp.maximum(jnp.asarray(kinds)[part.systems.numbers], 0)
-        return squared_errors(predicted, part, types, valid, species=species, huber=huber)
+        return squared_errors(found(potential, part), part, types_of(part), valid, species=species, huber=huber)
 
     def gradient(potential: Potential, part: Bucket, valid: Bool[Array, " rows"]) -> tuple[Any, Errors, Any]:
-        # Two stages: how the loss depends on the predictions, then how these, so weighted, depend on the weights.
-        def value(predicted: Predictions) -> tuple[Float[Array, ""], Errors]:
-            types = jnp.maximum(jnp.asarray(kinds)[part.systems.numbers], 0)
-            sums = partial(squared_errors, predicted, part, types, valid, species=species)
-            plain = sums()
-            counts = plain if devices == 1 else jax.lax.psum(plain, AXIS)
-            return batch_loss(plain if loss.huber is None else sums(huber=loss.huber), counts, loss), plain
+        counts = squared_errors(_nothing(part), part, types_of(part), valid, species=species)
+        counts = counts if devices == 1 else jax.lax.psum(counts, AXIS)
 
-        (cost, sums), cotangent = jax.value_and_grad(value, has_aux=True)(found(potential, part))
-        grads = predictions_gradient(potential, part, cotangent, stress=stress, knots=knots)
-        return jax.lax.psum((grads, sums, cost), AXIS) if devices > 1 else (grads, sums, cost)
+        def of_frames(part: Bucket, valid: Bool[Array, " rows"]) -> tuple[Any, Errors, Any]:
+            # Two stages: how the loss depends on the predictions, then how these, so weighted, depend on the weights.
+            def value(predicted: Predictions) -> tuple[Float[Array, ""], Errors]:
+                sums = partial(squared_errors, predicted, part, types_of(part), valid, species=species)
+                plain = sums()
+                return batch_loss(plain if loss.huber is None else sums(huber=loss.huber), counts, loss), plain
 
-    def update(potential: Any, grads: Any, state: Any, rate: Float[Array, ""]) -> tuple[Any, Any]:
-        steps, new = optimizer.update(grads, state, potential)
-        return jax.tree.map(lambda x, step: x - rate.astype(x.dtype) * step, potential, steps), new
+            (cost, sums), cotangent = jax.value_and_grad(value, has_aux=True)(found(potential, part))
+            return predictions_gradient(potential, part, cotangent, stress=stress, knots=knots), sums, cost
+
+        result = _sum_of_parts(of_frames, accumulate, part, valid)
+        return jax.lax.psum(result, AXIS) if devices > 1 else result
 
     if members is not None:
         gradient = jax.vmap(gradient, in_axes=(0, None, None))
-        update = jax.vmap(update, in_axes=(0, 0, 0, None))
 
     def train(state: TrainState, bucket: Bucket, batch: Batch, rate: Float[Array, ""]) -> tuple[TrainState, Errors]:
         grads, sums, cost = gradient(state.potential, _rows(bucket, batch.rows), batch.valid)
@@ -130,13 +133,7 @@ def make_programs(
             jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(grads)])
         )
         good = finite & (state.failed < 0)
-        potential, moments = update(state.potential, grads, state.optimizer, rate)
-        count = state.updates.astype(rate.dtype)
-        average = potential
-        if settings.ema is not None:
-            decay = jnp.minimum(jnp.asarray(settings.ema, rate.dtype), (1.0 + count) / (10.0 + count))
-            average = jax.tree.map(lambda a, x: a + (1.0 - decay).astype(x.dtype) * (x - a), state.average, potential)
-        moved = state.replace(potential=potential, average=average, optimizer=moments, updates=state.updates + 1)
+        moved = moved_on(state, grads, rate)
         new = jax.tree.map(lambda a, b: jnp.where(good, a, b), moved, state)
         failed = jnp.where(~finite & (state.failed < 0), state.updates, state.failed)
         kept = jax.tree.map(lambda x: jnp.where(good, x, jnp.zeros_like(x)), sums)
@@ -156,6 +153,30 @@ def make_programs(
     return Programs(jax.jit(train), jax.jit(evaluate), jax.jit(predictions))
 
 
+def _update(
+    optimizer: optax.GradientTransformation,
+    ema: float | None,
+    members: int | None,
+    state: TrainState,
+    grads: Any,
+    rate: Float[Array, ""],
+) -> TrainState:
+    """The state after an update by these gradients: weights, their average, the optimiser."""
+
+    def update(potential: Any, grads: Any, moments: Any) -> tuple[Any, Any]:
+        steps, new = optimizer.update(grads, moments, potential)
+        return jax.tree.map(lambda x, step: x - rate.astype(x.dtype) * step, potential, steps), new
+
+    update = update if members is None else jax.vmap(update)
+    potential, moments = update(state.potential, grads, state.optimizer)
+    average = potential
+    if ema is not None:
+        count = state.updates.astype(rate.dtype)
+        decay = jnp.minimum(jnp.asarray(ema, rate.dtype), (1.0 + count) / (10.0 + count))
+        average = jax.tree.map(lambda a, x: a + (1.0 - decay).astype(x.dtype) * (x - a), state.average, potential)
+    return state.replace(potential=potential, average=average, optimizer=moments, updates=state.updates + 1)
+
+
 def _share(function: Any, devices: int, arguments: int) -> Any:
     """The function with its batch, the third argument, cut among devices; everything else is whole on each."""
     from jax.sharding import AxisType, PartitionSpec
@@ -165,6 +186,24 @@ def _share(function: Any, devices: int, arguments: int) -> Any:
     specs = tuple(cut if n == 2 else whole for n in range(arguments))
     # The replication of the results follows from the psum; the checker cannot follow it through custom derivatives.
     return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=whole, check_vma=False)
+
+
+def _sum_of_parts(function: Any, parts: int, *rows: Any) -> Any:
+    """The sum of a function of rows over that many parts of them, one after the other."""
+    if parts == 1:
+        return function(*rows)
+    cut = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), rows)
+    shapes = jax.eval_shape(function, *jax.tree.map(lambda x: x[0], cut))
+    start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    return jax.lax.scan(lambda sums, some: (jax.tree.map(jnp.add, sums, function(*some)), None), start, cut)[0]
+
+
+def _nothing(part: Bucket) -> Predictions:
+    """Zeros in place of predictions, where only the numbers of labels are read."""
+    systems = part.systems
+    return Predictions(
+        jnp.zeros_like(part.targets.energy), jnp.zeros_like(systems.positions), jnp.zeros_like(systems.cell)
+    )
 
 
 def _rows(bucket: Bucket, rows: Int[Array, " rows"]) -> Bucket:

@@ -43,6 +43,7 @@ class Trainer:
         devices: local devices that share each batch.
         train_scales: whether the scales move.
         folder: where to keep checkpoints, or None.
+        accumulate: parts in which each device works through its share of a batch, one after the other.
         knots: of the tables that stand for the radial networks during training, 0 for none. They are made of the
             weights in every step, in float32 on CPUs, with errors below `jaxelyte.models.table.TOLERANCE`; how many
             that takes is found every `CHECK` updates.
@@ -58,6 +59,7 @@ class Trainer:
     devices: int
     train_scales: bool
     folder: TrainFolder | None
+    accumulate: int = 1
     state: TrainState = field(init=False)
     best: Any = field(init=False)
     plateau: Plateau = field(init=False)
@@ -110,6 +112,7 @@ class Trainer:
                 species_table(self.problem.config.type_names).array,
                 members=self.committee,
                 devices=self.devices,
+                accumulate=self.accumulate,
                 knots=knots,
             )
         self.programs = self._made[knots]
@@ -200,7 +203,9 @@ class Trainer:
         return summary
 
     def _orders(self, dataset: Dataset, seed: list[int] | None) -> list[BatchOrder]:
-        return batch_orders(dataset, self.batch_size, devices=self.devices, seed=seed)
+        if seed is None:  # one part after the other, too
+            return batch_orders(dataset, -(-self.batch_size // self.accumulate), parts=self.devices)
+        return batch_orders(dataset, self.batch_size, parts=self.devices * self.accumulate, seed=seed)
 
     def _pass(self, order: list[BatchOrder], total: int) -> Errors:
         """All batches of an epoch; nothing waits for the device in between."""
