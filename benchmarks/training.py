@@ -125,7 +125,9 @@ def stages(trainer: Trainer, turns: int = 7) -> dict[str, float]:
     return medians | calls
 
 
-def measure(name: str, frames: list[Any], batch_size: int, seconds: float, start: Path | None) -> dict[str, Any]:
+def measure(
+    name: str, frames: list[Any], batch_size: int, seconds: float, start: Path | None, apart: bool
+) -> dict[str, Any]:
     """Figures of one model."""
     trainer = trainer_of(name, frames, batch_size)
     if start is not None:
@@ -133,9 +135,9 @@ def measure(name: str, frames: list[Any], batch_size: int, seconds: float, start
     deviation = check(trainer, frames)
     if not deviation < 5e-4:
         raise SystemExit(f"{name}: forces in training deviate by {deviation:.2e} eV/Å; no figures")
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     row = trainer.run_epoch()
-    first = time.perf_counter() - began
+    first, first_cpu = time.perf_counter() - began, time.process_time() - cpu
     times, steps, losses = [], [], [row["train"]["forces"]]
     while sum(times) < seconds or len(times) < 3:
         orders = trainer._orders(trainer.problem.train, [1, len(times)])
@@ -165,11 +167,12 @@ def measure(name: str, frames: list[Any], batch_size: int, seconds: float, start
         "step_cpu_ms_median": 1e3 * float(np.median(steps)),
         "epochs_timed": len(times),
         "compile_s": first - epoch,
+        "first_epoch_cpu_s": first_cpu,
         "compilations": trainer.programs.train._cache_size() + trainer.programs.evaluate._cache_size(),
         "peak_MiB": stats.get("peak_bytes_in_use", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024) / 2**20,
         "force_rmse_eV_A_first_last": [losses[0], losses[-1]],
         "knots": trainer.knots,
-        "stages_cpu_ms": stages(trainer) if jax.default_backend() == "cpu" else None,
+        "stages_cpu_ms": stages(trainer) if apart and jax.default_backend() == "cpu" else None,
     }
 
 
@@ -181,6 +184,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=30.0, help="measuring time for each model")
     parser.add_argument("--start", type=Path, help="folder for the start weights")
+    parser.add_argument("--whole", action="store_true", help="leave the two stages of a step out")
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args()
     if not DATA.is_file():
@@ -193,7 +197,7 @@ def main() -> None:
         "precision": "float32",
         "versions": versions(),
         "models": [
-            measure(name, frames, options.batch_size, options.seconds, options.start)
+            measure(name, frames, options.batch_size, options.seconds, options.start, not options.whole)
             for name in options.models.split(";")
         ],
     }

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxelyte.errors import InputError
 from jaxelyte.plots.palette import element_color
-from jaxelyte.plots.style import COLORS, GREY, draws, labelled, new_axes, plain_decades, quiet, whole_numbers
+from jaxelyte.plots.style import COLORS, GREY, draws, labelled, new_axes, plain_decades, png, quiet, whole_numbers
 
 if TYPE_CHECKING:
     from jaxelyte.training.evaluate import Evaluation
@@ -72,6 +72,15 @@ def learning_curves(metrics: list[dict[str, Any]], axes: Any) -> Any:
     for ax in axes[:2]:
         labelled(ax)
     return axes
+
+
+def learning_picture(metrics: list[dict[str, Any]]) -> bytes:
+    """`learning_curves` side by side, as a PNG."""
+    from matplotlib.figure import Figure
+
+    axes = Figure(figsize=(9.0, 2.6), layout="constrained").subplots(1, 3)
+    learning_curves(metrics, axes)
+    return png(axes[0])
 
 
 @draws("Evaluation")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import sys
 import time
@@ -75,15 +74,11 @@ class LiveCurve:
         if len(rows) < 2 or not (last or now - self._drawn > self.INTERVAL):
             return
         from IPython.display import Image, display
-        from matplotlib.figure import Figure
 
-        from jaxelyte.plots.training import learning_curves
+        from jaxelyte.plots.training import learning_picture
 
         self._drawn = now
-        figure, picture = Figure(figsize=(9.0, 2.6), layout="constrained"), io.BytesIO()
-        learning_curves(rows, figure.subplots(1, 3))
-        figure.savefig(picture, format="png", dpi=100)
-        image = Image(data=picture.getvalue())
+        image = Image(data=learning_picture(rows))
         if self._handle is None:
             self._handle = display(image, display_id=True)
         else:

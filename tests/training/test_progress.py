@@ -49,6 +49,7 @@ def test_curve_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(display, "display", lambda image, **_: shown.append(image.data) or Handle())
     monkeypatch.setattr(progress, "in_notebook", lambda: True)
+    monkeypatch.setattr(progress.LiveCurve, "INTERVAL", 1e6)
     bar = TrainProgress(4)
     for epoch in range(5):
         bar.update(row(epoch))
