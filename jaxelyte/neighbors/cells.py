@@ -8,6 +8,7 @@ skin test is ours, outside ``vmap``, where a conditional still saves the work.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -59,23 +60,12 @@ class CellSearch:
             radius: Å, cut-off plus skin.
             multiplier: room for that many times the occupancy found now.
         """
-        partition, space = import_jax_md()
-
         cell = np.asarray(system.cell, np.float64)
         upper: np.ndarray = np.asarray(np.linalg.qr(cell.T, mode="r"))
         upper = upper * np.sign(np.diag(upper))[:, None]
         self.spec, self.radius = spec, radius
         with jax.numpy_dtype_promotion("standard"):
-            displacement, _ = space.periodic_general(upper, fractional_coordinates=True)
-            functions = partition.neighbor_list(
-                displacement,
-                upper,
-                radius * 1.00001,
-                dr_threshold=0.0,
-                capacity_multiplier=multiplier,
-                fractional_coordinates=True,
-                format=partition.Dense,
-            )
+            functions = _functions(upper.tobytes(), radius, multiplier)
             self._lists: Any = functions.allocate(_fractional(system))
             if self._lists.idx.shape[1] < SPARSE:
                 # What is found times a multiplier is no room where nothing is found.
@@ -108,6 +98,23 @@ class CellSearch:
         found = compact(keep, index, shift, capacity, atoms)
         overflow = lists.did_buffer_overflow
         return found.replace(needed=jnp.where(overflow, jnp.int32(INTERNAL_OVERFLOW), found.needed))
+
+
+@lru_cache(maxsize=16)
+def _functions(box: bytes, radius: float, multiplier: float) -> Any:
+    """jax-md's functions of a box; kept, since what they compile belongs to them."""
+    partition, space = import_jax_md()
+    upper = np.frombuffer(box).reshape(3, 3)
+    displacement, _ = space.periodic_general(upper, fractional_coordinates=True)
+    return partition.neighbor_list(
+        displacement,
+        upper,
+        radius * 1.00001,
+        dr_threshold=0.0,
+        capacity_multiplier=multiplier,
+        fractional_coordinates=True,
+        format=partition.Dense,
+    )
 
 
 def _fractional(system: System) -> jax.Array:
