@@ -37,7 +37,7 @@ def test_charging_an_ion_includes_its_images() -> None:
     images = -charge_correction(2.0, CELL, 1.0).self_interaction
     assert images < -2.0
     assert found.image_energy == pytest.approx(images, rel=1e-9)
-    assert "the charges of 1 atom(s) (Na) change, that of the system from +0 to +2 e" in found.process
+    assert "the charges of 1 atom (Na) change, that of the system from +0 to +2 e" in found.process
     assert "positive where the final potential is the less favourable one" in found.process
     assert f"includes {images:.4f} eV" in found.corrections
     assert "charge_correction" in found.corrections
@@ -56,7 +56,7 @@ def test_nothing_is_said_to_be_missing_where_nothing_is() -> None:
     salt = ScreenedCoulomb({"Na": 1.0, "Cl": -2.0})
     found = of_mixture(NEUTRAL, salt, BOX)
     assert (found.image_energy, "no net charge changes" in found.corrections) == (0.0, True)
-    assert "3 atom(s) (Cl, Na) change, that of the system from +0 to +0 e" in found.process
+    assert "3 atoms (Cl, Na) change, that of the system from +0 to +0 e" in found.process
     alike = of_mixture(sodium(1.0), sodium(1.0) + HarmonicRestraint(BOX.positions, 1.0), BOX)
     assert (alike.image_energy, alike.corrections) == (0.0, "none added")
     assert "charge" not in alike.process
