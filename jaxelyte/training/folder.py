@@ -143,6 +143,11 @@ class TrainFolder:
         arrays = load_arrays(path)
         if "epoch" not in arrays or "host" not in arrays:
             raise InputError(f"{path} is no checkpoint of a training; choose another folder")
+        if any(".inner_states" in name for name in arrays):
+            raise InputError(
+                f"{path} was written when the optimiser had an array for each of the weights, and cannot be resumed; "
+                "the best model of its folder can be read (load_fit) and trained further in another one"
+            )
         state = unpack("state", arrays, jax.tree.map(jax.numpy.asarray, like))
         self.saved = int(arrays["epoch"])
         return self.saved, state, json.loads(str(arrays["host"]))

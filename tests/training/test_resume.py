@@ -10,11 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase.io import write
 
 import jaxelyte as jxl
 import killed_training
+from jaxelyte.dynamics.checkpoint import save_arrays
+from jaxelyte.training.folder import TrainFolder
 from salt import quick, salt, same, without_times
 
 
@@ -69,3 +72,15 @@ def test_killed_training_resumes_bitwise(tmp_path: Path) -> None:
     rates = [row["learning_rate"] for row in resumed.metrics]
     assert len(rates) == 8
     assert min(rates) < max(rates)  # the plateau rule had something to remember
+
+
+def test_checkpoints_with_an_optimiser_of_many_arrays(tmp_path: Path) -> None:
+    """Those of earlier versions are refused by name, and nothing else is said about them."""
+    settings = {"data_sha256": "0", "split_method": "blocks", "accumulate": 1}
+    folder = TrainFolder(tmp_path, settings, resume=False, overwrite=False)
+    folder.open()
+    earlier = {"state[0].optimizer.inner_states['train'].inner_state.mu": np.zeros(2)}
+    save_arrays(folder.path / "checkpoint.npz", earlier | {"epoch": np.array(1), "host": np.array("{}")})
+    again = TrainFolder(folder.path, settings, resume=True, overwrite=False)
+    with pytest.raises(jxl.InputError, match="cannot be resumed; the best model of its folder can be read"):
+        again.restore({"a": np.zeros(2)})
