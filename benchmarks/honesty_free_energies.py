@@ -53,15 +53,15 @@ def nodes_for(rng: np.random.Generator, windows: int, rule: str, ratio: float) -
 @lru_cache(maxsize=2000)
 def estimates(
     seed: int, ratio: float, windows: int, rule: str, count: int, memory: float = 0.0
-) -> tuple[dict[str, tuple[float, float]], tuple[str, ...]]:
-    """All estimates of one set of samples, and the warnings but for that of a missing error bar."""
+) -> tuple[dict[str, tuple[float, float, float]], tuple[str, ...]]:
+    """Value, error and its degrees of freedom by estimator, of one set of samples; warnings but for that of none."""
     rng = np.random.default_rng(seed)
     lam, weights = nodes_for(rng, windows, rule, ratio)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = difference(springs(rng, lam, ratio, count, memory), lam, TEMPERATURE, weights=weights)
     texts = tuple(str(one.message) for one in caught if "no error bar" not in str(one.message))
-    return result.estimates, texts
+    return {name: (*result.estimates[name], result.freedom[name]) for name in ESTIMATORS}, texts
 
 
 def spring(
@@ -71,7 +71,7 @@ def spring(
     found, texts = estimates(seed, ratio, windows, rule, count, memory)
     for text in texts:
         warnings.warn(text, stacklevel=2)
-    return Case(*found[estimator], None, 1.5 * ATOMS * THERMAL * math.log(ratio))
+    return Case(*found[estimator], 1.5 * ATOMS * THERMAL * math.log(ratio))
 
 
 def _entries() -> dict[str, Entry]:

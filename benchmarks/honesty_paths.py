@@ -27,13 +27,13 @@ def one_sided(seed: int, *, which: str, ratio: float, windows: int, count: int) 
     result = stiffer(seed, ratio, windows, count)
     if which == "hysteresis":
         return Case(*result.hysteresis, None, 0.0)
-    return Case(*result.estimates[which], None, 1.5 * ATOMS * THERMAL * math.log(ratio))
+    return Case(*result.estimates[which], result.freedom[which], 1.5 * ATOMS * THERMAL * math.log(ratio))
 
 
 def path(seed: int, *, legs: int, ratio: float, windows: int, count: int) -> Case:
     """The sum of several legs, each with its own samples."""
     result = PathResult(tuple(stiffer(seed, ratio, windows, count, leg) for leg in range(legs)))
-    return Case(result.value, result.error, None, legs * 1.5 * ATOMS * THERMAL * math.log(ratio))
+    return Case(result.value, result.error, result.freedom, legs * 1.5 * ATOMS * THERMAL * math.log(ratio))
 
 
 @lru_cache(maxsize=500)
@@ -47,8 +47,8 @@ def linear_response(seed: int, width: float, windows: int, count: int) -> FreeEn
 
 def charging(seed: int, *, estimator: str, width: float, windows: int, count: int) -> Case:
     """-σ²/2 k_B T by one estimator."""
-    found = linear_response(seed, width, windows, count).estimates[estimator]
-    return Case(*found, None, -0.5 * width**2 * THERMAL)
+    result = linear_response(seed, width, windows, count)
+    return Case(*result.estimates[estimator], result.freedom[estimator], -0.5 * width**2 * THERMAL)
 
 
 @lru_cache(maxsize=500)
@@ -63,7 +63,8 @@ def two_states(seed: int, windows: int, count: int) -> FreeEnergyResult:
 def sigmoid(seed: int, *, estimator: str, windows: int, count: int) -> Case:
     """-k_B T ln((1 + e⁴)/(1 + e⁻²)) by one estimator."""
     exact = -THERMAL * math.log((1.0 + math.exp(4.0)) / (1.0 + math.exp(-2.0)))
-    return Case(*two_states(seed, windows, count).estimates[estimator], None, exact)
+    result = two_states(seed, windows, count)
+    return Case(*result.estimates[estimator], result.freedom[estimator], exact)
 
 
 RADII = np.linspace(1e-3, 5.0, 20_001)
@@ -96,7 +97,7 @@ def particle(seed: int, *, couplings: tuple[float, ...], windows: int, count: in
     """-k_B T ln of the ratio of the integrals, by MBAR."""
     result = appearing(seed, couplings, windows, count)
     integrals = [np.sum(RADII**2 * np.exp(-soft_core(one))) for one in (couplings[0], couplings[-1])]
-    return Case(result.value, result.error, None, -THERMAL * math.log(integrals[1] / integrals[0]))
+    return Case(result.value, result.error, result.freedom, -THERMAL * math.log(integrals[1] / integrals[0]))
 
 
 ONE_SIDED = ("Zwanzig forward", "Zwanzig backward", "hysteresis")

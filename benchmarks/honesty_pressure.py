@@ -19,7 +19,7 @@ from honesty import Case, Entry
 import jaxelyte as jxl
 from jaxelyte.dynamics.equipartition import equipartition
 from jaxelyte.dynamics.summary import averages, conserved_drift
-from jaxelyte.observables import standard_error
+from jaxelyte.observables import block_error, standard_error
 from jaxelyte.units import ACCELERATION, BOLTZMANN, EV_PER_A3_IN_GPA
 
 RUNS, FEW = 64, 4
@@ -111,13 +111,14 @@ def pressure(seed: int, *, thermostat: str) -> Case:
     run = fluid(thermostat)
     values = trace(run, seed)
     others = run.observables["pressure"].values[:, :, :3].mean(axis=(0, 2))
-    return against_others(float(values.mean()), float(standard_error(values)), others, seed)
+    found = block_error(values[:, None])
+    return against_others(float(values.mean()), float(found.error), float(found.freedom), others, seed)
 
 
-def against_others(value: float, error: float, means: np.ndarray, seed: int) -> Case:
+def against_others(value: float, error: float, freedom: float, means: np.ndarray, seed: int) -> Case:
     """A case whose exact value is the mean of the other replicas, with its error."""
     rest = np.delete(means, seed)
-    return Case(value, float(np.hypot(error, rest.std(ddof=1) / np.sqrt(len(rest)))), None, float(rest.mean()))
+    return Case(value, float(np.hypot(error, rest.std(ddof=1) / np.sqrt(len(rest)))), freedom, float(rest.mean()))
 
 
 def of_log(run: Any, replicas: slice) -> dict[str, np.ndarray]:
@@ -131,9 +132,10 @@ def logged(seed: int, *, thermostat: str, quantity: str) -> Case:
     begin = run.summary["discarded_frames"]
     found = averages(of_log(run, slice(seed, seed + 1)), 32, thermostat=None, discard=begin - 1)[quantity]
     error = np.nan if found["error"] is None else found["error"]
+    freedom = found.get("degrees_of_freedom")
     if quantity == "temperature":
-        return Case(found["value"], error, None, FLUID)
-    return against_others(found["value"], error, run.log[quantity][begin:].mean(axis=0), seed)
+        return Case(found["value"], error, freedom, FLUID)
+    return against_others(found["value"], error, freedom, run.log[quantity][begin:].mean(axis=0), seed)
 
 
 def species(seed: int, *, count: int, thermostat: str) -> Case:

@@ -72,8 +72,8 @@ def spring_result(seed: int, exchange: int) -> FreeEnergyResult:
 
 def spring(seed: int, *, estimator: str, exchange: int) -> Case:
     """9/2 k_B T ln(ratio) by one estimator."""
-    found = spring_result(seed, exchange).estimates[estimator]
-    return Case(*found, None, 1.5 * TRIPLE * THERMAL * math.log(RATIO))
+    result = spring_result(seed, exchange)
+    return Case(*result.estimates[estimator], result.freedom[estimator], 1.5 * TRIPLE * THERMAL * math.log(RATIO))
 
 
 CENTERS = (3.0, 3.7, 4.4, 5.1)

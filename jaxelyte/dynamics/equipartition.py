@@ -51,7 +51,7 @@ class Equipartition(NamedTuple):
     def entry(self) -> dict[str, Any]:
         """For a summary."""
         by_species = {
-            name: {"value": value} | error_entries(found.error, found.bound) | {"unit": "K"}
+            name: {"value": value} | error_entries(found.error, found.bound, found.freedom) | {"unit": "K"}
             for name, (value, found) in self.species.items()
         }
         return {"by_species": by_species, "lasting_spread_of_atoms": finite(self.spread), "fault": self.fault or None}

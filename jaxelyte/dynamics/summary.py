@@ -57,7 +57,7 @@ def averages(log: dict[str, np.ndarray], atoms: int, *, thermostat: float | None
     # There is a row before the first interval: the one that ends the equilibration belongs to it, as in the loop.
     begin = min(discard + 1 if discard else 0, len(log["step"]) - 1)
     slope, slope_error, slope_bound = conserved_drift(log, atoms)
-    drift = {"value": finite(slope)} | error_entries(slope_error, slope_bound)
+    drift = {"value": finite(slope)} | error_entries(slope_error, slope_bound, log["conserved"].shape[1] - 1)
     return {
         "frames": len(log["step"]),
         "temperature": _estimate(log["temperature"][begin:], "K") | {"thermostat": thermostat},
@@ -69,7 +69,8 @@ def averages(log: dict[str, np.ndarray], atoms: int, *, thermostat: float | None
 
 def _estimate(values: np.ndarray, unit: str) -> dict[str, Any]:
     found = of_series(values)
-    return {"value": float(np.mean(values))} | error_entries(found.error, found.bound) | {"unit": unit}
+    error = error_entries(found.error, found.bound, found.freedom)
+    return {"value": float(np.mean(values))} | error | {"unit": unit}
 
 
 def conserved_drift(log: dict[str, np.ndarray], atoms: int) -> tuple[float, float, float]:

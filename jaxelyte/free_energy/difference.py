@@ -60,6 +60,8 @@ class FreeEnergyResult(Rich):
         estimator: "MBAR", "TI" or "BAR".
         estimates: value and error in eV by name: TI, BAR, MBAR, and exponential averages over steps upwards and
             downwards ("Zwanzig forward", "Zwanzig backward"), whose difference is the hysteresis.
+        freedom: degrees of freedom of these errors by name (Student's t): few where the windows are short against their
+            memory.
         temperature: K.
         lam: (windows,).
         weights: (windows,), of the quadrature over λ.
@@ -90,6 +92,7 @@ class FreeEnergyResult(Rich):
     error: float
     estimator: str
     estimates: dict[str, tuple[float, float]]
+    freedom: dict[str, float]
     temperature: float
     lam: np.ndarray
     weights: np.ndarray
@@ -152,6 +155,7 @@ class FreeEnergyResult(Rich):
             "reference_energies_eV": self.reference,
             "estimator": self.estimator,
             "estimates_eV": {name: [finite(v), finite(e)] for name, (v, e) in self.estimates.items()},
+            "degrees_of_freedom": {name: finite(v) for name, v in self.freedom.items()},
             "temperature_K": self.temperature,
             "lambda": self.lam.tolist(),
             "gradient_eV": self.gradient.tolist(),
@@ -248,7 +252,8 @@ def difference(
     steps = steps_between(dense, lam, beta, np.maximum(1.0, inefficiency / stride))
     integral = thermodynamic_integral(kept, dense, lam, weights, beta, steps)
     estimates = {"TI": (integral.value, integral.error), "BAR": steps.estimates["BAR"]}
-    estimates["MBAR"], overlap = _mbar(dense, steps, lam, beta)
+    estimates["MBAR"], mbar_freedom, overlap = _mbar(dense, steps, lam, beta)
+    freedom = {"TI": integral.freedom, "MBAR": mbar_freedom, **steps.freedom}
     estimates |= {name: value for name, value in steps.estimates.items() if name != "BAR"}
     refused = {name: steps.reason for name in ("MBAR", "BAR") if steps.reason}
     refused |= {"TI": integral.reason} if integral.reason else {}
@@ -272,6 +277,7 @@ def difference(
         error=error,
         estimator=estimator,
         estimates=estimates,
+        freedom=freedom,
         temperature=temperature,
         lam=lam,
         weights=weights,
@@ -305,14 +311,14 @@ def _part(weights: np.ndarray, kept: Sequence[np.ndarray], fraction: float, side
 
 def _mbar(
     dense: Sequence[np.ndarray], steps: Steps, lam: np.ndarray, beta: float
-) -> tuple[tuple[float, float], np.ndarray]:
-    """Value in eV, its standard error, and the overlap matrix.
+) -> tuple[tuple[float, float], float, np.ndarray]:
+    """Value in eV and its standard error, the degrees of freedom of this error, and the overlap matrix.
 
     All NaN where windows share nothing: the equations have no unique solution there, and solvers take minutes.
     """
     count = len(steps.states)
     if steps.apart:
-        return (math.nan, math.nan), np.full((count, count), math.nan)
+        return (math.nan, math.nan), math.nan, np.full((count, count), math.nan)
     guess = np.concatenate([[0.0], np.cumsum(steps.differences)])
     counts = np.zeros(count, int)  # the ends may be states without samples
     counts[np.isin(steps.states, lam)] = [len(one) for one in dense]
@@ -321,7 +327,8 @@ def _mbar(
     solution = solve_mbar(energies, counts, guess)
     pulls = np.split(mbar_pulls(energies, solution), np.cumsum(counts[counts > 0])[:-1])
     value = float(solution.f_k[-1] - solution.f_k[0])
-    return (value / beta, joint_error(as_rows(pulls)) / beta), overlap_matrix(solution)
+    error, freedom = joint_error(as_rows(pulls))
+    return (value / beta, error / beta), freedom, overlap_matrix(solution)
 
 
 def _warn(

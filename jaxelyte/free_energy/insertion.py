@@ -31,6 +31,7 @@ from jaxelyte.observables.provenance import check_made_by, recorded_energies
 from jaxelyte.observables.sampling import analysed, complete_cells
 from jaxelyte.observables.series import temperature_of
 from jaxelyte.observables.species import same_order
+from jaxelyte.observables.tails import independent_sums, spread_freedom
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.potentials.reference import reference_energies
@@ -361,21 +362,12 @@ def average_of_insertions(sums: np.ndarray, replicas: int, beta: float) -> tuple
     # What each frame adds to the deviation of the logarithm, whose mean over all frames is zero.
     moved = len(sums) * (sums[:, 0] / total[0] - sums[:, 1] / total[1])
     found = block_error(moved.reshape(replicas, -1).T)
-    error = float(found.error) * _widening(moved, float(found.inefficiency))
+    inefficiency = float(found.inefficiency)
+    sums_of_independent = independent_sums(moved, inefficiency if math.isfinite(inefficiency) else 1.0)
+    freedom = spread_freedom(sums_of_independent, len(sums_of_independent))
+    # Half of the 68 % interval of Student's t distribution.
+    error = float(found.error) * float(stats.t.ppf(ONE_SIGMA, max(freedom, 1.0)))
     return -math.log(total[0] / total[1]) / beta, error / beta
-
-
-def _widening(moved: np.ndarray, inefficiency: float) -> float:
-    """Half of the 68 % interval of Student's t distribution, by the degrees of freedom of a skewed sample's variance.
-
-    The variance of n independent values of kurtosis κ has 2n/(κ - 1) degrees of freedom: few large values decide it.
-    """
-    scale = float(np.mean(moved**2))
-    if not (scale > 0.0 and math.isfinite(inefficiency)):
-        return 1.0
-    kurtosis = float(np.mean(moved**4)) / scale**2
-    freedom = 2.0 * len(moved) / max(1.0, inefficiency) / max(kurtosis - 1.0, 2.0)
-    return float(stats.t.ppf(ONE_SIGMA, max(freedom, 1.0)))
 
 
 def doubt_of_insertions(sums: np.ndarray, replicas: int, carrying: int) -> str:

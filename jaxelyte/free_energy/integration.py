@@ -29,6 +29,7 @@ class Integral:
     Attributes:
         value: eV.
         statistical: standard error in eV of the samples.
+        freedom: its degrees of freedom.
         quadrature: eV, what the rule over λ is off by, as far as it exceeds its own noise.
         by_mean: (windows,), its derivatives with respect to <U1 - U0> of each window.
         reason: why it has no honest error, empty where it has.
@@ -36,6 +37,7 @@ class Integral:
 
     value: float
     statistical: float
+    freedom: float
     quadrature: float
     by_mean: np.ndarray
     reason: str
@@ -72,7 +74,7 @@ def thermodynamic_integral(
     """
     ends = bool(lam[0] == 0.0 and lam[-1] == 1.0)
     value, rows, by_mean = _integrate(kept, lam, weights, beta, ends)
-    statistical = joint_error(rows)
+    statistical, freedom = joint_error(rows)
     reason, quadrature = "", 0.0
     heavy = [n for n, gap in enumerate(kept) if pareto_k(np.abs(gap - np.median(gap))) > HEAVIEST]
     if heavy:
@@ -87,7 +89,7 @@ def thermodynamic_integral(
         else:
             off = again - steps.estimates["BAR"][0]
             others = [row / beta for row in as_rows(steps.pulls)]
-        noise = joint_error([a - b for a, b in zip(pulls, others, strict=True)])
+        noise = joint_error([a - b for a, b in zip(pulls, others, strict=True)]).error
         # Of what chance alone gives in a third of all cases, nothing is added: errors would be too large on average.
         quadrature = math.sqrt(off**2 - noise**2) if abs(off) > CERTAIN * noise else 0.0
         if quadrature > statistical:
@@ -95,7 +97,7 @@ def thermodynamic_integral(
                 f"the quadrature over {counted(len(lam), 'window')} is off by about {quadrature:.2g} eV, more than the "
                 f"statistical error of {statistical:.2g} eV"
             )
-    return Integral(value, statistical, quadrature, by_mean, reason)
+    return Integral(value, statistical, freedom, quadrature, by_mean, reason)
 
 
 def _integrate(

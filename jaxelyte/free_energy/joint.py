@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +14,14 @@ ALIKE = 0.5
 """Length of a series, relative to the longest one, from which on both are taken together."""
 
 
-def joint_error(rows: Sequence[np.ndarray]) -> float:
+class JointError(NamedTuple):
+    """A standard error, NaN where it cannot be given, and its degrees of freedom as `BlockError` has them."""
+
+    error: float
+    freedom: float
+
+
+def joint_error(rows: Sequence[np.ndarray]) -> JointError:
     """Standard error of a sum of means, one of each window; NaN where the samples are too few against their memory.
 
     The sum is the mean of one series, Σ_k row_k(t) over all windows at the same times. Its error contains what windows
@@ -24,14 +32,19 @@ def joint_error(rows: Sequence[np.ndarray]) -> float:
     Args:
         rows: of each window, (samples,), in the order of time.
     """
-    variance = 0.0
-    for _, parts in _groups(rows):
-        variance += float(block_error(parts.sum(axis=1)[:, None], parts).error) ** 2
-    return math.sqrt(variance)
+    found = [block_error(parts.sum(axis=1)[:, None], parts) for _, parts in _groups(rows)]
+    return combined([(float(one.error), float(one.freedom)) for one in found])
+
+
+def combined(errors: Sequence[tuple[float, float]]) -> JointError:
+    """Error of a sum of independent estimates, of (error, degrees of freedom) of each (Welch, Biometrika 34, 28)."""
+    variance = sum(error**2 for error, _ in errors)
+    uncertain = sum(error**4 / freedom for error, freedom in errors)
+    return JointError(math.sqrt(variance), variance**2 / uncertain if uncertain > 0.0 else math.inf)
 
 
 def each_error(rows: Sequence[np.ndarray]) -> list[BlockError]:
-    """Standard errors of the means of series that say together whether they are independent noise."""
+    """Standard errors of the means of series that say together how long their memory is."""
     found: dict[int, BlockError] = {}
     for numbers, parts in _groups(rows):
         several = block_error(parts[:, None], parts)

@@ -20,6 +20,7 @@ from jaxelyte.dynamics import NVT
 from jaxelyte.errors import InputError, RunInterruptedError
 from jaxelyte.free_energy.contents import OF_SAMPLES, Contents, of_mixture
 from jaxelyte.free_energy.difference import FreeEnergyResult, summary
+from jaxelyte.free_energy.joint import combined
 from jaxelyte.free_energy.mixing import free_energy
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.storage import output_folder, write_text
@@ -54,6 +55,13 @@ class PathResult:
         return math.sqrt(sum(leg.error**2 for leg in self.legs)) if self.completed else math.nan
 
     @property
+    def freedom(self) -> float:
+        """Degrees of freedom of `error` (Student's t)."""
+        if not self.completed:
+            return math.nan
+        return combined([(leg.error, leg.freedom[leg.estimator]) for leg in self.legs]).freedom
+
+    @property
     def refused(self) -> dict[int, str]:
         """Numbers of the legs, from one on, whose estimate has no error bar, and why."""
         return {n: leg.refused[leg.estimator] for n, leg in enumerate(self.legs, 1) if leg.estimator in leg.refused}
@@ -72,6 +80,7 @@ class PathResult:
         content = {
             "free_energy_eV": finite(self.value),
             "error_eV": finite(self.error),
+            "degrees_of_freedom": finite(self.freedom),
             "contents": self.contents.as_dict(),
             "legs": legs,
         }

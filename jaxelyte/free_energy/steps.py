@@ -29,6 +29,7 @@ class Steps:
 
     Attributes:
         estimates: value and standard error in eV: "BAR", "Zwanzig forward", "Zwanzig backward".
+        freedom: degrees of freedom of these errors.
         hysteresis: difference of the last two, and its standard error.
         one_sided: of the last two, why they have no honest error; empty where they have.
         pulls: of each window, (samples,), how much each sample moves the sum of BAR, reduced.
@@ -40,6 +41,7 @@ class Steps:
     """
 
     estimates: dict[str, tuple[float, float]]
+    freedom: dict[str, float]
     hysteresis: tuple[float, float]
     one_sided: dict[str, str]
     pulls: list[np.ndarray]
@@ -128,15 +130,17 @@ def steps_between(dense: Sequence[np.ndarray], lam: np.ndarray, beta: float, wor
             one_sided[name].append((decide, lam[window], lam[other]))
     if lam[-1] < 1.0:
         extrapolate(len(lam) - 1, 1.0, 1.0)
-    estimates = {n: (total[n] / beta, joint_error(as_rows(pulls[n])) / beta) for n in names}
+    errors = {n: joint_error(as_rows(pulls[n])) for n in names}
+    estimates = {n: (total[n] / beta, errors[n].error / beta) for n in names}
+    freedom = {n: errors[n].freedom for n in names}
     apart = [ahead - back for ahead, back in zip(pulls[names[1]], pulls[names[2]], strict=True)]
-    hysteresis = (total[names[1]] - total[names[2]]) / beta, joint_error(as_rows(apart)) / beta
+    hysteresis = (total[names[1]] - total[names[2]]) / beta, joint_error(as_rows(apart)).error / beta
     reasons = {name: _few(least) for name, ends in one_sided.items() if (least := min(ends))[0] < DECIDING}
     if reasons:
         hysteresis = hysteresis[0], math.nan
     states = np.concatenate([[0.0] * int(lam[0] > 0.0), lam, [1.0] * int(lam[-1] < 1.0)])
     table = np.array(rows).reshape(-1, 4)
-    return Steps(estimates, hysteresis, reasons, pulls["BAR"], states, *table.T)
+    return Steps(estimates, freedom, hysteresis, reasons, pulls["BAR"], states, *table.T)
 
 
 def _few(step: tuple[float, float, float]) -> str:

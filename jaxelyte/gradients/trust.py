@@ -10,7 +10,7 @@ import numpy as np
 from jaxelyte.checks import caution
 from jaxelyte.errors import JaxelyteError
 from jaxelyte.observables.blocks import block_error
-from jaxelyte.observables.tails import deciding, largest_k, pareto_k
+from jaxelyte.observables.tails import deciding, independent_sums, largest_k, pareto_k, spread_freedom
 
 EVEN = 0.95
 """Share of effective samples above which weights are too even to have a tail."""
@@ -97,7 +97,7 @@ def spread_of_influence(
 
     With the skewness γ and the excess kurtosis κ of n independent influences the ratio of deviation and standard error
     has the second moment 1 + 2/ν + 2γ²/n to first order, and the variance of the squared error is that of a χ²
-    distribution of ν degrees, 2/ν = 2/(stretches - 1) + κ/n. So the error is widened by √(1 + 2γ²/n), and goes with
+    distribution of ν degrees, 2/ν = 2/(stretches - 1) + κ/n (see `spread_freedom`). So the error is widened by √(1 + 2γ²/n), and goes with
     Student's t of ν degrees. Weights larger than all that were sampled are missing in it: half of the share of samples
     that the weights take is added to the variance. Close to the least share those frames pass whose weights happen to
     be even, with errors that are too small; the widening there makes up for that.
@@ -119,9 +119,8 @@ def spread_of_influence(
     if not square > 0.0:
         return Spread(1.0, stretches - 1.0)
     skew = float(np.sum(sums**3)) ** 2 / square**3
-    excess = max(0.0, float(np.sum(sums**4)) / square**2 - 3.0 / len(sums))
     widening = (1.0 + 0.5 * min(near, 1.0)) * math.sqrt(1.0 + 2.0 * skew + unseen)
-    return Spread(widening, 2.0 / (2.0 / (stretches - 1.0) + excess))
+    return Spread(widening, spread_freedom(sums, stretches - 1.0))
 
 
 def why_unsupported(influence: np.ndarray, weight: np.ndarray | None, correlated: float, kind: str) -> str:
@@ -180,8 +179,3 @@ def halves_apart(parts: np.ndarray) -> float:
 def _share(weight: np.ndarray) -> float:
     """Effective samples over samples, of weights that add up to one."""
     return 1.0 / (float(np.sum(weight**2)) * len(weight))
-
-
-def independent_sums(influence: np.ndarray, correlated: float) -> np.ndarray:
-    """Sums over as many consecutive frames as are worth one independent."""
-    return np.add.reduceat(influence, np.arange(0, len(influence), max(1, round(correlated))))

@@ -77,18 +77,26 @@ def block_error(series: np.ndarray, parts: np.ndarray | None = None) -> BlockErr
     return BlockError(np.where(converged, bound, np.nan), ratio, converged, bound, found.freedom)
 
 
-def error_entries(error: np.ndarray | float, bound: np.ndarray | float) -> dict[str, float | None]:
+def error_entries(
+    error: np.ndarray | float, bound: np.ndarray | float, freedom: np.ndarray | float
+) -> dict[str, float | None]:
     """A standard error for a file, under the same keys whatever is known.
 
     Args:
         error: the standard error, NaN if it is not known.
         bound: a lower bound of an unknown error, NaN if there is none.
+        freedom: degrees of freedom of the error (Student's t).
 
     Returns:
-        ``error``, null if it is not known; ``error_at_least``, its lower bound then, else null.
+        ``error``, null if it is not known; ``error_at_least``, its lower bound then, else null; ``degrees_of_freedom``
+        of a known error.
     """
     known = finite(float(error))
-    return {"error": known, "error_at_least": finite(float(bound)) if known is None else None}
+    return {
+        "error": known,
+        "error_at_least": finite(float(bound)) if known is None else None,
+        "degrees_of_freedom": None if known is None else finite(float(freedom)),
+    }
 
 
 def naive_error(values: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import toeplitz
-from scipy.special import erf, erfinv, expit, logsumexp, stdtrit
+from scipy.special import erf, erfinv, logsumexp, stdtrit
 
 MOST = 64
 """Blocks of one replica, with up to four replicas; 16 at least with more."""
@@ -42,6 +42,9 @@ PERIODS = np.geomspace(2.5, 25.0, 14)
 
 PRIORS = (0.5, 0.3, 0.1, 0.1)
 """Of independent noise, decaying, reciprocal and oscillating models."""
+
+HYPOTHESES = (0.5, 0.25, 0.25)
+"""Prior of several series: all independent noise, all of one memory, each of its own."""
 
 WALKS = 15
 """Number of values of r, from 1e-4 to 1e3."""
@@ -105,7 +108,7 @@ def uncertainty(series: np.ndarray, parts: np.ndarray | None = None) -> Uncertai
         series: shape (n, replicas, …), equally spaced in time; four values at least. Replicas are independent and share
             the mean.
         parts: shape (n, parts), series that ``series`` is the sum of: all of them together say much better than their
-            sum alone whether they are independent noise.
+            sum alone whether they are independent noise, and how long their memory is if it is the same in all.
     """
     values = np.asarray(series, np.float64)
     blocks, length = _blocked(values)
@@ -113,10 +116,9 @@ def uncertainty(series: np.ndarray, parts: np.ndarray | None = None) -> Uncertai
     count, replicas = blocks.shape[:2]
     flat = blocks.reshape(count, replicas, -1)
     known = models(count, False, points=min(length, CONTINUOUS))
-    if parts is not None:
-        known = _informed(known, _blocked(parts[:, None])[0])
+    several = None if parts is None else _of_parts(known, _blocked(parts[:, None])[0])
     columns = max(1, CHUNK // (replicas * known.inverse.size // count))
-    found = [_weigh(known, flat[..., k : k + columns]) for k in range(0, flat.shape[2], columns)]
+    found = [_weigh(known, flat[..., k : k + columns], several) for k in range(0, flat.shape[2], columns)]
     error, wide, inefficiency = (np.concatenate(part).reshape(values.shape[2:]) for part in zip(*found, strict=True))
     ratio = np.where(error > 0, wide / np.where(error > 0, error, 1.0), 2.0)
     degrees = np.interp(-ratio, -stdtrit(FREEDOMS, 0.5 + 0.5 * TWO_SIGMA), FREEDOMS)
@@ -150,11 +152,14 @@ def _blocked(values: np.ndarray) -> tuple[np.ndarray, int]:
     return values[len(values) - count * length :].reshape(count, length, *values.shape[1:]).mean(axis=1), length
 
 
-def _weigh(known: NoiseModels, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _weigh(
+    known: NoiseModels, flat: np.ndarray, several: tuple[np.ndarray, float] | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Half of the 68 and of the 95 % interval and mean inefficiency of blocks (n, replicas, columns), by all models."""
     freedom = flat.shape[0] * flat.shape[1] - 1
     with np.errstate(divide="ignore", invalid="ignore"):
-        shares, square = _shares(known, flat, freedom)
+        weights, square = _log_weights(known, flat, freedom)
+        shares = _normalized(weights) if several is None else _shares_with_parts(known, weights, *several)
         scales = np.sqrt(square * (known.variance / (flat.shape[1] * freedom))[:, None])
         inefficiency = np.exp(np.log(known.inefficiency) @ shares)
         one, two = (_half_width(shares, scales, freedom, p) for p in (SIGMA, TWO_SIGMA))
@@ -176,28 +181,53 @@ def _half_width(shares: np.ndarray, scales: np.ndarray, freedom: int, probabilit
     return np.exp(0.5 * (low + high))
 
 
-def _informed(known: NoiseModels, blocks: np.ndarray) -> NoiseModels:
-    """Models whose prior contains what several series, blocks (n, 1, series), say: whether all are independent noise.
+def _of_parts(known: NoiseModels, blocks: np.ndarray) -> tuple[np.ndarray, float]:
+    """Logarithms of the likelihoods of several series, blocks (n, 1, series).
 
-    Either all of them are, or each is of a model of its own; both are equally probable before.
+    Returns:
+        (models,), of all of them under the same model; and of all of them, each under a model of its own.
     """
     flat = blocks - blocks.mean(axis=0)
     flat = flat[..., np.ptp(flat[:, 0], axis=0) > 0.0]
     if not flat.size:
-        return known
+        return np.zeros(len(known.log_prior)), 0.0
     weights = _log_weights(known, flat, len(flat) - 1)[0]
-    independent = weights[0] - known.log_prior[0]
-    chance = expit(float(np.sum(independent - logsumexp(weights, axis=0))))
-    prior = (1.0 - chance) * np.exp(known.log_prior)
-    prior[0] += chance
-    return known._replace(log_prior=np.log(np.maximum(prior, np.finfo(float).tiny)))
+    return np.sum(weights - known.log_prior[:, None], axis=1), float(np.sum(logsumexp(weights, axis=0)))
+
+
+def _shares_with_parts(known: NoiseModels, weights: np.ndarray, same: np.ndarray, own: float) -> np.ndarray:
+    """Weights of the models, (models, columns), that contain what the parts of a sum say.
+
+    Three hypotheses: all parts and their sum are independent noise; all have the memory of one model; each is of a
+    model of its own. Windows of λ or of a distance mostly are systems of one kind, and each of them alone says little
+    about a memory that is not short against the run. Where they exchange structures, their sum remembers for longer
+    than they do: it is one of the series that are compared.
+
+    Args:
+        known: the models.
+        weights: (models, columns), logarithms of prior times likelihood of the sums.
+        same: (models,), see `_of_parts`.
+        own: see `_of_parts`.
+    """
+    together = weights + same[:, None]
+    white = together[0] - known.log_prior[0]
+    evidence = np.array([white, logsumexp(together, axis=0), own + logsumexp(weights, axis=0)])
+    evidence = _normalized(evidence + np.log(HYPOTHESES)[:, None])
+    shares = evidence[1] * _normalized(together) + evidence[2] * _normalized(weights)
+    shares[0] += evidence[0]
+    return shares
+
+
+def _normalized(weights: np.ndarray) -> np.ndarray:
+    """Shares from their logarithms but for a constant, along the first axis."""
+    shares = np.exp(weights - np.max(weights, axis=0))
+    return shares / shares.sum(axis=0)
 
 
 def _shares(known: NoiseModels, flat: np.ndarray, freedom: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights of the models, and their Σ y'C⁻¹y, both (models, columns)."""
     weights, square = _log_weights(known, flat, freedom)
-    shares = np.exp(weights - np.max(weights, axis=0))
-    return shares / shares.sum(axis=0), square
+    return _normalized(weights), square
 
 
 def _log_weights(known: NoiseModels, flat: np.ndarray, freedom: int) -> tuple[np.ndarray, np.ndarray]:

@@ -211,6 +211,11 @@ class SeriesResult(Rich):
         return self._errors.bound
 
     @property
+    def freedom(self) -> np.ndarray:
+        """(columns,), degrees of freedom of `error` (Student's t), few where the series is short against its memory."""
+        return self._errors.freedom
+
+    @property
     def _errors(self) -> BlockError:
         return block_error(self.values)
 
@@ -238,9 +243,10 @@ class SeriesResult(Rich):
             np.savetxt(temporary, table, delimiter=",", header=",".join(["time_fs", *names]), comments="")
 
     def to_json(self, path: str | Path) -> None:
-        """Write means and standard errors; null for an error that is not known, with a lower bound of it."""
-        found = zip(self.columns, self.mean, self._errors.error, self._errors.bound, strict=True)
-        rows = {name: {"mean": float(mean)} | error_entries(error, bound) for name, mean, error, bound in found}
+        """Write means with the entries of `error_entries`."""
+        errors = zip(*(getattr(self._errors, name) for name in ("error", "bound", "freedom")), strict=True)
+        table = zip(self.columns, self.mean, errors, strict=True)
+        rows = {name: {"mean": float(mean)} | error_entries(*error) for name, mean, error in table}
         content = {"unit": self.unit, "samples": len(self), "interval_fs": self.interval} | rows
         write_text(path, json.dumps(content, indent=1) + "\n")
 

@@ -59,6 +59,28 @@ def largest_k(samples: float) -> float:
     return min(0.7, 1.0 - 1.0 / math.log10(samples)) if samples > 10.0 else 0.0
 
 
+def independent_sums(influence: np.ndarray, correlated: float) -> np.ndarray:
+    """Sums over as many consecutive samples as are worth one independent, of (samples,)."""
+    return np.add.reduceat(influence, np.arange(0, len(influence), max(1, round(correlated))))
+
+
+def spread_freedom(sums: np.ndarray, degrees: float) -> float:
+    """Degrees of freedom ν of a standard error from the scatter of independent contributions: few large ones decide it.
+
+    The variance of the squared error is that of a χ² distribution of ν degrees, 2/ν = 2/``degrees`` + κ/n, with the
+    excess kurtosis κ of n contributions; negative ones count as zero.
+
+    Args:
+        sums: (n,), contributions of mean zero.
+        degrees: of normal contributions.
+    """
+    square = float(np.sum(sums**2))
+    if not square > 0.0:
+        return degrees
+    excess = max(0.0, float(np.sum(sums**4)) / square**2 - 3.0 / len(sums))
+    return 2.0 / (2.0 / degrees + excess)
+
+
 def deciding(influence: np.ndarray, weight: np.ndarray | None = None) -> float:
     """How many samples decide an average, less where they stand for many that are missing.
 

@@ -48,18 +48,18 @@ def test_deviations_are_as_large_as_the_error_bars(repeats: int) -> None:
 def test_an_error_of_several_windows_is_that_of_one_series(rng: np.random.Generator) -> None:
     """Independent windows: squares add up. The same series in all of them: errors do. Lengths need not be alike."""
     lengths = (4000, 4000, 3000, 300)
-    found = [joint_error([rng.normal(size=n) for n in lengths]) for _ in range(30)]
+    found = [joint_error([rng.normal(size=n) for n in lengths]).error for _ in range(30)]
     exact = math.sqrt(sum(1.0 / n for n in lengths))
     assert np.median(found) == pytest.approx(exact, rel=0.1)  # each is 10 % off, some a factor of two
     rows = [rng.normal(size=n) for n in lengths]
-    assert joint_error([rows[0]] * 3) == pytest.approx(3.0 * joint_error(rows[:1]), rel=0.3)
+    assert joint_error([rows[0]] * 3).error == pytest.approx(3.0 * joint_error(rows[:1]).error, rel=0.3)
     # Correlated ten times as long as independent values are worth: variance of the mean (1 + a)/(1 - a)/n.
     slow = lfilter([1.0], [1.0, -0.9], rng.normal(size=(2, 20_000)))
-    assert joint_error(list(slow)) == pytest.approx(math.sqrt(2.0 / 20_000) / 0.1, rel=0.5)
-    assert math.isnan(joint_error([np.arange(400.0), rows[0]]))  # as long as its memory
-    assert math.isnan(joint_error([np.arange(3.0)] * 2))
-    assert joint_error([np.full(50, 0.3)] * 2) == 0.0  # nothing moves
-    assert joint_error([np.full(4000, 0.3), rows[0]]) == pytest.approx(joint_error(rows[:1]), rel=1e-9)
+    assert joint_error(list(slow)).error == pytest.approx(math.sqrt(2.0 / 20_000) / 0.1, rel=0.5)
+    assert math.isnan(joint_error([np.arange(400.0), rows[0]]).error)  # as long as its memory
+    assert math.isnan(joint_error([np.arange(3.0)] * 2).error)
+    assert joint_error([np.full(50, 0.3)] * 2).error == 0.0  # nothing moves
+    assert joint_error([np.full(4000, 0.3), rows[0]]).error == pytest.approx(joint_error(rows[:1]).error, rel=1e-9)
 
 
 def test_pulls_of_mbar_are_its_error(rng: np.random.Generator) -> None:
@@ -211,7 +211,7 @@ def test_windows_say_together_that_they_are_independent(rng: np.random.Generator
     stay = 0.8
     slow = lfilter([math.sqrt(1.0 - stay**2)], [1.0, -stay], rng.normal(size=(500, 8, size)), axis=0)[-400:]
     for data, exact in ((white, 8.0 / 90.0), (slow, 8.0 / 400.0 * (1.0 + stay) / (1.0 - stay))):
-        found = np.array([joint_error(list(data[..., n].T)) for n in range(size)])
+        found = np.array([joint_error(list(data[..., n].T)).error for n in range(size)])
         assert np.nanmedian(found) == pytest.approx(math.sqrt(exact), rel=0.06 if data is white else 0.25)
         z = data.mean(axis=0).sum(axis=0) / found
         assert abs(np.mean(np.abs(z[np.isfinite(z)]) < 1.0) - 0.683) < 0.14  # 0.043 by chance

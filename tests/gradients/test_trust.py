@@ -17,13 +17,12 @@ from jaxelyte.errors import InputError, JaxelyteError
 from jaxelyte.gradients import Reweighting
 from jaxelyte.gradients.trust import (
     halves_apart,
-    independent_sums,
     inefficiency,
     spread_of_influence,
     stretches_of,
     why_unsupported,
 )
-from jaxelyte.observables.tails import deciding, largest_k, pareto_k
+from jaxelyte.observables.tails import deciding, independent_sums, largest_k, pareto_k
 from jaxelyte.potentials.restraints import HarmonicRestraint
 from jaxelyte.trajectory import Trajectory
 from wells import ANCHORS, LANGEVIN, TEMPERATURE, K, exact_frames, spread, wells
