@@ -67,6 +67,7 @@ class FreeEnergyResult(Rich):
         weights: (windows,), of the quadrature over λ.
         gradient: (windows,), <dU/dλ> in eV.
         gradient_error: (windows,), eV; NaN where a window is too short against its memory.
+        gradient_freedom: (windows,), degrees of freedom of these errors.
         variance: (windows,), eV², of dU/dλ; -variance/k_B T is the slope of the gradient.
         inefficiency: (windows,), correlated samples that are worth one independent.
         discarded: (windows,), samples left out at the start.
@@ -98,6 +99,7 @@ class FreeEnergyResult(Rich):
     weights: np.ndarray
     gradient: np.ndarray
     gradient_error: np.ndarray
+    gradient_freedom: np.ndarray
     variance: np.ndarray
     inefficiency: np.ndarray
     discarded: np.ndarray
@@ -283,6 +285,7 @@ def difference(
         weights=weights,
         gradient=gradient,
         gradient_error=np.array([float(one.error) for one in blocks]),
+        gradient_freedom=np.array([float(one.freedom) for one in blocks]),
         variance=variance,
         inefficiency=inefficiency,
         discarded=np.array(starts),

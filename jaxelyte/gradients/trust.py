@@ -98,9 +98,9 @@ def spread_of_influence(
     With the skewness γ and the excess kurtosis κ of n independent influences the ratio of deviation and standard error
     has the second moment 1 + 2/ν + 2γ²/n to first order, and the variance of the squared error is that of a χ²
     distribution of ν degrees, 2/ν = 2/(stretches - 1) + κ/n (see `spread_freedom`). So the error is widened by
-    √(1 + 2γ²/n), and goes with Student's t of ν degrees. Weights larger than all that were sampled are missing in it: half of the share of samples
-    that the weights take is added to the variance. Close to the least share those frames pass whose weights happen to
-    be even, with errors that are too small; the widening there makes up for that.
+    √(1 + 2γ²/n), and goes with Student's t of ν degrees. Weights larger than all that were sampled are missing in it:
+    half of the share of samples that the weights take is added to the variance. Close to the least share those frames
+    pass whose weights happen to be even, with errors that are too small; the widening there makes up for that.
 
     Args:
         influence: (frames,), what each adds to the deviation of the result.

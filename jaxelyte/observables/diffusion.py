@@ -19,6 +19,7 @@ from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
+from jaxelyte.observables.blocks import FEWEST
 from jaxelyte.observables.center import follow
 from jaxelyte.observables.diffusive import Start, change_of_slope, choose_window, first_time, remedy, shape_of
 from jaxelyte.observables.sampling import LEAST_VOLUME, analysed
@@ -80,6 +81,11 @@ class MSDResult(Rich):
     window: tuple[float, float] = WINDOW
     mass: float | None = None
     speed: float | None = None
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of the errors (Student's t): stretches less one; 0 without errors."""
+        return len(self.stretches) - 1 if len(self.stretches) >= FEWEST else 0
 
     @classmethod
     def from_arrays(

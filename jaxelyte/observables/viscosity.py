@@ -22,6 +22,7 @@ import numpy as np
 from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
+from jaxelyte.observables.blocks import FEWEST
 from jaxelyte.observables.recorded import PressureTensor, SeriesResult
 from jaxelyte.observables.series import STRETCHES, autocorrelation, spread, temperature_of
 from jaxelyte.observables.spectrum import at_zero_frequency
@@ -47,6 +48,7 @@ class ViscosityResult(Rich):
         correlation: (lags,), GPa², Σ_ab <P'_ab(0) P'_ab(t)> / 10.
         running: (lags,), Pa s, the integral up to each lag.
         running_error: (lags,), Pa s, standard error from the spread between stretches.
+        running_freedom: its degrees of freedom (Student's t): stretches less one; 0 without errors.
     """
 
     value: float
@@ -58,6 +60,7 @@ class ViscosityResult(Rich):
     correlation: np.ndarray
     running: np.ndarray
     running_error: np.ndarray
+    running_freedom: int
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the running integral with its error, and the result; returns the matplotlib axes."""
@@ -159,6 +162,7 @@ def viscosity(
         correlation=rows.mean(axis=0),
         running=running.mean(axis=0),
         running_error=spread(running),
+        running_freedom=len(running) - 1 if len(running) >= FEWEST else 0,
     )
 
 
