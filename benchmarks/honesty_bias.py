@@ -121,13 +121,22 @@ def metadynamics(seed: int, *, distance: float, steps: int, walkers: int) -> Cas
     return deviation_at(weighted_profile(values, TEMPERATURE, range_=(1.5, 7.0), bins=0.2)[0], distance)
 
 
-def insertion(seed: int, *, frames: int, replicas: int, memory: float, width: float) -> Case:
-    """μ_ex where each frame has its own mean of exp(-ΔU/k_B T), log-normal, and insertions scatter about it."""
+def insertion(seed: int, *, frames: int, replicas: int, memory: float, width: float, kind: str = "normal") -> Case:
+    """μ_ex where each frame has its own mean of exp(-ΔU/k_B T), and insertions scatter about it.
+
+    The mean is log-normal, of a gamma distribution of the shape 1/width², or fifty times as large in one of fifty
+    frames.
+    """
     rng = np.random.default_rng(seed)
-    stay = math.exp(-1.0 / memory) if memory else 0.0
-    noise = math.sqrt(1.0 - stay**2) * rng.normal(size=(replicas, frames))
-    noise[:, 0] /= math.sqrt(1.0 - stay**2)
-    level = np.exp(width * np.ravel(lfilter([1.0], [1.0, -stay], noise)))
+    if kind == "gamma":
+        level = rng.gamma(1.0 / width**2, width**2, frames) * math.exp(0.5 * width**2)
+    elif kind == "rare":
+        level = np.where(rng.random(frames) < 0.02, 50.0, 1.0) / 1.98 * math.exp(0.5 * width**2)
+    else:
+        stay = math.exp(-1.0 / memory) if memory else 0.0
+        noise = math.sqrt(1.0 - stay**2) * rng.normal(size=(replicas, frames))
+        noise[:, 0] /= math.sqrt(1.0 - stay**2)
+        level = np.exp(width * np.ravel(lfilter([1.0], [1.0, -stay], noise)))
     sums = np.stack([1000.0 * level * rng.poisson(20.0, level.shape) / 20.0, np.full(level.shape, 1000.0)], axis=1)
     value, error = average_of_insertions(sums, replicas, 1.0 / THERMAL)
     if doubt_of_insertions(sums, replicas, 10**6):
@@ -161,14 +170,26 @@ CASES |= {
     f"insertion, {frames} frames of {replicas} replica(s), memory {memory:g}, scatter {width:g} k_BT": Entry(
         partial(insertion, frames=frames, replicas=replicas, memory=memory, width=width),
         hard=hard,
-        seeds=800 if width == 1.0 else 200,
+        seeds=seeds,
     )
     for frames, replicas, memory, width, hard, seeds in (
         (200, 2, 0.0, 0.5, False, 200),
         (1000, 2, 5.0, 0.5, False, 200),
+        (40, 1, 0.0, 0.5, False, 200),
         (200, 1, 0.0, 1.0, True, 800),
-        (1000, 1, 0.0, 1.5, True, 200),
-        (100, 1, 0.0, 2.0, True, 200),
+        (1000, 1, 10.0, 1.0, True, 800),
+        (300, 1, 0.0, 1.5, True, 800),
+        (1000, 1, 0.0, 1.5, True, 800),
+        (100, 1, 0.0, 1.5, True, 800),
         (3, 1, 0.0, 0.5, True, 200),
+    )
+}
+CASES |= {
+    f"insertion, {frames} frames, {title}": Entry(
+        partial(insertion, frames=frames, replicas=1, memory=0.0, width=width, kind=kind), hard=True
+    )
+    for frames, title, width, kind in (
+        (300, "gamma distribution of shape 0.2", 5.0**0.5, "gamma"),
+        (1000, "one of fifty frames with room", 0.0, "rare"),
     )
 }

@@ -135,9 +135,7 @@ CASES: dict[str, Entry] = {
     "mean squared displacement, 4 walkers at 0.5 ps": Entry(partial(displacement, lag=5)),
     "mean squared displacement, 4 walkers at 2 ps, centre fixed": Entry(partial(displacement, lag=20, fixed=True)),
     "mean squared displacement, 4 walkers in 4 replicas at 8 ps": Entry(partial(displacement, lag=80, replicas=4)),
-    "mean squared displacement, 4 walkers at 2 ps, the longest lag": Entry(
-        partial(displacement, lag=25, replicas=1), hard=True
-    ),
+    "mean squared displacement, 4 walkers at 2.5 ps, the longest lag": Entry(partial(displacement, lag=25), hard=True),
     "velocity autocorrelation, 4 atoms at 0": Entry(partial(velocity, lag=0)),
     "velocity autocorrelation, 4 atoms at one decay time": Entry(partial(velocity, lag=10)),
     "velocity autocorrelation, 4 atoms at five decay times": Entry(partial(velocity, lag=50)),

@@ -80,10 +80,10 @@ def _entries() -> dict[str, Entry]:
         (4.0, 8, "clenshaw-curtis", 100, 0.0, False, REPEATS),
         (100.0, 8, "adapt", 400, 0.0, False, REPEATS),
         (1e4, 8, "adapt", 400, 0.0, False, REPEATS),
-        (4.0, 8, "clenshaw-curtis", 400, 0.0, False, REPEATS),
+        (4.0, 8, "clenshaw-curtis", 400, 0.0, False, 200),
         (100.0, 8, "gauss-legendre", 400, 0.0, True, REPEATS),
         (1e4, 8, "clenshaw-curtis", 400, 0.0, True, REPEATS),
-        (4.0, 8, "gauss-legendre", 400, 0.0, False, REPEATS),
+        (4.0, 8, "gauss-legendre", 400, 0.0, False, 200),
         (100.0, 8, "adapt", 100, 0.0, False, 200),
         (100.0, 8, "clenshaw-curtis", 400, 0.0, False, 200),
         (4.0, 4, "clenshaw-curtis", 1000, 5.0, False, 200),
@@ -91,7 +91,7 @@ def _entries() -> dict[str, Entry]:
         (1e4, 12, "adapt", 100, 0.0, False, 200),
         (4.0, 2, "clenshaw-curtis", 400, 0.0, True, 200),
         (4.0, 4, "clenshaw-curtis", 25, 0.0, True, 200),
-        (4.0, 4, "clenshaw-curtis", 200, 10.0, True, 200),
+        (4.0, 4, "clenshaw-curtis", 200, 10.0, True, 800),
         (100.0, 6, "adapt", 400, 0.0, True, 200),
     ):
         correlated = f", memory {memory:g}" if memory else ""

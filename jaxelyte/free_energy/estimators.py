@@ -20,6 +20,9 @@ STARTS = 40
 GAIN = 1.3
 """How many times as many independent samples another start has to give before it is taken instead of a tenth."""
 
+NOISE = 3.0
+"""The same where n are independent, 1 + this/√n: their number is known no better."""
+
 
 @contextmanager
 def _quiet_pymbar() -> Iterator[None]:
@@ -143,7 +146,8 @@ def equilibrated(series: np.ndarray) -> int:
         start, _, most = timeseries.detect_equilibration(series, nskip=stride)
         if np.ptp(series[tenth:]) > 0:
             correlation = max(1.0, float(timeseries.statistical_inefficiency(series[tenth:])))
-            if most < GAIN * (len(series) - tenth) / correlation:
+            independent = (len(series) - tenth) / correlation
+            if most < max(GAIN, 1.0 + NOISE / math.sqrt(independent)) * independent:
                 return tenth
         return min(int(start), len(series) // 2)
 

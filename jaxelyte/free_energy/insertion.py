@@ -31,7 +31,7 @@ from jaxelyte.observables.provenance import check_made_by, recorded_energies
 from jaxelyte.observables.sampling import analysed, complete_cells
 from jaxelyte.observables.series import temperature_of
 from jaxelyte.observables.species import same_order
-from jaxelyte.observables.tails import independent_sums, spread_freedom
+from jaxelyte.observables.tails import independent_sums, skewed, spread_freedom
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.potentials.reference import reference_energies
@@ -50,8 +50,9 @@ LEAST = 20
 ONE_SIGMA = 0.8413447
 """Probability below one standard deviation of a normal variable."""
 
-LEAST_FRAMES = 20
-"""Independent frames that decide the average, (Σw)²/Σw², below which there is no error bar."""
+LEAST_FRAMES = 2
+"""Independent frames that decide the average, (Σw)²/Σw², below which there is no error bar. It is low on purpose:
+refusing averages that few frames decide leaves those that have missed the frames of large weight, and are off."""
 
 
 @dataclass(frozen=True)
@@ -363,10 +364,12 @@ def average_of_insertions(sums: np.ndarray, replicas: int, beta: float) -> tuple
     moved = len(sums) * (sums[:, 0] / total[0] - sums[:, 1] / total[1])
     found = block_error(moved.reshape(replicas, -1).T)
     inefficiency = float(found.inefficiency)
-    sums_of_independent = independent_sums(moved, inefficiency if math.isfinite(inefficiency) else 1.0)
-    freedom = spread_freedom(sums_of_independent, len(sums_of_independent))
-    # Half of the 68 % interval of Student's t distribution.
-    error = float(found.error) * float(stats.t.ppf(ONE_SIGMA, max(freedom, 1.0)))
+    independent = independent_sums(moved, inefficiency if math.isfinite(inefficiency) else 1.0)
+    # Half of the 68 % interval of Student's t distribution, and what a skewed mean is off by besides.
+    student = float(stats.t.ppf(ONE_SIGMA, max(spread_freedom(independent, len(independent)), 1.0)))
+    relative = float(found.bound)
+    # <ln²(1 + y)> = r² + 11/4 r⁴ + … for normal y of the width r.
+    error = relative * student * skewed(independent, 2.75 * relative**2)
     return -math.log(total[0] / total[1]) / beta, error / beta
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxelyte.checks import caution
 from jaxelyte.errors import JaxelyteError
 from jaxelyte.observables.blocks import block_error
-from jaxelyte.observables.tails import deciding, independent_sums, largest_k, pareto_k, spread_freedom
+from jaxelyte.observables.tails import deciding, independent_sums, largest_k, pareto_k, skewed, spread_freedom
 
 EVEN = 0.95
 """Share of effective samples above which weights are too even to have a tail."""
@@ -118,8 +118,7 @@ def spread_of_influence(
     square = float(np.sum(sums**2))
     if not square > 0.0:
         return Spread(1.0, stretches - 1.0)
-    skew = float(np.sum(sums**3)) ** 2 / square**3
-    widening = (1.0 + 0.5 * min(near, 1.0)) * math.sqrt(1.0 + 2.0 * skew + unseen)
+    widening = (1.0 + 0.5 * min(near, 1.0)) * skewed(sums, unseen)
     return Spread(widening, spread_freedom(sums, stretches - 1.0))
 
 

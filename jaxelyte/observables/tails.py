@@ -81,6 +81,21 @@ def spread_freedom(sums: np.ndarray, degrees: float) -> float:
     return 2.0 / (2.0 / degrees + excess)
 
 
+def skewed(sums: np.ndarray, more: float = 0.0) -> float:
+    """By how much the skewness of independent contributions widens a standard error: √(1 + 2γ²/n + more).
+
+    To first order the second moment of deviation over standard error is 1 + 2γ²/n for a mean of n contributions of
+    skewness γ.
+
+    Args:
+        sums: (n,), contributions of mean zero.
+        more: what else is added to the variance, relative to it.
+    """
+    square = float(np.sum(sums**2))
+    skewness = float(np.sum(sums**3)) ** 2 / square**3 if square > 0.0 else 0.0
+    return math.sqrt(1.0 + 2.0 * skewness + more)
+
+
 def deciding(influence: np.ndarray, weight: np.ndarray | None = None) -> float:
     """How many samples decide an average, less where they stand for many that are missing.
 
