@@ -17,7 +17,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
 
 from jaxelyte import checks, units
 from jaxelyte.arrays import finite
@@ -31,7 +30,7 @@ from jaxelyte.observables.provenance import check_made_by, recorded_energies
 from jaxelyte.observables.sampling import analysed, complete_cells
 from jaxelyte.observables.series import temperature_of
 from jaxelyte.observables.species import same_order
-from jaxelyte.observables.tails import independent_sums, skewed, spread_freedom
+from jaxelyte.observables.tails import half_width, independent_sums, skewed, spread_freedom
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.potentials.reference import reference_energies
@@ -46,9 +45,6 @@ SKIN = 1e-3
 
 LEAST = 20
 """Insertions that carry half of the average, below which there is no error bar."""
-
-ONE_SIGMA = 0.8413447
-"""Probability below one standard deviation of a normal variable."""
 
 LEAST_FRAMES = 2
 """Independent frames that decide the average, (Σw)²/Σw², below which there is no error bar. It is low on purpose:
@@ -365,8 +361,7 @@ def average_of_insertions(sums: np.ndarray, replicas: int, beta: float) -> tuple
     found = block_error(moved.reshape(replicas, -1).T)
     inefficiency = float(found.inefficiency)
     independent = independent_sums(moved, inefficiency if math.isfinite(inefficiency) else 1.0)
-    # Half of the 68 % interval of Student's t distribution, and what a skewed mean is off by besides.
-    student = float(stats.t.ppf(ONE_SIGMA, max(spread_freedom(independent, len(independent)), 1.0)))
+    student = half_width(spread_freedom(independent, len(independent)))
     relative = float(found.bound)
     # <ln²(1 + y)> = r² + 11/4 r⁴ + … for normal y of the width r.
     error = relative * student * skewed(independent, 2.75 * relative**2)

@@ -16,7 +16,7 @@ from jaxelyte.observables.blocks import block_error
 BLOCKS = 64
 """Stretches of time that errors are found from."""
 
-STRETCHES = 10
+STRETCHES = 16
 """Stretches that are kept for errors of positions and heights of minima."""
 
 REFERENCE = 1.0

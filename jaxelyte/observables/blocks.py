@@ -11,6 +11,7 @@ import numpy as np
 from jaxelyte.arrays import finite
 from jaxelyte.checks import caution
 from jaxelyte.observables.noise import uncertainty
+from jaxelyte.observables.tails import skewed
 from jaxelyte.wording import counted
 
 FEWEST = 4
@@ -161,12 +162,15 @@ def group_blocks(totals: np.ndarray, groups: int) -> np.ndarray:
     return np.concatenate(sums)
 
 
-def jackknife(totals: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def jackknife(
+    totals: np.ndarray, function: Callable[[np.ndarray], np.ndarray], *, skewness: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Value of a function of accumulated totals and its standard error by leaving out one stretch at a time.
 
     Args:
         totals: shape (stretches, …), additive.
         function: maps the sum over stretches, shape (…), to an array.
+        skewness: widen errors by the skewness of what the stretches contribute; see `tails.skewed`.
 
     Returns:
         value of all data, and error (NaN for fewer than four stretches).
@@ -177,5 +181,6 @@ def jackknife(totals: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) 
     if count < FEWEST:
         return value, np.full(value.shape, np.nan)
     others = np.stack([np.asarray(function(whole - one), np.float64) for one in totals])
-    spread = np.sum((others - others.mean(axis=0)) ** 2, axis=0)
-    return value, np.sqrt(spread * (count - 1) / count)
+    moved = others - others.mean(axis=0)
+    error = np.sqrt(np.sum(moved**2, axis=0) * (count - 1) / count)
+    return value, error * np.apply_along_axis(skewed, 0, moved) if skewness else error

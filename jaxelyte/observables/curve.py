@@ -300,7 +300,7 @@ class RDFResult(Rich):
         count = len(self.stretches)
         # Stretches are of (nearly) equal length, so the mean of their curves is the curve.
         parts = self.stretches[:, 0, begin : end + 1] / max(count, 1)
-        _, error = jackknife(parts, lambda total: extremum(total * count / max(count - 1, 1)))
+        _, error = jackknife(parts, lambda total: extremum(total * count / max(count - 1, 1)), skewness=True)
         position, height = extremum(self.g[begin : end + 1])
         if position in (r[0], r[-1]):
             # An edge of the region stays where it is in all stretches: the extremum is known to a bin at best.

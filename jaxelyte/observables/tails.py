@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.special import stdtrit
+
+ONE_SIGMA = 0.8413447
+"""Probability below one standard deviation of a normal variable."""
 
 FEWEST_IN_TAIL = 5
 """Samples in the tail below which no shape is fitted."""
@@ -79,6 +83,11 @@ def spread_freedom(sums: np.ndarray, degrees: float) -> float:
         return degrees
     excess = max(0.0, float(np.sum(sums**4)) / square**2 - 3.0 / len(sums))
     return 2.0 / (2.0 / degrees + excess)
+
+
+def half_width(freedom: float) -> float:
+    """Half of the interval of 68 % of Student's t distribution, of one degree of freedom at least."""
+    return float(stdtrit(max(freedom, 1.0), ONE_SIGMA))
 
 
 def skewed(sums: np.ndarray, more: float = 0.0) -> float:

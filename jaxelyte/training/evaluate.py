@@ -15,6 +15,7 @@ from jaxelyte.data.baseline import evaluate_frames
 from jaxelyte.data.frames import as_frames
 from jaxelyte.data.labels import LabelKeys, collect_labels
 from jaxelyte.observables.blocks import FEWEST
+from jaxelyte.observables.tails import skewed, spread_freedom
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.training.digests import structure_digests
 from jaxelyte.training.fit import Fit
@@ -63,8 +64,8 @@ class Evaluation:
     def summary(self) -> dict[str, Any]:
         """Root mean square and mean absolute errors; standard errors of the former from the spread between frames.
 
-        All keys are always there. ``rmse_error`` is None for fewer than four frames with this label (of this
-        composition), and a row is None where there are no labels.
+        All keys are always there. ``rmse_error`` and ``rmse_freedom``, its degrees of freedom, are None for fewer than
+        four frames with this label (of this composition), and a row is None where there are no labels.
         Energies in meV/atom, forces (components) in meV/Å, stresses in meV/Å³. Of a committee also its root mean square
         spread (of force vectors), and whether that says how large the errors are.
         """
@@ -152,7 +153,9 @@ class Evaluation:
 def _moments(errors: np.ndarray, frame_of: np.ndarray | None = None) -> dict[str, Any] | None:
     """RMSE, MAE and mean of the finite errors; the standard error of the RMSE by the jackknife over frames.
 
-    None without finite errors; ``rmse_error`` is None for fewer than `FEWEST` frames.
+    Squares are skewed, and few frames decide their mean: the error is widened for the first, and has the degrees of
+    freedom ``rmse_freedom`` (Student's t) for the second. None without finite errors; ``rmse_error`` and its freedom
+    are None for fewer than `FEWEST` frames.
     """
     frame_of = np.arange(len(errors)) if frame_of is None else frame_of
     known = np.isfinite(errors)
@@ -164,6 +167,7 @@ def _moments(errors: np.ndarray, frame_of: np.ndarray | None = None) -> dict[str
     result: dict[str, Any] = {
         "rmse": float(np.sqrt(np.mean(errors**2))),
         "rmse_error": None,
+        "rmse_freedom": None,
         "mae": float(np.mean(np.abs(errors))),
         "mean": float(np.mean(errors)),
         "values": len(errors),
@@ -171,7 +175,11 @@ def _moments(errors: np.ndarray, frame_of: np.ndarray | None = None) -> dict[str
     frames = len(count)
     if frames >= FEWEST:
         others = np.sqrt((square.sum() - square) / (count.sum() - count))
-        result["rmse_error"] = float(np.sqrt((frames - 1) / frames * np.sum((others - others.mean()) ** 2)))
+        each = square - count * np.mean(errors**2)
+        result["rmse_freedom"] = spread_freedom(each, frames - 1.0)
+        result["rmse_error"] = skewed(each) * float(
+            np.sqrt((frames - 1) / frames * np.sum((others - others.mean()) ** 2))
+        )
     return result
 
 

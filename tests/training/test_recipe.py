@@ -207,7 +207,9 @@ def test_rows_of_errors_have_the_same_keys_always(frames: int, rng: np.random.Ge
     rows = [summary["energy_meV_per_atom"], summary["forces_meV_per_A"], *summary["compositions"]["NaCl"].values()]
     rows = [*rows, *summary["forces_by_species_meV_per_A"].values()]
     assert summary["stress_meV_per_A3"] is None
-    assert {tuple(row) for row in rows if isinstance(row, dict)} == {("rmse", "rmse_error", "mae", "mean", "values")}
+    assert {tuple(row) for row in rows if isinstance(row, dict)} == {
+        ("rmse", "rmse_error", "rmse_freedom", "mae", "mean", "values")
+    }
     found = summary["forces_by_species_meV_per_A"]["Na"]["rmse_error"]
     told = [errors_table(summary, "some").columns[1]._cells, repr(errors)]
     assert ("± unknown" in str(told)) is (frames < 4)
