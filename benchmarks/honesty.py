@@ -39,6 +39,12 @@ BOUNDS = {False: (0.85, 1.15), True: (0.75, 1.3)}
 SEEDS = {False: 200, True: 60}
 """The least number of seeds of either."""
 
+MANY = 1000
+"""Seeds from which on the shares within one error and within the interval of 95 % have limits, too."""
+
+SHARES, APART = (0.6827, 0.95), 0.05
+"""What these shares are for Student's t, and how far they may be from that, relative to it, besides their own error."""
+
 FEW = 0.1
 """Share of the estimates with an error bar below which a case counts as refused."""
 
@@ -109,6 +115,10 @@ class Row(NamedTuple):
         low, high = BOUNDS[self.dynamics]
         if not self.is_refused and not low <= self.rms <= high:
             return f"root mean square z of {self.rms:.2f}, outside {low} to {high}"
+        if self.seeds >= MANY and not self.is_refused:
+            for found, exact in zip((self.share, self.share95), SHARES, strict=True):
+                if not abs(found - exact) <= APART * exact + math.sqrt(exact * (1.0 - exact) / self.seeds):
+                    return f"a share of {found:.3f} in the interval of {exact:.0%}"
         if not self.hard and self.refused > 0.1:
             return f"{self.refused:.0%} of an easy case refused"
         return ""
@@ -218,7 +228,8 @@ an error bar has few degrees of freedom, z is mapped through Student's t distrib
 - *refused*: share of the estimates that have no error bar, or raise an error that names the remedy. A dash: hardly any
   estimate is left. *warned*: share of the estimates that came with a warning.
 - With 200 seeds the root mean square scatters by 0.05, with 60 by 0.09. Limits: {low} to {high} for synthetic data,
-  {low_dynamics} to {high_dynamics} where dynamics are run.
+  {low_dynamics} to {high_dynamics} where dynamics are run. With 1000 seeds or more both shares have to be within 5 %
+  and their own error (0.015 and 0.007) of 0.683 and 0.95 as well, which Student's t expects.
 
 ```
 {command}

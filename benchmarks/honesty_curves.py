@@ -146,7 +146,9 @@ CASES: dict[str, Entry] = {
     "intermittent function, half of the decay": Entry(partial(survival, lag=10, intermittent=True)),
     **{
         f"<dU/dλ>, springs 1:4, window {window}, {count} samples{f', memory {memory:g}' if memory else ''}": Entry(
-            partial(slope, window=window, count=count, memory=memory), hard=count < 1000 and memory > 0.0
+            partial(slope, window=window, count=count, memory=memory),
+            hard=count < 1000 and memory > 0.0,
+            seeds=800 if count == 200 else 200,
         )
         for window, count, memory in ((0, 400, 0.0), (2, 1000, 5.0), (1, 200, 10.0))
     },
@@ -155,7 +157,7 @@ CASES: dict[str, Entry] = {
     "energy of a minimum, 4 umbrella windows, 400 samples": Entry(partial(minimum, what="energy", count=400)),
     **{
         f"RMSE of {name}, {frames} frames": Entry(partial(rmse, what=what, frames=frames), hard=frames < 10, seeds=1000)
-        for frames in (100, 20, 4)
+        for frames in (100, 20, 8)
         for name, what in (("energies", "energy_meV_per_atom"), ("forces", "forces_meV_per_A"))
     },
 }

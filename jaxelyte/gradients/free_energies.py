@@ -32,6 +32,9 @@ from jaxelyte.wording import counted
 FEWEST = 4
 """Frames of a window below which its derivative is refused; those without an error bar are given."""
 
+CERTAIN = 2.0
+"""How many times its noise a difference from the derivatives at the ends has to be."""
+
 Trees = tuple[Any, Any, Any]
 """Derivatives by parameters of the initial, the final and the common potential."""
 
@@ -153,11 +156,15 @@ def _apart(total: Trees, error: Trees, ends: Trees, ends_error: Trees) -> Trees:
     """How far integrals are from the derivatives at the ends, beyond the noise of both.
 
     Both hold the frames at the ends, so that the sum of their variances is that of the difference but for a covariance.
+    Of what chance often gives nothing is counted: errors would follow the deviations.
     """
     ends, ends_error = like(total, ends), like(total, ends_error)
-    return leafwise(
-        lambda x, y, e, f: np.sqrt(np.maximum(0.0, (x - y) ** 2 - e**2 - f**2)), total, ends, error, ends_error
-    )
+
+    def beyond(x: Any, y: Any, e: Any, f: Any) -> Any:
+        noise, square = e**2 + f**2, (x - y) ** 2
+        return np.where(square > CERTAIN**2 * noise, np.sqrt(np.maximum(0.0, square - noise)), 0.0 * noise)
+
+    return leafwise(beyond, total, ends, error, ends_error)
 
 
 def _at_the_ends(
