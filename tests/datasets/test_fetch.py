@@ -38,6 +38,7 @@ from jaxelyte.interop.published import (
     sources,
 )
 from jaxelyte.interop.shipped import located, no_model
+from jaxelyte.potentials.preparation import check_baselines
 
 COMMIT = "0123456789" * 4
 SET = {
@@ -277,7 +278,7 @@ def test_deployed_models_become_folders(
         [f"Nobody, never (someone/data, commit {COMMIT[:8]})"],
     )
     with pytest.raises(InputError, match="is no force field without it"):
-        network.validate(small_networks.six_atoms(np.float32))
+        check_baselines(network)
     terms = [
         NequIPTerm(type="nequip", path=done.path),
         CoulombTerm(type="coulomb", charges=source_of(done.path).charges),

@@ -463,10 +463,10 @@ def test_what_is_wrong_is_said(rng: np.random.Generator) -> None:
     with pytest.warns(UserWarning, match="independent samples"):
         difference(gaps(rng, lam, 30), lam, TEMPERATURE, weights=weights)
     rising = [np.random.default_rng(n).normal(value, 0.001, 500) for n, value in enumerate((0.1, 0.2, 0.15, 0.1))]
-    with pytest.warns(UserWarning, match=r"rises by 0\.1 .* which it cannot"):
+    with pytest.warns(UserWarning, match=r"rises by 0\.1.* which it cannot"):
         difference(rising, lam, TEMPERATURE, weights=weights)
     far = [np.random.default_rng(n).normal(value, 0.01, 500) for n, value in enumerate((3.0, 2.0, 1.0, 0.0))]
-    with pytest.warns(UserWarning, match=r"falls by 1 .* account for 0\.00.* eV at most"):
+    with pytest.warns(UserWarning, match=r"falls by (1\.0|0\.99).* account for 0\.00.* eV at most"):
         difference(far, lam, TEMPERATURE, weights=weights)
     ends = np.array([0.0, 1.0])
     with pytest.warns(UserWarning, match=r"overlap by 0\.0"):

@@ -211,6 +211,7 @@ def test_epochs_are_whole_numbers() -> None:
         {
             "epoch": n,
             "learning_rate": 0.01,
+            "best": n == 2,
             **{part: {"energy": 0.1, "forces_by_species": {"O": 0.1, "H": 0.2}} for part in ("train", "validation")},
         }
         for n in range(3)
