@@ -74,8 +74,13 @@ def force_call(potential: Any, atoms: Any) -> Any:
     return lambda: jax.block_until_ready(compiled(prepared, system, lists))
 
 
-def make_engine(potential: Any, atoms: Any, timestep: float, replicas: int = 1, devices: Any = None) -> Any:
-    """An engine at step 0, equilibrated velocities at 300 K; replicas are divided among ``devices``."""
+def make_engine(
+    potential: Any, atoms: Any, timestep: float, replicas: int = 1, devices: Any = None, frames: int = 1
+) -> Any:
+    """An engine at step 0, equilibrated velocities at 300 K; replicas are divided among ``devices``.
+
+    ``frames`` is the room in a chunk, see `jaxelyte.dynamics.chunk.Settings`.
+    """
     import jaxelyte as jxl
     from jaxelyte.dynamics.chunk import Settings
     from jaxelyte.dynamics.engine import Engine
@@ -86,7 +91,7 @@ def make_engine(potential: Any, atoms: Any, timestep: float, replicas: int = 1, 
     systems = batch_systems(atoms, replicas)
     prepared = prepare_potential(potential, systems)
     integrator = make_integrator(jxl.NVT(300.0), len(atoms), momentum_conserved=True)
-    settings = Settings(integrator, 1_000_000, 1_000_000, 1, (), (), False)
+    settings = Settings(integrator, 1_000_000, 1_000_000, frames, (), (), False)
     keys = jax.random.split(jax.random.key(0), (replicas, 2))
     engine = Engine.create(prepared, systems, settings, timestep=timestep, skin=1.0, devices=devices)
     velocities = start_velocities(

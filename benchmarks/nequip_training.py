@@ -22,25 +22,20 @@ from typing import Any
 
 import nequip_now
 import numpy as np
-from original import write
+from original import labelled, write
 
 
 def graphs(folder: Path, settings: dict[str, Any], r_max: float) -> list[Any]:
     """Frames as graphs, energies without reference energies."""
     import torch
-    from ase.data import atomic_numbers
-    from ase.io import read
     from nequip.data import compute_neighborlist_, from_ase
 
-    kinds = {atomic_numbers[name]: kind for kind, name in enumerate(settings["species"])}
     found = []
-    frames: Any = read(folder / "frames.extxyz", ":")
-    for atoms in frames:
-        energy = atoms.get_potential_energy() - sum(settings["references"][kinds[z]] for z in atoms.numbers)
+    for atoms, kinds, energy in labelled(folder, settings):
         forces = torch.as_tensor(atoms.get_forces(), dtype=torch.float32)
         atoms.calc = None
         data = compute_neighborlist_(from_ase(atoms), r_max)
-        data["atom_types"] = torch.tensor([kinds[z] for z in atoms.numbers])
+        data["atom_types"] = torch.tensor(kinds)
         data["cell"] = data["cell"].view(1, 3, 3)
         data = {key: data[key] for key in nequip_now.INPUTS}
         data = {key: x.float() if x.is_floating_point() else x for key, x in data.items()}

@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -61,6 +62,18 @@ def load(name: str, device: str = "cpu") -> tuple[Any, dict[str, Any], np.ndarra
     kinds = [[options["chemical_symbol_to_type"][SYMBOLS[int(z)]]] for z in atoms.numbers]
     data[AtomicDataDict.ATOM_TYPE_KEY] = torch.tensor(kinds)
     return compiled(folder, device), {key: value.to(device) for key, value in data.items()}, forces
+
+
+def labelled(folder: Path, settings: dict[str, Any]) -> Iterator[tuple[Any, list[int], float]]:
+    """Frames that `training.py` left: atoms, the kind of each, and the energy less reference energies in eV."""
+    from ase.data import atomic_numbers
+    from ase.io import read
+
+    kinds = {atomic_numbers[name]: kind for kind, name in enumerate(settings["species"])}
+    frames: Any = read(folder / "frames.extxyz", ":")
+    for atoms in frames:
+        own = [kinds[z] for z in atoms.numbers]
+        yield atoms, own, atoms.get_potential_energy() - sum(settings["references"][kind] for kind in own)
 
 
 @cache

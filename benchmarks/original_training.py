@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from original import labelled
 
 
 def load(folder: Path) -> Any:
@@ -60,15 +61,10 @@ def _inner(name: str) -> str:
 def graphs(folder: Path, settings: dict[str, Any], r_max: float) -> list[Any]:
     """Frames as nequip's graphs, energies without reference energies."""
     import torch
-    from ase.data import atomic_numbers
-    from ase.io import read
     from nequip.data import AtomicData, AtomicDataDict
 
-    kinds = {atomic_numbers[name]: kind for kind, name in enumerate(settings["species"])}
     found = []
-    frames: Any = read(folder / "frames.extxyz", ":")
-    for atoms in frames:
-        energy = atoms.get_potential_energy() - sum(settings["references"][kinds[z]] for z in atoms.numbers)
+    for atoms, kinds, energy in labelled(folder, settings):
         data = AtomicData.from_points(
             pos=atoms.positions,
             r_max=r_max,
@@ -77,7 +73,7 @@ def graphs(folder: Path, settings: dict[str, Any], r_max: float) -> list[Any]:
             total_energy=torch.tensor([[energy]], dtype=torch.float32),
             forces=torch.as_tensor(atoms.get_forces(), dtype=torch.float32),
         )
-        data[AtomicDataDict.ATOM_TYPE_KEY] = torch.tensor([[kinds[z]] for z in atoms.numbers])
+        data[AtomicDataDict.ATOM_TYPE_KEY] = torch.tensor(kinds)[:, None]
         found.append(data)
     return found
 

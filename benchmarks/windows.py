@@ -21,7 +21,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from md import REFERENCE
+from md import REFERENCE, make_engine
 
 TIMESTEP = 2.0
 """fs"""
@@ -46,34 +46,12 @@ def ends() -> tuple[Any, Any, Any, Any]:
 
 def engine(lam: np.ndarray, devices: int = 1) -> Any:
     """The windows in one batch, at step 0, as `jaxelyte.free_energy` runs them."""
-    import jaxelyte as jxl
-    from jaxelyte.dynamics.chunk import Settings
-    from jaxelyte.dynamics.engine import Engine
-    from jaxelyte.dynamics.integrators import make_integrator
-    from jaxelyte.dynamics.start import batch_systems, start_velocities
     from jaxelyte.potentials.ladder import Ladder
-    from jaxelyte.potentials.preparation import prepare_potential
 
     first, second, common, atoms = ends()
-    ladder = common + Ladder(first, second, lam, temperature=300.0)
-    systems = batch_systems(atoms, len(lam))
-    integrator = make_integrator(jxl.NVT(300.0), len(atoms), momentum_conserved=True)
-    settings = Settings(integrator, 1_000_000, 1_000_000, len(lam), (), (), False)
-    keys = jax.random.split(jax.random.key(0), (len(lam), 2))
     among = tuple(jax.devices()[:devices]) if devices > 1 else None
-    prepared = prepare_potential(ladder, systems)
-    made = Engine.create(prepared, systems, settings, timestep=TIMESTEP, skin=1.0, devices=among)
-    velocities = start_velocities(
-        atoms,
-        systems,
-        keys[:, 0],
-        request=300.0,
-        temperature=300.0,
-        momentum_conserved=True,
-        degrees=integrator.degrees,
-    )
-    made.start(velocities, keys[:, 1])
-    return made
+    ladder = common + Ladder(first, second, lam, temperature=300.0)
+    return make_engine(ladder, atoms, TIMESTEP, len(lam), among, frames=len(lam))
 
 
 def main() -> None:

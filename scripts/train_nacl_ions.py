@@ -16,7 +16,6 @@ distribution functions in runs of the ions alone with those of the all-atom runs
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shutil
 import time
@@ -27,7 +26,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-from train_nacl_r2scan import CHARGES, CITATION, PERMITTIVITY, store
+from train_nacl_r2scan import CHARGES, CITATION, PERMITTIVITY, closing, digest, store
 
 import jaxelyte as jxl
 from jaxelyte.dynamics.summary import versions
@@ -159,11 +158,6 @@ def compared(name: str, whole: jxl.Run, alone: jxl.Run, equilibration: float) ->
     return row
 
 
-def digest(model: Path) -> str:
-    """SHA-256 of the weights."""
-    return hashlib.sha256((model / "state_dict.npz").read_bytes()).hexdigest()
-
-
 def package(options: argparse.Namespace) -> None:
     """The network, its card and its check into the package."""
     fit, checked = jxl.load_fit(options.fit), read_json(options.check)
@@ -236,8 +230,6 @@ def readme(card: dict[str, Any]) -> str:
             f"| {row['mol_per_L']:.2f} | {row['edge_A']:.2f} | {row['all_atom_ps']:.0f} | {' | '.join(cells)} |"
         )
     table = "\n".join(lines)
-    limits = "\n".join(f"- {line}" for line in card["limits"])
-    cited = "\n".join(f"- {line}" for line in card["citation"])
     return f"""# nacl_ions: {card["system"]}
 
 ```python
@@ -264,16 +256,7 @@ and what their statistical errors amount to.
 
 `{card["training"]["script"]}` repeats it. {card["training"]["recipe"][0].upper() + card["training"]["recipe"][1:]}.
 
-## Where it holds
-
-{limits}
-
-## Licence and citation
-
-Weights and this folder: [CC-BY-SA-4.0](LICENSE), the licence of the frames behind `nacl_r2scan`. Please cite:
-
-{cited}
-"""
+{closing(card, "the frames behind `nacl_r2scan`")}"""
 
 
 def picture(rows: list[dict[str, Any]], path: Path) -> None:

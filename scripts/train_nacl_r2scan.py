@@ -159,17 +159,22 @@ def describe(home: Path) -> dict[str, Any]:
         "epochs_planned": config["epochs"],
         "best_epoch": best["epoch"],
         "validation_forces_meV_per_A": 1e3 * best["validation"]["forces"],
-        "sha256": hashlib.sha256((home / "state_dict.npz").read_bytes()).hexdigest(),
+        "sha256": digest(home),
         "stability": stored_reports(home),
     }
+
+
+def digest(home: Path) -> str:
+    """SHA-256 of the weights in a folder."""
+    return hashlib.sha256((home / "state_dict.npz").read_bytes()).hexdigest()
 
 
 def stored_reports(home: Path) -> list[dict[str, Any]]:
     """Report cards of exactly these weights."""
     path = home / "stability.json"
     rows = json.loads(path.read_text()) if path.is_file() else []
-    digest = hashlib.sha256((home / "state_dict.npz").read_bytes()).hexdigest()
-    return [{key: value for key, value in row.items() if key != "sha256"} for row in rows if row["sha256"] == digest]
+    now = digest(home)
+    return [{key: value for key, value in row.items() if key != "sha256"} for row in rows if row["sha256"] == now]
 
 
 def errors(result: jxl.Evaluation) -> dict[str, Any]:
@@ -296,8 +301,6 @@ def readme(card: dict[str, Any]) -> str:
         f"{spread['rank_correlation']:.2f}.\n"
     )
     table = "\n".join(lines)
-    limits = "\n".join(f"- {line}" for line in card["limits"])
-    cited = "\n".join(f"- {line}" for line in card["citation"])
     return f"""# nacl_r2scan: {card["system"]}
 
 ```python
@@ -334,13 +337,20 @@ Root mean square on the test frames, which no training saw; energies in meV/atom
 {card["stability"][0].upper() + card["stability"][1:]}.
 An event is a broken O-H bond, an overlap or a temperature run-away; a contact is a proton {CONTACT} eV up the barrier.
 
-## Where it holds
+{closing(card, "the frames")}"""
+
+
+def closing(card: dict[str, Any], frames: str) -> str:
+    """The last sections of a model card: limits, licence and citation."""
+    limits = "\n".join(f"- {line}" for line in card["limits"])
+    cited = "\n".join(f"- {line}" for line in card["citation"])
+    return f"""## Where it holds
 
 {limits}
 
 ## Licence and citation
 
-Weights and this folder: [CC-BY-SA-4.0](LICENSE), the licence of the frames. Please cite:
+Weights and this folder: [CC-BY-SA-4.0](LICENSE), the licence of {frames}. Please cite:
 
 {cited}
 """
@@ -381,7 +391,7 @@ def report(options: argparse.Namespace) -> None:
         "contacts": contacts(run.trajectory, sorted(watch_of(start).bonds)),
         "ensemble": "NVT, Nosé-Hoover, 0.5 fs",
         "looked_at_every_fs": EVERY * TIMESTEP,
-        "sha256": hashlib.sha256((home / "state_dict.npz").read_bytes()).hexdigest(),
+        "sha256": digest(home),
     }
     path = home / "stability.json"
     rows = json.loads(path.read_text()) if path.is_file() else []
