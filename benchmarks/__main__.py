@@ -58,16 +58,17 @@ def main() -> None:
     parser.add_argument("--scaling", default="1", help="numbers of devices for scaling.py, such as 1,2; '' for none")
     parser.add_argument("--output", type=Path, default=HERE / "output" / "all.json")
     options = parser.parse_args()
+    rounds = options.rounds or (5 if options.against else 3)
     if options.against:
-        command = [sys.executable, str(HERE / "against.py"), str(options.against), "--rounds", str(options.rounds or 5)]
+        command = [sys.executable, str(HERE / "against.py"), str(options.against), "--rounds", str(rounds)]
         raise SystemExit(subprocess.run(command, check=False).returncode)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     peer = has_peer(options.peer)
     if not peer:
         print(f"{options.peer} has no nequip and torch: only ours is measured (pass --peer)", file=sys.stderr)
     ours, theirs = [], []
-    for number in range(options.rounds or 3):
-        print(f"round {number + 1} of {options.rounds or 3}", file=sys.stderr, flush=True)
+    for number in range(rounds):
+        print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
         ours.append(
             run(
                 sys.executable,

@@ -1,7 +1,8 @@
 """Is this checkout slower than another? Ratios of CPU times, in turns; fails where one is lost by more than 15 %.
 
     git worktree add /tmp/before main~20
-    python -m benchmarks --against /tmp/before                 # five rounds; `--rounds`, `--only training`
+    python -m benchmarks --against /tmp/before                      # five rounds, or `--rounds`
+    python benchmarks/against.py /tmp/before --only "training epoch"
 
 Each round measures both checkouts in processes of their own, one after the other, on one core, in an order that is
 reversed from round to round, with the same frames. A first round is not counted: it fills the caches of compiled code,
@@ -30,7 +31,6 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 LIMIT = 1.15
 FIGURES = ("force call", "MD step", "training epoch", "start of MD", "start of training")
-STARTS = {"start of MD": "MD", "start of training": "training"}
 
 
 def make_frames(path: Path) -> None:

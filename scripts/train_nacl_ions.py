@@ -31,6 +31,7 @@ from train_nacl_r2scan import CHARGES, CITATION, PERMITTIVITY, closing, digest, 
 import jaxelyte as jxl
 from jaxelyte.dynamics.summary import versions
 from jaxelyte.storage import read_json, write_json, write_text
+from jaxelyte.units import LITER
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "jaxelyte" / "datasets" / "nacl_ions"
@@ -136,7 +137,7 @@ def compared(name: str, whole: jxl.Run, alone: jxl.Run, equilibration: float) ->
     real, own = jxl.rdf(whole, discard=discard, **options), jxl.rdf(alone, **options)
     row: dict[str, Any] = {
         "run": name,
-        "mol_per_L": pairs / (atoms.get_volume() * 6.02214076e-4),
+        "mol_per_L": pairs / (atoms.get_volume() * LITER),
         "edge_A": edge,
         "all_atom_ps": float(whole.trajectory.times[-1] - whole.trajectory.times[discard]) / 1e3,
         "curves": {},

@@ -30,6 +30,7 @@ from jaxelyte.dynamics.summary import versions
 from jaxelyte.interop.published import place_of
 from jaxelyte.observables import plus_minus
 from jaxelyte.storage import read_json, write_json, write_text
+from jaxelyte.units import LITER
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -190,7 +191,7 @@ def make_card(
 ) -> dict[str, Any]:
     """The whole card."""
     pairs = [frame.get_chemical_symbols().count("Na") for frame in frames]
-    molar = [n / (frame.get_volume() * 6.02214076e-4) for n, frame in zip(pairs, frames, strict=True)]
+    molar = [n / (frame.get_volume() * LITER) for n, frame in zip(pairs, frames, strict=True)]
     range_ = f"{min(molar):.1f} to {max(molar):.1f} mol/L"
     force, energy = test["forces_meV_per_A"], test["energy_meV_per_atom"]
     many = f"committee of {len(rows)}" if len(rows) > 1 else "one network"

@@ -92,7 +92,12 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def fresh_programs() -> None:
-    """No compiled chunk of an earlier test is used again, so that compilations can be counted."""
-    from jaxelyte.dynamics.chunk import make_chunk
+    """No program of an earlier test is used again, nor the length of its lists, so that compilations can be counted."""
+    import jax
 
+    from jaxelyte.dynamics.chunk import make_chunk
+    from jaxelyte.neighbors.kept import _known_rooms
+
+    jax.clear_caches()
     make_chunk.cache_clear()
+    _known_rooms.cache_clear()

@@ -25,6 +25,7 @@ from ase.io import read, write
 import jaxelyte as jxl
 from jaxelyte.dynamics.summary import versions
 from jaxelyte.storage import write_json
+from jaxelyte.units import LITER
 
 EDGE, IONS, WATERS = 25.26, 24, 512
 TIMESTEP, EVERY, TEMPERATURE = 0.5, 40, 300.0
@@ -85,7 +86,7 @@ def start(options: argparse.Namespace) -> Atoms:
     if path.exists():
         return read(path)  # pyright: ignore[reportReturnType]
     waters = round(WATERS * options.ions / IONS)
-    concentration = IONS / (6.02214076e-4 * EDGE**3)
+    concentration = IONS / (LITER * EDGE**3)
     box = jxl.build.electrolyte(
         {"Li": options.ions, "Cl": options.ions}, waters=waters, concentration=concentration, seed=options.seed
     )

@@ -19,7 +19,7 @@ from jaxelyte import checks
 from jaxelyte.cli.analysis_dynamics import conduction, diffusion, flow, residence, vibrations
 from jaxelyte.cli.analysis_structure import forces, scattering, shell_angles, structure
 from jaxelyte.cli.analysis_thermodynamics import activity, osmotic
-from jaxelyte.cli.known import WATER_PERMITTIVITY, Known, known_of, provenance_of, stored_potential
+from jaxelyte.cli.known import WATER_PERMITTIVITY, Known, known_of, provenance_of, stored_settings
 from jaxelyte.cli.page import Section, chosen, needs, page
 from jaxelyte.cli.sample import Sample
 from jaxelyte.errors import InputError, JaxelyteError
@@ -109,7 +109,8 @@ def analyse_source(
     left_out = equilibration_of(run, len(trajectory)) if discard is None else discard
     symbols = _symbols(trajectory)
     wanted = pairs_named("--pairs", pairs) if pairs else all_pairs(symbols)
-    known = Known(None, None) if run is None else known_of(stored_potential(source), symbols)
+    stored = {} if run is None else stored_settings(source)
+    known = Known(None, None) if run is None else known_of(stored.get("potential", {}), symbols)
     ions = parse_charges(charges, symbols, periodic=all(trajectory.pbc)) if charges else known.charges
     # Clusters and slabs have no density, and still move; who asks for distribution functions gets the reason.
     distributed = all(trajectory.pbc) or pairs or r_max is not None or width is not None
@@ -128,7 +129,7 @@ def analyse_source(
         unknown=known.reason,
     )
     options = {"charges": charges, "permittivity": permittivity, "temperature": temperature, "viscosity": viscosity}
-    sample = replace(sample, provenance=provenance_of(source, run, sample, known, options))
+    sample = replace(sample, provenance=provenance_of(source, run, stored, sample, known, options))
     folder = folder if folder is not None else (source if run else source.parent) / "analysis"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

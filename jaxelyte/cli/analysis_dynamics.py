@@ -15,7 +15,7 @@ from jaxelyte.cli.sample import Sample
 from jaxelyte.errors import InputError
 from jaxelyte.observables.series import spread
 from jaxelyte.plots.palette import element_color
-from jaxelyte.plots.style import band, labelled, level, new_axes, png
+from jaxelyte.plots.style import BLACK, band, labelled, level, new_axes, png
 from jaxelyte.units import LITER
 from jaxelyte.wording import plus_minus
 
@@ -271,13 +271,13 @@ def vibrations(sample: Sample) -> Section:
         found = attempt(lambda name=name: vacf(frames, name), section, name)
         if found is None:
             continue
-        value, error = (x * 1e9 for x in attempt(found.diffusivity, section))
+        value, error = attempt(found.diffusivity, section)
         known = DIFFUSION.get(name) if sample.solvent else None
-        beside = "" if known is None else f"{known} at infinite dilution"
-        text = "not diffusive" if math.isnan(value) else plus_minus(value, error, unit="1e-9 m²/s")
+        beside = "" if known is None else f"{known}e-9 m²/s at infinite dilution"
+        text = "not diffusive" if math.isnan(value) else plus_minus(value, error, unit="m²/s")
         row = (f"D of {name} by Green and Kubo", text, beside)
         section.rows.append(row)
-        section.content[name] = {"green_kubo_m2_s": [finite(value * 1e-9), finite(error * 1e-9)]}
+        section.content[name] = {"green_kubo_m2_s": [finite(value), finite(error)]}
         axes = new_axes(axes)
         color = element_color(name)
         start = found.value[0]
@@ -302,7 +302,7 @@ def _density_of_states(sample: Sample, frames: Any, section: Section) -> None:
     rows = np.array([replace(found, value=row).density_of_states()[1] for row in found.stretches])
     shown = at <= STRETCH[1]
     axes = new_axes()
-    band(axes, at[shown], 1e3 * density[shown], 1e3 * spread(rows)[shown], color="#222222")
+    band(axes, at[shown], 1e3 * density[shown], 1e3 * spread(rows)[shown], color=BLACK)
     axes.set(xlabel="wavenumber / 1/cm", ylabel="density of states / 1e-3 cm", xlim=(0.0, STRETCH[1]))
     section.pictures.append(("density of states", png(axes)))
     section.content["density_of_states"] = {

@@ -334,11 +334,18 @@ def analyse(
         int | None,
         typer.Option(help="Frames left out at the start; by default the equilibration of a run, none of a file."),
     ] = None,
-    charges: Annotated[str, typer.Option(help="Of the ions, such as Na=1,Cl=-1; by default as in the run file.")] = "",
+    charges: Annotated[
+        str, typer.Option(help="Of the ions, such as Na=1,Cl=-1; by default of the run's potential.")
+    ] = "",
     permittivity: Annotated[
-        float | None, typer.Option(help="Relative, of the solvent; that of the run file, or 78.3.")
+        float | None, typer.Option(help="Relative, of the solvent; by default that of the run's potential, or 78.3.")
     ] = None,
-    viscosity: Annotated[float | None, typer.Option(help="Pa s; corrects diffusion for the finite cell.")] = None,
+    viscosity: Annotated[
+        float | None,
+        typer.Option(
+            help="Pa s; corrects diffusion for the finite cell; by default that of the run, if it is known well."
+        ),
+    ] = None,
     temperature: Annotated[float | None, typer.Option(help="K; that of the run by default.")] = None,
     fit: Annotated[str, typer.Option(help="Window of diffusion and conductivity in fs, such as 1000,5000.")] = "",
     stretches: Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxelyte.cli.objects import SOLVENT
 from jaxelyte.dynamics.identity import charges_of
+from jaxelyte.errors import InputError
+from jaxelyte.storage import read_json
 from jaxelyte.wording import counted
 
 if TYPE_CHECKING:
@@ -44,13 +45,12 @@ class Known(NamedTuple):
     reason: str = ""
 
 
-def stored_potential(folder: Path) -> dict[str, Any]:
-    """Settings of the potential of a run by path, such as ``terms[1].charges.Na``; empty where they are not kept."""
+def stored_settings(folder: Path) -> dict[str, Any]:
+    """Settings of a run; empty where they are not kept, or not readable."""
     try:
-        found = json.loads((folder / "config.json").read_text("utf-8"))["potential"]
-    except (OSError, ValueError, KeyError):
+        return read_json(folder / "config.json")
+    except InputError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def known_of(potential: Mapping[str, Any], symbols: list[str]) -> Known:
@@ -60,7 +60,7 @@ def known_of(potential: Mapping[str, Any], symbols: list[str]) -> Known:
     itself. Its permittivity is that of the solvent where the solvent has no charges there.
 
     Args:
-        potential: see `stored_potential`.
+        potential: settings by path, such as ``terms[1].charges.Na``, of `stored_settings`.
         symbols: of all atoms.
     """
     terms = charges_of(potential)
@@ -86,20 +86,26 @@ def known_of(potential: Mapping[str, Any], symbols: list[str]) -> Known:
 
 
 def provenance_of(
-    source: Path, run: Run | None, sample: Sample, known: Known, options: Mapping[str, Any]
+    source: Path,
+    run: Run | None,
+    config: Mapping[str, Any],
+    sample: Sample,
+    known: Known,
+    options: Mapping[str, Any],
 ) -> dict[str, str]:
     """How the frames were made, and where the numbers come from that an analysis takes; for the end of a report.
 
     Args:
         source: run folder or trajectory file.
         run: None for a file.
+        config: settings of the run.
         sample: what is analysed.
         known: what the potential of the run says.
         options: of the command line, empty or None where not given.
     """
     found = {"source": str(source.resolve())}
     if run is not None:
-        found |= _of_run(source, run)
+        found |= _of_run(run, config)
     ions = ", ".join(f"{name} {q:+g} e" for name, q in (sample.charges or {}).items())
     origin = "given by --charges" if options["charges"] else "from the Coulomb term of the run's potential"
     found["charges"] = f"{ions}; {origin}" if ions else sample.no_charges
@@ -124,11 +130,9 @@ def provenance_of(
     return found
 
 
-def _of_run(source: Path, run: Run) -> dict[str, str]:
+def _of_run(run: Run, config: Mapping[str, Any]) -> dict[str, str]:
     """Potential, ensemble, length and versions of a run."""
-    try:
-        config = json.loads((source / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    if not config:
         return {}
     potential, ensemble = config.get("potential", {}), config.get("ensemble", {})
     terms = [str(value) for path, value in potential.items() if re.fullmatch(r"(terms\[\d+\]\.)?type", path)]

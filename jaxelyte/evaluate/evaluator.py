@@ -183,7 +183,7 @@ class Evaluator:
 
         Args:
             function: pure, hashable, and the same object in each call, or it is compiled again.
-            systems: of the shape that was planned for, which is also the default.
+            systems: those that were planned for by default; other atoms are checked and planned for anew.
             arguments: arrays.
             potential: prepared, with other parameters.
         """
@@ -192,15 +192,21 @@ class Evaluator:
         return self.repaired(lambda plan: _applied(function, plan, given, batch, *arguments), batch)
 
     def ready_for(self, systems: System) -> System:
-        """The batch where the program expects it; plans anew for cells beyond the strain that was planned for."""
-        cells = np.asarray(systems.cell, np.float64)
-        if self._given is not None and not self._covers(cells, systems.pbc):
+        """The batch where the program expects it; plans anew for other atoms, and cells beyond the planned strain."""
+        if self._given is not None and not (self._same_atoms(systems) and self._covers(systems)):
             prepared = prepare_potential(self._given, systems, self.strain)
             self._take(prepared, systems, self.form, self.skin, self.room, self.devices)
         return place(self.plan, systems)
 
-    def _covers(self, cells: np.ndarray, pbc: tuple[bool, bool, bool]) -> bool:
-        if pbc != self.systems.pbc:
+    def _same_atoms(self, systems: System) -> bool:
+        known, now = np.asarray(self.systems.numbers), np.asarray(systems.numbers)
+        return known.shape[1:] == now.shape[1:] and bool(
+            np.all((known[:1] if len(known) != len(now) else known) == now)
+        )
+
+    def _covers(self, systems: System) -> bool:
+        cells = np.asarray(systems.cell, np.float64)
+        if systems.pbc != self.systems.pbc:
             return False
         before = np.broadcast_to(self._cells[:1], cells.shape) if len(cells) != len(self._cells) else self._cells
         if np.array_equal(before, cells):

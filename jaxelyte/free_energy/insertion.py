@@ -381,7 +381,7 @@ def doubt_of_insertions(sums: np.ndarray, replicas: int, carrying: int) -> str:
             "and the true value is lower. Take free_energy_path with a cavity"
         )
     if (frames := _deciding_frames(sums, replicas)) < LEAST_FRAMES:
-        return f"{frames:.0f} independent frames decide the average ({LEAST_FRAMES} are needed); run longer"
+        return f"only {frames:.1f} independent frames decide the average ({LEAST_FRAMES} are needed); run longer"
     return ""
 
 

@@ -20,7 +20,7 @@ from jaxelyte.dynamics import NVT
 from jaxelyte.errors import InputError, RunInterruptedError
 from jaxelyte.free_energy.contents import OF_SAMPLES, Contents, of_mixture
 from jaxelyte.free_energy.difference import FreeEnergyResult, summary
-from jaxelyte.free_energy.joint import combined
+from jaxelyte.free_energy.joint import JointError, combined
 from jaxelyte.free_energy.mixing import free_energy
 from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.storage import output_folder, write_text
@@ -52,14 +52,18 @@ class PathResult:
     @property
     def error(self) -> float:
         """eV, standard error; the legs are independent runs. NaN where the estimate of a leg has no error bar."""
-        return math.sqrt(sum(leg.error**2 for leg in self.legs)) if self.completed else math.nan
+        return self._joint.error
 
     @property
     def freedom(self) -> float:
         """Degrees of freedom of `error` (Student's t)."""
+        return self._joint.freedom
+
+    @property
+    def _joint(self) -> JointError:
         if not self.completed:
-            return math.nan
-        return combined([(leg.error, leg.freedom[leg.estimator]) for leg in self.legs]).freedom
+            return JointError(math.nan, math.nan)
+        return combined([(leg.error, leg.freedom[leg.estimator]) for leg in self.legs])
 
     @property
     def refused(self) -> dict[int, str]:

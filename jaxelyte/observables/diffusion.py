@@ -19,7 +19,6 @@ from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
-from jaxelyte.observables.blocks import FEWEST
 from jaxelyte.observables.center import follow
 from jaxelyte.observables.diffusive import Start, change_of_slope, choose_window, first_time, remedy, shape_of
 from jaxelyte.observables.sampling import LEAST_VOLUME, analysed
@@ -29,6 +28,7 @@ from jaxelyte.observables.series import (
     mean_squared_displacement,
     members_of,
     spread,
+    spread_freedom,
     stretches_of,
     temperature_of,
     window_of,
@@ -85,7 +85,7 @@ class MSDResult(Rich):
     @property
     def freedom(self) -> int:
         """Degrees of freedom of the errors (Student's t): stretches less one; 0 without errors."""
-        return len(self.stretches) - 1 if len(self.stretches) >= FEWEST else 0
+        return spread_freedom(self.stretches)
 
     @classmethod
     def from_arrays(
@@ -282,7 +282,7 @@ class DiffusivityResult(Rich):
     def __repr__(self) -> str:
         if math.isnan(self.value):
             return f"D({self.species}) is not known: MSD ~ t^{self.exponent:.2f}, not diffusive"
-        with_images = f", {self.correction * 1e9:.3f} of it for the finite cell" if self.correction else ""
+        with_images = f" (finite-size correction of {self.correction:.3g} m²/s included)" if self.correction else ""
         return (
             f"D({self.species}) = {plus_minus(self.value, self.error, unit='m²/s')}{with_images}; fit from "
             f"{self.fit[0] / 1e3:.4g} to {self.fit[1] / 1e3:.4g} ps, MSD ~ t^{self.exponent:.2f}"

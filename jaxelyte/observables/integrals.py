@@ -32,9 +32,6 @@ NAMES = {
 DENSEST = 0.2
 """Particles per Å³, above those of all liquids: water has 0.033 molecules, and 0.1 atoms."""
 
-MOLAR = units.AVOGADRO * 1e-27
-"""Particles per Å³ in one mol/L."""
-
 
 class Judged(NamedTuple):
     """A function of Kirkwood-Buff integrals, both parts of its standard error, and the freedom of the first."""
@@ -154,7 +151,7 @@ def number_density(name: str, value: float, what: str) -> float:
     if density > DENSEST:
         raise InputError(
             f"{name} = {density:g} cannot be {what} per Å³, of which no liquid holds more than {DENSEST:g}; if it is "
-            f"in mol/L, write {density:g} * {MOLAR:.6g}"
+            f"in mol/L, write {density:g} * {units.LITER:.6g}"
         )
     return density
 

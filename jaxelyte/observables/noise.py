@@ -140,8 +140,8 @@ def slope_error(series: np.ndarray) -> float:
     flat = (blocks - blocks.mean(axis=0))[..., None]
     count, replicas = flat.shape[:2]
     known, freedom = models(count, True), count * replicas - replicas - 1
-    shares, square = _shares(known, flat, freedom)
-    best = int(np.argmax(shares[:, 0]))
+    weights, square = _log_weights(known, flat, freedom)
+    best = int(np.argmax(weights[:, 0]))
     return math.sqrt(float(square[best, 0] * known.variance[best]) / (replicas * freedom)) / length
 
 
@@ -222,12 +222,6 @@ def _normalized(weights: np.ndarray) -> np.ndarray:
     """Shares from their logarithms but for a constant, along the first axis."""
     shares = np.exp(weights - np.max(weights, axis=0))
     return shares / shares.sum(axis=0)
-
-
-def _shares(known: NoiseModels, flat: np.ndarray, freedom: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of the models, and their Σ y'C⁻¹y, both (models, columns)."""
-    weights, square = _log_weights(known, flat, freedom)
-    return _normalized(weights), square
 
 
 def _log_weights(known: NoiseModels, flat: np.ndarray, freedom: int) -> tuple[np.ndarray, np.ndarray]:

@@ -20,9 +20,9 @@ import numpy as np
 from jaxelyte import checks
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
-from jaxelyte.observables.blocks import FEWEST, block_error, jackknife
+from jaxelyte.observables.blocks import block_error, jackknife
 from jaxelyte.observables.sampling import analysed
-from jaxelyte.observables.series import line, members_of, stretches_of, window_of, within
+from jaxelyte.observables.series import line, members_of, spread_freedom, stretches_of, window_of, within
 from jaxelyte.observables.survival import check_reach, find_presence, survivors
 from jaxelyte.observables.unwrapping import check_continuous
 from jaxelyte.plots.rich import Rich
@@ -220,7 +220,7 @@ def residence_time(
         lags=lags,
         duration=duration,
         replicas=trajectory.replicas,
-        freedom=len(counts.tolerated) - 1 if len(counts.tolerated) >= FEWEST else 0,
+        freedom=spread_freedom(counts.tolerated),
     )
 
 

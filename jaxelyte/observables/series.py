@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -172,3 +172,8 @@ def spread(rows: np.ndarray) -> np.ndarray:
     if len(rows) < FEWEST:
         return np.full(rows.shape[1:], np.nan)
     return rows.std(axis=0, ddof=1) / math.sqrt(len(rows))
+
+
+def spread_freedom(rows: Sized) -> int:
+    """Degrees of freedom of `spread` (Student's t); 0 where it gives no error."""
+    return len(rows) - 1 if len(rows) >= FEWEST else 0

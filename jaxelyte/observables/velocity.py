@@ -21,11 +21,10 @@ from jaxelyte import checks
 from jaxelyte.arrays import finite
 from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
-from jaxelyte.observables.blocks import FEWEST
 from jaxelyte.observables.center import follow_velocities
 from jaxelyte.observables.diffusion import SI, MSDResult
 from jaxelyte.observables.sampling import analysed, check_finite
-from jaxelyte.observables.series import autocorrelation, members_of, spread, stretches_of
+from jaxelyte.observables.series import autocorrelation, members_of, spread, spread_freedom, stretches_of
 from jaxelyte.plots.rich import Rich
 from jaxelyte.storage import saving, write_text
 from jaxelyte.wording import counted, plus_minus
@@ -61,7 +60,7 @@ class VACFResult(Rich):
     @property
     def freedom(self) -> int:
         """Degrees of freedom of the errors (Student's t): stretches less one; 0 without errors."""
-        return len(self.stretches) - 1 if len(self.stretches) >= FEWEST else 0
+        return spread_freedom(self.stretches)
 
     def displacements(self, step: int = 1) -> MSDResult:
         """Mean squared displacement by integrating twice, corrected for `share`.

@@ -22,9 +22,8 @@ import numpy as np
 from jaxelyte import checks, units
 from jaxelyte.arrays import finite
 from jaxelyte.errors import InputError
-from jaxelyte.observables.blocks import FEWEST
 from jaxelyte.observables.recorded import PressureTensor, SeriesResult
-from jaxelyte.observables.series import STRETCHES, autocorrelation, spread, temperature_of
+from jaxelyte.observables.series import STRETCHES, autocorrelation, spread, spread_freedom, temperature_of
 from jaxelyte.observables.spectrum import at_zero_frequency
 from jaxelyte.plots.rich import Rich
 from jaxelyte.storage import saving, write_text
@@ -162,7 +161,7 @@ def viscosity(
         correlation=rows.mean(axis=0),
         running=running.mean(axis=0),
         running_error=spread(running),
-        running_freedom=len(running) - 1 if len(running) >= FEWEST else 0,
+        running_freedom=spread_freedom(running),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxelyte import units
 from jaxelyte.checks import quantity
 from jaxelyte.plots.palette import element_color, pair_color
-from jaxelyte.plots.style import GREY, band, draws, labelled, level, new_axes
+from jaxelyte.plots.style import BLACK, GREY, band, draws, labelled, level, new_axes
 from jaxelyte.wording import plus_minus
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def diffusivity(result: DiffusivityResult, ax: Any = None) -> Any:
 @draws("ConductivityResult")
 def conductivity(result: ConductivityResult, ax: Any = None) -> Any:
     """Draw the mean squared displacement of the charge on logarithmic axes, and the window of the fit."""
-    color = "#222222"
+    color = BLACK
     ax = _displacement(ax, result.lags, result.displacement, result.displacement_error, color)
     times = np.linspace(*result.fit, 50) / 1e3
     line, found = np.interp(times, result.lags / 1e3, result.displacement), "not diffusive"

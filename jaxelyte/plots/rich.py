@@ -35,19 +35,16 @@ def html_table(rows: dict[str, str]) -> str:
 
 def _picture(result: Any) -> str:
     """The result's own picture as PNG in base64; empty where it cannot be drawn."""
-    import io
-
     import matplotlib.pyplot as plt
     import numpy as np
+
+    from jaxelyte.plots.style import png
 
     # A picture is drawn whatever the notebook has open, and leaves nothing open there.
     before = set(plt.get_fignums())
     try:
-        axes = result.plot()
-        figure = np.ravel(np.asarray(axes, object))[0].figure
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=THUMBNAIL, bbox_inches="tight")
-        return base64.b64encode(buffer.getvalue()).decode()
+        axes = np.ravel(np.asarray(result.plot(), object))[0]
+        return base64.b64encode(png(axes, dpi=THUMBNAIL)).decode()
     except Exception:  # noqa: BLE001 - a value must be shown whatever its picture does
         return ""
     finally:

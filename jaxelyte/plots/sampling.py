@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxelyte import units
 from jaxelyte.plots.curves import pmf
-from jaxelyte.plots.style import COLORS, band, draws, labelled, new_axes, whole_numbers
+from jaxelyte.plots.style import BLACK, COLORS, band, draws, labelled, new_axes, whole_numbers
 from jaxelyte.wording import counted, plus_minus
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def metadynamics(result: MetadynamicsResult, ax: Any = None) -> Any:
     good = np.isfinite(result.pmf.value)
     shift = float(np.median((result.pmf.value - other)[good])) if np.any(good) else 0.0
     curve = 1e3 * (result.from_bias[inside] + shift)
-    ax.plot(result.grid[inside], curve, color="#222222", linewidth=1.0, linestyle="--", label="from the bias")
+    ax.plot(result.grid[inside], curve, color=BLACK, linewidth=1.0, linestyle="--", label="from the bias")
     return labelled(ax)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxelyte.checks import mapping
 from jaxelyte.plots.palette import pair_color
-from jaxelyte.plots.style import band, draws, labelled, level, new_axes, quiet
+from jaxelyte.plots.style import BLACK, band, draws, labelled, level, new_axes, quiet
 from jaxelyte.wording import plus_minus
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def compared(result: RDFResult, measured: Mapping[str, tuple[float, tuple[float,
         position, height = known.get("-".join(pair), (None, None))
         if position is not None:
             label = f"measured, {position:g} Å"
-            ax.axvline(position, color="#222222", linewidth=0.9, linestyle="--", label=label)
+            ax.axvline(position, color=BLACK, linewidth=0.9, linestyle="--", label=label)
         if position is not None and height is not None:
-            bar = {"color": "#222222", "marker": "o", "markersize": 3, "capsize": 2, "linewidth": 0.9}
+            bar = {"color": BLACK, "marker": "o", "markersize": 3, "capsize": 2, "linewidth": 0.9}
             ax.errorbar([position], [height[0]], [height[1]], label=f"measured height, {height[0]:g}", **bar)
         seen = one.r[one.g > 0.0]
         ax.set_xlim(max(0.0, seen[0] - 0.4) if len(seen) else 0.0, one.r[-1])
@@ -81,7 +81,7 @@ def structure_factor(result: StructureFactorResult, ax: Any = None, *, partials:
     level(ax, 1.0)
     shown = []
     if result.total is not None:
-        band(ax, result.k, result.total, result.total_error, color="#222222", label=f"{result.weighting}, total")
+        band(ax, result.k, result.total, result.total_error, color=BLACK, label=f"{result.weighting}, total")
         shown.append("S(k), Faber–Ziman")
     if partials or (partials is None and result.total is None):
         level(ax, 0.0)
@@ -129,18 +129,17 @@ def residence(result: ResidenceResult, ax: Any = None) -> Any:
     if tolerated:
         error = result.intermittent_error
         band(ax, time, result.intermittent, error, color="#777777", label="however long absent (intermittent)")
-    ends = time[:1]
+    fitted = 0.0
     if np.isfinite(result.value):
         start, end = result.fit
         part = np.linspace(start, end, 50)
         label = f"τ = {plus_minus(result.value / 1e3, result.error / 1e3, unit='ps')}"
         label += f", extrapolated from {end / 1e3:.3g} ps" if result.value > end else ""
-        ax.plot(part / 1000.0, result.fitted(part), color="#222222", linestyle="--", label=label)
-        ends = np.array([end / 1000.0])
+        ax.plot(part / 1000.0, result.fitted(part), color=BLACK, linestyle="--", label=label)
+        fitted = end / 1000.0
     # Behind what is left after some residence times there is noise only.
     gone = time[result.survival < GONE]
-    last = float(gone[0]) if len(gone) else float(time[-1])
-    last = max(last, float(ends[-1]))
+    last = max(float(gone[0]) if len(gone) else float(time[-1]), fitted)
     inside = time <= last
     lowest = float(np.nanmin((result.survival - np.nan_to_num(result.survival_error))[inside]))
     ax.set_xlim(0.0, last)

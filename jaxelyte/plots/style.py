@@ -18,6 +18,7 @@ COLORS = ("#1f5a94", "#c8553d", "#3d8361", "#8a5a9e", "#b8860b", "#4f6d7a", "#a2
 """Of replicas, columns and windows, which are no elements; told apart also in print and by colour-blind eyes."""
 
 GREY = "#999999"
+BLACK = "#222222"
 """Of lines that are no data: levels, diagonals, means."""
 
 
@@ -118,13 +119,13 @@ def plain_decades(ax: Any) -> None:
     ax.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2.0, 0.6)))
 
 
-def png(ax: Axes) -> bytes:
+def png(ax: Axes, *, dpi: int = 110) -> bytes:
     """The figure of the axes as the content of a PNG file; the figure is closed."""
     import io
 
     import matplotlib.pyplot as plt
 
     buffer = io.BytesIO()
-    ax.figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")  # pyright: ignore[reportAttributeAccessIssue]
+    ax.figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight")  # pyright: ignore[reportAttributeAccessIssue]
     plt.close(ax.figure)  # pyright: ignore[reportArgumentType]
     return buffer.getvalue()

@@ -8,7 +8,18 @@ import numpy as np
 
 from jaxelyte.errors import InputError
 from jaxelyte.plots.palette import element_color
-from jaxelyte.plots.style import COLORS, GREY, draws, labelled, new_axes, plain_decades, png, quiet, whole_numbers
+from jaxelyte.plots.style import (
+    BLACK,
+    COLORS,
+    GREY,
+    draws,
+    labelled,
+    new_axes,
+    plain_decades,
+    png,
+    quiet,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:
     from jaxelyte.training.evaluate import Evaluation
@@ -68,7 +79,7 @@ def learning_curves(metrics: list[dict[str, Any]], axes: Any) -> Any:
         whole_numbers(ax)
     for ax in axes[:2]:
         plain_decades(ax)
-    axes[0].plot([], [], color="#222222", linewidth=0.7, label="training, thin")
+    axes[0].plot([], [], color=BLACK, linewidth=0.7, label="training, thin")
     for ax in axes[:2]:
         labelled(ax)
     return axes
@@ -196,9 +207,8 @@ def spread(evaluation: Evaluation, ax: Any = None) -> Any:
     ax.plot(middle, [np.sqrt(np.mean(errors[share] ** 2)) for share in shares], "o-", color=COLORS[1], label="RMS")
     ends = [min(middle), max(middle)]
     ax.plot(ends, ends, color=GREY, linewidth=0.8, zorder=0, label="error = spread")
-    ax.set(xscale="log", yscale="log", xlabel="spread of the committee / meV Å⁻¹", ylabel="force error / meV Å⁻¹")
-    ax.legend(frameon=False, fontsize=8)
-    return ax
+    ax.set(xscale="log", yscale="log")
+    return labelled(ax, "spread of the committee / meV Å⁻¹", "force error / meV Å⁻¹")
 
 
 @draws("Stability")
@@ -221,9 +231,8 @@ def stability(card: Stability, ax: Any = None) -> Any:
         times = np.concatenate([[0.0], ends, [card.length]])
         color = COLORS[number % len(COLORS)]
         ax.step(times, [*share, share[-1]], where="post", color=color, linewidth=1.5, label=f"{temperature:g} K")
-    ax.set(xlabel="time / ps", ylabel="runs without an event", ylim=(-0.03, 1.03))
-    ax.legend(frameon=False, fontsize=8)
-    return ax
+    ax.set_ylim(-0.03, 1.03)
+    return labelled(ax, "time / ps", "runs without an event")
 
 
 def _milli(values: list[float | None]) -> np.ndarray:

@@ -78,6 +78,24 @@ def test_lists_that_run_out_of_room_grow() -> None:
     assert found.grown > 0
 
 
+def test_other_atoms_are_checked_and_planned_for() -> None:
+    """Elements that the potential does not know are refused; another order, or more atoms, has the right energy."""
+    potential = jxl.LennardJones({"Ar": 3.4, "Ne": 2.8}, {"Ar": 0.01, "Ne": 0.003}, cutoff=5.0)
+    mixed = argon()
+    mixed.numbers[::2] = 10
+    evaluator = Evaluator(potential, mixed)
+    more = mixed.repeat((1, 1, 2))
+    for atoms in (mixed[np.argsort(mixed.numbers)], more, mixed):
+        found = float(evaluator(atoms).energy[0])
+        system = System.from_atoms(atoms)
+        assert found == pytest.approx(
+            float(energy_forces_stress(potential, system, neighbor_lists(system, potential)).energy), rel=1e-10
+        )
+    mixed.numbers[0] = 36
+    with pytest.raises(InputError, match="Kr"):
+        evaluator(mixed)
+
+
 def test_what_cannot_be_evaluated_together_is_refused() -> None:
     with pytest.raises(InputError, match="one number of atoms and one periodicity"):
         Evaluator(Argon(), [argon(), argon(3, 5.5, 1)])

@@ -67,6 +67,7 @@ def strained(atoms: Atoms, i: int, j: int, step: float) -> float:
     return moved.get_potential_energy()
 
 
+@pytest.mark.usefixtures("fresh_programs")
 def test_ase_dynamics_conserves_energy_and_hardly_compiles() -> None:
     atoms = argon(3)
     atoms.calc = jxl.Calculator(Argon())
@@ -75,7 +76,7 @@ def test_ase_dynamics_conserves_energy_and_hardly_compiles() -> None:
     VelocityVerlet(atoms, 4 * units.fs).run(60)
     # Second order: fluctuation of a few 1e-5 of the kinetic energy of 1.1 eV at 4 fs.
     assert abs(atoms.get_total_energy() - start) < 2e-3
-    assert atoms.calc.compilations <= 2  # none where another calculator of this shape was there before
+    assert 1 <= atoms.calc.compilations <= 2
 
 
 def test_ase_relaxation() -> None:

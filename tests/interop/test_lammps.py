@@ -16,7 +16,6 @@ from ase.md.verlet import VelocityVerlet
 
 import jaxelyte as jxl
 from jaxelyte.errors import InputError, SimulationError, UnsupportedError
-from jaxelyte.neighbors.kept import _known_rooms
 from lammps_boxes import QUIET, as_lammps_has_it, by_id, gas, lammps_with, salt, virial_pressure
 from toys import Argon, Shifted
 
@@ -38,12 +37,6 @@ POTENTIALS = {"ions": ions, "network": network}
 ENERGY = {"metal": 1.0, "real": 1.0 / 0.0433641043}
 
 
-def forget() -> None:
-    """What other tests of this process compiled, and how long the rows of their lists were."""
-    jax.clear_caches()
-    _known_rooms.cache_clear()
-
-
 @pytest.mark.parametrize("style", [pytest.param("metal", marks=pytest.mark.more), "real"])
 @pytest.mark.parametrize("name", POTENTIALS)
 def test_energy_forces_and_pressure_are_ours(name: str, style: str) -> None:
@@ -61,6 +54,7 @@ def test_energy_forces_and_pressure_are_ours(name: str, style: str) -> None:
 
 
 @pytest.mark.more
+@pytest.mark.usefixtures("fresh_programs")
 def test_trajectory_with_sorting_and_wrapping_is_that_of_velocity_verlet() -> None:
     """100 steps of hot ions: they cross the faces, LAMMPS sorts them, and nothing is compiled again."""
     atoms, potential, step = salt(), ions(), 1e-3
@@ -68,7 +62,6 @@ def test_trajectory_with_sorting_and_wrapping_is_that_of_velocity_verlet() -> No
     # 7,000 K: atoms cross the faces of the cell within 100 fs, and lists are built anew.
     velocities = rng.normal(0, 1.0, (len(atoms), 3)) * np.sqrt(0.6 / (atoms.get_masses() * 1.0364269e-4))[:, None]
     lmp = lammps_with(atoms, extra="atom_modify sort 3 3.0")
-    forget()
     attached = jxl.attach_lammps(potential, lmp, species=["Na", "Cl"], skin=0.8)
     count = lmp.extract_setting("nlocal")
     tags = np.array(lmp.numpy.extract_atom("id"))[:count]
@@ -94,11 +87,11 @@ def test_trajectory_with_sorting_and_wrapping_is_that_of_velocity_verlet() -> No
 
 
 @pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.usefixtures("fresh_programs")
 def test_rows_that_outgrow_their_room(exact: bool) -> None:
     """The gas is compressed to a third of its volume during the run: more room, compiled again, and still right."""
     atoms, potential = gas(2, spacing=7.4), Argon(exact=exact)
     lmp = lammps_with(atoms, species=("Ar",))
-    forget()
     attached = jxl.attach_lammps(potential, lmp, species=["Ar"])
     lmp.commands_string("fix squeeze all deform 1 x scale 0.7 y scale 0.7 z scale 0.7 xy final 1.5 remap x\nrun 30")
     assert 1 < attached.compilations < 6
@@ -110,11 +103,11 @@ def test_rows_that_outgrow_their_room(exact: bool) -> None:
     lmp.close()
 
 
+@pytest.mark.usefixtures("fresh_programs")
 def test_barostat() -> None:
     """A flexible triclinic cell: enthalpy is conserved, nothing is compiled again, energy and pressure stay ours."""
     atoms, potential = gas(), Argon()
     lmp = lammps_with(atoms, species=("Ar",))
-    forget()
     attached = jxl.attach_lammps(potential, lmp, species=["Ar"])
     lmp.commands_string(
         "velocity all create 60 11\ntimestep 0.004\nfix move all npt temp 60 60 0.2 tri 2000 2000 0.4\n"
@@ -136,11 +129,11 @@ def test_barostat() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fresh_programs")
 def test_ewald_in_a_cell_that_changes() -> None:
     """Prepared once for all cells near by, within its tolerance; a cell further away is prepared for anew."""
     atoms, potential = salt(), ions()
     lmp = lammps_with(atoms)
-    forget()
     attached = jxl.attach_lammps(potential, lmp, species=["Na", "Cl"])
     lmp.commands_string("fix strain all deform 1 x scale 1.02 yz delta 0.2 remap x\nrun 20")
     assert attached.compilations == 1
