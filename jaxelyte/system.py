@@ -166,6 +166,11 @@ def as_batch(system: System) -> System:
     return system if system.positions.ndim == 3 else jax.tree.map(lambda x: x[None], system)
 
 
+def batch_of(system: System, count: int) -> System:
+    """Copies along a leading axis."""
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), system)
+
+
 def one_by_one(systems: System) -> list[System]:
     """The systems of a batch, or one system alone; for the host, without a program for each slice.
 

@@ -12,16 +12,16 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxelyte.errors import UnsupportedError
-from jaxelyte.neighbors.host import neighbor_lists, row_counts
+from jaxelyte.neighbors.host import longest_row, neighbor_lists
 from jaxelyte.neighbors.lists import Neighbors
-from jaxelyte.potentials.base import PerReplica, Potential, as_potential, conserves_momentum, map_leaves, of_one, walk
+from jaxelyte.potentials.base import Potential, Wrapper, as_potential, conserves_momentum, map_leaves, of_one, walk
 from jaxelyte.potentials.codec import decode, encode
 from jaxelyte.potentials.derivatives import batch_energy_and_forces, batch_energy_forces_stress
 from jaxelyte.potentials.memory import learn, learning_stride, memory_of, with_memory
 from jaxelyte.potentials.part import Divisible, Part, share
 from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.potentials.reference import in_float64
-from jaxelyte.system import System
+from jaxelyte.system import System, batch_of, one_by_one
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -76,18 +76,17 @@ class _Case:
         rng = np.random.default_rng(0)
         single = System.from_atoms(atoms, dtype=np.float64)
         moves = rng.normal(0.0, 0.01, (replicas, *single.positions.shape))
-        batch = jax.tree.map(lambda x: jnp.broadcast_to(x, (replicas, *x.shape)), single)
+        batch = batch_of(single, replicas)
         systems = batch.replace(positions=batch.positions + moves)
         prepared = in_float64(prepare_potential(in_float64(potential), systems))
-        rows = [int(np.max(row_counts(single, spec), initial=0)) for spec in prepared.requirements()]
+        rows = [longest_row(single, spec) for spec in prepared.requirements()]
         derive = batch_energy_forces_stress if all(single.pbc) else batch_energy_and_forces
         rooms = tuple(int(1.3 * row) + 4 for row in rows)
         return cls(potential, prepared, systems, rooms, jax.jit(derive), jax.jit(type(prepared).energies))
 
     def lists(self, systems: System) -> Neighbors:
         """Lists of each system with room to spare, as a batch."""
-        several = [jax.tree.map(lambda x, n=n: x[n], systems) for n in range(len(systems.positions))]
-        found = [neighbor_lists(one, self.prepared, capacities=self.rooms) for one in several]
+        found = [neighbor_lists(one, self.prepared, capacities=self.rooms) for one in one_by_one(systems)]
         if len(found) == 1:
             return found[0].as_batch()
         return jax.tree.map(lambda *x: jnp.stack(x), *found)
@@ -189,7 +188,7 @@ def _check_batch(case: _Case) -> None:
     assert constants.shape == (len(systems.positions),), "constants are not one for each system"
     relaxing = of_one(prepared)
     hash(jax.tree.structure(relaxing))
-    if any(isinstance(one, PerReplica) and of_one(one) is not one for one in walk(prepared)):
+    if relaxing is not prepared:
         return  # replicas that differ are no systems of their own
     together = case.energy_of(systems)
     for n, expected in enumerate(together):
@@ -217,19 +216,17 @@ def _check_shares(case: _Case) -> None:
     lists = neighbor_lists(system, prepared, capacities=case.rooms)
     atoms = system.num_atoms
     whole = Part(system, lists, jnp.arange(atoms, dtype=jnp.int32), atoms, system, 1, lambda x: x, lambda x: x)
-    several = any(isinstance(one, PerReplica) and of_one(one) is not one for one in walk(prepared))
+    several = of_one(prepared) is not prepared
     divided = any(spec.layout is not None for spec in prepared.requirements())
-    if several or divided or any(one.requirements() and not isinstance(one, Divisible) for one in _leaves(prepared)):
+    if (
+        several
+        or divided
+        or any(one.requirements() and not isinstance(one, Divisible | Wrapper) for one in walk(prepared))
+    ):
         return  # runs on one device
     found = jax.jit(lambda p: share(p, whole))(prepared)
     expected = case.energy_of(case.systems)[0]
     _near(found, expected, 1e-10, "the share of a single device is not the whole energy")
-
-
-def _leaves(potential: Potential) -> list[Potential]:
-    found: list[Potential] = []
-    map_leaves(potential, lambda leaf: found.append(leaf) or leaf)
-    return found
 
 
 __all__ = ["check_potential"]

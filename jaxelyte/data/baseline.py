@@ -49,10 +49,10 @@ def evaluate_frames(potential: Potential, frames: Sequence[Atoms], *, batch: int
             systems = [System.from_atoms(frames[n]) for n in group]
             room = max(system.num_atoms for system in systems)
             padded = [pad_system(system, room) for system in systems]
-            with idle_terms_allowed():  # some frames may have no ions
-                prepared = prepare_potential(wide, stack(padded))
-            lists = stack_lists(systems, prepared.requirements(), room)
             together = stack(padded)
+            with idle_terms_allowed():  # some frames may have no ions
+                prepared = prepare_potential(wide, together)
+            lists = stack_lists(systems, prepared.requirements(), room)
             periodic = all(together.pbc)
             program = _with_stress if periodic else _without_stress
             constant = reference_energies(wide, together)

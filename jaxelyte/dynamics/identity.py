@@ -63,10 +63,10 @@ def describe_observables(observables: Mapping[str, Any]) -> dict[str, Any]:
 
 def known_later(potential: Potential, observables: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     """Paths of settings that have their default: a run of a version without such a field was run with it."""
-    paths = {"potential": set(_defaults(potential.plain(), "")), "observables": set()}
-    for name, one in observables.items():
-        paths["observables"] |= set(_defaults(one, name))
-    return {name: frozenset(found) for name, found in paths.items()}
+    return {
+        "potential": frozenset(_defaults(potential.plain(), "")),
+        "observables": frozenset(path for name, one in observables.items() for path in _defaults(one, name)),
+    }
 
 
 def _defaults(value: Any, path: str) -> Iterator[str]:

@@ -128,7 +128,7 @@ class Run(Rich):
 
     def _table_(self) -> str:
         """What stands above the text in a notebook."""
-        rows = {name: str(self.summary[name]) for name in ("steps",) if name in self.summary}
+        rows = {"steps": str(self.summary["steps"])} if "steps" in self.summary else {}
         if self.folder is not None:
             rows["folder"] = str(self.folder)
         rows |= {name: repr(one).splitlines()[0] for name, one in self.observables.items()}

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 
-class Compiled:
+class CompileCount:
     """Number of programs that this process has compiled or read from the cache on disk."""
 
     def __init__(self) -> None:
@@ -18,4 +18,4 @@ class Compiled:
         self.count += event == "/jax/core/compile/backend_compile_duration"
 
 
-COMPILED = Compiled()
+COMPILED = CompileCount()

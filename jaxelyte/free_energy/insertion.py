@@ -36,7 +36,7 @@ from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.potentials.topology import idle_terms_allowed
 from jaxelyte.storage import write_text
-from jaxelyte.system import System
+from jaxelyte.system import System, batch_of
 from jaxelyte.wording import counted, plus_minus
 
 PLANCK = 6.62607015e-34
@@ -319,11 +319,6 @@ def particle(symbol: str) -> tuple[int, float]:
 
     symbol = checks.symbol("symbol", symbol)
     return int(atomic_numbers[symbol]), float(atomic_masses[atomic_numbers[symbol]])
-
-
-def batch_of(system: System, count: int) -> System:
-    """Copies along a leading axis."""
-    return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), system)
 
 
 def with_one_more(system: System, number: int, mass: float) -> System:

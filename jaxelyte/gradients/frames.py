@@ -19,7 +19,7 @@ from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.observables.sampling import complete_cells
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.preparation import prepare_potential
-from jaxelyte.system import System
+from jaxelyte.system import System, batch_of
 from jaxelyte.trajectory import Trajectory
 
 SKIN = 1e-3
@@ -82,15 +82,17 @@ class Frames:
 
     def batch(self, rows: np.ndarray) -> System:
         """Frames with a leading axis."""
-        count = len(rows)
-        wide = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), self.template)
+        wide = batch_of(self.template, len(rows))
         return wide.replace(positions=jnp.asarray(self.positions[rows]), cell=jnp.asarray(self.cells[rows]))
 
-    def prepared(self, potential: Potential) -> Evaluator:
-        """The potential made ready for all frames, and lists with room for each of them."""
+    def ready(self, potential: Potential) -> Potential:
+        """The potential made ready for all frames."""
         rows = np.arange(len(self)) if np.ptp(self.cells, axis=0).max() > 0 else np.array([0])
-        ready = prepare_potential(potential, self.batch(rows))
-        return Evaluator.of_prepared(ready, self.batch(np.arange(len(self))), form="plain", skin=SKIN)
+        return prepare_potential(potential, self.batch(rows))
+
+    def prepared(self, potential: Potential) -> Evaluator:
+        """The same with lists that have room for each of the frames."""
+        return Evaluator.of_prepared(self.ready(potential), self.batch(np.arange(len(self))), form="plain", skin=SKIN)
 
     def parts(self) -> list[np.ndarray]:
         """Rows of each batch; the last one is filled up with its last row, see `map`."""

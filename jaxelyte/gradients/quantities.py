@@ -13,7 +13,7 @@ from jaxtyping import Array
 from jaxelyte import checks
 from jaxelyte.arrays import HashableArray
 from jaxelyte.errors import InputError, UnsupportedError
-from jaxelyte.free_energy.insertion import batch_of, checked_temperature, particle, with_one_more
+from jaxelyte.free_energy.insertion import checked_temperature, particle, with_one_more
 from jaxelyte.lattice import combine
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.neighbors.loop import ListPlan, build_lists, current_lists, overflowed, plan_lists
@@ -23,7 +23,7 @@ from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import energy_forces_stress
 from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.potentials.topology import idle_terms_allowed
-from jaxelyte.system import System
+from jaxelyte.system import System, batch_of
 from jaxelyte.units import BOLTZMANN, EV_PER_A3_IN_GPA
 
 

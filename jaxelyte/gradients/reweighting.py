@@ -338,7 +338,7 @@ class Reweighting:
         potential = as_potential(potential)
         ready = potential.prepare(self.frames.system(0)) if len(self.frames) else potential
         if jax.tree.structure(ready) != jax.tree.structure(self.potential):
-            ready = self.frames.prepared(potential).potential
+            ready = self.frames.ready(potential)
         if jax.tree.structure(ready) != jax.tree.structure(self.potential):
             raise InputError("this potential differs from that of the run in more than parameters")
         return ready

@@ -19,7 +19,7 @@ from jaxelyte.potentials.base import Potential, as_potential
 from jaxelyte.potentials.derivatives import batch_energy_forces_stress
 from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.potentials.reference import reference_energies
-from jaxelyte.system import System
+from jaxelyte.system import System, as_batch
 
 STRETCH = 0.03
 """Strain of the cell that a potential is prepared for where the other program says that its box changes."""
@@ -38,8 +38,8 @@ class DrivenForces:
 
     Rows of the lists have room to spare, so that a steady run compiles once; where a row outgrows it, or the cell
     leaves the range that the potential was prepared for, the program is compiled again. All potentials of one structure
-    share their programs. Float64 where
-    ``jax_enable_x64`` is on, float32 otherwise; the constant reference energy is added in float64.
+    share their programs. Float64 where ``jax_enable_x64`` is on, float32 otherwise; the constant reference energy is
+    added in float64.
 
     Attributes:
         potential: what was given.
@@ -124,7 +124,7 @@ class DrivenForces:
             return
         self._prepared = prepare_potential(self.potential, system, STRETCH if changing else 0.0).compiled()
         self._prepared_for, self._flexible = system, changing
-        self._reference = float(reference_energies(self.potential, jax.tree.map(lambda x: x[None], system))[0])
+        self._reference = float(reference_energies(self.potential, as_batch(system))[0])
 
     def _covers(self, system: System, changing: bool) -> bool:
         old = self._prepared_for

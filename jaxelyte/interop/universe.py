@@ -72,10 +72,10 @@ def _empty(symbols: list[str], owners: np.ndarray) -> Any:
     universe = MDAnalysis.Universe.empty(
         len(symbols), n_residues=count, atom_resindex=owners, residue_segindex=[0] * count, trajectory=False
     )
-    names = []
-    for number in range(count):
-        own = [symbols[n] for n in np.flatnonzero(owners == number)]
-        names.append("HOH" if sorted(own) == ["H", "H", "O"] else own[0] if len(own) == 1 else "MOL")
+    molecules: list[list[str]] = [[] for _ in range(count)]
+    for symbol, owner in zip(symbols, owners.tolist(), strict=True):
+        molecules[owner].append(symbol)
+    names = ["HOH" if sorted(own) == ["H", "H", "O"] else own[0] if len(own) == 1 else "MOL" for own in molecules]
     for name, values in (
         ("names", symbols),
         ("types", symbols),

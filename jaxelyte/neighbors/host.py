@@ -75,6 +75,11 @@ def row_counts(system: System, spec: NeighborSpec) -> np.ndarray:
     return np.bincount(_pairs(system, spec)[0], minlength=system.num_atoms)
 
 
+def longest_row(system: System, spec: NeighborSpec) -> int:
+    """Neighbours of the atom that has most of them."""
+    return int(np.max(row_counts(system, spec), initial=0))
+
+
 def _pairs(system: System, spec: NeighborSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     from vesin import NeighborList as Vesin
 

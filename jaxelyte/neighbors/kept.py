@@ -9,7 +9,7 @@ from functools import lru_cache
 import jax.numpy as jnp
 import numpy as np
 
-from jaxelyte.neighbors.host import host_list, row_counts
+from jaxelyte.neighbors.host import host_list, longest_row
 from jaxelyte.neighbors.lists import NeighborList, NeighborSpec
 from jaxelyte.neighbors.loop import GROWTH, ListPlan, ListState, SearchPlan
 from jaxelyte.system import System
@@ -49,7 +49,7 @@ class KeptLists:
         Args:
             system: numpy arrays in float64; positions in Å in any image.
             origin: shape (3,), Å, the corner of the cell, which may move with it.
-            specs: what the potential needs; others than before forget the rooms.
+            specs: what the potential needs; others than before, or another number of atoms, forget the rooms.
 
         Returns:
             Positions, shape (atoms, 3), Å: of each atom the image that the shifts of the lists refer to.
@@ -57,7 +57,7 @@ class KeptLists:
         # Along directions that are not periodic the corner means nothing, and must not look like a movement of atoms.
         positions, cell = np.asarray(system.positions), np.asarray(system.cell)
         fractional = (positions - origin * np.asarray(system.pbc)) @ np.linalg.inv(cell)
-        if specs != self._specs:
+        if specs != self._specs or self._built is None or self._built.num_atoms != system.num_atoms:
             self._specs, self._built = specs, None
             self._rooms, self._exact_rooms = [0] * len(specs), [0] * len(specs)
             self._known = _known_rooms(specs, self.skin, system.num_atoms) if self._shared else {}
@@ -100,9 +100,7 @@ class KeptLists:
             if spec.exact:
                 self._exact_rooms[k] = self._at_least(self._exact_rooms[k], True, k)
                 if self._exact_rooms[k] == 0:
-                    self._exact_rooms[k] = self._at_least(
-                        _room(int(np.max(row_counts(system, spec), initial=0))), True, k
-                    )
+                    self._exact_rooms[k] = self._at_least(_room(longest_row(system, spec)), True, k)
         self._lists = tuple(lists)
 
     def plan(self) -> ListPlan:

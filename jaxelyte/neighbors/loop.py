@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxelyte.arrays import HashableArray
 from jaxelyte.neighbors import cells
-from jaxelyte.neighbors.host import row_counts
+from jaxelyte.neighbors.host import longest_row, row_counts
 from jaxelyte.neighbors.lists import NeighborList, Neighbors, NeighborSpec, layout_of
 from jaxelyte.neighbors.search import Found, compact, image_offsets, member_mask, search_all_pairs
 from jaxelyte.system import System, one_by_one
@@ -95,7 +95,7 @@ def plan_lists(systems: System, specs: tuple[NeighborSpec, ...], skin: float, mu
 def _plan_search(singles: list[System], spec: NeighborSpec, skin: float, multiplier: float) -> SearchPlan:
     radius = spec.cutoff + skin
     all_cells = np.stack([np.asarray(s.cell, np.float64) for s in singles])
-    most = max(int(np.max(row_counts(s, replace(spec, cutoff=radius)), initial=0)) for s in singles)
+    most = max(longest_row(s, replace(spec, cutoff=radius)) for s in singles)
     same_cell = bool(np.all(all_cells == all_cells[0]))
     count = max(int(np.sum(np.asarray(member_mask(s, spec)))) for s in singles)
     use_cells = same_cell and cells.worth_it(all_cells[0], singles[0].pbc, radius, singles[0].num_atoms, count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +31,7 @@ from jaxelyte.potentials.topology import (
     index_table,
     parameter,
 )
-from jaxelyte.system import System, one_by_one
+from jaxelyte.system import System
 
 LEAST_WIDTHS = 3.5
 """From the centre to the cut-off: there a Gaussian is below 0.003 of its height."""
@@ -119,12 +120,9 @@ class GaussianBarrier(PairAdditive):
     def needs(self) -> Needs:
         return tuple(("the barriers", (one,)) for one in self.species or ())
 
-    def prepare(self, systems: System, strain: float = 0.0) -> GaussianBarrier:
+    def planned(self, systems: Sequence[System], strain: float) -> GaussianBarrier:
         """Fix the room for atoms of the first species, whose rows are the only ones that are read."""
-        made = super().prepare(systems, strain)
-        if self.species is None:
-            return made
-        return replace(made, rows=count_members(one_by_one(systems), self.species[:1]))
+        return self if self.species is None else replace(self, rows=count_members(systems, self.species[:1]))
 
     def energy(self, system: System, neighbors: Neighbors) -> Scalar:
         if self.species is None:

@@ -128,6 +128,10 @@ class PerSystem(Potential):
         for system in several:
             self.check(system)
         require_members(several, self.needs())
+        return self.planned(several, strain)
+
+    def planned(self, systems: Sequence[System], strain: float) -> Self:
+        """With what must be static under jit, for systems that were checked; see `Potential.prepare`."""
         return self
 
     def energies(self, systems: System, neighbors: Neighbors) -> Float[Array, " replicas"]:

@@ -78,10 +78,10 @@ def _encode(value: Any, arrays: dict[str, np.ndarray], elements: bool) -> Any:
             fields.pop("elements", None)
         if not fields.get("assumed") or not elements:
             fields.pop("assumed", None)
+        # Without elements it is what names are made of, which do not change from version to version.
         if elements and "potential" in fields:
             fields[INNER] = fields.pop("potential")
         kept = {name: _encode(one, arrays, elements) for name, one in fields.items()}
-        # Without elements it is what names are made of, which do not change from version to version.
         return {"potential": type(value).__name__, **kept}
     raise UnsupportedError(
         f"a {type(value).__name__} cannot be stored with a model; known potentials are {', '.join(sorted(_classes()))}"

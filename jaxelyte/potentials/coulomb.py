@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,7 +44,7 @@ from jaxelyte.potentials.topology import (
     index_table,
     parameter,
 )
-from jaxelyte.system import System, one_by_one
+from jaxelyte.system import System
 from jaxelyte.units import COULOMB
 from jaxelyte.wording import counted
 
@@ -248,17 +248,19 @@ class ScreenedCoulomb(PerSystem, Divisible):
         Warns:
             UserWarning: the periodic cell has a net charge, which a uniform background neutralises.
         """
-        several = one_by_one(systems)
         if isinstance(self.charges, Tracer):
             raise InputError("a ScreenedCoulomb with traced charges is prepared inside jit or grad; prepare it outside")
-        super().prepare(systems, strain)
-        method = self._method_for(several[0])
-        charged = several[0].num_atoms if self.numbers is None else count_members(several, self.numbers)
+        return super().prepare(systems, strain)
+
+    def planned(self, systems: Sequence[System], strain: float) -> ScreenedCoulomb:
+        """Method, and what it needs: the splitting with its k-vectors or mesh."""
+        method = self._method_for(systems[0])
+        charged = systems[0].num_atoms if self.numbers is None else count_members(systems, self.numbers)
         if method in ("cutoff", "reaction-field", "direct"):
             return replace(self, plan=CoulombPlan(method, charged))
-        charges = np.stack([np.asarray(self._charges(system), np.float64) for system in several])
-        cells = np.stack([np.asarray(system.cell, np.float64) for system in several])
-        scale = float(self._scale(several[0].positions.dtype))
+        charges = np.stack([np.asarray(self._charges(system), np.float64) for system in systems])
+        cells = np.stack([np.asarray(system.cell, np.float64) for system in systems])
+        scale = float(self._scale(systems[0].positions.dtype))
         # A composition without charges still needs sizes; one elementary charge stands in for the estimates.
         square, fourth = (float(np.max(np.sum(charges**power, axis=1))) or 1.0 for power in (2, 4))
         deformed = np.concatenate([cells, *((1.0 + one) * cells for one in (-strain, strain) if strain)])

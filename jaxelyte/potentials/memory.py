@@ -92,13 +92,12 @@ def learn(potential: Potential, systems: System, neighbors: Neighbors) -> tuple[
 def check_memory(potential: Potential) -> None:
     """Raise `InputError` for a term that changes during a run and stands below a factor."""
     for one in walk(potential):
-        if isinstance(one, Wrapper) and not one.memory_passes:
-            for child in one.children:
-                if learning_stride(child):
-                    raise InputError(
-                        f"{type(child).__name__} changes during a run and can be neither scaled nor mixed; add it to "
-                        "the sum"
-                    )
+        for child in one.children if isinstance(one, Wrapper) and not one.memory_passes else ():
+            if learning_stride(child):
+                raise InputError(
+                    f"{type(child).__name__} changes during a run and can be neither scaled nor mixed; add it to "
+                    "the sum"
+                )
 
 
 def _inside(potential: Potential) -> Potential | None:

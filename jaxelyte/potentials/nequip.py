@@ -167,7 +167,7 @@ class NequIPPotential(Potential, Divisible, HasForms):
 
         known = species_table(self.config.type_names).array
         for system in one_by_one(systems):
-            present = np.unique(system.numbers[system.mask])
+            present = np.unique(np.asarray(system.numbers)[np.asarray(system.mask)])
             unknown = [chemical_symbols[z] for z in present if known[z] < 0]
             if unknown:
                 raise InputError(
@@ -190,7 +190,7 @@ class NequIPPotential(Potential, Divisible, HasForms):
 
     def _types(self, system: System) -> Int[Array, "*replicas atoms"]:
         table = jnp.asarray(species_table(self.config.type_names).array)
-        # Unknown species are refused by `validate`; padding atoms, whose energy is masked, may hold any number.
+        # Unknown species are refused by `prepare`; padding atoms, whose energy is masked, may hold any number.
         return jnp.maximum(jnp.take(table, system.numbers, mode="clip"), 0)
 
     def _params(self, system: System) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ from jaxelyte.potentials.base import PerSystem, Scalar
 from jaxelyte.potentials.geometry import count_members, member_rows, members, nearest_vectors, row_pairs
 from jaxelyte.potentials.part import Divisible, Part
 from jaxelyte.potentials.topology import check_indices, index_table
-from jaxelyte.system import System, one_by_one
+from jaxelyte.system import System
 
 
 @struct.dataclass
@@ -81,10 +82,9 @@ class PairPotential(PerSystem, Divisible):
     def check(self, system: System) -> None:
         check_indices(self.exclusions, system, "exclusions")
 
-    def prepare(self, systems: System, strain: float = 0.0) -> Self:
-        """Check the systems and fix the number of atoms that take part: rows of others are never computed."""
-        made = super().prepare(systems, strain)
-        return replace(made, rows=count_members(one_by_one(systems), self.species()))
+    def planned(self, systems: Sequence[System], strain: float) -> Self:
+        """Fix the number of atoms that take part: rows of others are never computed."""
+        return replace(self, rows=count_members(systems, self.species()))
 
     def energy(self, system: System, neighbors: Neighbors) -> Scalar:
         return self._listed(system, neighbors) + self._whole(system)

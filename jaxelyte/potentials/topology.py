@@ -21,7 +21,7 @@ from jaxelyte.system import System
 from jaxelyte.wording import counted
 
 Needs = tuple[tuple[str, tuple[int, ...]], ...]
-"""What acts, and the atomic numbers of which one has to be there; see `Potential.needs`."""
+"""What acts, and the atomic numbers of which one has to be there; see `PerSystem.needs`."""
 
 _idle_allowed: ContextVar[bool] = ContextVar("idle_allowed", default=False)
 

@@ -41,7 +41,7 @@ def make_optimizer(settings: Optimization, sizes: Any) -> optax.GradientTransfor
         with jax.numpy_dtype_promotion("standard"):
             moved, state = inner.update(moving(updates), state)
         leaves, structure = jax.tree.flatten(updates)
-        given = leaves if params is None else jax.tree.leaves(params)
+        given = jax.tree.leaves(params)
         found, start, steps = [], 0, jnp.asarray(moved)
         for leaf, factor, param in zip(leaves, factors, given, strict=True):
             if not factor:
