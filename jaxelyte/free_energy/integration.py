@@ -55,6 +55,7 @@ def thermodynamic_integral(
     weights: np.ndarray,
     beta: float,
     steps: Steps,
+    walkers: np.ndarray | None,
 ) -> Integral:
     """∫ <U1 - U0>_λ dλ from samples in windows.
 
@@ -71,10 +72,11 @@ def thermodynamic_integral(
         weights: (windows,), of the rule.
         beta: 1/eV.
         steps: Bennett's steps.
+        walkers: (samples, windows), of the samples in ``kept``; see `joint_error`.
     """
     ends = bool(lam[0] == 0.0 and lam[-1] == 1.0)
     value, rows, by_mean = _integrate(kept, lam, weights, beta, ends)
-    statistical, freedom = joint_error(rows)
+    statistical, freedom = joint_error(rows, walkers)
     reason, quadrature = "", 0.0
     heavy = [n for n, gap in enumerate(kept) if pareto_k(np.abs(gap - np.median(gap))) > HEAVIEST]
     if heavy:
@@ -89,7 +91,7 @@ def thermodynamic_integral(
         else:
             off = again - steps.estimates["BAR"][0]
             others = [row / beta for row in as_rows(steps.pulls)]
-        noise = joint_error([a - b for a, b in zip(pulls, others, strict=True)]).error
+        noise = joint_error([a - b for a, b in zip(pulls, others, strict=True)], steps.walkers).error
         # Of what chance alone gives in a third of all cases, nothing is added: errors would be too large on average.
         quadrature = math.sqrt(off**2 - noise**2) if abs(off) > CERTAIN * noise else 0.0
         if quadrature > statistical:

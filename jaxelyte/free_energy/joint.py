@@ -21,7 +21,7 @@ class JointError(NamedTuple):
     freedom: float
 
 
-def joint_error(rows: Sequence[np.ndarray]) -> JointError:
+def joint_error(rows: Sequence[np.ndarray], walkers: np.ndarray | None = None) -> JointError:
     """Standard error of a sum of means, one of each window; NaN where the samples are too few against their memory.
 
     The sum is the mean of one series, Σ_k row_k(t) over all windows at the same times. Its error contains what windows
@@ -29,11 +29,32 @@ def joint_error(rows: Sequence[np.ndarray]) -> JointError:
     and more often far too large than far too small, which does not average out in a sum of their squares. Rows of
     other lengths end at the same time; those shorter than half of the longest are a series of their own.
 
+    Single series say together with their sum how long its memory is. Where windows exchange structures these are the
+    series of the walkers: each carries what it remembers from window to window, and windows forget by exchange what
+    their sum does not.
+
     Args:
         rows: of each window, (samples,), in the order of time.
+        walkers: (samples, windows), number of the walker in each window, of as many samples as the longest row; None
+            where each stays in its window.
     """
-    found = [block_error(parts.sum(axis=1)[:, None], parts) for _, parts in _groups(rows)]
+    found = []
+    for numbers, parts in _groups(rows):
+        singles = parts if walkers is None else by_walker(parts, walkers[-len(parts) :, numbers])
+        found.append(block_error(parts.sum(axis=1)[:, None], singles))
     return combined([(float(one.error), float(one.freedom)) for one in found])
+
+
+def by_walker(parts: np.ndarray, walkers: np.ndarray) -> np.ndarray:
+    """Series of windows as those of the walkers in them, (samples, walkers); zero where one is in none of them.
+
+    Args:
+        parts: (samples, windows).
+        walkers: (samples, windows), number of the walker in each.
+    """
+    found = np.zeros((len(parts), int(walkers.max()) + 1))
+    np.put_along_axis(found, walkers, parts, axis=1)
+    return found
 
 
 def combined(errors: Sequence[tuple[float, float]]) -> JointError:

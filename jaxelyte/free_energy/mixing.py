@@ -170,11 +170,11 @@ def free_energy(
         first_part = {**shared, "equilibration": equilibration // 4, "every": FRAME * sample_every}
         first_steps = rounded_up(steps / 4, FRAME * sample_every)
         pilot = _run(initial, final, common, atoms, ensemble, lam, first_steps, exchange, first_part, rest)
-        spread = np.array([np.std(gap) for gap in _by_window(pilot, reference)])
+        spread = np.array([np.std(gap) for gap in _by_window(pilot, reference)[0]])
         lam, weights = nodes_and_weights(len(lam), even_nodes(lam, spread, len(lam)).tolist())
     for left in reversed(range(1 if target is None else MOST_ROUNDS)):
         run = _run(initial, final, common, atoms, ensemble, lam, steps, exchange, shared, options)
-        gaps = _by_window(run, reference)
+        gaps, walkers = _by_window(run, reference)
         result = difference(
             gaps,
             lam,
@@ -184,6 +184,7 @@ def free_energy(
             run=run,
             reference=reference,
             contents=of_mixture(initial, final, first),
+            walkers=walkers if exchange else None,
         )
         if target is None or result.error <= target or not run.completed or not left:
             return result
@@ -220,8 +221,8 @@ def _run(
     )
 
 
-def _by_window(run: Run, reference: float) -> list[np.ndarray]:
-    """U1 - U0 in eV of each window in the order of time, also where replicas have changed windows."""
+def _by_window(run: Run, reference: float) -> tuple[list[np.ndarray], np.ndarray]:
+    """U1 - U0 in eV of each window in the order of time, and the replicas that were in them, (samples, windows)."""
     series: SeriesResult | None = run.observables.get("energies")
     if series is None or len(series) < 20:
         found = 0 if series is None else len(series)
@@ -236,7 +237,7 @@ def _by_window(run: Run, reference: float) -> list[np.ndarray]:
     gap = series.values[..., 1] - series.values[..., 0] + reference
     place = np.rint(series.values[..., 2]).astype(int)
     order = np.argsort(place, axis=1)
-    return list(np.take_along_axis(gap, order, axis=1).T)
+    return list(np.take_along_axis(gap, order, axis=1).T), order
 
 
 def _reference_gap(initial: Potential, final: Potential, atoms: Atoms) -> float:

@@ -38,6 +38,7 @@ class Steps:
         support: (states - 1,), independent samples that decide the step.
         needed: (states - 1,), how many have to.
         differences: (states - 1,), reduced free energy of each step by BAR.
+        walkers: (samples, windows), of the samples of the steps; see `joint_error`.
     """
 
     estimates: dict[str, tuple[float, float]]
@@ -50,6 +51,7 @@ class Steps:
     support: np.ndarray
     needed: np.ndarray
     differences: np.ndarray
+    walkers: np.ndarray | None
 
     @property
     def weak(self) -> np.ndarray:
@@ -81,7 +83,13 @@ class Steps:
         return "; ".join(texts)
 
 
-def steps_between(dense: Sequence[np.ndarray], lam: np.ndarray, beta: float, worth: np.ndarray) -> Steps:
+def steps_between(
+    dense: Sequence[np.ndarray],
+    lam: np.ndarray,
+    beta: float,
+    worth: np.ndarray,
+    walkers: np.ndarray | None,
+) -> Steps:
     """Sums over the steps between windows: BAR, and exponential averages upwards and downwards.
 
     To λ = 0 and 1, where they are no windows, the step is an exponential average in all three. Standard errors follow
@@ -93,6 +101,7 @@ def steps_between(dense: Sequence[np.ndarray], lam: np.ndarray, beta: float, wor
         lam: (windows,), rising.
         beta: 1/eV.
         worth: (windows,), how many of these samples are worth one that is independent.
+        walkers: (samples, windows), of as many samples; see `joint_error`.
     """
     names: tuple[str, ...] = ("BAR", "Zwanzig forward", "Zwanzig backward")
     total: dict[str, float] = dict.fromkeys(names, 0.0)
@@ -130,17 +139,17 @@ def steps_between(dense: Sequence[np.ndarray], lam: np.ndarray, beta: float, wor
             one_sided[name].append((decide, lam[window], lam[other]))
     if lam[-1] < 1.0:
         extrapolate(len(lam) - 1, 1.0, 1.0)
-    errors = {n: joint_error(as_rows(pulls[n])) for n in names}
+    errors = {n: joint_error(as_rows(pulls[n]), walkers) for n in names}
     estimates = {n: (total[n] / beta, errors[n].error / beta) for n in names}
     freedom = {n: errors[n].freedom for n in names}
     apart = [ahead - back for ahead, back in zip(pulls[names[1]], pulls[names[2]], strict=True)]
-    hysteresis = (total[names[1]] - total[names[2]]) / beta, joint_error(as_rows(apart)).error / beta
+    hysteresis = (total[names[1]] - total[names[2]]) / beta, joint_error(as_rows(apart), walkers).error / beta
     reasons = {name: _few(least) for name, ends in one_sided.items() if (least := min(ends))[0] < DECIDING}
     if reasons:
         hysteresis = hysteresis[0], math.nan
     states = np.concatenate([[0.0] * int(lam[0] > 0.0), lam, [1.0] * int(lam[-1] < 1.0)])
     table = np.array(rows).reshape(-1, 4)
-    return Steps(estimates, freedom, hysteresis, reasons, pulls["BAR"], states, *table.T)
+    return Steps(estimates, freedom, hysteresis, reasons, pulls["BAR"], states, *table.T, walkers)
 
 
 def _few(step: tuple[float, float, float]) -> str:

@@ -126,47 +126,6 @@ def test_error_bars_of_runs_are_honest() -> None:
     assert np.all(np.abs(np.mean(off, axis=0)) < 0.3), np.mean(off, axis=0)
 
 
-def exchanging(rng: np.random.Generator, lam: np.ndarray, steps: int, tau: float, exchange: bool) -> list[np.ndarray]:
-    """U1 - U0 = 0.7 (s + x) k_B T at each λ, x fresh at each step, s of correlation time τ: half of it is slow.
-
-    U0 = (s² + x²)/2 k_B T, so ΔF = -0.49 k_B T; U_λ is a well around -0.7 λ in both.
-    """
-    held = np.arange(len(lam))  # window of each replica
-    s, out = -0.7 * lam + rng.normal(size=len(lam)), np.empty((len(lam), steps))
-    stay = math.exp(-1.0 / tau)
-    for t in range(steps):
-        middle = -0.7 * lam[held]
-        s = middle + stay * (s - middle) + math.sqrt(1.0 - stay**2) * rng.normal(size=len(lam))
-        gap = 0.7 * (s + middle + rng.normal(size=len(lam)))
-        if exchange:
-            order = np.argsort(held)
-            for p, q in zip(order[t % 2 : -1 : 2], order[t % 2 + 1 :: 2], strict=False):
-                if rng.random() < math.exp(min(0.0, (lam[held[p]] - lam[held[q]]) * (gap[p] - gap[q]))):
-                    held[p], held[q] = held[q], held[p]
-        out[held, t] = gap
-    return list(THERMAL * out)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("exchange", [False, True])
-def test_errors_know_what_is_slow(rng: np.random.Generator, exchange: bool) -> None:
-    """Fast noise does not hide it, nor does it get lost where replicas carry it from window to window.
-
-    Deviations in units of their errors have a root mean square of one, ± 0.16 of 20 repeats; with exchange errors are
-    too large by 1.5. Each window holds 100 correlation times: with half of them an estimate in forty has no error bar.
-    """
-    lam, weights = nodes_and_weights(3, "gauss-legendre")
-    off = []
-    for _ in range(20):
-        samples = exchanging(rng, lam, 6000, 30.0, exchange)
-        found = difference(samples, lam, TEMPERATURE, weights=weights)
-        estimates = [found.estimates[name] for name in ("TI", "BAR", "MBAR")]
-        off.append([(value + 0.49 * THERMAL) / error for value, error in estimates])
-    spread = np.sqrt(np.mean(np.square(off), axis=0))
-    print(spread)
-    assert np.all((spread > (0.35 if exchange else 0.5)) & (spread < 1.6)), spread
-
-
 def test_correlation_widens_the_errors(rng: np.random.Generator) -> None:
     """Each sample ten times over is worth no more than once."""
     lam, weights = nodes_and_weights(4, "gauss-legendre")

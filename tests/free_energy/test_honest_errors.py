@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
+from jaxelyte.errors import InputError
 from jaxelyte.free_energy import difference
 from jaxelyte.free_energy.estimators import bar, mbar_pulls, solve_mbar
 from jaxelyte.free_energy.joint import joint_error
@@ -28,8 +29,9 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 honesty: Any = pytest.importorskip("honesty")
 cases: Any = pytest.importorskip("honesty_free_energies")
+exchanges: Any = pytest.importorskip("honesty_exchange")
 sys.path.remove(str(BENCHMARKS))
-springs, spring = cases.springs, cases.spring
+springs, spring, ESTIMATORS = cases.springs, cases.spring, cases.ESTIMATORS
 TEMPERATURE, THERMAL = cases.TEMPERATURE, cases.THERMAL
 
 
@@ -38,7 +40,7 @@ def test_deviations_are_as_large_as_the_error_bars(repeats: int) -> None:
     """Springs 1:3: root mean square 1 ± 1/√(2 repeats); above the limit if 400 errors were 1.3 times too small."""
     noise = 1.0 / math.sqrt(2.0 * repeats)
     settings = {"ratio": 3.0, "windows": 3, "rule": "clenshaw-curtis", "count": 150}
-    for name in cases.ESTIMATORS:
+    for name in ESTIMATORS:
         row = honesty.assess(name, partial(spring, estimator=name, **settings), repeats)
         assert row.refused < 0.05, row
         assert 0.93 - 2.5 * noise < row.rms < 1.06 + 2.5 * noise, row
@@ -60,6 +62,65 @@ def test_an_error_of_several_windows_is_that_of_one_series(rng: np.random.Genera
     assert math.isnan(joint_error([np.arange(3.0)] * 2).error)
     assert joint_error([np.full(50, 0.3)] * 2).error == 0.0  # nothing moves
     assert joint_error([np.full(4000, 0.3), rows[0]]).error == pytest.approx(joint_error(rows[:1]).error, rel=1e-9)
+
+
+def test_walkers_remember_what_windows_forget(rng: np.random.Generator) -> None:
+    """Walkers of memory 20 are dealt out to twelve windows anew at each sample: these are white, their sum is not.
+
+    The variance of the sum of the means is 12 (1 + a)/(1 - a)/n; of windows without walkers it was half of that.
+    """
+    stay, count, windows = math.exp(-1.0 / 20.0), 1200, 12
+
+    def dealt() -> tuple[list[np.ndarray], np.ndarray]:
+        noise = math.sqrt(1.0 - stay**2) * rng.normal(size=(windows, count))
+        walkers = np.argsort(rng.random((count, windows)), axis=1)
+        series: Any = lfilter([1.0], [1.0, -stay], noise)
+        return list(np.take_along_axis(series.T, walkers, axis=1).T), walkers
+
+    several = [dealt() for _ in range(16)]
+    found = [(joint_error(rows, walkers).error, joint_error(rows).error) for rows, walkers in several]
+    exact = math.sqrt(windows * (1.0 + stay) / (1.0 - stay) / count)
+    carried, unknown = np.nanmedian(found, axis=0)
+    assert carried == pytest.approx(exact, rel=0.15)
+    assert unknown < 0.88 * exact
+    # A window that starts later, and one too short to be taken with the others.
+    cut = [joint_error([*rows[:-2], rows[-2][200:], rows[-1][1000:]], walkers).error for rows, walkers in several]
+    assert np.nanmedian(cut) > 0.75 * exact
+
+
+def test_free_energies_count_what_walkers_carry() -> None:
+    """All estimates and their hysteresis; samples are thinned, and walkers with them."""
+    lam, weights = nodes_and_weights(8, "clenshaw-curtis")
+    gaps, walkers = exchanges.exchanging(np.random.default_rng(1), lam, count=1500, memory=30.0, seeds=4)
+    ratios, gap, walker = [], gaps[0], walkers[0]
+    for gap, walker in zip(gaps, walkers, strict=True):
+        known, not_known = (
+            difference(list(gap.T), lam, TEMPERATURE, weights=weights, walkers=one) for one in (walker, None)
+        )
+        assert known.value == not_known.value
+        ratios.append([known.estimates[name][1] / not_known.estimates[name][1] for name in ESTIMATORS])
+    assert np.all(np.nanmedian(ratios, axis=0) > 1.15), np.nanmedian(ratios, axis=0)
+    wrongs: list[Any] = [walker[:-1], walker[:, :-1], np.zeros_like(walker), walker - 1, walker + 0.5]
+    for wrong in wrongs:
+        with pytest.raises(InputError, match="walkers"):
+            difference(list(gap.T), lam, TEMPERATURE, weights=weights, walkers=wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exchange", [False, True])
+def test_errors_know_what_is_slow(rng: np.random.Generator, exchange: bool) -> None:
+    """Fast noise does not hide it, nor does it get lost where walkers carry it from window to window.
+
+    Deviations in units of their errors have a root mean square of one, ± 0.11 of 40 repeats.
+    """
+    lam, weights = nodes_and_weights(8, "clenshaw-curtis")
+    gaps, walkers = exchanges.exchanging(rng, lam, count=3000, memory=30.0, seeds=40, exchange=exchange)
+    off = []
+    for gap, walker in zip(gaps, walkers, strict=True):
+        found = difference(list(gap.T), lam, TEMPERATURE, weights=weights, walkers=walker)
+        off.append([(value + 0.49 * THERMAL) / error for value, error in (found.estimates[n] for n in ESTIMATORS)])
+    spread = np.sqrt(np.nanmean(np.square(off), axis=0))
+    assert np.all((spread > 0.65) & (spread < 1.4)), spread
 
 
 def test_pulls_of_mbar_are_its_error(rng: np.random.Generator) -> None:
