@@ -5,9 +5,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 LOCKS  := $(wildcard constraints/*.txt)
+DOCS   := $(VENV)/.docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-more test-slow fuzz test-gpu validate lint format bench notebooks hooks lock clean
+.PHONY: help setup demo test test-more test-slow fuzz test-gpu validate lint format bench notebooks docs docs-serve docs-test hooks lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -56,6 +57,19 @@ bench: $(READY)  ## speed of force calls and molecular dynamics, as JSON in benc
 notebooks: $(READY)  ## execute all notebooks; the results go to notebooks/output/
 	$(BIN)/python scripts/notebooks.py
 
+docs: $(DOCS)  ## build the documentation in site/, warnings are errors (some 15 s, the first time a minute more)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+docs-serve: $(DOCS)  ## show the documentation at http://127.0.0.1:8000 while you write
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+docs-test: $(DOCS)  ## open every page of the documentation and a report in a headless browser (some 2 minutes)
+	$(BIN)/python -m pytest tests/test_site.py -m "slow or not slow"
+
+$(DOCS): $(READY)
+	PYTHON="$(PYTHON)" EXTRAS=docs sh scripts/setup.sh $(VENV)
+	@touch $@
+
 hooks: $(READY)  ## install the git hooks and the filter that strips notebook outputs
 	$(BIN)/pre-commit install
 	git config filter.nbstripout.clean "$(BIN)/nbstripout"
@@ -66,5 +80,5 @@ lock: pyproject.toml  ## resolve the dependencies afresh with PYTHON and pin the
 	sh scripts/lock.sh $(PYTHON)
 
 clean:  ## remove caches and outputs, keep .venv
-	rm -rf demo_output notebooks/output benchmarks/output build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo_output site notebooks/output benchmarks/output build dist .pytest_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print | xargs rm -rf

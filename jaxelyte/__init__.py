@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         fit_observables,
         frame_rdf,
         free_energy_gradient,
+        insertion_factor,
         path_gradient,
     )
     from jaxelyte.interop.ase_calculator import Calculator

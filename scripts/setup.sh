@@ -2,12 +2,14 @@
 # Make .venv and install the project into it, editable, with what its tests and linters need.
 #
 # Usage: sh scripts/setup.sh [FOLDER]      (FOLDER: .venv)
-# PYTHON names the interpreter (python3). The versions are those of constraints/pyXY.txt where that file exists for
-# the interpreter's version, else the newest within the bounds of pyproject.toml.
+# EXTRAS lists the extras (test,dev), PYTHON names the interpreter (python3). The versions are those of
+# constraints/pyXY.txt where that file exists for the interpreter's version, else the newest within the bounds of
+# pyproject.toml.
 set -eu
 
 folder=${1:-.venv}
 python=${PYTHON:-python3}
+extras=${EXTRAS:-test,dev}
 
 fail() {
     printf 'setup: %s\n' "$*" >&2
@@ -31,9 +33,9 @@ lock=constraints/py$version.txt
 start=$(date +%s)
 if [ -f "$lock" ]; then
     echo "setup: installing the tested versions ($lock)"
-    "$folder/bin/python" -m pip install --quiet --constraint "$lock" --editable ".[test,dev]"
+    "$folder/bin/python" -m pip install --quiet --constraint "$lock" --editable ".[$extras]"
 else
     echo "setup: no tested versions for this Python; installing the newest within the bounds of pyproject.toml"
-    "$folder/bin/python" -m pip install --quiet --editable ".[test,dev]"
+    "$folder/bin/python" -m pip install --quiet --editable ".[$extras]"
 fi
 echo "setup: done in $(($(date +%s) - start)) s"

@@ -17,7 +17,7 @@ from conftest import ROOT
 
 DOCUMENTS = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "jaxelyte/datasets/*/README.md", "examples/study/README.md")
+    for pattern in ("*.md", "docs/**/*.md", "jaxelyte/datasets/*/README.md", "examples/study/README.md")
     for path in ROOT.glob(pattern)
     if path.name != "CHANGELOG.md"
 )

@@ -19,7 +19,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 LOCKS = sorted((ROOT / "constraints").glob("py*.txt"))
-LOCKED_EXTRAS = ("test", "dev", "analysis")
+LOCKED_EXTRAS = ("test", "dev", "analysis", "docs")
 
 
 def requirements(*extras: str) -> list[Requirement]:
