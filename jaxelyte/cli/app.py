@@ -57,7 +57,7 @@ def _refuse(text: str) -> NoReturn:
 
 app = typer.Typer(
     name="jaxelyte",
-    help="Simulation of electrolyte solutions with neural network potentials. Units: eV, Å, fs, K, e, g/mol.",
+    help="Molecular dynamics of electrolyte solutions with neural network potentials. Units: eV, Å, fs, K, e, g/mol.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
@@ -65,7 +65,12 @@ app = typer.Typer(
 )
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-TorchScript = Annotated[bool, typer.Option("--torchscript", help="Read a deployed .pth file with torch.")]
+TorchScript = Annotated[
+    bool,
+    typer.Option(
+        "--torchscript", help="Allow a deployed .pth file to be opened with torch, which may run code of the file."
+    ),
+]
 INTERRUPTED = 130
 LONGEST = 300  # characters of a message of another package
 REPORT_CARD = 4  # frames that `evaluate --stability` starts from
@@ -80,7 +85,7 @@ DEMO = (6, 15000)  # epochs, steps: some two minutes on two cores
 def _clean_errors(debug: bool) -> Iterator[None]:
     """One message instead of a traceback.
 
-    Exit code 2 for what the user can mend before the start, 130 after Ctrl-C, 1 for everything else that went wrong.
+    Exit code 2 for input that the user can correct, 130 after Ctrl-C, 1 for all other failures.
     """
     with warnings.catch_warnings():
         if not debug:
@@ -100,18 +105,21 @@ def _clean_errors(debug: bool) -> Iterator[None]:
 def _said(error: BaseException) -> tuple[str, int]:
     """What to print for an error, and the exit code."""
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; what was written is kept, and --resume goes on with a run that has started", INTERRUPTED
+        return (
+            "interrupted; everything written so far is kept, and --resume continues a run that has started",
+            INTERRUPTED,
+        )
     if isinstance(error, JaxelyteError):
         notes = [str(note) for note in getattr(error, "__notes__", ())]
         code = INTERRUPTED if isinstance(error, RunInterruptedError) else 2 if isinstance(error, InputError) else 1
         return spelled("\n".join([f"error: {error}", *notes])), code
     if isinstance(error, OSError) and error.filename is not None:
-        return f"error: {error.filename}: {error.strerror}; check that it is there and may be used", 1
+        return f"error: {error.filename}: {error.strerror}; check that it exists and is accessible", 1
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     text = f"{type(error).__name__}: {first if len(first) <= LONGEST else first[:LONGEST] + '…'}"
     if "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError):
-        return f"error: out of memory; fewer replicas, atoms or frames at once need less ({text})", 1
-    return f"unexpected error: {text}; please report it, with the traceback that --debug shows", 1
+        return f"error: out of memory; reduce the number of replicas, atoms or frames at once ({text})", 1
+    return f"unexpected error: {text}; please report it with the traceback that --debug prints", 1
 
 
 def _warn(message: Warning | str, *_: object) -> None:
@@ -135,11 +143,11 @@ def _to(value: str) -> Path:
         raise typer.BadParameter(str(error)) from error
 
 
-RunFolder = Annotated[Path | None, typer.Option(parser=_folder, help="Run folder, instead of the one in the file.")]
+RunFolder = Annotated[Path | None, typer.Option(parser=_folder, help="Run folder; overrides the file.")]
 
 
 def _again(command: str, file: Path, **options: object) -> str:
-    """The command that goes on with a run that was stopped."""
+    """The command that continues an interrupted run."""
     given = [part for name, value in options.items() if value is not None for part in (f"--{name}", str(value))]
     return shlex.join(["jaxelyte", command, str(file), *given, "--resume"])
 
@@ -158,7 +166,7 @@ def main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Simulation of electrolyte solutions with neural network potentials."""
+    """Molecular dynamics of electrolyte solutions with neural network potentials."""
     os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files; a terminal may have no display
     keep_programs_of_command()
 
@@ -166,17 +174,15 @@ def main(
 @app.command(cls=Once)
 def simulate(
     file: Annotated[Path, typer.Argument(help="Run file (TOML).")],
-    output: Annotated[
-        Path | None, typer.Option(parser=_folder, help="Run folder, instead of the one in the file.")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps, instead of those in the file.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    output: Annotated[Path | None, typer.Option(parser=_folder, help="Run folder; overrides the file.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of steps; overrides the file.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
-    analyse: Annotated[bool, typer.Option("--analyse", help="Then do what jaxelyte analyse does.")] = False,
+    analyse: Annotated[bool, typer.Option("--analyse", help="Analyse the run afterwards.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Run molecular dynamics from a TOML file; the run folder takes trajectory, log, checkpoint and summary."""
+    """Run molecular dynamics from a TOML file; writes trajectory, log, checkpoint and summary to the run folder."""
     with _clean_errors(debug):
         from jaxelyte.cli.config import load_config
         from jaxelyte.cli.objects import run_config
@@ -195,7 +201,7 @@ def simulate(
         save_log(run, config.run.output)
         typer.echo(f"in {config.run.output}")
         if not run.completed:
-            typer.echo(f"interrupted; go on with: {_again('simulate', file, **changes)}", err=True)
+            typer.echo(f"interrupted; continue with: {_again('simulate', file, **changes)}", err=True)
             raise typer.Exit(INTERRUPTED)
         if analyse:
             from jaxelyte.cli.analysis import analyse_source
@@ -206,16 +212,14 @@ def simulate(
 @app.command(cls=Once)
 def train(
     file: Annotated[Path, typer.Argument(help="Training file (TOML).")],
-    output: Annotated[
-        Path | None, typer.Option(parser=_folder, help="Run folder, instead of the one in the file.")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs, instead of those in the file.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in the folder.")] = False,
+    output: Annotated[Path | None, typer.Option(parser=_folder, help="Run folder; overrides the file.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Number of epochs; overrides the file.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the training in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the training in the folder.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Train a potential on labelled frames; the run folder takes metrics, checkpoints, the best model and pictures."""
+    """Train a potential on labelled frames; writes metrics, checkpoints, the best model and pictures."""
     with _clean_errors(debug):
         from jaxelyte.cli.config import load_training
         from jaxelyte.cli.objects import report_card, train_config, training_frames
@@ -248,16 +252,14 @@ def train(
 @app.command(name="free-energy", cls=Once)
 def free_energy(
     file: Annotated[Path, typer.Argument(help="Free-energy file (TOML).")],
-    output: Annotated[
-        Path | None, typer.Option(parser=_folder, help="Run folder, instead of the one in the file.")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of each window, instead of those in the file.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    output: Annotated[Path | None, typer.Option(parser=_folder, help="Run folder; overrides the file.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of each window; overrides the file.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Free energy difference of two potentials, or along a path of them: TI, BAR and MBAR from the same windows."""
+    """Free energy difference between two potentials, or along a path of several, by TI, BAR and MBAR."""
     with _clean_errors(debug):
         from jaxelyte.cli.config import load_free_energy
         from jaxelyte.cli.free_energy import completed, run_free_energy, save, tables
@@ -273,23 +275,29 @@ def free_energy(
         for path in save(result, config.free_energy.output):
             typer.echo(str(path))
         if not completed(result):
-            typer.echo(f"interrupted; go on with: {_again('free-energy', file, **changes)}", err=True)
+            typer.echo(f"interrupted; continue with: {_again('free-energy', file, **changes)}", err=True)
             raise typer.Exit(INTERRUPTED)
 
 
 @app.command(cls=Once)
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Training folder, name of a shipped potential, or NequIP model.")],
-    frames: Annotated[Path, typer.Argument(help="Labelled frames: any file that ASE reads.")],
-    index: Annotated[str, typer.Option(help="Which frames, in ASE's notation.")] = ":",
-    energy: Annotated[str | None, typer.Option(help="Name of the energies, if not ASE's; several as a,b.")] = None,
-    forces: Annotated[str | None, typer.Option(help="Name of the forces, if not ASE's; several as a,b.")] = None,
+    model: Annotated[Path, typer.Argument(help="Training folder, name of an included potential, or NequIP model.")],
+    frames: Annotated[Path, typer.Argument(help="Labelled frames, in any format that jaxelyte or ASE reads.")],
+    index: Annotated[str, typer.Option(help="Which frames, in ASE notation (::10 for every tenth).")] = ":",
+    energy: Annotated[
+        str | None, typer.Option(help="Name of the energies in the file, if not ASE's; several as a,b.")
+    ] = None,
+    forces: Annotated[
+        str | None, typer.Option(help="Name of the forces in the file, if not ASE's; several as a,b.")
+    ] = None,
     stability: Annotated[
-        float | None, typer.Option(help="Report card: ps of NVT at 300, 400 and 600 K from the first frames.")
+        float | None, typer.Option(help="Also run this many ps of NVT at 300, 400 and 600 K from the first frames.")
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(parser=_folder, help="Folder for the results; evaluation/ in the training folder, else here."),
+        typer.Option(
+            parser=_folder, help="Folder for the results; by default evaluation/ in the training folder, or here."
+        ),
     ] = None,
     torchscript: TorchScript = False,
     debug: Debug = False,
@@ -328,43 +336,56 @@ def evaluate(
 def analyse(
     source: Annotated[Path, typer.Argument(help="Run folder or trajectory file.")],
     pairs: Annotated[str, typer.Option(help="Pairs of species, such as Li-Cl,Li-O; all pairs by default.")] = "",
-    r_max: Annotated[float | None, typer.Option(help="Å; half the smallest width of the cell by default.")] = None,
-    width: Annotated[float | None, typer.Option(help="Width of the bins in Å; 0.05 by default.")] = None,
+    r_max: Annotated[
+        float | None,
+        typer.Option(help="Longest distance of g(r) in Å; by default half the smallest width of the cell."),
+    ] = None,
+    width: Annotated[float | None, typer.Option(help="Bin width in Å; 0.05 by default.")] = None,
     discard: Annotated[
         int | None,
-        typer.Option(help="Frames left out at the start; by default the equilibration of a run, none of a file."),
+        typer.Option(help="Frames to discard at the start; by default the equilibration of a run, none of a file."),
     ] = None,
     charges: Annotated[
-        str, typer.Option(help="Of the ions, such as Na=1,Cl=-1; by default of the run's potential.")
+        str, typer.Option(help="Charges of the ions in e, such as Na=1,Cl=-1; by default those of the potential.")
     ] = "",
     permittivity: Annotated[
-        float | None, typer.Option(help="Relative, of the solvent; by default that of the run's potential, or 78.3.")
+        float | None,
+        typer.Option(help="Relative permittivity of the solvent; by default that of the potential, or 78.3."),
     ] = None,
     viscosity: Annotated[
         float | None,
         typer.Option(
-            help="Pa s; corrects diffusion for the finite cell; by default that of the run, if it is known well."
+            help="Viscosity in Pa s, to correct diffusion for the finite cell; by default that of the run, if it is "
+            "precise enough."
         ),
     ] = None,
-    temperature: Annotated[float | None, typer.Option(help="K; that of the run by default.")] = None,
-    fit: Annotated[str, typer.Option(help="Window of diffusion and conductivity in fs, such as 1000,5000.")] = "",
+    temperature: Annotated[float | None, typer.Option(help="Temperature in K; by default that of the run.")] = None,
+    fit: Annotated[str, typer.Option(help="Fit window of diffusion and conductivity in fs, such as 1000,5000.")] = "",
     stretches: Annotated[
-        int | None, typer.Option(help="Parts of each replica whose spread gives errors of motion; 8 in all by default.")
+        int | None,
+        typer.Option(
+            help="Parts of each replica whose spread gives the errors of transport properties; 8 in total by default."
+        ),
     ] = None,
-    only: Annotated[str, typer.Option(help=f"Sections wanted: {SECTIONS}.")] = "",
-    skip: Annotated[str, typer.Option(help="Sections not wanted, such as scattering,residence (the slow ones).")] = "",
+    only: Annotated[str, typer.Option(help=f"Compute only these sections: {SECTIONS}.")] = "",
+    skip: Annotated[str, typer.Option(help="Skip these sections, such as scattering,residence (the slow ones).")] = "",
     output: Annotated[
-        Path | None, typer.Option(parser=_folder, help="Folder for the results; analysis/ beside the source.")
+        Path | None,
+        typer.Option(parser=_folder, help="Folder for the results; by default analysis/ next to the source."),
     ] = None,
-    interval: Annotated[float | None, typer.Option(help="Of a file without times: fs between frames.")] = None,
-    topology: Annotated[Path | None, typer.Option(help="File that names the atoms of a DCD, XTC, … file.")] = None,
-    cell: Annotated[str, typer.Option(help="Of a file without one, Å: 20,20,20; with angles; or nine numbers.")] = "",
-    units: Annotated[str | None, typer.Option(help="Of LAMMPS' files: real, metal, …; of xyz: bohr, nm.")] = None,
-    elements: Annotated[str, typer.Option(help="Of LAMMPS types or names, such as 1=Na,2=Cl.")] = "",
-    file_format: Annotated[str | None, typer.Option("--format", help="Of the file, if not recognised.")] = None,
+    interval: Annotated[float | None, typer.Option(help="Time between frames in fs, for a file without times.")] = None,
+    topology: Annotated[Path | None, typer.Option(help="File with the elements of a DCD, XTC, … trajectory.")] = None,
+    cell: Annotated[
+        str, typer.Option(help="Cell in Å for a file without one: 20,20,20; lengths and angles; or nine numbers.")
+    ] = "",
+    units: Annotated[
+        str | None, typer.Option(help="Units of LAMMPS files (real, metal, …) or of xyz files (bohr, nm).")
+    ] = None,
+    elements: Annotated[str, typer.Option(help="Elements of LAMMPS types or atom names, such as 1=Na,2=Cl.")] = "",
+    file_format: Annotated[str | None, typer.Option("--format", help="File format, if it is not recognised.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Structure, dynamics and thermodynamics of a run with standard errors, beside experiment: CSV, JSON, HTML."""
+    """Structure, dynamics and thermodynamics with standard errors, compared with experiment: HTML, JSON and CSV."""
     with _clean_errors(debug):
         from jaxelyte.cli.analysis import analyse_source
         from jaxelyte.cli.reading import reading_options
@@ -395,14 +416,14 @@ def info(
     model: Annotated[
         Path | None,
         typer.Argument(
-            help="Name of a potential that comes with jaxelyte (none: list them), training folder, or NequIP model: a "
-            "folder with config.json and state_dict.npz."
+            help="Name of an included potential (none: list them), training folder, or NequIP model: a folder with "
+            "config.json and state_dict.npz."
         ),
     ] = None,
     torchscript: TorchScript = False,
     debug: Debug = False,
 ) -> None:
-    """What a model is: species, cut-off, hyperparameters, number of parameters; how well and on what it was trained."""
+    """Show a model's species, cut-off, hyperparameters, training data and accuracy."""
     with _clean_errors(debug):
         from jaxelyte.cli.models import open_model
         from jaxelyte.cli.report import card_table, fit_table, model_table
@@ -432,7 +453,7 @@ def demo(
     steps: Annotated[int, typer.Option(min=1, help="Steps of 1 fs.")] = DEMO[1],
     debug: Debug = False,
 ) -> None:
-    """See a network learn, then simulate salt water with an included potential and compare with experiment."""
+    """Train a network, then simulate salt water with an included potential and compare with experiment."""
     with _clean_errors(debug):
         from jaxelyte.cli.demo import run_demo
 
@@ -442,12 +463,13 @@ def demo(
 
 @app.command(cls=Once)
 def fetch(
-    names: Annotated[list[str] | None, typer.Argument(help="Sets of data; all by default.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Data sets; all by default.")] = None,
     to: Annotated[
-        Path | None, typer.Option(parser=_to, help="Folder; by default JAXELYTE_DATA or ~/.local/share/jaxelyte.")
+        Path | None,
+        typer.Option(parser=_to, help="Target folder; by default JAXELYTE_DATA or ~/.local/share/jaxelyte."),
     ] = None,
-    url: Annotated[str | None, typer.Option(help="Start of the addresses, for a mirror of GitHub's files.")] = None,
-    listed: Annotated[bool, typer.Option("--list", help="Show the sets, download nothing.")] = False,
+    url: Annotated[str | None, typer.Option(help="Base URL of a mirror of the GitHub files.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the data sets and download nothing.")] = False,
     debug: Debug = False,
 ) -> None:
     """Download published potentials, curves and frames of electrolytes, at fixed versions, and check them."""
@@ -473,5 +495,5 @@ def _print(item: object) -> None:
 
 
 def _say(line: str) -> None:
-    """A word on progress, apart from the results."""
+    """Print progress to stderr, apart from the results."""
     typer.echo(line, err=True)

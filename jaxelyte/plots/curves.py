@@ -118,7 +118,16 @@ def _window(ax: Any, times: np.ndarray, line: np.ndarray, color: str, label: str
 
 @draws("HNCResult", "IonResult")
 def correlations(result: HNCResult, ax: Any = None, *, r_max: float = 20.0) -> Any:
-    """Draw g(r) of all pairs of ions of a theory, to ``r_max`` Å; returns the axes."""
+    """Draw g(r) of all pairs of ions of a theory.
+
+    Args:
+        result: of the hypernetted chain.
+        ax: axes of matplotlib; new ones by default.
+        r_max: Å, end of the distance axis.
+
+    Returns:
+        The axes.
+    """
     r_max = quantity("r_max", r_max, "reach")
     ax = new_axes(ax)
     level(ax, 1.0)

@@ -49,7 +49,12 @@ def draws(*kinds: str) -> Callable[[Callable[Parameters, Axis]], Callable[Parame
 
 
 def new_axes(ax: Axes | None = None, *, size: tuple[float, float] = (5.2, 3.4)) -> Axes:
-    """The axes given, or those of a new figure; quiet in both cases. Size in inches."""
+    """The axes given, or those of a new figure, without decoration.
+
+    Args:
+        ax: axes of matplotlib; None for a new figure.
+        size: width and height of the new figure in inches, a ratio of about 3:2 by default.
+    """
     if ax is None:
         import matplotlib.pyplot as plt
 

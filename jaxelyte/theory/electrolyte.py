@@ -14,7 +14,11 @@ from jaxelyte.units import LITER
 
 
 def bjerrum_length(permittivity: float, temperature: float) -> float:
-    """Distance in Å at which two unit charges have an energy of k_B T; temperature in K.
+    """Distance in Å at which the energy of two unit charges is k_B T.
+
+    Args:
+        permittivity: relative, of the solvent.
+        temperature: K.
 
     Raises:
         InputError: a value that is not positive, or a permittivity below 1.
@@ -40,10 +44,15 @@ def bjerrum(permittivity: float, temperature: float) -> float:
 
 
 def debye_length(ionic_strength: float, permittivity: float = 78.3, temperature: float = 298.15) -> float:
-    """Screening length in Å, κ² = 8π l_B I; ionic strength in mol/L. Infinite where there are no ions.
+    """Screening length in Å, κ² = 8π l_B I. Infinite without ions.
+
+    Args:
+        ionic_strength: I in mol/L.
+        permittivity: relative, of the solvent.
+        temperature: K.
 
     Raises:
-        InputError: a negative value, or a permittivity or temperature that there is not.
+        InputError: a negative value, a permittivity below 1, or a temperature that is not positive.
     """
     strength = checks.quantity("ionic_strength", ionic_strength, "concentration", zero=True)
     return screening_length(strength, *checked_solvent(permittivity, temperature))

@@ -1,4 +1,4 @@
-"""The result of training: the network, its baseline, their sum, and how it went."""
+"""The result of training: network, baseline, their sum, and the metrics."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from jaxelyte.wording import counted
 
 @dataclass(frozen=True)
 class Fit:
-    """The result of training. Where a potential is an argument it stands for `total`, also in sums and multiples.
+    """The result of training. Used as a potential, also in sums and multiples, it stands for `total`.
 
     Attributes:
-        members: the networks, one unless a committee was trained; each knows the baseline that it needs.
-        baseline: what the labels were taken relative to, or None.
+        members: the networks, one unless a committee was trained; each stores the baseline that it needs.
+        baseline: the potential that was subtracted from the labels, or None.
         metrics: a row for each epoch: errors in eV/atom, eV/Å and eV/Å³, learning rate, seconds. Epoch 0 stands for the
             network that training went on from, where there was one.
         config: all settings, the split, references and versions.
-        folder: where it is kept, or None.
+        folder: the folder on disk, or None.
     """
 
     members: tuple[NequIPPotential, ...]
@@ -48,12 +48,12 @@ class Fit:
 
     @property
     def potential(self) -> NequIPPotential:
-        """The network, without the baseline; the first one of a committee."""
+        """The network without the baseline; for a committee, the first one."""
         return self.members[0]
 
     @property
     def total(self) -> Potential:
-        """What to simulate with: network + baseline."""
+        """Network + baseline, the potential for simulations."""
         return self.potential if self.baseline is None else self.potential + self.baseline
 
     @property
@@ -83,7 +83,7 @@ class Fit:
 
     @property
     def epochs(self) -> int:
-        """Passes over the training frames that were finished."""
+        """Number of completed epochs."""
         return self.metrics[-1]["epoch"] if self.metrics else 0
 
     @property
@@ -91,12 +91,12 @@ class Fit:
         """The metrics of the epoch whose weights were kept; epoch 0 if none was better than the start.
 
         Raises:
-            InputError: no epoch was finished.
+            InputError: no epoch was completed.
         """
         for row in reversed(self.metrics):
             if row["best"]:
                 return row
-        raise InputError("no epoch of this training was finished")
+        raise InputError("no epoch of this training was completed")
 
     def __repr__(self) -> str:
         many = f"committee of {len(self.members)}, " if len(self.members) > 1 else ""
@@ -180,7 +180,7 @@ def load_fit(folder: str | Path) -> Fit:
 
 
 def _instead(folder: Path) -> str:
-    """What a path holds that is no training, and what reads it."""
+    """What a path contains instead of a training, and which function reads it."""
     if (folder / "config.json").is_file() and (folder / "state_dict.npz").is_file():
         return "it is a NequIP model without its training; load_nequip reads it"
     found = describe(folder)

@@ -72,63 +72,63 @@ def train(
 ) -> Fit:
     """Train a NequIP potential on labelled frames, by delta-learning if a baseline is given.
 
-    The network learns labels - baseline - Σ reference energies. The baseline is the very potential that
-    `Fit.total` adds back. Weights are validated after every epoch, as their moving average, and those of the epoch with
-    the smallest force error are kept. Ctrl-C ends training after the running epoch, with what it has.
+    The network learns labels - baseline - Σ reference energies; `Fit.total` adds the same baseline back. After every
+    epoch the moving average of the weights is validated; the weights of the epoch with the smallest force error are
+    kept. Ctrl-C ends training after the current epoch and returns the result so far.
 
     Args:
-        frames: ``ase.Atoms`` with energies (eV), forces (eV/Å) and stresses (eV/Å³), each optional in each frame; of
-            any sizes, compositions and cells. Or a file that `jaxelyte.read` reads.
-        model: hyperparameters; species and mean neighbour number are taken from the frames unless given. Or a fit to
-            go on from (fine-tuning), ``load_fit("fit")``, ``load_potential("nacl_r2scan")``, or a bare network:
-            hyperparameters and scales stay, reference energies are found anew, and the baseline has to be its own. Its
-            error is that of epoch 0, which later ones have to beat. Of a committee the first network goes on.
-        baseline: any potential, subtracted from the labels; that of the fit if ``model`` is one. Charges by species
-            have to make periodic frames neutral, unless ``atoms.info["charge"]`` says otherwise.
+        frames: ``ase.Atoms`` with energies (eV), forces (eV/Å) and stresses (eV/Å³), each optional in each frame, of
+            any size, composition and cell. Or a file that `jaxelyte.read` reads.
+        model: hyperparameters; species and mean number of neighbours are taken from the frames unless given. Or a
+            trained model to fine-tune: ``load_fit("fit")``, ``load_potential("nacl_r2scan")``, or a bare network.
+            Hyperparameters and scales are then kept, reference energies are fitted again, and the baseline must be
+            that of the model. Epoch 0 is the error of the model itself; later epochs must improve on it. For a
+            committee, the first network is used.
+        baseline: any potential, subtracted from the labels; by default that of ``model``, if it has one. Charges by
+            species must make periodic frames neutral, unless ``atoms.info["charge"]`` states a net charge.
         epochs: passes over the training frames.
-        seed: of the initial weights and of the order of frames.
-        output: run folder: configuration, metrics, a checkpoint after each epoch, the best model.
-        batch_size: frames for each update; as many as there are devices by default. Small batches learn faster: at
-            the same number of passes over 200 frames, 2 instead of 1 left a sixth more error.
-        accumulate: parts in which a batch is worked through, one after the other, where its frames do not fit into
-            memory at once: needs that many times less, and takes as long. Gradients are summed before the update.
+        seed: seed of the initial weights and of the order of frames.
+        output: run folder for configuration, metrics, a checkpoint after each epoch, and the best model.
+        batch_size: frames per update; by default the number of devices. Small batches learn faster: after the same
+            number of passes over 200 frames, the error with batches of 2 was a sixth larger than with batches of 1.
+        accumulate: number of parts in which a batch is processed, for batches that do not fit into memory. Memory falls
+            by this factor, the time stays the same. Gradients are summed before the update.
         loss: weights of energies, forces and stresses; see `Loss`.
         optimization: optimiser, learning rate and its schedule, moving average; see `Optimization`.
-        validation: share or number of frames to validate with, or frames of their own.
-        test: share or number of frames to leave untouched; see ``config["split"]["test"]``.
-        split_seed: of the split.
-        split: "blocks" holds back blocks of consecutive frames, of each composition by its share; "random" single
-            frames, which in a trajectory have a neighbour among the training frames, so that their errors are too
-            small. See `jaxelyte.data.split_frames`.
-        scales: the network's output is multiplied with the root mean square of the force components to learn:
-            "overall", "species" (of each species its own) or "none".
-        train_scales: whether the scales are trained too.
-        references: energies of the species in eV; otherwise those of isolated atoms where there are such frames, and
-            by least squares for the other species.
-        committee: train that many networks of different initial weights side by side, for uncertainties.
-        devices: local devices that share each batch; all of them by default.
-        keys: names of the labels in the frames, where they are not ASE's.
-        check_units: refuse labels that do not look like eV, eV/Å and eV/Å³ (stresses where they are learnt).
-        drop_outliers: what to do with frames whose labels do not go with the others (failed calculations, other units,
-            another level of theory, see `jaxelyte.data.outliers`): None refuses them by number, True leaves them out,
-            False trains on them.
-        exclude: numbers of frames to leave out; those of ``validation`` count on after the last of ``frames``.
-        resume: go on with ``output``, bitwise as if it had never stopped; the arguments have to be the same, except
-            that ``epochs`` may differ (a cosine then follows the new length from there on). Starts afresh where there
-            is nothing.
+        validation: share or number of frames for validation, or separate validation frames.
+        test: share or number of frames that training does not touch; see ``config["split"]["test"]``.
+        split_seed: seed of the split.
+        split: "blocks" holds back blocks of consecutive frames, in proportion for each composition. "random" holds back
+            single frames; in a trajectory these resemble neighbouring training frames, and their errors are too small.
+            See `jaxelyte.data.split_frames`.
+        scales: the output of the network is multiplied by the root mean square of the force components to learn:
+            "overall", "species" (one value for each species) or "none".
+        train_scales: train the scales as well.
+        references: reference energies of the species in eV; by default the energies of isolated atoms among the frames,
+            and least squares for the other species.
+        committee: number of networks with different initial weights that are trained side by side, for uncertainties.
+        devices: number of local devices that share each batch; all by default.
+        keys: names of the labels in the frames, if they are not ASE's.
+        check_units: refuse labels that do not look like eV, eV/Å and eV/Å³ (stresses only if they are learned).
+        drop_outliers: treatment of frames whose labels disagree with the others (failed calculations, other units,
+            another level of theory; see `jaxelyte.data.outliers`): None raises an error that lists them, True leaves
+            them out, False trains on them.
+        exclude: indices of frames to leave out; indices of ``validation`` frames continue after those of ``frames``.
+        resume: continue the training in ``output``, bit-for-bit as if it had not been interrupted; start it if there is
+            none. The arguments must be the same; only ``epochs`` may differ (a cosine then follows the new length).
         overwrite: replace a training run in ``output``.
-        progress: show errors while training goes on.
+        progress: show errors during training.
 
     Raises:
         InputError: frames, labels or settings that cannot be used.
         TrainingError: a loss that is not finite.
         StorageError: the folder can no longer be written (disk full, folder removed); the last epoch and all before it
-            are kept, and ``resume=True`` goes on from there.
+            are kept, and ``resume=True`` continues from there.
 
     Warns:
-        UserWarning: validation or test frames that the fit was trained on (a bare network does not know its frames),
-            no epoch better than the start, charges of the baseline that no frame needs, frames left out, labels that
-            are NaN or that few frames have, duplicates across the split, structures that are probably not meant (see
+        UserWarning: validation or test frames that the model was trained on (unknown for a bare network), no epoch
+            better than the start, charges of the baseline for species that no frame contains, frames left out, labels
+            that are NaN or present in few frames, duplicates across the split, implausible structures (see
             `jaxelyte.data.structures`).
     """
     place = None if output is None else output_folder(output)

@@ -1,4 +1,4 @@
-"""What is minimised and how: frozen, checked once."""
+"""Settings of the loss and of the optimiser: frozen, checked once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OPTIMIZERS = ("adam", "amsgrad", "adamw")
 SCHEDULES = ("plateau", "cosine", "constant")
 
 FROM_SCRATCH, FINE_TUNING = 0.04, 0.001
-"""Learning rates by default. The former throws a trained network far away from where it was."""
+"""Default learning rates. The former would destroy the weights of a trained network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +22,10 @@ class Loss:
         energy: weight of the squared error of the energy per atom.
         forces: weight of the squared error of a force component.
         stress: weight of the squared error of a stress component; 0 leaves stresses out (and saves their derivative).
-        per_species: average forces over each species first and then over species, so that few ions count as much as
-            much water; otherwise over all atoms.
-        huber: in multiples of one unit of each term (eV/atom, eV/Å, eV/Å³): errors beyond it count linearly; None for
-            squares throughout.
+        per_species: average force errors over each species first and then over species, so that a few ions weigh as
+            much as the water; otherwise average over all atoms.
+        huber: threshold in units of each term (eV/atom, eV/Å, eV/Å³) beyond which errors count linearly; None for
+            squared errors throughout.
     """
 
     energy: float = 1.0
@@ -38,7 +38,7 @@ class Loss:
         """Check the weights.
 
         Raises:
-            InputError: negative weights, or none at all.
+            InputError: negative weights, or all weights zero.
         """
         weights = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
         for name, weight in weights.items():
@@ -54,26 +54,23 @@ class Loss:
 class Optimization:
     """How the loss is minimised.
 
-    The defaults are the recipe with the smallest error that was found for NaCl in water (see the README): single
-    frames, a high learning rate, and a cosine down to zero. The schedule "plateau" with a rate of 0.01 is the rule of
-    most published potentials.
+    The defaults gave the smallest error for NaCl in water (docs/validation.md): single frames, a high learning rate,
+    and a cosine schedule that ends at zero. Most published potentials use the schedule "plateau" with a rate of 0.01.
 
     Attributes:
         optimizer: "adam", "amsgrad" or "adamw".
-        learning_rate: at the start, or after the warm-up; None for 0.04, or 0.001 where training goes on from a
-            network that is trained already.
+        learning_rate: initial rate (after the warm-up); None for 0.04, or 0.001 when fine-tuning.
         schedule: "plateau" (multiply by ``factor`` after ``patience`` epochs in which the validation error of the
-            forces, or of the energies where there are no forces, did not fall), "cosine" (to zero over all epochs),
-            "constant".
+            forces, or of the energies without forces, did not fall), "cosine" (to zero over all epochs), "constant".
         warmup: steps over which the learning rate rises linearly from zero.
-        factor: of the plateau rule.
-        patience: of the plateau rule, epochs.
-        min_learning_rate: training ends when the plateau rule has gone below it.
-        weight_decay: of AdamW.
-        clip_norm: largest norm of the gradient of all parameters; None for no limit.
-        ema: decay of the exponential moving average of the weights, which is validated and kept; the decay of update n
-            is min(ema, (1 + n) / (10 + n)). None for no average.
-        stop_after: end training after that many epochs without a better validation error; None to go on.
+        factor: factor by which the plateau rule multiplies the learning rate.
+        patience: epochs that the plateau rule waits.
+        min_learning_rate: training ends when the plateau rule reaches a smaller rate.
+        weight_decay: decay rate of AdamW.
+        clip_norm: largest norm of the gradient with respect to all parameters; None for no limit.
+        ema: decay rate of the exponential moving average of the weights, which is validated and kept; the decay of
+            update n is min(ema, (1 + n) / (10 + n)). None for no average.
+        stop_after: number of epochs without a better validation error after which training ends; None for no limit.
     """
 
     optimizer: str = "adam"
@@ -115,7 +112,7 @@ class Optimization:
             object.__setattr__(self, name, value)
 
     def resolved(self, *, trained: bool) -> Optimization:
-        """The same with a learning rate, for a new network or one that is trained already."""
+        """The same settings with a learning rate, for a new or a trained network."""
         if self.learning_rate is not None:
             return self
         return replace(self, learning_rate=FINE_TUNING if trained else FROM_SCRATCH)

@@ -1,4 +1,4 @@
-"""Does a potential hold liquids together? Short hot runs, and the time to the first unphysical event."""
+"""Stability of a potential: short hot runs, and the time to the first unphysical event."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ broken above the second, squeezed below the third; atoms that are not bonded ove
 1.26, 1.65 and 0.58 Å, O-O overlap 1.06 Å."""
 NOBLE = ("He", "Ne", "Ar", "Kr", "Xe")
 CATION = 0.72
-"""Metals stand in liquids as cations, which are that much smaller (Na 1.66 -> 1.2 Å; Shannon's ionic radii are 1.0 to
+"""Metals are cations in liquids, which are smaller by this factor (Na 1.66 -> 1.2 Å; Shannon's ionic radii are 1.0 to
 1.2 Å). Na-O overlaps below 1.49 Å: soft methods such as GFN1-xTB let it reach 1.8 Å at 300 K."""
 RUN_AWAY = 8.0
 """Standard deviations of the kinetic temperature, T √(2 / N_f), above the target that count as a run-away."""
@@ -43,11 +43,11 @@ class Trial:
     """One run of the report card.
 
     Attributes:
-        frame: which of the frames it started from.
+        frame: index of the starting frame.
         formula: composition.
         temperature: K.
-        time: ps until the first event, or the length of the run where there was none.
-        event: what happened, or None.
+        time: ps until the first event, or the length of the run without one.
+        event: description of the event, or None.
     """
 
     frame: int
@@ -59,11 +59,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Stability(Rich):
-    """The report card: how long simulations last.
+    """The report card: survival of simulations.
 
     Attributes:
         trials: one for each frame and temperature.
-        length: ps that each run was meant to last.
+        length: planned length of each run in ps.
     """
 
     trials: tuple[Trial, ...]
@@ -71,7 +71,7 @@ class Stability(Rich):
 
     @property
     def stable(self) -> bool:
-        """True if nothing happened in any run."""
+        """True if no run had an event."""
         return all(trial.event is None for trial in self.trials)
 
     def summary(self) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _poisson_bound(events: int) -> float:
 
 @dataclass
 class Watch:
-    """What must not happen to a structure."""
+    """Criteria of unphysical events."""
 
     bonds: set[tuple[int, int]]
     radii: np.ndarray
@@ -133,7 +133,7 @@ class Watch:
         self.spec = NeighborSpec(BROKEN * 2 * float(self.radii.max()), exact=True)
 
     def event(self, atoms: Atoms, temperature: float | None, target: float) -> str | None:
-        """The worst thing that is wrong with a frame, in words; None if it is sound."""
+        """Description of the worst unphysical feature of a frame; None if there is none."""
         if not np.isfinite(atoms.positions).all():
             return "positions are not finite"
         if temperature is not None:
@@ -172,7 +172,7 @@ def _pairs(atoms: Atoms, spec: NeighborSpec) -> tuple[np.ndarray, np.ndarray, np
 
 
 def watch_of(atoms: Atoms) -> Watch:
-    """What must not happen to a structure that starts like this one: its covalent bonds are those it has now."""
+    """Criteria for runs from this structure: its present covalent bonds must not break."""
     from ase.data import covalent_radii
 
     symbols = atoms.get_chemical_symbols()
@@ -199,23 +199,22 @@ def stability(
 ) -> Stability:
     """Run NVT from each frame at each temperature and report the time to the first unphysical event.
 
-    Ctrl-C ends it with the runs that there are.
-
-    Events: a covalent bond of the start that breaks, atoms that overlap, a temperature run-away, energies or
-    forces that are not finite. Frames of one composition run side by side; one that fails does not stop the others.
+    Events are: a covalent bond of the start breaks, atoms overlap, the temperature runs away, energies or forces are
+    not finite. Frames of one composition run side by side; a failure does not stop the others. Ctrl-C returns the runs
+    that are complete.
 
     Args:
-        potential: any potential that is complete, or a fit: its total.
-        frames: starts, such as validation frames; velocities are drawn at each temperature.
+        potential: any complete potential, or a fit (its total is used).
+        frames: starting structures, such as validation frames; velocities are drawn at each temperature.
         temperatures: K.
-        length: ps of each run.
+        length: length of each run in ps.
         timestep: fs.
-        every: steps between looks.
-        seed: of velocities.
+        every: steps between checks for events.
+        seed: seed of the velocities.
         progress: show each run.
 
     Raises:
-        InputError: no frames or temperatures, a length or interval that is no time, a frame that is not sound itself.
+        InputError: no frames or temperatures, a non-positive length or interval, an unphysical starting frame.
     """
     frames = [frame.copy() for frame in as_frames(frames)]
     temperatures = [
@@ -229,7 +228,7 @@ def stability(
     every, seed = checks.count("every", every), checks.random_seed(seed)
     progress = checks.flag("progress", progress)
     if every * timestep > 1000.0 * length:
-        raise InputError(f"every = {every} steps of {timestep:g} fs are longer than the runs, of {length:g} ps")
+        raise InputError(f"every = {every} steps of {timestep:g} fs exceed the length of the runs, {length:g} ps")
     total = as_potential(potential)
     watches = _sound_watches(frames)
     steps = every * max(1, round(1000.0 * length / timestep / every))
@@ -258,16 +257,16 @@ def _sound_watches(frames: list[Atoms]) -> list[Watch]:
     for number, (frame, watch) in enumerate(zip(frames, watches, strict=True)):
         wrong = watch.event(frame, None, 0.0)
         if wrong is not None:
-            raise InputError(f"frame {number} is not sound at the start: {wrong}; choose others")
+            raise InputError(f"frame {number} is unphysical at the start: {wrong}; choose other frames")
     return watches
 
 
 def _try(
     frames: list[Atoms], watches: list[Watch], potential: Potential, temperature: float, settings: dict[str, Any]
 ) -> tuple[dict[int, tuple[float, str | None]], bool]:
-    """Time in ps and event of every frame that came to an end, and whether the user asked to stop.
+    """Time in ps and event of every completed frame, and whether the user interrupted.
 
-    Where one blew up, the sound others have to run again.
+    If one diverged, the others run again.
     """
     failure: SimulationError | None = None
     try:
@@ -283,7 +282,10 @@ def _try(
             ended[place] = (float(run.trajectory.times[-1]) / 1000.0, None)
     if failure is not None and failure.replica not in ended:
         step = failure.step or 0
-        ended[failure.replica] = (step * settings["timestep"] / 1000.0, "forces not finite or beyond any liquid's")
+        ended[failure.replica] = (
+            step * settings["timestep"] / 1000.0,
+            "forces not finite, or larger than in any liquid",
+        )
     return ended, failure is None and run is not None and not run.completed
 
 

@@ -226,11 +226,11 @@ def test_wrong_files_get_one_clear_message(run_file: Path, old: str, new: str, m
         (StorageError("cannot write a; free space, then resume=True"), 1, "free space, then --resume"),
         (SimulationError("blew up"), 1, "error: blew up"),
         (FileNotFoundError(2, "No such file or directory", "a.txt"), 1, "error: a.txt: No such file or directory"),
-        (KeyError("x"), 1, "unexpected error: KeyError: 'x'; please report it, with the traceback that --debug shows"),
+        (KeyError("x"), 1, "unexpected error: KeyError: 'x'; please report it with the traceback that --debug prints"),
         (RuntimeError("INTERNAL: line one\nline two"), 1, "unexpected error: RuntimeError: INTERNAL: line one; "),
         (MemoryError(), 1, "error: out of memory"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"), 1, "error: out of memory"),
-        (KeyboardInterrupt(), 130, "interrupted; what was written is kept"),
+        (KeyboardInterrupt(), 130, "interrupted; everything written so far is kept"),
     ],
     ids=lambda x: type(x).__name__ if isinstance(x, BaseException) else None,
 )

@@ -116,7 +116,7 @@ def test_ions_in_contact_are_no_bond() -> None:
 def test_wrong_input_is_refused() -> None:
     with pytest.raises(jxl.InputError, match="frames is empty"):
         jxl.stability(ARGON, [])
-    with pytest.raises(jxl.InputError, match="frame 1 is not sound at the start: overlap"):
+    with pytest.raises(jxl.InputError, match="frame 1 is unphysical at the start: overlap"):
         jxl.stability(ARGON, [argon(4.0), argon(1.0)])
     with pytest.raises(jxl.InputError, match="length = -1 ps cannot be"):
         jxl.stability(ARGON, [argon(4.0)], length=-1.0)
