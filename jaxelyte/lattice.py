@@ -28,3 +28,14 @@ def combine(coefficients: Float[Array, "*batch 3"], rows: Float[Array, "3 3"]) -
 def fractional(vectors: Float[Array, "*batch 3"], cell: Float[Array, "3 3"]) -> Float[Array, "*batch 3"]:
     """Fractional coordinates: ``vectors @ inv(cell)``."""
     return combine(vectors, inverse_rows(cell).T)
+
+
+def deformation(before: Float[Array, "3 3"], after: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
+    """F with ``before @ F = after``: what a change of the cell does to row vectors."""
+    return combine(inverse_rows(before).T, after)
+
+
+def strain_of(before: Float[Array, "3 3"], after: Float[Array, "3 3"]) -> Float[Array, ""]:
+    """‖F - 1‖ by the Frobenius norm, F the deformation: no vector is stretched or shortened by a larger share."""
+    change = deformation(before, after)
+    return jnp.sqrt(jnp.sum((change - jnp.eye(3, dtype=change.dtype)) ** 2))

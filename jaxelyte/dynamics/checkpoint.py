@@ -31,6 +31,18 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     return read_arrays(path, "the arrays of a checkpoint")
 
 
+def of_run(path: Path) -> dict[str, np.ndarray]:
+    """The checkpoint of a run. Earlier versions kept positions without their `System`, and no cells of lists.
+
+    Raises:
+        InputError: see `load_arrays`.
+    """
+    arrays = load_arrays(path)
+    if "state.positions" in arrays:
+        arrays["state.system.positions"] = arrays.pop("state.positions")
+    return arrays
+
+
 def pack(prefix: str, tree: Any) -> dict[str, np.ndarray]:
     """Leaves of a pytree as named numpy arrays; random keys as their data."""
     arrays = {}

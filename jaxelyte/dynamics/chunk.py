@@ -63,8 +63,9 @@ class Settings:
 class RunState(struct.PyTreeNode):
     """Everything that a run needs to go on, on the device; leading axis of particles and samples: replicas.
 
-    ``series`` holds what was recorded since the last frame, (samples, replicas, columns) each; ``memory`` what the
-    potential has learnt during the run, see `jaxelyte.potentials.memory`.
+    ``particles`` hold the `System` with positions and cell; ``series`` holds what was recorded since the last frame,
+    (samples, replicas, columns) each; ``memory`` what the potential has learnt during the run, see
+    `jaxelyte.potentials.memory`.
     """
 
     particles: Particles
@@ -114,7 +115,7 @@ Chunk = Callable[..., tuple[RunState, Frames, Status]]
 
 @lru_cache(maxsize=8)
 def make_chunk(settings: Settings, plan: ListPlan) -> Any:
-    """Compile-ready ``chunk(potential, systems, state, dt, steps) -> (state, frames, status)``.
+    """Compile-ready ``chunk(potential, state, dt, steps) -> (state, frames, status)``.
 
     The potential is an argument: other parameters of the same structure run in the same program, also in another call
     of `simulate` (windows of a free energy, iterations of a fit).
@@ -126,11 +127,12 @@ def _run_chunk(
     settings: Settings,
     plan: ListPlan,
     potential: Potential,
-    systems: System,
     state: RunState,
     dt: Float[Array, ""],
     steps: Int[Array, ""],
 ) -> tuple[RunState, Frames, Status]:
+    # Of what no step changes, the loop reads these arrays from outside, so that the compiler sees constants.
+    systems = state.particles.system
     end = state.step + steps
     stride = math.gcd(settings.every, settings.sample_every)
     frames = _empty_frames(settings, state)
@@ -169,7 +171,7 @@ def _step(
 ) -> tuple[RunState, Status]:
     """One MD step of all replicas."""
     before = state.particles
-    particles = jax.vmap(lambda p: integrator.before(p, dt))(before)
+    particles = jax.vmap(lambda p: integrator.move(integrator.open(p, dt), dt))(before)
     moved = jnp.max(jnp.abs(particles.positions - before.positions), axis=(1, 2))
     now = systems.replace(positions=particles.positions)
     lists = update_lists(plan, state.lists, now)
@@ -177,7 +179,7 @@ def _step(
     potential, memory, work = _learn(potential, now, neighbors, state, dt)
     energy, forces = batch_energy_and_forces(potential, now, neighbors)
     particles = particles.replace(energy=energy, forces=forces, heat=particles.heat + work)
-    particles = jax.vmap(lambda p: integrator.after(p, dt))(particles)
+    particles = jax.vmap(lambda p: integrator.close(p, dt))(particles)
     finite = jnp.isfinite(energy) & jnp.all(jnp.isfinite(forces), axis=(1, 2))
     status = Status(overflowed(plan, lists), ~finite | ~(moved < LARGEST_MOVE))
     state = state.replace(particles=particles, lists=lists, memory=memory, step=state.step + 1)

@@ -122,7 +122,8 @@ class Engine:
     def restore(self, parts: dict[str, Any], step: int, lists: dict[str, Any]) -> None:
         """Go on from a checkpoint; see `template` and `list_arrays`."""
         self.evaluator.plan = with_capacities(self.plan, lists["capacities"])
-        at_build = self.systems.replace(positions=jnp.asarray(lists["reference"], self.systems.positions.dtype))
+        positions, cells = (jnp.asarray(lists[name], self.systems.cell.dtype) for name in ("reference", "cells"))
+        at_build = self.systems.replace(positions=positions, cell=cells)
         at_build, parts, start = place(self.plan, (at_build, parts, jnp.asarray(step, jnp.int32)))
         self.state = RunState(lists=_build(self.plan, at_build), step=start, **parts)
 
@@ -142,6 +143,7 @@ class Engine:
         assert self.state is not None
         return {
             "reference": np.asarray(self.state.lists.reference),
+            "cells": np.asarray(self.state.lists.cells),
             "capacities": capacities(self.plan),
         }
 
@@ -166,8 +168,7 @@ class Engine:
             result = self._run(steps, dt)
             return result, result[0].lists.needed, result[2].overflow
 
-        start = self.systems.replace(positions=self.state.particles.positions)
-        state, frames, status = self.evaluator.repaired(attempt, start)
+        state, frames, status = self.evaluator.repaired(attempt, self.state.particles.system)
         self.timing.repeats += self.evaluator.grown - tried
         try:
             self.check(state, status)
@@ -179,7 +180,8 @@ class Engine:
     def lists_of(self, plan: ListPlan) -> ListState:
         """The lists of another plan, with the pairs that were there when the present ones were built."""
         assert self.state is not None
-        return _build(plan, self.systems.replace(positions=self.state.lists.reference))
+        lists = self.state.lists
+        return _build(plan, self.systems.replace(positions=lists.reference, cell=lists.cells))
 
     def most_steps(self, step: int) -> int:
         """The longest chunk from a step on for which the frames have room."""
@@ -201,11 +203,10 @@ class Engine:
     def _particles(self, velocities: jax.Array, keys: jax.Array) -> Particles:
         replicas = self.systems.positions.shape[0]
         particles = Particles(
-            positions=self.systems.positions,
+            system=self.systems,
             velocities=velocities,
             forces=jnp.zeros_like(self.systems.positions),
             energy=jnp.zeros(replicas, self.systems.positions.dtype),
-            masses=self.systems.masses,
             key=keys,
             thermostat=None,
             heat=jnp.zeros(replicas, self.systems.positions.dtype),
@@ -217,8 +218,7 @@ class Engine:
         began = time.perf_counter()
         dtype = self.systems.positions.dtype
         lengths = place(self.plan, (jnp.asarray(dt, dtype), jnp.asarray(steps, jnp.int32)))
-        chunk = make_chunk(self.settings, self.plan)
-        result = chunk(self.evaluator.potential, self.systems, self.state, *lengths)
+        result = make_chunk(self.settings, self.plan)(self.evaluator.potential, self.state, *lengths)
         jax.block_until_ready(result)
         seconds = time.perf_counter() - began
         # A program that an earlier run of the same kind compiled is used again.
@@ -236,7 +236,8 @@ class Engine:
         positions = np.asarray(state.particles.positions[replica], np.float64)
         forces = np.asarray(state.particles.forces[replica], np.float64)
         # The failing step's forces may be NaN everywhere; the closest pair is then what tells.
-        distance, pair = _closest_pair(positions, np.asarray(self.systems.cell[replica], np.float64), self.systems.pbc)
+        cell = np.asarray(state.particles.system.cell[replica], np.float64)
+        distance, pair = _closest_pair(positions, cell, self.systems.pbc)
         size = np.linalg.norm(forces, axis=1)
         finite = np.isfinite(size).all() and np.isfinite(positions).all()
         atom = int(np.argmax(size)) if finite else pair[0]

@@ -156,14 +156,14 @@ def load_run(folder: str | Path) -> Run:
     Raises:
         InputError: the folder holds no run, or its files cannot be read.
     """
-    from jaxelyte.dynamics.checkpoint import load_arrays
+    from jaxelyte.dynamics.checkpoint import of_run
 
     folder = file_path("folder", folder)
     checkpoint = folder / "checkpoint.npz"
     if not checkpoint.exists():
         raise InputError(f"{folder} holds no run (no checkpoint.npz); give the output folder of a simulation")
-    arrays = load_arrays(checkpoint)
-    for name in ("step", "record/frames", "state.positions", "state.velocities"):
+    arrays = of_run(checkpoint)
+    for name in ("step", "record/frames", "state.system.positions", "state.velocities"):
         if name not in arrays:
             raise InputError(f"{checkpoint} is no checkpoint of a simulation: it holds no {name!r}")
     summary = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
@@ -177,7 +177,7 @@ def load_run(folder: str | Path) -> Run:
                 f"{folder / name} holds {counted(found, 'frame')}, but {frames} were written; it is damaged"
             )
     summary = summary or _so_far(folder, int(arrays["step"]), log, trajectory)
-    atoms = final_atoms(trajectory, arrays["state.positions"], arrays["state.velocities"])
+    atoms = final_atoms(trajectory, arrays["state.system.positions"], arrays["state.velocities"])
     return Run(
         trajectory=trajectory,
         log=log,

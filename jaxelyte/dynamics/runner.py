@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxelyte.checks import caution
 from jaxelyte.dynamics.blocks import BlockStore
-from jaxelyte.dynamics.checkpoint import load_arrays, pack, save_arrays, unpack
+from jaxelyte.dynamics.checkpoint import of_run, pack, save_arrays, unpack
 from jaxelyte.dynamics.chunk import Frames, Settings
 from jaxelyte.dynamics.engine import Engine, aim
 from jaxelyte.dynamics.equipartition import equipartition
@@ -113,7 +113,7 @@ class Runner:
         assert self.folder is not None
         stored = read_json(self.folder / "config.json")
         moved = check_same_run(self.folder, stored, description, self.systems, later)
-        arrays = load_arrays(self.folder / "checkpoint.npz")
+        arrays = of_run(self.folder / "checkpoint.npz")
         counts = {k[7:]: v for k, v in arrays.items() if k.startswith("record/")}
         self.step = self.saved = int(arrays["step"])
         if self.step > self.steps:
@@ -123,8 +123,10 @@ class Runner:
             )
         check_record(self.folder, counts)
         self.engine = self._engine(self.systems, skin)
+        # Of a run begun by an earlier version: what no step changes.
+        arrays = pack("state.system", self.systems) | {"lists/cells": np.asarray(self.systems.cell)} | arrays
         parts = {name: unpack(PARTS[name], arrays, like) for name, like in self.engine.template(keys).items()}
-        lists = {name: arrays[f"lists/{name}"] for name in ("reference", "capacities")}
+        lists = {name: arrays[f"lists/{name}"] for name in ("reference", "cells", "capacities")}
         self.engine.restore(parts, self.step, lists)
         for number, (store, accumulator) in enumerate(zip(self.blocks, parts["samples"], strict=True)):
             prefix = f"blocks{number}/"

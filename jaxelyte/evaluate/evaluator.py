@@ -141,9 +141,7 @@ class Evaluator:
         self.form: Form = form
         self.skin, self.room, self.devices, self.grown = skin, room, devices, 0
         potential = prepared.compiled() if form == "compiled" else prepared
-        # The densest of all cells to come needs the longest rows and the most images.
-        densest = _scaled(systems, 1.0 - self.strain) if self.strain else systems
-        plan = plan_lists(densest, potential.requirements(), skin, room)
+        plan = plan_lists(systems, potential.requirements(), skin, room, self.strain)
         if devices is not None:
             plan = over_devices(plan, len(systems.positions), devices)
             potential = share_replicas(potential, devices)
@@ -211,8 +209,6 @@ class Evaluator:
         before = np.broadcast_to(self._cells[:1], cells.shape) if len(cells) != len(self._cells) else self._cells
         if np.array_equal(before, cells):
             return True
-        if any(getattr(search, "cell_search", None) is not None for search in getattr(self.plan, "searches", ())):
-            return False  # made for one box
         stretches = np.linalg.svd(np.linalg.solve(before, cells), compute_uv=False)
         return bool(np.all(np.abs(stretches - 1.0) <= self.strain))
 
@@ -263,7 +259,3 @@ def _batch(systems: Atoms | Sequence[Atoms] | System) -> System:
             raise InputError("systems that are evaluated together need one number of atoms and one periodicity")
         return jax.tree.map(lambda *x: jnp.stack(x), *singles)
     return as_batch(as_system(systems))
-
-
-def _scaled(systems: System, factor: float) -> System:
-    return systems.replace(positions=systems.positions * factor, cell=systems.cell * factor)

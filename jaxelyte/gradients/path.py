@@ -210,7 +210,7 @@ def _start(
         degrees=integrator.degrees,
     )
     zeros = jnp.zeros(count, dtype)
-    return Particles(systems.positions, drawn, jnp.zeros_like(drawn), zeros, systems.masses, keys[:, 1], None, zeros)
+    return Particles(systems, drawn, jnp.zeros_like(drawn), zeros, keys[:, 1], None, zeros)
 
 
 def _paths(
@@ -219,8 +219,11 @@ def _paths(
     """A at each sample, (samples, replicas); room that the lists needed, and whether it was there."""
     integrator = shape.integrator
 
+    def advanced(particles: Particles, dt: Array) -> Particles:
+        return jax.vmap(lambda p: integrator.move(integrator.open(p, dt), dt))(particles)
+
     def forces(particles: Particles, lists: Any) -> tuple[Particles, Any, Any]:
-        now = systems.replace(positions=particles.positions)
+        now = systems.replace(positions=particles.positions)  # a cell from outside of the loop
         fixed = systems.replace(positions=jax.lax.stop_gradient(particles.positions))
         lists = update_lists(plan, lists, fixed)
         neighbors, lists = current_lists(plan, lists, fixed)
@@ -229,9 +232,8 @@ def _paths(
         return particles.replace(energy=energy, forces=force), lists, (now, neighbors)
 
     def step(carry: Any, _: None) -> tuple[Any, None]:
-        particles = jax.vmap(lambda p: integrator.before(p, dt))(carry[0])
-        particles, lists, _ = forces(particles, carry[1])
-        return (jax.vmap(lambda p: integrator.after(p, dt))(particles), lists), None
+        particles, lists, _ = forces(advanced(carry[0], dt), carry[1])
+        return (jax.vmap(lambda p: integrator.close(p, dt))(particles), lists), None
 
     def sample(carry: Any, _: None) -> tuple[Any, Array]:
         carry = jax.lax.scan(step, carry, None, length=shape.every)[0]
@@ -245,10 +247,10 @@ def _paths(
 
     # As a run starts: a step of length zero, which also draws its random numbers.
     still = jnp.zeros_like(dt)
-    particles = jax.vmap(lambda p: integrator.before(integrator.init(p), still))(start)
+    particles = advanced(jax.vmap(integrator.init)(start), still)
     particles, lists, _ = forces(particles, build_lists(plan, systems))
     # Nothing but the forces depends on the parameters yet; half steps of no length have no derivative by themselves.
-    still_there = jax.lax.stop_gradient(jax.vmap(lambda p: integrator.after(p, still))(particles))
+    still_there = jax.lax.stop_gradient(jax.vmap(lambda p: integrator.close(p, still))(particles))
     particles = still_there.replace(forces=particles.forces, energy=particles.energy)
     (_, lists), rows = jax.lax.scan(jax.checkpoint(group), (particles, lists), None, length=groups)
     return rows.reshape(shape.samples, -1), (lists.needed, overflowed(plan, lists))

@@ -1,19 +1,22 @@
 """The only adapter to jax-md: its cell list, for large periodic boxes.
 
-jax-md wants fractional coordinates, an upper triangular box whose columns are the lattice vectors, and casts the box to
-float32; the radius is therefore widened by a part in 10⁵. Its list is rebuilt at every call (``dr_threshold=0``): the
-skin test is ours, outside ``vmap``, where a conditional still saves the work.
+jax-md takes fractional coordinates and an upper triangular box whose columns are the lattice vectors, in float32; the
+radius is therefore widened by a part in 10⁵. The box is an argument of each search, so that replicas with different
+cells, and cells that change, share one grid. Its list is rebuilt at every call (``dr_threshold=0``): the skin test is
+ours, outside ``vmap``, where a conditional still saves the work.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from jaxelyte.lattice import combine, fractional
 from jaxelyte.neighbors.lists import NeighborSpec
@@ -51,30 +54,30 @@ def worth_it(cell: np.ndarray, pbc: tuple[bool, bool, bool], radius: float, atom
 class CellSearch:
     """jax-md's cell list with capacities fixed at construction; static under jit, equal where all of these are."""
 
-    def __init__(self, system: System, spec: NeighborSpec, radius: float, multiplier: float) -> None:
-        """Allocate for the density of ``system``.
+    def __init__(self, singles: Sequence[System], spec: NeighborSpec, radius: float, multiplier: float) -> None:
+        """Fix the grid for the narrowest of the cells, and allocate for its density.
 
         Args:
-            system: a concrete (not traced) system.
+            singles: concrete (not traced) systems; cells at least as wide as the narrowest of them can be searched.
             spec: which atoms take part.
             radius: Å, cut-off plus skin.
             multiplier: room for that many times the occupancy found now.
         """
-        cell = np.asarray(system.cell, np.float64)
-        upper: np.ndarray = np.asarray(np.linalg.qr(cell.T, mode="r"))
-        upper = upper * np.sign(np.diag(upper))[:, None]
+        narrowest = min(singles, key=lambda one: float(perpendicular_widths(np.asarray(one.cell)).min()))
+        # A hair narrower, so that no rounding makes the grid of this cell too fine for it.
+        box = upper_triangular(narrowest.cell) * (1.0 - 1e-4)
         self.spec, self.radius = spec, radius
         with jax.numpy_dtype_promotion("standard"):
-            functions = _functions(upper.tobytes(), radius, multiplier)
-            self._lists: Any = functions.allocate(_fractional(system))
+            functions = _functions(radius, multiplier)
+            self._lists: Any = functions.allocate(_fractional(narrowest), box=box)
             if self._lists.idx.shape[1] < SPARSE:
                 # What is found times a multiplier is no room where nothing is found.
                 room = math.ceil(SPARSE * multiplier)
-                self._lists = functions.allocate(_fractional(system), extra_capacity=room)
+                self._lists = functions.allocate(_fractional(narrowest), extra_capacity=room, box=box)
 
         # What was found here is found anew in each call; only sizes count.
         sizes = (self._lists.idx.shape, self._lists.cell_list_capacity, self._lists.max_occupancy)
-        self._key = (spec, radius, multiplier, upper.tobytes(), sizes)
+        self._key = (spec, radius, multiplier, float(self._lists.cell_size), sizes)
 
     def __hash__(self) -> int:
         return hash(self._key)
@@ -83,9 +86,12 @@ class CellSearch:
         return isinstance(other, CellSearch) and self._key == other._key
 
     def __call__(self, system: System, capacity: int) -> Found:
-        """All pairs within the radius, compacted to ``capacity`` slots; ``needed`` is huge on an internal overflow."""
+        """All pairs within the radius, compacted to ``capacity`` slots.
+
+        ``needed`` is huge on an internal overflow, and where the cell is narrower than those the grid was made for.
+        """
         with jax.numpy_dtype_promotion("standard"):
-            lists = self._lists.update(_fractional(system))
+            lists = self._lists.update(_fractional(system), box=upper_triangular(system.cell))
         atoms = system.num_atoms
         index = lists.idx.astype(jnp.int32)
         neighbor = jnp.take(system.positions, index, axis=0, mode="clip")
@@ -96,19 +102,32 @@ class CellSearch:
         keep = (index < atoms) & (jnp.sum(vectors**2, axis=-1) < self.radius**2)
         keep = keep & member[:, None] & jnp.take(member, index, mode="clip")
         found = compact(keep, index, shift, capacity, atoms)
-        overflow = lists.did_buffer_overflow
-        return found.replace(needed=jnp.where(overflow, jnp.int32(INTERNAL_OVERFLOW), found.needed))
+        failed = lists.did_buffer_overflow | lists.cell_size_too_small
+        return found.replace(needed=jnp.where(failed, jnp.int32(INTERNAL_OVERFLOW), found.needed))
+
+
+def upper_triangular(cell: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
+    """The cell turned so that its lattice vectors, here the columns, form an upper triangular matrix."""
+    a, b, c = cell
+    xx = jnp.sqrt(jnp.sum(a**2))
+    first = a / xx
+    xy, xz = jnp.sum(b * first), jnp.sum(c * first)
+    b, c = b - xy * first, c - xz * first
+    yy = jnp.sqrt(jnp.sum(b**2))
+    yz = jnp.sum(c * b) / yy
+    zz = jnp.sqrt(jnp.sum((c - yz * b / yy) ** 2))
+    zero = jnp.zeros_like(xx)
+    return jnp.stack([jnp.stack([xx, xy, xz]), jnp.stack([zero, yy, yz]), jnp.stack([zero, zero, zz])])
 
 
 @lru_cache(maxsize=16)
-def _functions(box: bytes, radius: float, multiplier: float) -> Any:
-    """jax-md's functions of a box; kept, since what they compile belongs to them."""
+def _functions(radius: float, multiplier: float) -> Any:
+    """jax-md's functions; kept, since what they compile belongs to them. Each call brings its own box."""
     partition, space = import_jax_md()
-    upper = np.frombuffer(box).reshape(3, 3)
-    displacement, _ = space.periodic_general(upper, fractional_coordinates=True)
+    displacement, _ = space.periodic_general(np.eye(3), fractional_coordinates=True)
     return partition.neighbor_list(
         displacement,
-        upper,
+        np.eye(3),
         radius * 1.00001,
         dr_threshold=0.0,
         capacity_multiplier=multiplier,

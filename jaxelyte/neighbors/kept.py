@@ -116,7 +116,7 @@ class KeptLists:
     def state(self) -> ListState:
         """The lists as `current_lists` reads them, a batch of one; its ``reference`` is empty."""
         needed = jnp.zeros((len(self._specs), 2), jnp.int32)
-        return ListState(self._lists, jnp.zeros((1, 0, 3)), needed, jnp.ones((), jnp.int32))
+        return ListState(self._lists, jnp.zeros((1, 0, 3)), jnp.zeros((1, 3, 3)), needed, jnp.ones((), jnp.int32))
 
     def make_room(self, needed: np.ndarray) -> bool:
         """Widen exact lists whose rows overflowed.

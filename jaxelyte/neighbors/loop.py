@@ -1,8 +1,9 @@
 """Neighbour lists inside the compiled loop: Verlet lists with a skin, for a batch of replicas.
 
 The lists are rebuilt as soon as an atom of any replica has moved by half the skin since the last build, so no pair
-within the cut-off is ever missing. Shapes are fixed by a `ListPlan`; a row that needs more room than planned is
-reported, never silently cut: the caller throws the chunk away and repeats it with a larger plan.
+within the cut-off is ever missing. Where cells change, the deformation since the last build shortens that way, and the
+movement is measured after it, as in `jaxelyte.neighbors.kept`. Shapes are fixed by a `ListPlan`; a row that needs more
+room than planned is reported, never silently cut: the caller throws the chunk away and repeats it with a larger plan.
 
 The functions of a plan dispatch on its type: lists that are divided among devices (`jaxelyte.parallel`) have a plan of
 their own.
@@ -11,7 +12,7 @@ their own.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial, singledispatch
 from typing import Any
 
@@ -22,6 +23,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from jaxelyte.arrays import HashableArray
+from jaxelyte.lattice import combine, deformation, strain_of
 from jaxelyte.neighbors import cells
 from jaxelyte.neighbors.host import longest_row, row_counts
 from jaxelyte.neighbors.lists import NeighborList, Neighbors, NeighborSpec, layout_of
@@ -54,10 +56,17 @@ class SearchPlan:
 
 @dataclass(frozen=True)
 class ListPlan:
-    """Static description of all lists of a potential; hashable, so that a change recompiles."""
+    """Static description of all lists of a potential; hashable, so that a change recompiles.
+
+    Attributes:
+        searches: one for each list.
+        skin: Å.
+        strain: by which cells may differ from those planned for, see `jaxelyte.lattice.strain_of`; 0 for fixed cells.
+    """
 
     searches: tuple[SearchPlan, ...]
     skin: float
+    strain: float = field(default=0.0, kw_only=True)
 
 
 class ListState(struct.PyTreeNode):
@@ -66,17 +75,21 @@ class ListState(struct.PyTreeNode):
     Attributes:
         lists: the lists with skin.
         reference: positions at the last build, shape (replicas, atoms, 3), Å.
+        cells: at the last build, shape (replicas, 3, 3), Å.
         needed: largest row counts ever met, (searches, 2): of the skin lists and of the exact lists.
         builds: number of builds so far.
     """
 
     lists: tuple[NeighborList, ...]
     reference: Float[Array, "replicas atoms 3"]
+    cells: Float[Array, "replicas 3 3"]
     needed: Int[Array, "searches 2"]
     builds: Int[Array, ""]
 
 
-def plan_lists(systems: System, specs: tuple[NeighborSpec, ...], skin: float, multiplier: float = GROWTH) -> ListPlan:
+def plan_lists(
+    systems: System, specs: tuple[NeighborSpec, ...], skin: float, multiplier: float = GROWTH, strain: float = 0.0
+) -> ListPlan:
     """Choose search methods and capacities for a batch of concrete systems (leading axis: replicas).
 
     Args:
@@ -84,21 +97,30 @@ def plan_lists(systems: System, specs: tuple[NeighborSpec, ...], skin: float, mu
         specs: what the potential needs.
         skin: Å.
         multiplier: room for that many times the largest row found now.
+        strain: by which the cells will be deformed at most; see `ListPlan`.
     """
     layout = layout_of(specs)
     if layout is not None:
-        return layout.plan_lists(systems, specs, skin, multiplier)
+        return layout.plan_lists(_shrunk(systems, strain), specs, skin, multiplier)
     singles = one_by_one(systems) if specs else []
-    return ListPlan(tuple(_plan_search(singles, spec, skin, multiplier) for spec in specs), skin)
+    narrow = one_by_one(_shrunk(systems, strain)) if strain else singles
+    return ListPlan(tuple(_plan_search(singles, narrow, s, skin, multiplier) for s in specs), skin, strain=strain)
 
 
-def _plan_search(singles: list[System], spec: NeighborSpec, skin: float, multiplier: float) -> SearchPlan:
+def _shrunk(systems: System, strain: float) -> System:
+    return systems.replace(positions=systems.positions * (1.0 - strain), cell=systems.cell * (1.0 - strain))
+
+
+def _plan_search(
+    singles: list[System], narrow: list[System], spec: NeighborSpec, skin: float, multiplier: float
+) -> SearchPlan:
+    """Rows are counted in the systems as they are; images and grids are those of the narrowest cells to come."""
     radius = spec.cutoff + skin
-    all_cells = np.stack([np.asarray(s.cell, np.float64) for s in singles])
+    all_cells = np.unique([np.asarray(s.cell, np.float64) for s in narrow], axis=0)
     most = max(longest_row(s, replace(spec, cutoff=radius)) for s in singles)
-    same_cell = bool(np.all(all_cells == all_cells[0]))
     count = max(int(np.sum(np.asarray(member_mask(s, spec)))) for s in singles)
-    use_cells = same_cell and cells.worth_it(all_cells[0], singles[0].pbc, radius, singles[0].num_atoms, count)
+    pbc, atoms = singles[0].pbc, singles[0].num_atoms
+    use_cells = all(cells.worth_it(cell, pbc, radius, atoms, count) for cell in all_cells)
     return SearchPlan(
         spec=spec,
         radius=radius,
@@ -106,8 +128,8 @@ def _plan_search(singles: list[System], spec: NeighborSpec, skin: float, multipl
         exact_capacity=_exact_room(singles, spec, multiplier) if spec.exact else 0,
         multiplier=multiplier,
         count=max(1, count),
-        offsets=None if use_cells else image_offsets(all_cells, singles[0].pbc, radius),
-        cell_search=cells.CellSearch(singles[0], spec, radius, multiplier) if use_cells else None,
+        offsets=None if use_cells else image_offsets(all_cells, pbc, radius),
+        cell_search=cells.CellSearch(narrow, spec, radius, multiplier) if use_cells else None,
     )
 
 
@@ -131,10 +153,11 @@ def grow(plan: ListPlan, needed: np.ndarray, systems: System) -> ListPlan:
         changes = {}
         if skin_rows > search.capacity:
             if search.cell_search is not None:
-                first = jax.tree.map(lambda x: x[0], systems)
+                # The cells of now may be the widest of the range, and the narrowest is to come.
+                narrow = one_by_one(_shrunk(systems, 2.0 * plan.strain))
                 multiplier = search.multiplier * 1.5
                 changes["multiplier"] = multiplier
-                changes["cell_search"] = cells.CellSearch(first, search.spec, search.radius, multiplier)
+                changes["cell_search"] = cells.CellSearch(narrow, search.spec, search.radius, multiplier)
             if skin_rows < cells.INTERNAL_OVERFLOW:
                 changes["capacity"] = _room(int(skin_rows), GROWTH)
         if exact_rows > search.exact_capacity:
@@ -152,7 +175,7 @@ def build_lists(plan: ListPlan, systems: System) -> ListState:
         lists.append(NeighborList(found.index, found.shift, search.radius))
         needed.append(jnp.stack([jnp.max(found.needed), jnp.zeros((), jnp.int32)]))
     table = jnp.stack(needed) if needed else jnp.zeros((0, 2), jnp.int32)
-    return ListState(tuple(lists), systems.positions, table, jnp.ones((), jnp.int32))
+    return ListState(tuple(lists), systems.positions, systems.cell, table, jnp.ones((), jnp.int32))
 
 
 def _search_one(search: SearchPlan, system: System) -> Found:
@@ -164,16 +187,28 @@ def _search_one(search: SearchPlan, system: System) -> Found:
 
 @singledispatch
 def update_lists(plan: ListPlan, state: ListState, systems: System) -> ListState:
-    """Rebuild where an atom of any replica has moved by more than half the skin since the last build."""
+    """Rebuild where an atom of any replica has moved by more than half the skin since the last build.
+
+    Where cells change, with F the deformation since then, movement is what F does not explain, and ‖F - 1‖ times the
+    longest radius is taken off the skin.
+    """
     if not plan.searches:
         return state
-    moved = jnp.max(jnp.sum((systems.positions - state.reference) ** 2, axis=-1))
+    if plan.strain:
+        change = jax.vmap(deformation)(state.cells, systems.cell)
+        carried = jax.vmap(combine)(state.reference, change)
+        moved = jnp.max(jnp.sum((systems.positions - carried) ** 2, axis=-1), axis=-1)
+        longest = max(search.radius for search in plan.searches)
+        skin = jnp.maximum(plan.skin - longest * jax.vmap(strain_of)(state.cells, systems.cell), 0.0)
+        stale = jnp.any(moved >= (skin / 2) ** 2)
+    else:
+        stale = jnp.max(jnp.sum((systems.positions - state.reference) ** 2, axis=-1)) > (plan.skin / 2) ** 2
 
     def rebuild(_: None) -> ListState:
         new = build_lists(plan, systems)
         return new.replace(needed=jnp.maximum(new.needed, state.needed), builds=state.builds + 1)
 
-    return jax.lax.cond(moved > (plan.skin / 2) ** 2, rebuild, lambda _: state, None)
+    return jax.lax.cond(stale, rebuild, lambda _: state, None)
 
 
 @singledispatch

@@ -122,6 +122,7 @@ def _build(plan: DomainPlan, systems: System) -> DomainState:
     return DomainState(
         lists=tuple(NeighborList(index, shift, radius) for (index, shift), radius in pairs),
         reference=systems.positions,
+        cells=systems.cell,
         needed=jnp.append(needed, shrunk.astype(jnp.int32)),
         builds=jnp.ones((), jnp.int32),
         tables=tables,

@@ -59,7 +59,7 @@ def over_devices(plan: ListPlan, replicas: int, devices: tuple[Any, ...]) -> Rep
         UnsupportedError: devices of several processes.
     """
     check_replicas(replicas, devices)
-    return ReplicaPlan(plan.searches, plan.skin, replicas, devices)
+    return ReplicaPlan(plan.searches, plan.skin, replicas, devices, strain=plan.strain)
 
 
 def check_replicas(replicas: int, devices: tuple[Any, ...]) -> None:

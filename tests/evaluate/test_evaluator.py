@@ -120,17 +120,17 @@ def test_a_second_call_of_one_shape_compiles_nothing() -> None:
 
 
 def test_cell_lists_of_the_same_sizes_are_the_same() -> None:
-    """Large systems compile once, too: a search is known by its box and its sizes."""
+    """Large systems compile once, too: a search is known by its grid and its sizes."""
     cell = 24.0 * np.eye(3)
     points = np.random.default_rng(0).random((64, 3)) @ cell
     system = System.from_atoms(Atoms("Ar64", points, cell=cell, pbc=True))
     spec = NeighborSpec(5.0)
-    one, other = (CellSearch(system, spec, 5.5, 1.25) for _ in range(2))
+    one, other = (CellSearch([system], spec, 5.5, 1.25) for _ in range(2))
     assert one == other
     assert hash(one) == hash(other)
-    assert one != CellSearch(system, spec, 5.6, 1.25)
-    wider = system.replace(cell=1.1 * system.cell, positions=1.1 * system.positions)
-    assert one != CellSearch(wider, spec, 5.5, 1.25)
+    assert one != CellSearch([system], spec, 5.6, 1.25)
+    wider = system.replace(cell=1.2 * system.cell, positions=1.2 * system.positions)  # a finer grid
+    assert one != CellSearch([wider], spec, 5.5, 1.25)
 
 
 def test_a_pair_potential_of_ones_own_runs_and_relaxes() -> None:

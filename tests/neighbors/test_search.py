@@ -169,6 +169,38 @@ def test_list_is_never_stale() -> None:
     assert not overflowed(plan, state)
 
 
+@pytest.mark.parametrize(
+    ("name", "strain", "share"),
+    [("triclinic", 0.6, 0.7), pytest.param("large, cell list", 0.05, 0.98, marks=pytest.mark.more)],
+)
+def test_list_is_never_stale_while_cells_are_compressed(name: str, strain: float, share: float) -> None:
+    """Two replicas with different cells, compressed and sheared while atoms move: a fresh search at each step."""
+    system, cutoff = make(name)
+    spec = NeighborSpec(cutoff, exact=True)
+    rng = np.random.default_rng(5)
+    starts = np.array([np.eye(3), [[1.01, 0.02, 0.0], [0.0, 0.98, 0.01], [0.0, -0.01, 1.0]]])
+    batch = jax.tree.map(lambda x: jax.numpy.stack([x, x]), system)
+    batch = batch.replace(positions=system.positions @ starts, cell=system.cell @ starts)
+    plan = plan_lists(batch, (spec,), 1.5, 5.0, strain)
+    plan = replace(plan, searches=(replace(plan.searches[0], exact_capacity=200),))
+    assert (plan.searches[0].cell_search is not None) == (name == "large, cell list")
+    neighbors, state = fresh(plan, batch)
+    steps, rows = 15, []
+    shrink = np.diag([share * 0.99, share * 1.01, share]) ** (1.0 / steps)
+    shrink[0, 1], shrink[2, 1] = 1e-3 * (1.0 - share), -1e-3
+    for _ in range(steps):
+        moved = batch.positions @ shrink + rng.normal(0, 0.01, batch.positions.shape)
+        batch = batch.replace(positions=moved, cell=batch.cell @ shrink)
+        neighbors, state = follow(plan, state, batch)
+        assert not overflowed(plan, state)
+        for replica in range(2):
+            one, lists = (jax.tree.map(lambda x, r=replica: x[r], many) for many in (batch, neighbors.lists[0]))
+            assert entries(lists) == entries(host_list(one, spec))
+        rows.append(int(np.asarray(neighbors.lists[0].mask).sum()))
+    assert rows[-1] > rows[0] / share**2
+    assert (2 if share < 0.9 else 0) < int(state.builds) < steps
+
+
 @pytest.mark.parametrize("which", ["capacity", "exact_capacity"])
 @pytest.mark.parametrize("name", ["triclinic", pytest.param("large, cell list", marks=pytest.mark.slow)])
 def test_overflow_is_reported(name: str, which: str) -> None:

@@ -334,9 +334,7 @@ def test_the_kinetic_part_averages_to_n_kt(ensemble: NVE | NVT, missing: int, rn
     atoms = System.from_atoms(Atoms("Ar8", cell=[10.0] * 3, pbc=True))
     systems = jax.tree.map(lambda x: jnp.broadcast_to(x, (draws, *x.shape)), atoms.replace(masses=masses))
     zero = jnp.zeros(draws)
-    particles = Particles(
-        systems.positions, jnp.asarray(velocities), systems.positions, zero, systems.masses, zero, None, zero
-    )
+    particles = Particles(systems, jnp.asarray(velocities), systems.positions, zero, zero, None, zero)
     for conserved in (True, False):
         integrator = make_integrator(ensemble, 8, momentum_conserved=conserved)
         center = jax.vmap(lambda p, i=integrator: missing_center(i, p))(particles)

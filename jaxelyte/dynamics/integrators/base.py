@@ -1,10 +1,12 @@
-"""What every integrator is: two halves of a step around one evaluation of the forces, for one system.
+"""What every integrator is: three pieces of a step around one evaluation of the forces, for one system.
 
-    state = integrator.before(state, dt)     # up to new positions
+    state = integrator.open(state, dt)       # thermostat and half a kick
+    state = integrator.move(state, dt)       # up to new positions
     state.forces, state.energy = forces at the new positions
-    state = integrator.after(state, dt)
+    state = integrator.close(state, dt)
 
-Both halves do nothing when dt = 0, which is how a run gets its first forces from the program that it then runs.
+A barostat acts between the first two. All of them do nothing when dt = 0, which is how a run gets its first forces from
+the program that it then runs.
 """
 
 from __future__ import annotations
@@ -16,34 +18,49 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
+from jaxelyte.system import System
 from jaxelyte.units import ACCELERATION, BOLTZMANN
 
 Scalar = Float[Array, ""]
 
 
 class Particles(struct.PyTreeNode):
-    """Dynamic state of one system.
+    """Dynamic state of one system, positions and cell included.
 
     Attributes:
-        positions: shape (atoms, 3), Å, unwrapped.
+        system: unwrapped positions, and all else that the potential sees.
         velocities: shape (atoms, 3), Å/fs.
         forces: shape (atoms, 3), eV/Å.
         energy: interaction energy in eV.
-        masses: shape (atoms,), g/mol.
         key: random key of this system.
         thermostat: variables of the integrator.
-        heat: energy in eV that a thermostat, or a potential that changes, has put in so far; subtracted from the
-            conserved quantity.
+        heat: energy in eV that a thermostat, a barostat, or a potential that changes has put in so far; subtracted from
+            the conserved quantity.
+        barostat: variables of the barostat; None where the cell is fixed.
     """
 
-    positions: Float[Array, "atoms 3"]
+    system: System
     velocities: Float[Array, "atoms 3"]
     forces: Float[Array, "atoms 3"]
     energy: Scalar
-    masses: Float[Array, " atoms"]
     key: Array
     thermostat: Any
     heat: Scalar
+    barostat: Any = None
+
+    @property
+    def positions(self) -> Float[Array, "*replicas atoms 3"]:
+        """Å, unwrapped."""
+        return self.system.positions
+
+    @property
+    def masses(self) -> Float[Array, "*replicas atoms"]:
+        """g/mol."""
+        return self.system.masses
+
+    def at(self, positions: Float[Array, "*replicas atoms 3"]) -> Particles:
+        """The same at other positions."""
+        return self.replace(system=self.system.replace(positions=positions))
 
 
 class Integrator(Protocol):
@@ -58,11 +75,15 @@ class Integrator(Protocol):
         """Give the particles the thermostat variables."""
         ...
 
-    def before(self, particles: Particles, dt: Scalar) -> Particles:
-        """From old positions and forces to new positions."""
+    def open(self, particles: Particles, dt: Scalar) -> Particles:
+        """What comes before positions change."""
         ...
 
-    def after(self, particles: Particles, dt: Scalar) -> Particles:
+    def move(self, particles: Particles, dt: Scalar) -> Particles:
+        """To new positions."""
+        ...
+
+    def close(self, particles: Particles, dt: Scalar) -> Particles:
         """Complete the step with the new forces."""
         ...
 
@@ -108,7 +129,7 @@ def kick(particles: Particles, dt: Scalar) -> Particles:
 
 def drift(particles: Particles, dt: Scalar) -> Particles:
     """R += v dt."""
-    return particles.replace(positions=particles.positions + dt * particles.velocities)
+    return particles.at(particles.positions + dt * particles.velocities)
 
 
 def next_key(particles: Particles) -> tuple[Array, Particles]:

@@ -26,12 +26,14 @@ class Langevin:
     def init(self, particles: Particles) -> Particles:
         return particles
 
-    def before(self, particles: Particles, dt: Scalar) -> Particles:
-        particles = drift(kick(particles, dt / 2), dt / 2)
-        particles = self._ornstein_uhlenbeck(particles, dt)
+    def open(self, particles: Particles, dt: Scalar) -> Particles:
+        return kick(particles, dt / 2)
+
+    def move(self, particles: Particles, dt: Scalar) -> Particles:
+        particles = self._ornstein_uhlenbeck(drift(particles, dt / 2), dt)
         return drift(particles, dt / 2)
 
-    def after(self, particles: Particles, dt: Scalar) -> Particles:
+    def close(self, particles: Particles, dt: Scalar) -> Particles:
         return kick(particles, dt / 2)
 
     def conserved(self, particles: Particles) -> Scalar:

@@ -51,10 +51,13 @@ class NoseHooverChain:
         zero = jnp.zeros(shape, particles.positions.dtype)
         return particles.replace(thermostat=Chain(zero, zero))
 
-    def before(self, particles: Particles, dt: Scalar) -> Particles:
-        return drift(kick(self._half(particles, dt), dt / 2), dt)
+    def open(self, particles: Particles, dt: Scalar) -> Particles:
+        return kick(self._half(particles, dt), dt / 2)
 
-    def after(self, particles: Particles, dt: Scalar) -> Particles:
+    def move(self, particles: Particles, dt: Scalar) -> Particles:
+        return drift(particles, dt)
+
+    def close(self, particles: Particles, dt: Scalar) -> Particles:
         return self._half(kick(particles, dt / 2), dt)
 
     def conserved(self, particles: Particles) -> Scalar:

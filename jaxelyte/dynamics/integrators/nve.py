@@ -19,10 +19,13 @@ class VelocityVerlet:
     def init(self, particles: Particles) -> Particles:
         return particles
 
-    def before(self, particles: Particles, dt: Scalar) -> Particles:
-        return drift(kick(particles, dt / 2), dt)
+    def open(self, particles: Particles, dt: Scalar) -> Particles:
+        return kick(particles, dt / 2)
 
-    def after(self, particles: Particles, dt: Scalar) -> Particles:
+    def move(self, particles: Particles, dt: Scalar) -> Particles:
+        return drift(particles, dt)
+
+    def close(self, particles: Particles, dt: Scalar) -> Particles:
         return kick(particles, dt / 2)
 
     def conserved(self, particles: Particles) -> Scalar:
