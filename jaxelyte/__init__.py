@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jaxelyte import build, datasets, plots, theory
     from jaxelyte.data import LabelKeys
     from jaxelyte.datasets import load as load_potential
-    from jaxelyte.dynamics import NVE, NVT, Run, load_run, minimize, simulate
+    from jaxelyte.dynamics import NPT, NVE, NVT, Run, load_run, minimize, simulate
     from jaxelyte.errors import (
         DownloadError,
         InputError,
@@ -147,6 +147,7 @@ _HOMES = {
     "Metadynamics": "potentials.distance",
     "MetadynamicsResult": "free_energy",
     "NVE": "dynamics",
+    "NPT": "dynamics",
     "NVT": "dynamics",
     "NequIP": "models.config",
     "NequIPPotential": "potentials.nequip",
@@ -237,6 +238,7 @@ _RENAMED = {"load_potential": "load"}
 _MODULES = ("build", "datasets", "plots", "theory")
 
 __all__ = [
+    "NPT",
     "NVE",
     "NVT",
     "RDF",

@@ -130,6 +130,8 @@ RANGES: dict[str, Range] = {
     "force": Range(
         "a force", "eV/Å", 1e-12, 1e-7, 20.0, 1e4, {"kcal/mol/Å": KCAL_PER_MOL, "kJ/mol/nm": KJ_PER_MOL / 10}
     ),
+    "set pressure": Range("a pressure to keep", "bar", -1e6, -3e3, 5e4, 1e8, {"MPa": 10.0, "GPa": 1e4, "Pa": 1e-5}),
+    "compressibility": Range("a compressibility", "1/bar", 1e-9, 1e-7, 2.0, 1e4, {"1/GPa": 1e-4, "1/Pa": 1e5}),
     "pressure": Range("a pressure", "GPa", -1e3, -1.0, 20.0, 1e6, {"bar": 1e-4, "atm": 1.01325e-4, "Pa": 1e-9}),
 }
 """By kind of quantity. Signed quantities (charges, energies of a bias) are judged by their size."""

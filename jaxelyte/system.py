@@ -92,6 +92,11 @@ class System(struct.PyTreeNode):
         return jnp.abs(jnp.linalg.det(self.cell))
 
     @property
+    def volumes(self) -> Float[Array, "*replicas"]:
+        """`volume` of each system of a batch."""
+        return jnp.abs(jnp.linalg.det(self.cell))
+
+    @property
     def num_atoms(self) -> int:
         """Number of rows, padding included."""
         return self.positions.shape[-2]

@@ -30,6 +30,12 @@ KJ_PER_MOL = 0.010364269656
 EV_PER_A3_IN_GPA = 160.2176634
 """One eV/Å³ in GPa."""
 
+BAR = 1e-4 / EV_PER_A3_IN_GPA
+"""One bar in eV/Å³."""
+
+GRAM_PER_CM3 = 0.602214076
+"""One g/cm³ in g/mol/Å³."""
+
 AVOGADRO = 6.02214076e23
 """Particles per mole."""
 

@@ -20,6 +20,7 @@ from jaxelyte.cli.sections import (
     DistanceSection,
     LennardJonesTerm,
     NequIPTerm,
+    NPTSection,
     NVESection,
     NVTSection,
     PressureSection,
@@ -57,6 +58,7 @@ TERMS: dict[str, type[Section]] = {
     "gaussian-barrier": BarrierTerm,
     "restraint": RestraintTerm,
     "NVE": NVESection,
+    "NPT": NPTSection,
     "NVT": NVTSection,
 }
 OBSERVABLES: dict[str, type[Section]] = {"rdf": RDFSection, "pressure": PressureSection, "distance": DistanceSection}

@@ -27,7 +27,7 @@ WATER_PERMITTIVITY = 78.3
 """Relative, of water at 25 °C, measured."""
 
 
-UNITS = {"temperature": " K", "tau": " fs", "friction": " 1/fs", "barostat_tau": " fs"}
+UNITS = {"temperature": " K", "tau": " fs", "friction": " 1/fs", "pressure": " bar", "tau_p": " fs"}
 """Of settings of ensembles."""
 
 

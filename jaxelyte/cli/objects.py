@@ -17,6 +17,7 @@ from jaxelyte.cli.sections import (
     DistanceSection,
     LennardJonesTerm,
     NequIPTerm,
+    NPTSection,
     NVTSection,
     PressureSection,
     RestraintTerm,
@@ -26,7 +27,7 @@ from jaxelyte.cli.sections import (
 )
 from jaxelyte.cli.train_sections import TrainFile
 from jaxelyte.datasets import ShippedPotential
-from jaxelyte.dynamics import NVE, NVT
+from jaxelyte.dynamics import NPT, NVE, NVT
 from jaxelyte.errors import InputError
 from jaxelyte.observables import RDF, Distance, Observable, PressureTensor, Series
 from jaxelyte.potentials.base import Potential, as_potential
@@ -122,9 +123,12 @@ def _plain_term(term: Any, atoms: Atoms | None) -> Potential:
     return jxl.HarmonicRestraint(atoms.get_positions(), term.k)
 
 
-def build_ensemble(config: RunFile) -> NVE | NVT:
+def build_ensemble(config: RunFile) -> NVE | NVT | NPT:
     """The ensemble."""
     section = config.ensemble
+    if isinstance(section, NPTSection):
+        with placed("[ensemble]"):
+            return NPT(**section.model_dump(exclude={"type"}))
     return build_nvt(section) if isinstance(section, NVTSection) else NVE()
 
 

@@ -177,6 +177,24 @@ class NVTSection(Section):
     substeps: Count | None = None
 
 
+class NPTSection(Section):
+    """Constant temperature and pressure (bar); see `jaxelyte.NPT`."""
+
+    type: Literal["NPT"]
+    temperature: Positive
+    pressure: Number
+    thermostat: Literal["nose-hoover", "nose-hoover-massive", "langevin", "svr"] = "svr"
+    tau: Positive | None = None
+    friction: Positive | None = None
+    chain: Count | None = None
+    substeps: Count | None = None
+    barostat: Literal["scr"] = "scr"
+    coupling: Literal["isotropic"] = "isotropic"
+    stride: Count = 10
+    tau_p: Positive = 1000.0
+    compressibility: Positive = 4.5e-5
+
+
 def _named(value: Any) -> Any:
     """A folder for results, as given; ``~`` is the home directory."""
     if not isinstance(value, str | Path):
@@ -251,6 +269,6 @@ class RunFile(Section):
 
     system: SystemSection
     potential: list[Term] = Field(min_length=1)
-    ensemble: Annotated[NVESection | NVTSection, Field(discriminator="type")]
+    ensemble: Annotated[NVESection | NVTSection | NPTSection, Field(discriminator="type")]
     run: RunSection
     observables: dict[str, Recorded] = Field(default_factory=dict)

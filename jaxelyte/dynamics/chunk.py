@@ -19,6 +19,8 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxelyte.dynamics.integrators.base import Integrator, Particles, kinetic_energy, kinetic_per_degree, missing_center
+from jaxelyte.dynamics.integrators.rescaling import CellRescaling
+from jaxelyte.lattice import strain_of
 from jaxelyte.neighbors.lists import Neighbors
 from jaxelyte.neighbors.loop import ListPlan, ListState, current_lists, keep_place, overflowed, update_lists
 from jaxelyte.observables.base import Observable
@@ -27,6 +29,9 @@ from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.derivatives import batch_energy_and_forces, batch_energy_forces_stress
 from jaxelyte.potentials.memory import learn, learning_stride, with_memory
 from jaxelyte.system import System
+
+REACH = 0.02
+"""‖F - 1‖ of a cell against the one planned for, beyond which the loop stops and the host plans anew."""
 
 LARGEST_MOVE = 1.0
 """Å in one step; an atom that moves further (hydrogen at 300 K: 0.014 Å in 0.5 fs) is a run that blows up."""
@@ -44,6 +49,7 @@ class Settings:
         observables: one accumulator each; results are collected per frame interval.
         series: recorded at the same steps, in order.
         velocities: True if frames hold velocities.
+        barostat: None where cells are fixed.
     """
 
     integrator: Integrator
@@ -53,6 +59,7 @@ class Settings:
     observables: tuple[Observable, ...]
     series: tuple[Series, ...]
     velocities: bool
+    barostat: CellRescaling | None = None
 
     @property
     def samples_per_frame(self) -> int:
@@ -65,7 +72,8 @@ class RunState(struct.PyTreeNode):
 
     ``particles`` hold the `System` with positions and cell; ``series`` holds what was recorded since the last frame,
     (samples, replicas, columns) each; ``memory`` what the potential has learnt during the run, see
-    `jaxelyte.potentials.memory`.
+    `jaxelyte.potentials.memory`; ``planned`` the cells that lists and potential are planned for, None where cells are
+    fixed.
     """
 
     particles: Particles
@@ -74,6 +82,7 @@ class RunState(struct.PyTreeNode):
     series: tuple[Float[Array, "samples replicas columns"], ...]
     memory: Any
     step: Int[Array, ""]
+    planned: Float[Array, "replicas 3 3"] | None = None
 
 
 class Frames(struct.PyTreeNode):
@@ -87,6 +96,7 @@ class Frames(struct.PyTreeNode):
         samples: accumulators of the observables, one entry per frame interval.
         series: what was recorded in each frame interval, (frames, samples, replicas, columns).
         count: filled entries.
+        cells: (frames, replicas, 3, 3), Å, None where they are fixed.
     """
 
     positions: Float[Array, "frames replicas atoms 3"]
@@ -96,6 +106,7 @@ class Frames(struct.PyTreeNode):
     samples: tuple[Any, ...]
     series: tuple[Float[Array, "frames samples replicas columns"], ...]
     count: Int[Array, ""]
+    cells: Float[Array, "frames replicas 3 3"] | None = None
 
 
 class Status(struct.PyTreeNode):
@@ -103,11 +114,19 @@ class Status(struct.PyTreeNode):
 
     Attributes:
         overflow: a neighbour list needs more room.
-        broken: (replicas,), energy or force not finite, or a move above `LARGEST_MOVE`.
+        broken: (replicas,), energy or force not finite, a move above `LARGEST_MOVE`, or a cell beyond the strain of the
+            plan.
+        outside: a cell is farther than `REACH` from the one planned for; the state is good.
     """
 
     overflow: Bool[Array, ""]
     broken: Bool[Array, " replicas"]
+    outside: Bool[Array, ""]
+
+    @property
+    def good(self) -> Bool[Array, ""]:
+        """True if the state can be kept."""
+        return ~self.overflow & ~jnp.any(self.broken)
 
 
 Chunk = Callable[..., tuple[RunState, Frames, Status]]
@@ -136,25 +155,25 @@ def _run_chunk(
     end = state.step + steps
     stride = math.gcd(settings.every, settings.sample_every)
     frames = _empty_frames(settings, state)
-    status = Status(jnp.zeros((), bool), jnp.zeros(state.particles.energy.shape, bool))
+    no = jnp.zeros((), bool)
+    status = Status(no, jnp.zeros(state.particles.energy.shape, bool), no)
 
     def going(carry: tuple[RunState, Frames, Status]) -> Array:
         state, _, status = carry
-        return (state.step < end) & ~status.overflow & ~jnp.any(status.broken)
+        return (state.step < end) & status.good & ~status.outside
 
     def one_step(carry: tuple[RunState, Status]) -> tuple[RunState, Status]:
-        return _step(settings.integrator, plan, potential, systems, carry[0], dt)
+        return _step(settings, plan, potential, systems, carry[0], dt)
 
     def to_next_stop(carry: tuple[RunState, Frames, Status]) -> tuple[RunState, Frames, Status]:
         state, frames, status = carry
         stop = jnp.minimum(end, (state.step // stride + 1) * stride)
 
         def inner(c: tuple[RunState, Status]) -> Array:
-            return (c[0].step < stop) & ~c[1].overflow & ~jnp.any(c[1].broken)
+            return (c[0].step < stop) & c[1].good & ~c[1].outside
 
         state, status = jax.lax.while_loop(inner, one_step, (state, status))
-        good = ~status.overflow & ~jnp.any(status.broken)
-        state, frames = _observe(settings, plan, potential, systems, state, frames, good & (dt > 0))
+        state, frames = _observe(settings, plan, potential, systems, state, frames, status.good & (dt > 0))
         return state, frames, status
 
     state, frames, status = jax.lax.while_loop(going, to_next_stop, (state, frames, status))
@@ -162,7 +181,7 @@ def _run_chunk(
 
 
 def _step(
-    integrator: Integrator,
+    settings: Settings,
     plan: ListPlan,
     potential: Potential,
     systems: System,
@@ -170,20 +189,60 @@ def _step(
     dt: Float[Array, ""],
 ) -> tuple[RunState, Status]:
     """One MD step of all replicas."""
-    before = state.particles
-    particles = jax.vmap(lambda p: integrator.move(integrator.open(p, dt), dt))(before)
+    integrator, barostat = settings.integrator, settings.barostat
+    before = jax.vmap(lambda p: integrator.open(p, dt))(state.particles)
+    if barostat is not None:
+        before = barostat.act(integrator, before, state.step, dt)
+    particles = jax.vmap(lambda p: integrator.move(p, dt))(before)
     moved = jnp.max(jnp.abs(particles.positions - before.positions), axis=(1, 2))
-    now = systems.replace(positions=particles.positions)
+    now = _seen(settings, systems, particles)
     lists = update_lists(plan, state.lists, now)
     neighbors, lists = current_lists(plan, lists, now)
     potential, memory, work = _learn(potential, now, neighbors, state, dt)
-    energy, forces = batch_energy_and_forces(potential, now, neighbors)
-    particles = particles.replace(energy=energy, forces=forces, heat=particles.heat + work)
+    particles = particles.replace(heat=particles.heat + work)
+    particles = _evaluated(settings, potential, now, neighbors, particles, state.step, dt)
+    finite = jnp.isfinite(particles.energy) & jnp.all(jnp.isfinite(particles.forces), axis=(1, 2))
     particles = jax.vmap(lambda p: integrator.close(p, dt))(particles)
-    finite = jnp.isfinite(energy) & jnp.all(jnp.isfinite(forces), axis=(1, 2))
-    status = Status(overflowed(plan, lists), ~finite | ~(moved < LARGEST_MOVE))
+    broken, outside = ~finite | ~(moved < LARGEST_MOVE), jnp.zeros((), bool)
+    if state.planned is not None:
+        strain = jax.vmap(strain_of)(state.planned, now.cell)
+        broken, outside = broken | ~(strain <= plan.strain), jnp.any(strain > REACH)
     state = state.replace(particles=particles, lists=lists, memory=memory, step=state.step + 1)
-    return state, status
+    return state, Status(overflowed(plan, lists), broken, outside)
+
+
+def _seen(settings: Settings, systems: System, particles: Particles) -> System:
+    """What the potential sees now: ``systems``, which come from outside the loop, where the particles are."""
+    if settings.barostat is None:
+        return systems.replace(positions=particles.positions)
+    return systems.replace(positions=particles.positions, cell=particles.system.cell)
+
+
+def _evaluated(
+    settings: Settings,
+    potential: Potential,
+    now: System,
+    neighbors: Neighbors,
+    particles: Particles,
+    step: Int[Array, ""],
+    dt: Float[Array, ""],
+) -> Particles:
+    """With energies and forces, and the stress where a barostat reads it."""
+    if settings.barostat is None:
+        energy, forces = batch_energy_and_forces(potential, now, neighbors)
+        return particles.replace(energy=energy, forces=forces)
+
+    def with_stress() -> tuple[Array, Array, Array]:
+        found = batch_energy_forces_stress(potential, now, neighbors)
+        return found.energy, found.forces, found.stress
+
+    def without() -> tuple[Array, Array, Array]:
+        found = batch_energy_and_forces(potential, now, neighbors)
+        return found.energy, found.forces, particles.barostat.stress
+
+    wanted = settings.barostat.needs_stress(step, dt)
+    energy, forces, stress = jax.lax.cond(wanted, with_stress, without)
+    return settings.barostat.seen(particles.replace(energy=energy, forces=forces), stress)
 
 
 def _learn(
@@ -216,7 +275,7 @@ def _observe(
     good: Bool[Array, ""],
 ) -> tuple[RunState, Frames]:
     """Sample the observables and write a frame where the step asks for it."""
-    now = systems.replace(positions=state.particles.positions)
+    now = _seen(settings, systems, state.particles)
     per = settings.samples_per_frame
 
     def sample(carry: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -240,11 +299,12 @@ def _observe(
         full = frames.replace(
             positions=put(frames.positions, state.particles.positions),
             velocities=put(frames.velocities, state.particles.velocities) if settings.velocities else None,
-            log=put(frames.log, energies(settings.integrator, state.particles)),
+            log=put(frames.log, energies(settings, state.particles)),
             kinetic=put(frames.kinetic, jnp.sum(jax.vmap(kinetic_per_degree)(state.particles), axis=-1)),
             samples=put(frames.samples, samples),
             series=put(frames.series, series),
             count=frames.count + 1,
+            cells=None if frames.cells is None else put(frames.cells, now.cell),
         )
         return full, empty_samples(settings, systems)
 
@@ -263,10 +323,12 @@ def _sample(settings: Settings, plan: ListPlan, potential: Potential, now: Syste
     return Sample(now, state.particles.velocities, potential, neighbors, stress, center)
 
 
-def energies(integrator: Integrator, particles: Particles) -> Float[Array, "replicas 3"]:
+def energies(settings: Settings, particles: Particles) -> Float[Array, "replicas 3"]:
     """Potential (interaction), kinetic and conserved energy in eV of each replica."""
     kinetic = jax.vmap(kinetic_energy)(particles)
-    conserved = jax.vmap(integrator.conserved)(particles)
+    conserved = jax.vmap(settings.integrator.conserved)(particles)
+    if settings.barostat is not None:
+        conserved = conserved + settings.barostat.conserved(particles)
     return jnp.stack([particles.energy, kinetic, conserved], axis=-1)
 
 
@@ -296,4 +358,5 @@ def _empty_frames(settings: Settings, state: RunState) -> Frames:
         samples=jax.tree.map(zeros, state.samples),
         series=jax.tree.map(zeros, state.series),
         count=jnp.zeros((), jnp.int32),
+        cells=None if settings.barostat is None else zeros(state.particles.system.cell),
     )

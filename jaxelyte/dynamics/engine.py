@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +27,7 @@ from jaxelyte.dynamics.integrators.base import Particles
 from jaxelyte.errors import SimulationError
 from jaxelyte.evaluate import Evaluator
 from jaxelyte.evaluate.programs import COMPILED
+from jaxelyte.lattice import strain_of
 from jaxelyte.neighbors.loop import (
     GROWTH,
     ListPlan,
@@ -85,10 +87,24 @@ class Engine:
         timestep: float,
         skin: float,
         multiplier: float = GROWTH,
+        strain: float = 0.0,
         devices: tuple[Any, ...] | None = None,
     ) -> Engine:
-        """Plan the neighbour lists; nothing is compiled yet. Replicas are divided among ``devices``."""
-        evaluator = Evaluator.of_prepared(potential, systems, skin=skin, room=multiplier, devices=devices)
+        """Plan the neighbour lists; nothing is compiled yet.
+
+        Args:
+            potential: prepared for this strain.
+            systems: the batch at its start; of a run that goes on, at the cells it was planned for.
+            settings: of the run.
+            timestep: fs.
+            skin: Å.
+            multiplier: room for that many times the longest rows.
+            strain: by which cells may differ from those of ``systems`` before the engine plans anew.
+            devices: among which the replicas are divided.
+        """
+        evaluator = Evaluator.of_prepared(
+            potential, systems, skin=skin, room=multiplier, strain=strain, devices=devices
+        )
         return cls(evaluator, settings, timestep)
 
     @property
@@ -106,8 +122,7 @@ class Engine:
         parts = self.template(keys) | {"particles": self._particles(velocities, keys)}
         parts, step = place(self.plan, (parts, jnp.zeros((), jnp.int32)))
         self.state = RunState(lists=_build(self.plan, self.systems), step=step, **parts)
-        state, _ = self._run_repaired(1, 0.0)
-        self.state = state.replace(step=step)
+        self._evaluate()
 
     def template(self, keys: jax.Array) -> dict[str, Any]:
         """What a checkpoint holds of the state, in the right structure, shapes and types."""
@@ -117,6 +132,7 @@ class Engine:
             "samples": empty_samples(self.settings, self.systems),
             "series": empty_series(self.settings, self.systems),
             "memory": self._memory(keys),
+            "planned": None if self.settings.barostat is None else self.systems.cell,
         }
 
     def restore(self, parts: dict[str, Any], step: int, lists: dict[str, Any]) -> None:
@@ -153,10 +169,37 @@ class Engine:
         Raises:
             SimulationError: the run blew up; ``error.frames`` holds the good frames of the last chunk.
         """
-        self.state, frames = self._run_repaired(steps, self.timestep)
+        self.state, frames, status = self._run_repaired(steps, self.timestep)
+        if bool(status.outside):
+            self._plan_anew()
         return frames
 
-    def _run_repaired(self, steps: int, dt: float) -> tuple[RunState, Frames]:
+    def _evaluate(self) -> None:
+        """Energy and forces of the present state, by a step of no length."""
+        assert self.state is not None
+        step = self.state.step
+        state, _, _ = self._run_repaired(1, 0.0)
+        self.state = state.replace(step=step)
+
+    def _plan_anew(self) -> None:
+        """Plan for the cells of the present state, and go on from there; the jump of the energy is work.
+
+        The state is the first one outside of `jaxelyte.dynamics.chunk.REACH`, wherever a chunk began: so the trajectory
+        does not depend on the length of chunks.
+        """
+        assert self.state is not None
+        systems, energy, builds = self.state.particles.system, self.state.particles.energy, self.state.lists.builds
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what there is to say of the potential was said at the start
+            self.evaluator.plan_for(systems)
+        lists = _build(self.plan, systems)
+        self.state = self.state.replace(lists=lists.replace(builds=builds + 1), planned=systems.cell)
+        self._evaluate()
+        particles = self.state.particles
+        particles = particles.replace(heat=particles.heat + particles.energy - energy)
+        self.state = self.state.replace(particles=particles)
+
+    def _run_repaired(self, steps: int, dt: float) -> tuple[RunState, Frames, Status]:
         """Run a chunk from the present state, again with more room for as long as a list overflows."""
         assert self.state is not None
         before, tried = self.plan, self.evaluator.grown
@@ -175,7 +218,7 @@ class Engine:
         except SimulationError as error:
             error.frames = frames
             raise
-        return state, frames
+        return state, frames, status
 
     def lists_of(self, plan: ListPlan) -> ListState:
         """The lists of another plan, with the pairs that were there when the present ones were built."""
@@ -191,7 +234,7 @@ class Engine:
     def energies(self) -> np.ndarray:
         """Potential (interaction), kinetic and conserved energy in eV now, (replicas, 3)."""
         assert self.state is not None
-        return np.asarray(energies(self.settings.integrator, self.state.particles), np.float64)
+        return np.asarray(energies(self.settings, self.state.particles), np.float64)
 
     def check(self, state: RunState, status: Status) -> None:
         """Raise `SimulationError` where a replica is broken, naming step, atom, distance and force."""
@@ -211,7 +254,8 @@ class Engine:
             thermostat=None,
             heat=jnp.zeros(replicas, self.systems.positions.dtype),
         )
-        return jax.vmap(self.settings.integrator.init)(particles)
+        particles = jax.vmap(self.settings.integrator.init)(particles)
+        return particles if self.settings.barostat is None else jax.vmap(self.settings.barostat.init)(particles)
 
     def _run(self, steps: int, dt: float) -> tuple[RunState, Frames, Status]:
         programs = COMPILED.count
@@ -232,7 +276,25 @@ class Engine:
             self.timing.steps += int(result[0].step) - int(self.state.step)
         return result
 
+    def _torn(self, state: RunState, replica: int) -> str:
+        """What to say of a cell that jumped beyond the plan; empty where it did not."""
+        if state.planned is None:
+            return ""
+        cell = np.asarray(state.particles.system.cell[replica], np.float64)
+        change = np.linalg.det(np.linalg.solve(np.asarray(state.planned[replica], np.float64), cell)) - 1.0
+        if np.isfinite(change) and float(strain_of(state.planned[replica], jnp.asarray(cell))) <= self.plan.strain:
+            return ""
+        size = f"changed its volume by {change:+.1%}" if np.isfinite(change) else "lost its volume"
+        return (
+            f"the cell{f' of replica {replica}' if len(self.systems.positions) > 1 else ''} {size} within a few steps, "
+            f"at step {int(state.step)}: the pressure is far from the one asked for, or tau_p is too short. Everything "
+            "before is kept. Start from a structure nearer to the density (NVT first, minimize=True), or take a longer "
+            "tau_p or a smaller compressibility"
+        )
+
     def _post_mortem(self, state: RunState, replica: int) -> str:
+        if torn := self._torn(state, replica):
+            return torn
         positions = np.asarray(state.particles.positions[replica], np.float64)
         forces = np.asarray(state.particles.forces[replica], np.float64)
         # The failing step's forces may be NaN everywhere; the closest pair is then what tells.

@@ -24,7 +24,11 @@ from jaxelyte.trajectory import Trajectory, open_trajectory
 from jaxelyte.wording import counted
 
 LOG_COLUMNS = ("step", "time", "temperature", "potential", "kinetic", "conserved")
+CELL_COLUMNS = ("volume", "density", "a", "b", "c")
+"""Further ones where the cell changes."""
+
 LOG_UNITS = {"time": "fs", "temperature": "K", "potential": "eV", "kinetic": "eV", "conserved": "eV"}
+LOG_UNITS |= {"volume": "A3", "density": "g/cm3", "a": "A", "b": "A", "c": "A"}
 LOG, XYZ = "log.csv", "trajectory.extxyz"
 RUN_FILES = (
     "trajectory.h5",
@@ -55,6 +59,7 @@ class Layout:
         dtype: of the stored positions.
         velocities: whether frames hold velocities.
         extxyz: whether an extended XYZ file is written as well.
+        moving: whether cells change; ``cells`` are then those of the start.
     """
 
     numbers: np.ndarray
@@ -66,6 +71,7 @@ class Layout:
     dtype: np.dtype
     velocities: bool
     extxyz: bool
+    moving: bool = False
 
 
 class Record(Protocol):
@@ -77,10 +83,11 @@ class Record(Protocol):
         velocities: np.ndarray | None,
         rows: np.ndarray,
         series: Mapping[str, np.ndarray] = NO_SERIES,
+        cells: np.ndarray | None = None,
     ) -> None:
-        """Add frames, (frames, replicas, atoms, 3), log rows, (frames, replicas, len(LOG_COLUMNS)), and series.
+        """Add frames, (frames, replicas, atoms, 3), log rows, (frames, replicas, columns), and series.
 
-        The latter by name, (samples, replicas, columns).
+        The latter by name, (samples, replicas, columns). Cells, (frames, replicas, 3, 3), where they change.
         """
         ...
 
@@ -121,6 +128,7 @@ class MemoryRecord:
         self._positions: list[np.ndarray] = []
         self._velocities: list[np.ndarray] = []
         self._rows: list[np.ndarray] = []
+        self._cells: list[np.ndarray] = []
         self._series: dict[str, list[np.ndarray]] = {}
 
     def append(
@@ -129,6 +137,7 @@ class MemoryRecord:
         velocities: np.ndarray | None,
         rows: np.ndarray,
         series: Mapping[str, np.ndarray] = NO_SERIES,
+        cells: np.ndarray | None = None,
     ) -> None:
         self._positions.append(positions)
         self._rows.append(rows)
@@ -136,6 +145,8 @@ class MemoryRecord:
             self._series.setdefault(name, []).append(values)
         if velocities is not None:
             self._velocities.append(velocities)
+        if cells is not None:
+            self._cells.append(cells)
 
     def counts(self) -> dict[str, np.ndarray]:
         return {}
@@ -156,7 +167,7 @@ class MemoryRecord:
             positions=positions,
             numbers=self.layout.numbers,
             masses=self.layout.masses,
-            cells=self.layout.cells,
+            cells=np.concatenate(self._cells) if self._cells else self.layout.cells,
             pbc=self.layout.pbc,
             steps=steps,
             times=steps * self.layout.timestep,
@@ -209,7 +220,8 @@ class FolderRecord:
             self._writer = H5MDWriter.open(self._h5)
         self._log = AppendFile(folder / LOG, offset=None if counts is None else int(counts["log_bytes"]))
         if counts is None:
-            names = [f"{c}_{LOG_UNITS[c]}" if c in LOG_UNITS else c for c in LOG_COLUMNS]
+            columns = LOG_COLUMNS + (CELL_COLUMNS if layout.moving else ())
+            names = [f"{c}_{LOG_UNITS[c]}" if c in LOG_UNITS else c for c in columns]
             self._log.write((",".join(["replica", *names]) + "\n").encode())
         self._xyz = None
         if layout.extxyz:
@@ -224,6 +236,7 @@ class FolderRecord:
         velocities: np.ndarray | None,
         rows: np.ndarray,
         series: Mapping[str, np.ndarray] = NO_SERIES,
+        cells: np.ndarray | None = None,
     ) -> None:
         for name, values in series.items():
             if name not in self._series:
@@ -232,9 +245,9 @@ class FolderRecord:
                 self._series[name] = AppendFile(self._series_path(name))
             self._series[name].write(np.ascontiguousarray(values, "<f8").tobytes())
         if len(positions):
-            self._writer.write(self._frames, positions, velocities)
+            self._writer.write(self._frames, positions, velocities, cells)
             if self._xyz is not None:
-                self._xyz.append(self.layout, positions, rows)
+                self._xyz.append(self.layout, positions, rows, cells)
         self._frames += len(positions)
         lines = []
         for frame in rows:
@@ -316,7 +329,8 @@ def check_record(folder: Path, counts: Mapping[str, np.ndarray]) -> None:
 
 def log_columns(rows: np.ndarray) -> dict[str, np.ndarray]:
     """Log rows (frames, replicas, columns) by name; step and time are the same for all replicas."""
-    columns = {name: rows[:, :, k] for k, name in enumerate(LOG_COLUMNS)}
+    names = (LOG_COLUMNS + CELL_COLUMNS)[: rows.shape[2]]
+    columns = {name: rows[:, :, k] for k, name in enumerate(names)}
     columns["step"] = columns["step"][:, 0].astype(np.int64)
     columns["time"] = columns["time"][:, 0]
     return columns
@@ -334,6 +348,6 @@ def read_log(path: Path) -> dict[str, np.ndarray]:
         table = np.array([line.split(",") for line in lines], np.float64).reshape(len(lines), -1)
         replicas = int(table[:, 0].max()) + 1
         whole = len(table) // replicas * replicas
-        return log_columns(table[:whole, 1:].reshape(-1, replicas, len(LOG_COLUMNS)))
+        return log_columns(table[:whole, 1:].reshape(-1, replicas, table.shape[1] - 1))
     except (OSError, ValueError, OverflowError) as error:
         raise InputError(f"cannot read the log {path}: {error}") from error

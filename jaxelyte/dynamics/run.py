@@ -33,7 +33,7 @@ class Run(Rich):
     Attributes:
         trajectory: frames, unwrapped positions in Å; frame 0 is the start.
         log: step (rows,), time in fs (rows,), and temperature in K, potential, kinetic and conserved energy in eV, each
-            (rows, replicas).
+            (rows, replicas); where the cell changes also its volume in Å³, density in g/cm³, and edges a, b, c in Å.
         atoms: the last state with velocities, a list where there are several replicas.
         observables: results by name.
         summary: averages with standard errors, speed, versions; the content of ``summary.json``.
@@ -177,7 +177,9 @@ def load_run(folder: str | Path) -> Run:
                 f"{folder / name} holds {counted(found, 'frame')}, but {frames} were written; it is damaged"
             )
     summary = summary or _so_far(folder, int(arrays["step"]), log, trajectory)
-    atoms = final_atoms(trajectory, arrays["state.system.positions"], arrays["state.velocities"])
+    # Checkpoints of earlier versions hold no cell, which was fixed.
+    cells = arrays["state.system.cell"] if "state.system.cell" in arrays else trajectory.cells_of(slice(0, 1))[0]
+    atoms = final_atoms(trajectory, arrays["state.system.positions"], arrays["state.velocities"], cells)
     return Run(
         trajectory=trajectory,
         log=log,
@@ -245,13 +247,17 @@ def _count_center(
     return replace(series, values=values, center_counted=True)
 
 
-def final_atoms(trajectory: Trajectory, positions: np.ndarray, velocities: np.ndarray) -> Atoms | list[Atoms]:
+def final_atoms(
+    trajectory: Trajectory, positions: np.ndarray, velocities: np.ndarray, cells: np.ndarray
+) -> Atoms | list[Atoms]:
     """The last state as ``ase.Atoms`` with velocities; a list where there are several replicas."""
     from ase.units import fs
 
     several = []
     for replica in range(len(positions)):
         atoms = trajectory.frame(0, replica=replica)
+        if all(atoms.pbc):
+            atoms.set_cell(np.asarray(cells[replica], np.float64))
         atoms.set_positions(np.asarray(positions[replica], np.float64))
         atoms.set_velocities(np.asarray(velocities[replica], np.float64) / fs)
         several.append(atoms)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxelyte.checks import caution
@@ -26,10 +28,11 @@ from jaxelyte.observables.base import Observable
 from jaxelyte.observables.recorded import describe, series_result
 from jaxelyte.potentials.base import Potential
 from jaxelyte.potentials.memory import with_memory
+from jaxelyte.potentials.preparation import prepare_potential
 from jaxelyte.potentials.reference import reference_energies
 from jaxelyte.storage import explained, free_bytes, read_json, size, write_json, writing
 from jaxelyte.system import System
-from jaxelyte.units import BOLTZMANN
+from jaxelyte.units import BOLTZMANN, GRAM_PER_CM3
 from jaxelyte.wording import counted
 
 
@@ -50,13 +53,14 @@ class Runner:
         extxyz: bool,
         equilibration: int | None,
         devices: tuple[Any, ...] | None = None,
+        strain: float = 0.0,
     ) -> None:
         self.potential, self.systems, self.settings = potential, systems, settings
         self.folder, self.observables, self.series, self.steps = folder, observables, series, steps
         self.timestep, self.chunk = timestep, chunk
         self.blocks = [BlockStore() for _ in observables]
         self.kinetic: BlockStore | None = BlockStore()
-        self.extxyz, self.equilibration, self.devices = extxyz, equilibration, devices
+        self.extxyz, self.equilibration, self.devices, self.strain = extxyz, equilibration, devices, strain
         self.engine: Engine
         self.record: Record
         self.step, self.saved = 0, 0
@@ -84,10 +88,11 @@ class Runner:
                 write_json(self.folder / "config.json", description)
             self._open_record(None)
             particles = self.engine.state.particles  # pyright: ignore[reportOptionalMemberAccess]
+            cells = np.asarray(particles.system.cell, np.float64)[None] if self.settings.barostat else None
             first = np.asarray(particles.velocities)[None] if self.settings.velocities else None
             nothing = self._recorded([np.asarray(b)[None, :0] for b in self.engine.state.series])  # pyright: ignore[reportOptionalMemberAccess]
-            rows = self._rows(self.engine.energies()[None], 0)
-            self.record.append(np.asarray(particles.positions)[None], first, rows, nothing)
+            rows = self._rows(self.engine.energies()[None], 0, cells)
+            self.record.append(np.asarray(particles.positions)[None], first, rows, nothing, cells)
             self.checkpoint()
         except StorageError as error:
             self._abandon()
@@ -103,8 +108,28 @@ class Runner:
 
     def _engine(self, systems: System, skin: float) -> Engine:
         return Engine.create(
-            self.potential, systems, self.settings, timestep=self.timestep, skin=skin, devices=self.devices
+            self.potential,
+            systems,
+            self.settings,
+            timestep=self.timestep,
+            skin=skin,
+            strain=self.strain,
+            devices=self.devices,
         )
+
+    def _planned(self, arrays: dict[str, np.ndarray]) -> System:
+        """The batch at the cells that the run of a checkpoint was planned for, with the atoms of its last lists."""
+        if self.settings.barostat is None:
+            return self.systems
+        before, after = arrays["lists/cells"], arrays["planned"]
+        positions = arrays["lists/reference"] @ np.linalg.solve(before, after)
+        systems = self.systems.replace(
+            positions=jnp.asarray(positions, self.systems.positions.dtype), cell=jnp.asarray(after)
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what there is to say of the potential was said
+            self.potential = prepare_potential(self.potential, systems, self.strain)
+        return systems
 
     def resume(
         self, keys: jax.Array, skin: float, description: dict[str, Any], later: dict[str, frozenset[str]]
@@ -122,7 +147,7 @@ class Runner:
                 f"least {self.step} (they count from the start), or read it with load_run"
             )
         check_record(self.folder, counts)
-        self.engine = self._engine(self.systems, skin)
+        self.engine = self._engine(self._planned(arrays), skin)
         # Of a run begun by an earlier version: what no step changes.
         arrays = pack("state.system", self.systems) | {"lists/cells": np.asarray(self.systems.cell)} | arrays
         parts = {name: unpack(PARTS[name], arrays, like) for name, like in self.engine.template(keys).items()}
@@ -226,7 +251,8 @@ class Runner:
         count = int(frames.count)
         velocities = np.asarray(frames.velocities)[:count] if frames.velocities is not None else None
         first = self.step // self.settings.every + 1
-        rows = self._rows(np.asarray(frames.log, np.float64)[:count], first)
+        cells = None if frames.cells is None else np.asarray(frames.cells, np.float64)[:count]
+        rows = self._rows(np.asarray(frames.log, np.float64)[:count], first, cells)
         for number, store in enumerate(self.blocks):
             samples = jax.tree.map(np.asarray, frames.samples[number])
             for k in range(count):
@@ -236,7 +262,7 @@ class Runner:
                 self.kinetic.add(row)
         if count:
             recorded = self._recorded([np.asarray(s)[:count] for s in frames.series])
-            self.record.append(np.asarray(frames.positions)[:count], velocities, rows, recorded)
+            self.record.append(np.asarray(frames.positions)[:count], velocities, rows, recorded, cells)
         return rows
 
     def _recorded(self, several: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -244,13 +270,17 @@ class Runner:
         flat = [np.asarray(s, np.float64).reshape(-1, *s.shape[2:]) for s in several]
         return dict(zip(self.series, flat, strict=True))
 
-    def _rows(self, logged: np.ndarray, first: int) -> np.ndarray:
-        """Log rows (frames, replicas, columns) from (frames, replicas, 3) energies."""
+    def _rows(self, logged: np.ndarray, first: int, cells: np.ndarray | None) -> np.ndarray:
+        """Log rows (frames, replicas, columns) from (frames, replicas, 3) energies, and cells where they change."""
         steps = (first + np.arange(len(logged)))[:, None] * self.settings.every + np.zeros(logged.shape[:2])
         potential = logged[..., 0] + self.reference
         conserved = logged[..., 2] + self.reference
         temperature = logged[..., 1] * 2.0 / (self.settings.integrator.degrees * BOLTZMANN)
-        return np.stack([steps, steps * self.timestep, temperature, potential, logged[..., 1], conserved], axis=-1)
+        rows = [steps, steps * self.timestep, temperature, potential, logged[..., 1], conserved]
+        if cells is not None:
+            volumes, mass = np.abs(np.linalg.det(cells)), np.sum(np.asarray(self.systems.masses, np.float64), axis=-1)
+            rows += [volumes, mass / volumes / GRAM_PER_CM3, *np.moveaxis(np.linalg.norm(cells, axis=-1), -1, 0)]
+        return np.stack(rows, axis=-1)
 
     def _temperature(self) -> float:
         kinetic = float(np.mean(self.engine.energies()[:, 1]))
@@ -268,6 +298,7 @@ class Runner:
             dtype=np.dtype(systems.positions.dtype),
             velocities=self.settings.velocities,
             extxyz=self.extxyz,
+            moving=self.settings.barostat is not None,
         )
         if self.folder is None:
             self.record = MemoryRecord(layout)
@@ -337,7 +368,10 @@ class Runner:
                 write_json(self.folder / "observables" / f"{name}.json", content)
             write_json(self.folder / "summary.json", summary)
         particles = self.engine.state.particles  # pyright: ignore[reportOptionalMemberAccess]
-        last = final_atoms(trajectory, np.asarray(particles.positions), np.asarray(particles.velocities))
+        system = particles.system
+        last = final_atoms(
+            trajectory, np.asarray(system.positions), np.asarray(particles.velocities), np.asarray(system.cell)
+        )
         potential = with_memory(self.potential, self.engine.state.memory)  # pyright: ignore[reportOptionalMemberAccess]
         return Run(trajectory, log, last, results, summary, completed, self.folder, potential)
 
@@ -370,7 +404,7 @@ class Runner:
         return {name: describe(series, interval, skipped, replicas) for name, series in several}
 
 
-PARTS = {"particles": "state", "samples": "samples", "series": "series", "memory": "memory"}
+PARTS = {"particles": "state", "samples": "samples", "series": "series", "memory": "memory", "planned": "planned"}
 """Parts of the state in a checkpoint, and the names of their arrays."""
 
 

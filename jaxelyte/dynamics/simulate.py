@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxelyte import checks
+from jaxelyte.dynamics.changing_cell import check_changing_cell, strain_for
 from jaxelyte.dynamics.chunk import Settings
-from jaxelyte.dynamics.ensembles import NVE, NVT, Ensemble
+from jaxelyte.dynamics.ensembles import NPT, NVE, NVT, Ensemble
 from jaxelyte.dynamics.folder import check_folder
 from jaxelyte.dynamics.identity import (
     FORMAT,
@@ -25,7 +26,7 @@ from jaxelyte.dynamics.identity import (
     known_later,
     run_versions,
 )
-from jaxelyte.dynamics.integrators import make_integrator
+from jaxelyte.dynamics.integrators import make_barostat, make_integrator
 from jaxelyte.dynamics.minimize import minimize as fire
 from jaxelyte.dynamics.run import Run
 from jaxelyte.dynamics.runner import Runner
@@ -95,7 +96,7 @@ def simulate(
         potential: any `Potential`, sums and mixtures included. Of one that is compiled with fewer bits than float32
             (`Potential.compiled`) the force error of the start is printed and kept in ``config.json``.
         atoms: start structure (momenta are used if it has any), or a list of systems of one shape to run side by side.
-        ensemble: `NVE` or `NVT`.
+        ensemble: `NVE`, `NVT` or `NPT`.
         steps: number of steps of the whole run, those before a resume included.
         timestep: fs.
         seed: of velocities and thermostat; the same seed gives the same run.
@@ -156,8 +157,8 @@ def simulate(
         checks.flag(name, value)
     potential = as_potential(potential)
     config = None if config is None else checks.mapping("config", config, "{'note': 'test'}")
-    checks.instance("ensemble", ensemble, (NVE, NVT), "NVE() or NVT(temperature)")
-    if isinstance(ensemble, NVT):
+    checks.instance("ensemble", ensemble, (NVE, NVT, NPT), "NVE(), NVT(temperature) or NPT(temperature, pressure)")
+    if not isinstance(ensemble, NVE):
         _check_relaxation(ensemble, timestep)
     folder = None if output is None else output_folder(output)
     if jax.process_count() > 1:
@@ -172,7 +173,11 @@ def simulate(
         check_replicas(len(systems.positions), shared)
     elif shared is not None:
         potential, shared = distribute(potential, shared), None
-    prepared = prepare_potential(potential, systems)
+    barostat, strain = make_barostat(ensemble), 0.0
+    if barostat is not None:
+        check_changing_cell(potential, systems, named, devices)
+        strain = strain_for(barostat, systems, timestep)
+    prepared = prepare_potential(potential, systems, strain)
     if reduced_precision(prepared) and systems.positions.dtype != jnp.float32:
         raise InputError(
             "products of fewer bits are for float32, and the run is in float64; leave precision out of "
@@ -190,9 +195,10 @@ def simulate(
         observables=tuple(named.values()),
         series=tuple(series.values()),
         velocities=save_velocities,
+        barostat=barostat,
     )
     keys = jax.random.split(jax.random.key(seed), (systems.positions.shape[0], 2))
-    temperature = ensemble.temperature if isinstance(ensemble, NVT) else None
+    temperature = None if isinstance(ensemble, NVE) else ensemble.temperature
     start = start_velocities(
         atoms,
         systems,
@@ -216,6 +222,7 @@ def simulate(
         extxyz,
         equilibration,
         shared,
+        strain,
     )
     origin = resolved_velocities(atoms, len(systems.positions), request=velocities, temperature=temperature)
     description = _description(
@@ -292,7 +299,7 @@ def _check_counts(
     return steps, every, sample_every, chunk, equilibration, checks.random_seed(seed)
 
 
-def _check_relaxation(ensemble: NVT, timestep: float) -> None:
+def _check_relaxation(ensemble: NVT | NPT, timestep: float) -> None:
     """A thermostat that is faster than the time step cannot be integrated.
 
     Raises:

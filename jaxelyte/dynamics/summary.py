@@ -17,6 +17,9 @@ from jaxelyte.observables.noise import slope_error
 if TYPE_CHECKING:
     from jaxelyte.dynamics.engine import Engine
 
+CELL_UNITS = {"volume": "Å³", "density": "g/cm³"}
+"""Averages where the cell changes."""
+
 PACKAGES = ("jaxelyte", "jax", "jaxlib", "jax-md", "e3nn-jax", "jax-pme", "numpy", "ase")
 
 
@@ -62,6 +65,7 @@ def averages(log: dict[str, np.ndarray], atoms: int, *, thermostat: float | None
         "frames": len(log["step"]),
         "temperature": _estimate(log["temperature"][begin:], "K") | {"thermostat": thermostat},
         "potential": _estimate(log["potential"][begin:], "eV"),
+        **{name: _estimate(log[name][begin:], unit) for name, unit in CELL_UNITS.items() if name in log},
         "drift": drift | {"unit": "eV/atom/ns", "of": "conserved quantity"},
         "discarded_frames": begin,
     }

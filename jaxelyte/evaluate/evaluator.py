@@ -19,11 +19,13 @@ from jaxelyte.neighbors.loop import (
     GROWTH,
     ListPlan,
     build_lists,
+    capacities,
     current_lists,
     grow,
     overflowed,
     place,
     plan_lists,
+    with_capacities,
 )
 from jaxelyte.parallel import distribute
 from jaxelyte.parallel.layout import chosen_devices
@@ -112,9 +114,10 @@ class Evaluator:
         form: Form = "compiled",
         skin: float,
         room: float = GROWTH,
+        strain: float = 0.0,
         devices: tuple[Any, ...] | None = None,
     ) -> Evaluator:
-        """Of a potential that is prepared for all cells to come.
+        """Of a potential that is prepared for all cells to come, or for those within a strain; see `plan_for`.
 
         Args:
             potential: prepared.
@@ -122,10 +125,11 @@ class Evaluator:
             form: see the class.
             skin: see the class.
             room: for that many times the longest rows found now.
+            strain: that the potential is prepared for.
             devices: among which the replicas are divided.
         """
         made = cls.__new__(cls)
-        made._given, made.strain = None, 0.0
+        made._given, made.strain = potential if strain else None, strain
         made._take(potential, systems, form, skin, room, devices)
         return made
 
@@ -192,9 +196,19 @@ class Evaluator:
     def ready_for(self, systems: System) -> System:
         """The batch where the program expects it; plans anew for other atoms, and cells beyond the planned strain."""
         if self._given is not None and not (self._same_atoms(systems) and self._covers(systems)):
-            prepared = prepare_potential(self._given, systems, self.strain)
-            self._take(prepared, systems, self.form, self.skin, self.room, self.devices)
+            self.plan_for(systems)
         return place(self.plan, systems)
+
+    def plan_for(self, systems: System) -> None:
+        """Plan anew, for these systems; lists of the same kind keep at least the room that they have."""
+        assert self._given is not None
+        before = self.plan
+        prepared = prepare_potential(self._given, systems, self.strain)
+        self._take(prepared, systems, self.form, self.skin, self.room, self.devices)
+        if isinstance(before, ListPlan) and isinstance(self.plan, ListPlan):
+            known, new = capacities(before), capacities(self.plan)
+            if known.shape == new.shape:
+                self.plan = with_capacities(self.plan, np.maximum(known, new))
 
     def _same_atoms(self, systems: System) -> bool:
         known, now = np.asarray(self.systems.numbers), np.asarray(systems.numbers)

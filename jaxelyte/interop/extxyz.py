@@ -41,7 +41,9 @@ class ExtXYZAppender:
     def __init__(self, path: str | Path, *, offset: int | None = None) -> None:
         self._file = AppendFile(Path(path), offset=offset)
 
-    def append(self, layout: FrameLayout, positions: np.ndarray, rows: np.ndarray) -> None:
+    def append(
+        self, layout: FrameLayout, positions: np.ndarray, rows: np.ndarray, cells: np.ndarray | None = None
+    ) -> None:
         """Write frames, one configuration per replica.
 
         Masses are a column of their own where they are not those of the natural mixtures (deuterium).
@@ -50,6 +52,7 @@ class ExtXYZAppender:
             layout: atoms and cells.
             positions: (frames, replicas, atoms, 3), Å.
             rows: (frames, replicas, columns): step, time in fs, temperature in K, potential energy in eV, others.
+            cells: (frames, replicas, 3, 3), Å; those of the layout by default.
         """
         from ase.data import atomic_masses, chemical_symbols
 
@@ -58,9 +61,11 @@ class ExtXYZAppender:
         heavy = not np.allclose(masses, atomic_masses[np.asarray(layout.numbers)], rtol=1e-6, atol=0.0)
         ends = [[f" {float(mass)!r}" if heavy else "" for mass in row] for row in masses]
         symbols = [[chemical_symbols[z] for z in numbers] for numbers in np.asarray(layout.numbers)]
-        for frame, row in zip(np.asarray(positions), np.asarray(rows), strict=True):
+        fixed = np.broadcast_to(layout.cells, (len(positions), replicas, 3, 3))
+        several = zip(np.asarray(positions), np.asarray(rows), fixed if cells is None else cells, strict=True)
+        for frame, row, cell in several:
             for r in range(replicas):
-                comment = _comment(layout, r, row[r], replicas, ":masses:R:1" if heavy else "")
+                comment = _comment(layout, cell[r], r, row[r], replicas, ":masses:R:1" if heavy else "")
                 body = "\n".join(
                     f"{symbol:<2s} {_number(x)} {_number(y)} {_number(z)}{end}"
                     for symbol, (x, y, z), end in zip(symbols[r], frame[r], ends[r], strict=True)
@@ -86,9 +91,9 @@ def _number(value: np.floating) -> str:
     return f"{np.format_float_positional(value, unique=True, trim='0'):>14s}"
 
 
-def _comment(layout: FrameLayout, replica: int, row: np.ndarray, replicas: int, columns: str) -> str:
-    cell = " ".join(repr(float(x)) for x in np.asarray(layout.cells)[replica].ravel())
-    lattice = f'Lattice="{cell}" ' if any(layout.pbc) else ""
+def _comment(layout: FrameLayout, cell: np.ndarray, replica: int, row: np.ndarray, replicas: int, columns: str) -> str:
+    numbers = " ".join(repr(float(x)) for x in cell.ravel())
+    lattice = f'Lattice="{numbers}" ' if any(layout.pbc) else ""
     pbc = " ".join("T" if p else "F" for p in layout.pbc)
     which = f" replica={replica}" if replicas > 1 else ""
     return (

@@ -119,13 +119,20 @@ class H5MDWriter(OpenFile):
         """Length of the file in frames, written or not."""
         return self.header.frames
 
-    def write(self, first_frame: int, positions: np.ndarray, velocities: np.ndarray | None = None) -> None:
+    def write(
+        self,
+        first_frame: int,
+        positions: np.ndarray,
+        velocities: np.ndarray | None = None,
+        cells: np.ndarray | None = None,
+    ) -> None:
         """Write consecutive frames; frames that are there are overwritten.
 
         Args:
             first_frame: index of the first one.
             positions: (frames, replicas, atoms, 3), Å, unwrapped.
             velocities: the same shape, Å/fs; needed exactly if the file holds velocities.
+            cells: (frames, replicas, 3, 3), Å, where they differ from those that the file was created with.
 
         Raises:
             InputError: shapes or frame numbers that do not fit the file.
@@ -156,6 +163,8 @@ class H5MDWriter(OpenFile):
             data["velocity"] = np.asarray(velocities)
         with writing(self.path):
             for r, place in enumerate(self._places):
+                if cells is not None and place.edges is not None:
+                    self._put(place.edges, first_frame, np.asarray(cells[:, r], "<f8"))
                 for name, values in data.items():
                     self._put(place.series[name][0], first_frame, values[:, r].astype(_stored(self.header.dtype)))
             # Steps mark frames as written, so they come last.
@@ -292,5 +301,10 @@ def _copy_frames(source: Node, target: H5MDWriter, count: int) -> None:
     bunch = max(1, 64_000_000 // max(1, header.dtype.itemsize * 3 * header.numbers.size))
     for begin in range(0, count, bunch):
         where = slice(begin, min(begin + bunch, count))
-        parts = [np.stack([group[name]["value"][where] for group in groups], axis=1) for name in series_names(header)]
-        target.write(begin, *parts)
+        names = {"position": "positions", "velocity": "velocities"}
+        parts = {
+            names[name]: np.stack([group[name]["value"][where] for group in groups], axis=1)
+            for name in series_names(header)
+        }
+        cells = np.stack([group["box/edges/value"][where] for group in groups], axis=1) if any(header.pbc) else None
+        target.write(begin, **parts, cells=cells)

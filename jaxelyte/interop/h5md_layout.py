@@ -83,7 +83,7 @@ def write_empty(descriptor: int, header: Header) -> None:
         for _, _, step in place.series.values():
             _fill(descriptor, step, np.array(NOT_WRITTEN, "<i8"), header.frames)
         if place.edges is not None:
-            # The same cell for every frame: readers such as MDAnalysis look for time-dependent edges only.
+            # The cell of the start for every frame, until another is written.
             cell = np.where(np.asarray(header.pbc)[:, None], header.cells[replica], 0.0)
             _fill(descriptor, place.edges, cell.astype("<f8"), header.frames)
 
@@ -194,7 +194,7 @@ def _write_particles(group: Node, header: Header, replica: int) -> None:
     box.attrs["dimension"] = 3
     box.attrs["boundary"] = ["periodic" if p else "none" for p in header.pbc]
     if any(header.pbc):
-        # The same cell for every frame: readers such as MDAnalysis look for time-dependent edges only.
+        # One cell for each frame, also where it is the same: MDAnalysis looks for time-dependent edges only.
         edges = box.create_group("edges")
         value = _allocate(edges, "value", (header.frames, 3, 3), np.dtype("f8"))
         value.attrs["unit"] = "Angstrom"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from jaxelyte.dynamics.ensembles import NVE, NVT, Ensemble
+from jaxelyte.dynamics.ensembles import NPT, NVE, NVT, Ensemble
 from jaxelyte.dynamics.integrators.base import Integrator
 from jaxelyte.dynamics.integrators.langevin import Langevin
 from jaxelyte.dynamics.integrators.nose_hoover import NoseHooverChain
 from jaxelyte.dynamics.integrators.nve import VelocityVerlet
+from jaxelyte.dynamics.integrators.rescaling import CellRescaling
 from jaxelyte.dynamics.integrators.svr import StochasticRescaling
 from jaxelyte.errors import InputError
+from jaxelyte.units import BAR
 
 
 def make_integrator(ensemble: Ensemble, atoms: int, *, momentum_conserved: bool) -> Integrator:
-    """The integrator of an ensemble.
+    """The integrator of an ensemble, without its barostat.
 
     Args:
-        ensemble: `NVE` or `NVT`.
+        ensemble: see `Ensemble`.
         atoms: number of atoms.
         momentum_conserved: True if the potential is translation invariant; the centre of mass then takes three
             degrees of freedom away wherever the thermostat leaves it alone.
@@ -23,6 +25,7 @@ def make_integrator(ensemble: Ensemble, atoms: int, *, momentum_conserved: bool)
     Raises:
         InputError: no degree of freedom is left.
     """
+    ensemble = ensemble.thermal if isinstance(ensemble, NPT) else ensemble
     degrees = 3 * atoms - 3 if momentum_conserved else 3 * atoms
     massive = isinstance(ensemble, NVT) and ensemble.thermostat == "nose-hoover-massive"
     langevin = isinstance(ensemble, NVT) and ensemble.thermostat == "langevin"
@@ -52,4 +55,17 @@ def make_integrator(ensemble: Ensemble, atoms: int, *, momentum_conserved: bool)
     )
 
 
-__all__ = ["NVE", "NVT", "Integrator", "make_integrator"]
+def make_barostat(ensemble: Ensemble) -> CellRescaling | None:
+    """The barostat of an ensemble; None where the cell is fixed."""
+    if not isinstance(ensemble, NPT):
+        return None
+    return CellRescaling(
+        temperature=ensemble.temperature,
+        pressure=ensemble.pressure * BAR,
+        compressibility=ensemble.compressibility / BAR,
+        tau=ensemble.tau_p,
+        stride=ensemble.stride,
+    )
+
+
+__all__ = ["NPT", "NVE", "NVT", "Integrator", "make_barostat", "make_integrator"]
