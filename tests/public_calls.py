@@ -121,6 +121,24 @@ CALLS: dict[str, Call] = {
         {"temperature": 300.0, "thermostat": "langevin"},
         {"friction": number(10.0, 1.0, 1e12, none=True), "tau": number(50.0, none=True)},
     ),
+    "NPT": Call(
+        jxl.NPT,
+        {"temperature": 300.0, "pressure": 1.0},
+        {
+            "temperature": TEMPERATURE,
+            "pressure": number(101325.0, 1e9, -1e7, zero=True, negative=True),
+            "thermostat": choice("berendsen", "Langevin"),
+            "barostat": choice("berendsen", "parrinello-rahman", "SCR"),
+            "coupling": choice("anisotropic", "Isotropic"),
+            "tau": number(0.1, 5e-14, none=True),
+            "friction": number(0.01, none=True),
+            "chain": count(3, none=True),
+            "substeps": count(1, none=True),
+            "stride": count(),
+            "tau_p": number(1e-12, 0.5),
+            "compressibility": number(4.5e-10, 1e6),
+        },
+    ),
     "LennardJones": Call(
         jxl.LennardJones, {"sigma": {"Ar": 3.4}, "epsilon": {"Ar": 0.0104}, "cutoff": 6.0}, LJ_KINDS, prepared(ARGON)
     ),

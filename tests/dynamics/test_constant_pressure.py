@@ -161,6 +161,32 @@ def test_what_is_logged_and_conserved() -> None:
     assert np.max(np.abs(change)) < 0.01 * work.min()
 
 
+@pytest.mark.more
+@pytest.mark.parametrize("method", ["ewald", "p3m"])
+def test_lattice_sums_are_planned_anew(method: str) -> None:
+    """A molten salt, triclinic and far too thin: energies of frames are those of sums planned for their own cell."""
+    atoms = bulk("NaCl", "rocksalt", a=6.1).repeat(3)
+    salt = jxl.LennardJones({"Na": 2.4, "Cl": 3.9}, {"Na": 0.02, "Cl": 0.005}, cutoff=6.0, shift=True)
+    salt = salt + jxl.ScreenedCoulomb({"Na": 1, "Cl": -1}, permittivity=1.5, method=method, tolerance=1e-6)
+    ensemble = NPT(1000.0, 20_000.0, tau_p=200.0, compressibility=1e-5, stride=2, tau=100.0)
+
+    def short(chunk: int | None) -> Run:
+        settings: dict[str, Any] = {"steps": 60, "timestep": 2.0, "every": 10, "progress": False}
+        return simulate(salt, atoms, ensemble, velocities=1500.0, chunk=chunk, **settings)
+
+    run = short(None)
+    assert run.log["volume"][-1, 0] < 0.93 * run.log["volume"][0, 0]
+    for number in (3, 6):
+        frame = run.trajectory.frame(number)
+        frame.calc = jxl.Calculator(salt)
+        assert run.log["potential"][number, 0] == pytest.approx(frame.get_potential_energy(), abs=1e-4)
+    change = run.log["conserved"] - run.log["conserved"][0]
+    work = np.ptp(run.log["potential"] + run.log["kinetic"] + 20_000.0 * BAR * run.log["volume"])
+    assert np.max(np.abs(change)) < 0.02 * work
+    for a, b in zip(frames(short(13)), frames(run), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_what_cannot_run_at_constant_pressure_is_refused() -> None:
     atoms = bulk("Ar", "fcc", a=5.4, cubic=True).repeat(2)
     ensemble = NPT(100.0, 1.0)
@@ -192,6 +218,7 @@ def test_what_cannot_run_at_constant_pressure_is_refused() -> None:
         simulate(ARGON, atoms, ensemble, steps=10, every=10, devices=1)
 
 
+@pytest.mark.more
 def test_a_cell_that_collapses_is_reported() -> None:
     """The frames before it are kept, and the message names the barostat."""
     with warnings.catch_warnings():
