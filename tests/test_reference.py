@@ -20,7 +20,7 @@ ENTRY = re.compile(r"(\s*)\**(\w+)(?: \(.*?\))?:\s+(.*)")
 SECTION = re.compile(r"(\w+):")
 REFERRED = re.compile(r"see(?: also)? `(\w+)`")
 UNITS = re.compile(
-    r"Å|eV|GPa|Pa s|S/m|m²|degrees|inches|MiB|mol|\b(?:fs|ps|K|e|kg|g|L|1/cm|seconds)\b"
+    r"Å|eV|GPa|\bbar\b|Pa s|S/m|m²|degrees|inches|MiB|mol|\b(?:fs|ps|K|e|kg|g|L|1/cm|seconds)\b"
     r"|share|relative|ratio|factor|weight|times|number|rate|%|λ|k_B ?T|standard error|of the estimate|see `"
 )
 WITHOUT_DIMENSION = {
