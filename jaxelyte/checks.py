@@ -221,7 +221,7 @@ def quantity(name: str, value: Any, kind: str, *, zero: bool = False, signed: bo
         unit = f" {limits.unit}" if limits.unit else ""
         raise InputError(f"{text} cannot be {limits.what}: it must be {span}{unit}{_meant(size, limits)}")
     if warn and limits.doubt[0] < size < limits.doubt[1]:
-        caution(f"{text} is hardly {limits.what}{_meant(size, limits)}")
+        caution(f"{text} is implausible for {limits.what}{_meant(size, limits)}")
     if warn and not limits.low <= size <= limits.high:
         caution(
             f"{text} is unusual for {limits.what}, which is ordinarily from {limits.low:g} to {limits.high:g}"

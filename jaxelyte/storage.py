@@ -137,7 +137,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}; it is damaged, or something else") from error
+        raise InputError(f"{path} is not JSON: {error}; it is damaged, or a file of another kind") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold a JSON object, not a {type(content).__name__}")
     return content
@@ -194,7 +194,7 @@ class AppendFile(OpenFile):
     def __init__(self, path: Path, *, offset: int | None = None) -> None:
         self.path, self._end = path, offset or 0
         if offset is not None and (not path.is_file() or path.stat().st_size < offset):
-            raise InputError(f"{path} is missing or shorter than the {offset} bytes that the checkpoint counts")
+            raise InputError(f"{path} is missing or shorter than the {offset} bytes recorded in the checkpoint")
         with writing(path):
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
             self._descriptor = os.open(path, flags, 0o666)
@@ -242,7 +242,9 @@ def output_folder(path: str | os.PathLike[str], *, argument: str = "output") -> 
         except OSError as error:
             if error.errno in MISSING:
                 continue
-            raise InputError(f"{argument} = {folder} cannot be used: {error.strerror}; choose another one") from error
+            raise InputError(
+                f"{argument} = {folder} cannot be used: {error.strerror}; choose another folder"
+            ) from error
         if place.is_symlink() and not place.exists():
             raise InputError(f"{argument} = {folder}: {place} is a link to {place.readlink()}, which does not exist")
         if not place.is_dir():

@@ -104,7 +104,9 @@ def analyse_source(
     run = load_run(source) if source.is_dir() else None
     config = run_file_of(source) if run is not None else None
     if run is not None and reading:
-        raise InputError(f"--{', --'.join(reading)}: for trajectory files only; the run folder {source} has all of it")
+        raise InputError(
+            f"--{', --'.join(reading)}: for trajectory files only; the run folder {source} contains this information"
+        )
     trajectory = open_trajectory(source, **(reading or {})) if run is None else run.trajectory
     left_out = equilibration_of(run, len(trajectory)) if discard is None else discard
     symbols = _symbols(trajectory)

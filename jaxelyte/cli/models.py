@@ -56,5 +56,5 @@ def check_permittivity(terms: Sequence[Any]) -> None:
         listed = ", ".join(f"{value:g}" for value in given)
         checks.caution(
             f"the network of {source.name} was trained relative to a Coulomb term of permittivity {known:g}, and the "
-            f"file gives {listed}; forces between ions are then not those that were learnt"
+            f"file gives {listed}; forces between ions will be wrong"
         )

@@ -144,7 +144,7 @@ class Sample:
         anions = [name for name, q in self.charges.items() if q == -1.0]
         if len(counts) != 2 or len(cations) != 1 or len(anions) != 1 or len(set(counts.values())) != 1:
             ions = ", ".join(f"{counts[name]} {name} of {q:+g} e" for name, q in self.charges.items())
-            raise InputError(f"it is known for one 1:1 salt alone, and the ions are {ions}")
+            raise InputError(f"it is available for a single 1:1 salt only; the ions are {ions}")
         return Salt(cations[0], anions[0], counts[cations[0]] / self.volume)
 
     def curve(self, center: str, neighbor: str) -> RDFResult:

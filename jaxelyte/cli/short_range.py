@@ -32,7 +32,7 @@ def pair_tables(config: RunFile | None, pairs: Sequence[Pair], r: np.ndarray) ->
         InputError: no run file, or one whose potential cannot be read again, or is not made for two ions alone.
     """
     if config is None:
-        raise InputError("the run says nothing about its potential; only runs from a run file do")
+        raise InputError("the potential of the run is unknown; only runs from a run file record it")
     return {pair: _table(config, pair, r) for pair in pairs}
 
 

@@ -47,7 +47,7 @@ def _check_term(frames: Sequence[Atoms], called: Sequence[int], charges: dict[in
     present = {int(z) for frame in frames for z in np.unique(frame.numbers)}
     absent = [chemical_symbols[z] for z in charges if z not in present]
     if absent:
-        caution(f"the baseline has charges of {', '.join(absent)}, which no frame holds")
+        caution(f"the baseline has charges of {', '.join(absent)}, which no frame contains")
     own = [np.array([charges.get(int(z), 0.0) for z in frame.numbers]) for frame in frames]
     charged = [
         n
@@ -59,7 +59,7 @@ def _check_term(frames: Sequence[Atoms], called: Sequence[int], charges: dict[in
         listed = ", ".join(f"{chemical_symbols[z]} {q:+g}" for z, q in charges.items())
         lost = f"; no frame holds {', '.join(absent)}: are these the ions of this salt?" if absent else ""
         raise InputError(
-            f"{part_of(len(charged), len(frames), 'frame', 'is', 'are')} periodic and not neutral by the charges of "
+            f"{part_of(len(charged), len(frames), 'frame', 'is', 'are')} periodic and not neutral with the charges of "
             f"the baseline ({listed} e), first of them frame {called[charged[0]]} ({first.get_chemical_formula()}: "
             f"{net:+.6g} e); "
             "give the charges of all ions, or state in frames that are charged on purpose what they carry, "

@@ -221,8 +221,8 @@ def _judge_slope(slope: float, bounds: tuple[float, float], where: str) -> None:
             guesses.append("are both in atomic units, with positions in Å")
         likely = f"{' or '.join(guesses)}? " if guesses else ""
         raise InputError(
-            f"the energies do not go with the forces: {where}, they change by {slope:.3g} eV where the forces imply a "
-            f"change of 1 eV. {likely[:1].upper()}{likely[1:]}Look at what the program writes, or pass "
+            f"the energies are inconsistent with the forces: {where}, they change by {slope:.3g} eV where the forces "
+            f"imply 1 eV. {likely[:1].upper()}{likely[1:]}Look at what the program writes, or pass "
             "check_units=False if they are right"
         )
 
@@ -310,8 +310,8 @@ def _check_energies(frames: Sequence[Atoms], labels: Sequence[Labels], stiffness
         units = ("Hartree", "Ry") if ratio < SPREAD[0] else ("kcal/mol", "kJ/mol")
         choice = " or ".join(f"{name} (multiply by {KNOWN_ENERGIES[name]:.9g})" for name in units)
         raise InputError(
-            f"the energies do not go with the forces: frames of one composition differ {ratio:.3g} times as much as "
-            f"thermal motion with these forces would make them. They may be in {choice}: look at what the program "
+            f"the energies are inconsistent with the forces: frames of one composition differ {ratio:.3g} times as "
+            f"much as thermal motion with these forces allows. They may be in {choice}: look at what the program "
             "writes; or pass check_units=False if they are right (relaxed or duplicated frames, mixed levels of theory)"
         )
 

@@ -148,7 +148,7 @@ def _check_order(stresses: np.ndarray, predictions: Sequence[Prediction], volume
     if orders[best] > 0.75 and orders[(0, 1, 2)] < 0.5 * orders[best]:
         names = np.array(["yz", "xz", "xy"])
         raise InputError(
-            f"the shear stresses stand in another order: where yz, xz, xy (Voigt) are read, they look like "
+            f"the shear stresses are in another order: where yz, xz, xy (Voigt) are read, they look like "
             f"{', '.join(names[list(best)])}. Reorder the six numbers, or give 3 x 3 arrays"
         )
 

@@ -42,7 +42,7 @@ def warn_of_structures(frames: Sequence[Atoms]) -> None:
     mixed = [found for found in kinds.values() if len(found) > 1]
     if mixed:
         listed = ", ".join(f"{pbc} in frame {n}" for pbc, n in mixed[0].items())
-        caution(f"frames of one composition differ in pbc: {listed}; are all of them meant?")
+        caution(f"frames of one composition differ in pbc: {listed}; is this intended?")
     several = [(formula, found) for formula, found in states.items() if len(found) > 1]
     if several:
         formula, found = several[0]
@@ -92,8 +92,8 @@ def warn_of_reach(frames: Sequence[Atoms], r_max: float) -> None:
     else:
         return
     caution(
-        f"r_max = {r_max:g} Å, but {what}: the network learns nothing of neighbours beyond its cut-off, and next to "
-        "nothing of those just within; take a larger one (4 to 6 Å is usual)"
+        f"r_max = {r_max:g} Å, but {what}: the network does not see neighbours beyond its cut-off, and "
+        "hardly those just within; use a larger cut-off (4 to 6 Å is usual)"
     )
 
 

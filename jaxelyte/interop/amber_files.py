@@ -34,7 +34,7 @@ def inpcrd_cell(path: Path) -> np.ndarray:
         last = rows[-1].rstrip()
         box = [float(last[n : n + WIDTH]) for n in range(0, len(last), WIDTH)]
         if len(box) not in (3, 6):
-            raise InputError(f"its last line is no box of lengths and angles: {last[:80]!r}")
+            raise InputError(f"its last line is not a box of lengths and angles: {last[:80]!r}")
         if atoms <= 2 and len(rows) == 2 and max(abs(x) for x in box) < 5.0:
             return np.zeros((3, 3))
         return as_cell(box)

@@ -262,7 +262,9 @@ def read_cells(path: Path) -> tuple[dict[int, list[CellRow]], list[str]]:
         bad = sorted({*bad, len(lines)})
     good = [row for n, row in rows.items() if n not in set(bad)]
     if columns < 11 or not good:
-        raise InputError(f"{path} is no cell file of CP2K: step, time, nine components in Å and the volume are needed")
+        raise InputError(
+            f"{path} is not a cell file of CP2K: step, time, nine components in Å and the volume are needed"
+        )
     if bad:
         notes.append(f"left out: {counted(len(bad), 'row')}, damaged or incomplete, the first in line {bad[0]}")
     unlike = [row for row in good if len(row) > 11 and not math.isclose(_volume(row), row[11], rel_tol=0.01)]

@@ -106,7 +106,7 @@ class H5MDWriter(OpenFile):
         """
         path = Path(path)
         if not path.is_file():
-            raise InputError(f"there is no trajectory {path} to go on with")
+            raise InputError(f"there is no trajectory {path} to continue")
         with contextlib.closing(open_for_reading(path)) as file:
             header = _read_header(file)
             places = places_of(file, header)
@@ -214,8 +214,8 @@ class H5MDWriter(OpenFile):
             raise InputError(f"{path} holds {counted(written, 'frame')}, but {valid} were written; it is damaged")
         if frames < valid:
             raise InputError(
-                f"{path} holds {counted(valid, 'frame')}, more than the {frames} asked for; ask for at least as many "
-                "steps as are done"
+                f"{path} holds {counted(valid, 'frame')}, more than the {frames} requested; request at least as many "
+                "steps as are complete"
             )
         _resize(Path(path), frames, valid)
 

@@ -49,11 +49,13 @@ def to_jax_md(
     prepared = prepare_potential(potential, system)
     cell, cutoff = np.asarray(system.cell, np.float64), max(longest_cutoff(prepared), 1e-3)
     if any(system.pbc) and not all(system.pbc):
-        raise UnsupportedError(f"jax-md has no spaces that are periodic along some directions only: pbc {system.pbc}")
+        raise UnsupportedError(
+            f"jax-md does not support cells that are periodic along some directions only: pbc {system.pbc}"
+        )
     if all(system.pbc) and np.min(perpendicular_widths(cell)) < 2 * cutoff:
         raise UnsupportedError(
             f"the cell is {np.min(perpendicular_widths(cell)):.2f} Å wide, less than twice the cut-off {cutoff} Å: "
-            "jax-md's lists hold one image of each neighbour; use simulate or Calculator"
+            "jax-md's lists contain one image of each neighbour; use simulate or Calculator"
         )
     partition, space = import_jax_md()
     with jax.numpy_dtype_promotion("standard"):

@@ -65,7 +65,7 @@ def element_of(name: str, kinds: Mapping[str, str] | None = None) -> Element:
         raise InputError(
             f"the kind {name!r} may be {' or '.join(candidates)}; name its element: kinds={{{name!r}: '…'}}"
         )
-    raise InputError(f"the kind {name!r} is no chemical element; name its element: kinds={{{name!r}: '…'}}")
+    raise InputError(f"the kind {name!r} is not a chemical element; name its element: kinds={{{name!r}: '…'}}")
 
 
 def elements_of(names: Iterable[str], kinds: Mapping[str, str] | None = None) -> dict[str, Element]:
@@ -78,7 +78,9 @@ def elements_of(names: Iterable[str], kinds: Mapping[str, str] | None = None) ->
         raise InputError(f"kinds = {kinds!r} must map names of atoms to chemical symbols, such as {{'Ow': 'O'}}")
     for name in kinds or ():
         if not isinstance(name, str):
-            raise InputError(f"kinds = {kinds!r} must map names of atoms to chemical symbols, and {name!r} is no name")
+            raise InputError(
+                f"kinds = {kinds!r} must map names of atoms to chemical symbols, and {name!r} is not a name"
+            )
         element_of(name, kinds)
     return {name: element_of(name, kinds) for name in dict.fromkeys(names)}
 

@@ -58,7 +58,7 @@ def check_instance(lmp: Any, fix_id: str) -> None:
         raise UnsupportedError("LAMMPS runs in two dimensions, a potential here has three; use 'dimension 3'")
     if not isinstance(fix_id, str) or not fix_id.replace("_", "a").isalnum():
         raise InputError(
-            f"fix_id {checks.shown(fix_id)} is no name of a LAMMPS fix; use letters, digits and underscores"
+            f"fix_id {checks.shown(fix_id)} is not a valid name of a LAMMPS fix; use letters, digits and underscores"
         )
     if lmp.has_id("fix", fix_id):
         raise InputError(f"LAMMPS has a fix {fix_id!r} already; choose another fix_id, or detach the first potential")

@@ -88,7 +88,7 @@ def _check_positions(trajectory: Trajectory, source: str) -> None:
             atom = int(np.argwhere(~(np.abs(one) <= FARTHEST))[0][-2])
             raise InputError(
                 f"{source}: frame {frame}: the position of atom {atom} is {one[0, atom].tolist()} Å: the file is "
-                "damaged, in other units, or of a simulation that broke down"
+                "damaged, in other units, or from a simulation that diverged"
             )
 
 
@@ -103,7 +103,7 @@ def _without_repeats(loaded: Loaded, source: str) -> tuple[Trajectory, bool]:
     first = int(back[0])
     if len(back) == len(clock) - 1 and np.all(clock == clock[0]):
         if not loaded.steps_known:
-            caution(f"{source}: all frames have the same time, which tells nothing; pass interval= (fs between frames)")
+            caution(f"{source}: all frames have the same time; pass interval= (fs between frames)")
             return replace(trajectory, times=np.full(len(trajectory), np.nan)), False
         caution(f"{source}: all {len(clock)} frames have the same step {clock[0]:g}")
         return trajectory, True

@@ -156,7 +156,7 @@ class Naming:
         if alone and _letters(name) in IONS:
             return atomic_numbers[IONS[_letters(name)]], mass
         if name.lstrip("+-").isdigit():
-            raise InputError("a number is no element")
+            raise InputError("a number is not an element")
         one = element_of(name.lstrip("0123456789") or name)
         return one.number, mass if mass is not None else one.mass
 
@@ -185,7 +185,7 @@ class Naming:
         if counts:
             listed = ", ".join(f"{count} {name}" for name, count in counts.items())
             caution(
-                f"{self.source}: {listed}: sites without mass, which are no atoms, are left out; the other atoms keep "
+                f"{self.source}: {listed}: massless sites, which are not atoms, are left out; the other atoms keep "
                 f"their order (elements={{'{next(iter(counts))}': 'X'}} does the same without this warning)"
             )
 

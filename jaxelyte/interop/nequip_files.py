@@ -130,7 +130,7 @@ def _prefixes(arrays: Mapping[str, np.ndarray]) -> tuple[str, str]:
     marks = [name for name in arrays if name.endswith(NETWORK_MARK)]
     if len(marks) != 1:
         raise InputError(
-            f"the arrays hold {len(marks)} of '...{NETWORK_MARK}', not one: this is no NequIP energy model"
+            f"the arrays hold {len(marks)} of '...{NETWORK_MARK}', not one: this is not a NequIP energy model"
         )
     scales = [name for name in arrays if name.rpartition(".")[2] == "scale_by"]
     if len(scales) > 1:

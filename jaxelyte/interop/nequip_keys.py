@@ -115,5 +115,5 @@ def check_keys(options: Mapping[str, Any]) -> None:
         if not (old or harmless):
             raise InputError(
                 f"the key {key!r} of the nequip configuration is not known, and may change the energy; remove it if it "
-                "is about training alone"
+                "concerns training only"
             )

@@ -82,7 +82,7 @@ def as_models(path: Path, folder: Path) -> Path:
         elif not count:
             raise InputError(f"{path} holds no atoms: a PDB file has them in lines ATOM and HETATM")
         if cell and bare:
-            raise InputError(f"{path}: its cell (CRYST1) stands behind all atoms; it belongs in front of them")
+            raise InputError(f"{path}: its cell (CRYST1) follows the atoms; it must precede them")
     if places.others:
         caution(
             f"{path}: alternate locations of {counted(len(places.others), 'atom')}, such as {places.others[0]}; "
@@ -135,7 +135,7 @@ def _cell_line(line: bytes, path: Path, number: int) -> bytes:
     # Numbers may touch each other in their columns; where they do not, both readings agree.
     if not found or len(found[0]) < 6 or (found[0] != found[-1] and len(found[-1]) == 6) or max(found[0]) > LONGEST:
         raise InputError(
-            f"{path}: the cell in line {number} is no three lengths and three angles: {text.strip()[:60]!r}"
+            f"{path}: the cell in line {number} is not three lengths and three angles: {text.strip()[:60]!r}"
         )
     a, b, c, alpha, beta, gamma = found[0]
     return f"CRYST1{a:9.3f}{b:9.3f}{c:9.3f}{alpha:7.2f}{beta:7.2f}{gamma:7.2f} P 1           1\n".encode()

@@ -42,7 +42,7 @@ def to_universe(trajectory: Trajectory, *, replica: int = 0, charges: Mapping[st
     replica = checks.count("replica", replica, least=0)
     if replica >= trajectory.replicas or not len(trajectory):
         raise MissingError(
-            f"replica {replica} is not there: {counted(trajectory.replicas, 'replica')} of "
+            f"replica {replica} does not exist: {counted(trajectory.replicas, 'replica')} of "
             f"{counted(len(trajectory), 'frame')}"
         )
     from ase.data import chemical_symbols

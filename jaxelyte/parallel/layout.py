@@ -164,7 +164,7 @@ def chosen_devices(request: Any) -> tuple[Any, ...]:
     if isinstance(request, int) and not isinstance(request, bool):
         if not 1 <= request <= len(there):
             raise InputError(
-                f"devices = {request}, but jax sees {len(there)} ({there[0].platform}); ask for at most so many, or "
+                f"devices = {request}, but jax sees {len(there)} ({there[0].platform}); request at most that many, or "
                 "start with XLA_FLAGS=--xla_force_host_platform_device_count=… for virtual ones on a CPU"
             )
         if request < len(there) and jax.process_count() > 1:

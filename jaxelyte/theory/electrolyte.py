@@ -98,7 +98,7 @@ def debye_hueckel(
     """
     first, second = checks.quantities("charges", charges, "charge", (2,), signed=True).tolist()
     if first * second >= 0:
-        raise InputError(f"charges = {charges} have to be of opposite sign")
+        raise InputError(f"charges = {charges} must be of opposite sign")
     diameter = checks.quantity("diameter", diameter, "diameter", zero=True)
     ionic_strength = checks.quantity("ionic_strength", ionic_strength, "concentration", zero=True)
     return law(ionic_strength, diameter, first * second, *checked_solvent(permittivity, temperature))
@@ -176,7 +176,7 @@ class Pitzer:
     def _checked(self, molality: float | np.ndarray) -> np.ndarray:
         m = checks.array("molality", molality, None, "mol/kg")
         if np.any(m < 0) or np.any(m > self.limit * (1 + 1e-9)):
-            raise InputError(f"molalities have to lie between 0 and {self.limit} mol/kg, where the parameters hold")
+            raise InputError(f"molalities must lie between 0 and {self.limit} mol/kg, where the parameters hold")
         return m
 
 

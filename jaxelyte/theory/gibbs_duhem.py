@@ -199,7 +199,7 @@ class ActivityCurve:
         c = checks.array("molarity", molarity, None, "mol/L")
         highest = float(self.molarity.max())
         if not np.all(np.isfinite(c)) or np.any(c < 0) or np.any(c > highest * (1.0 + 1e-9)):
-            raise InputError(f"concentrations have to lie between 0 and {highest:g} mol/L, where the data end")
+            raise InputError(f"concentrations must lie between 0 and {highest:g} mol/L, where the data end")
         most = max(len(fit.coefficients) for fit in self.fits)
         design = np.stack([basis(np.sqrt(c), k + 2) for k in range(most)], axis=-1)
         laws = {a: np.vectorize(law, otypes=[float])(c, a) for a in {fit.diameter for fit in self.fits}}
@@ -246,20 +246,20 @@ def activity_from_derivatives(
     c, value, error = (np.atleast_1d(checks.array(name, x, None)) for name, x in given.items())
     if not (c.ndim == 1 and c.shape == value.shape == error.shape and len(c)):
         raise InputError(
-            f"molarity {c.shape}, derivatives {value.shape} and errors {error.shape} have to be of one length"
+            f"molarity {c.shape}, derivatives {value.shape} and errors {error.shape} must have the same length"
         )
     if not np.all(np.isfinite(c) & (c > 0)) or len(np.unique(c)) < len(c):
         raise InputError(
-            f"molarity = {c.tolist()} mol/L has to hold positive numbers, each once; average repeated runs"
+            f"molarity = {c.tolist()} mol/L must contain positive numbers, each once; average repeated runs"
         )
     if not np.all(error > 0):
-        raise InputError("errors have to be positive")
+        raise InputError("errors must be positive")
     checks.quantities("molarity", c, "concentration")
     terms = checks.count("terms", terms, most=20)
     permittivity, temperature = checked_solvent(permittivity, temperature)
     sizes = np.atleast_1d(checks.quantities("diameters", diameters, "diameter", zero=True))
     if sizes.ndim != 1 or not len(sizes):
-        raise InputError(f"diameters = {diameters!r} have to be one or several numbers in Å")
+        raise InputError(f"diameters = {diameters!r} must be one or several numbers in Å")
     fits = []
     for a in sizes.tolist():
         beyond = value - np.array([_slope(x, a, permittivity, temperature) for x in c])

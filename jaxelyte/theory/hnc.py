@@ -117,7 +117,7 @@ def _result(
     short = h - gamma
     excess = np.sum(densities[None, :, None] * (0.5 * h * (gamma + long_r) - short) * volume, axis=(1, 2))
     if np.any(h[:, :, -1] > 1e-3):
-        caution("correlations do not vanish at the end of the grid; raise points")
+        caution("correlations do not vanish at the end of the grid; increase points")
     return HNCResult(
         concentration=concentration,
         species=model.species,

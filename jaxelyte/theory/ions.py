@@ -53,7 +53,7 @@ class IonModel:
             checks.number(f"charges[{name!r}]", charge, "e")
         values = checks.quantities("charges", list(charges.values()), "charge", signed=True).tolist()
         if len(values) != 2 or values[0] * values[1] >= 0:
-            raise InputError(f"charges = {dict(self.charges)} have to be those of one cation and one anion")
+            raise InputError(f"charges = {dict(self.charges)} must be those of one cation and one anion")
         permittivity, temperature = checked_solvent(self.permittivity, self.temperature)
         object.__setattr__(self, "permittivity", permittivity)
         object.__setattr__(self, "temperature", temperature)
@@ -248,8 +248,8 @@ class IonModel:
         points = checks.count("points", points, least=16, most=2**24)
         if kappa * points * step < 8.0 and coupled:
             raise InputError(
-                f"the grid of {points * step:.0f} Å is short against the screening length of {1 / kappa:.1f} Å at "
-                f"{concentration} mol/L; raise points"
+                f"the grid of {points * step:.0f} Å is short compared with the screening length of {1 / kappa:.1f} Å "
+                f"at {concentration} mol/L; increase points"
             )
         return points
 
@@ -299,5 +299,5 @@ def rising(concentrations: Sequence[float]) -> list[float]:
     given = checks.quantities("concentration", concentrations, "concentration", (None,), warn=False)
     wanted = given.tolist()
     if not wanted or any(np.diff(wanted) <= 0):
-        raise InputError(f"concentrations = {wanted} mol/L have to be positive and to rise")
+        raise InputError(f"concentrations = {wanted} mol/L must be positive and increasing")
     return wanted

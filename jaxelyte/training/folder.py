@@ -57,9 +57,9 @@ class TrainFolder:
             raise InputError(f"{path} holds {', '.join(strange)} and no training run to resume; choose another folder")
         if there and not resume:
             if not overwrite:
-                raise InputError(f"{path} exists; pass resume=True to go on, overwrite=True, or another folder")
+                raise InputError(f"{path} exists; pass resume=True to continue, overwrite=True, or another folder")
             if strange:
-                raise InputError(f"{path} holds {', '.join(strange)}, which is no training run; nothing is removed")
+                raise InputError(f"{path} holds {', '.join(strange)}, which is not a training run; nothing is removed")
         ours = sorted(set(there) & KNOWN)
         if resume and ours and CONFIG not in ours:
             raise InputError(
@@ -142,7 +142,7 @@ class TrainFolder:
             return None
         arrays = load_arrays(path)
         if "epoch" not in arrays or "host" not in arrays:
-            raise InputError(f"{path} is no checkpoint of a training; choose another folder")
+            raise InputError(f"{path} is not a checkpoint of a training; choose another folder")
         if any(".inner_states" in name for name in arrays):
             raise InputError(
                 f"{path} was written when the optimiser had an array for each of the weights, and cannot be resumed; "
@@ -189,7 +189,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         except (ValueError, RecursionError) as error:
             raise InputError(f"line {number} of {path} is damaged: {error}") from error
         if not isinstance(row, dict) or not {"epoch", "best", "validation"} <= set(row):
-            raise InputError(f"line {number} of {path} is no row of metrics (epoch, best, validation, …)")
+            raise InputError(f"line {number} of {path} is not a row of metrics (epoch, best, validation, …)")
         rows.append(row)
     return rows
 

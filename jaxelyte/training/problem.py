@@ -85,7 +85,7 @@ def check_frames(frames: Sequence[Atoms], loss: Loss, keys: LabelKeys | None = N
         if weight > 0 and there == 0 and kind != "stress":
             caution(f"no frame has {kind}: the term of the loss with weight {weight} is empty")
         elif weight > 0 and 0 < there < 0.5 * several:
-            caution(f"only {part_of(there, len(frames), 'frame')} {kind}; the others train without")
+            caution(f"only {part_of(there, len(frames), 'frame')} {kind}; the other frames are trained on without them")
         if weight > 0 and there == 0 and kind == "stress":
             raise InputError(f"Loss(stress={weight}) asks for stresses, but no frame has one")
         open_ended = [n for n, frame in enumerate(frames) if labels[n].has("stress") and not all(frame.pbc)]
@@ -288,7 +288,7 @@ def _checked_start(model: NequIPPotential, baseline: Potential | None, committee
     if sorted(given) != sorted(model.requires):
         raise InputError(
             f"the network was trained relative to {', '.join(model.requires) or 'no baseline'}, but the baseline given "
-            f"is {', '.join(given) or 'none'}; train on with its own (fit.baseline)"
+            f"is {', '.join(given) or 'none'}; fine-tune it with its own baseline (fit.baseline)"
         )
     dtype = jax.dtypes.canonicalize_dtype(np.float64)
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), model.params)

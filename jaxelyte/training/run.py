@@ -134,7 +134,9 @@ def train(
     place = None if output is None else output_folder(output)
     model, baseline, seen = _start_of(model, baseline)
     baseline = None if baseline is None else as_potential(baseline, "baseline")
-    checks.instance("model", model, (NequIP, NequIPPotential), "a jaxelyte.NequIP, a network, or a fit to go on from")
+    checks.instance(
+        "model", model, (NequIP, NequIPPotential), "a jaxelyte.NequIP, a network, or a fit to continue from"
+    )
     loss = Loss() if loss is None else loss
     checks.instance("loss", loss, Loss, "a jaxelyte.Loss")
     optimization = Optimization() if optimization is None else optimization
@@ -208,7 +210,7 @@ def train(
     fit = Fit(members, baseline, trainer.metrics, config, None if folder is None else folder.path)
     if start is not None and fit.epochs and fit.best["epoch"] == 0:
         checks.caution(
-            f"none of {fit.epochs} epochs was better than the weights to start from, which are kept; lower the "
+            f"none of {fit.epochs} epochs was better than the starting weights, which are kept; lower the "
             f"learning rate ({optimization.learning_rate:g})"
         )
     return fit
@@ -267,8 +269,8 @@ def _warn_of_seen(frames: Sequence[Atoms], split: Split, seen: frozenset[str]) -
     known = sum(digest in seen for digest in structure_digests(frames[n] for n in held))
     if known:
         checks.caution(
-            f"the fit to go on from was trained on {known} of the {counted(len(held), 'frame')} to validate and test "
-            "with, whose errors say too little; hold back those that it has not seen (its split is in its "
+            f"the starting model was trained on {known} of the {counted(len(held), 'frame')} held back for validation "
+            "and test, whose errors are then too small; hold back frames that it has not seen (its split is in its "
             "config.json)"
         )
 

@@ -253,7 +253,7 @@ def test_messages_name_options(folder: Path) -> None:
     done = CliRunner().invoke(app, ["train", str(folder / "train.toml"), "--quiet"])
     assert done.exit_code == 2
     warned, failed = done.output.splitlines()
-    assert warned == "warning: the baseline has charges of K, which no frame holds"
+    assert warned == "warning: the baseline has charges of K, which no frame contains"
     assert failed.startswith("error: ")
     assert failed.endswith("exists; pass --resume to go on, --overwrite, or another folder")
 

@@ -41,5 +41,5 @@ def test_net_charges_are_counted_wherever_the_term_stands(wrap: Callable[[Any], 
 
 
 def test_species_too_many_are_told() -> None:
-    with pytest.warns(UserWarning, match="charges of K, which no frame holds"):
+    with pytest.warns(UserWarning, match="charges of K, which no frame contains"):
         check_charges([box("NaCl")], coulomb(Na=1, Cl=-1, K=1))

@@ -89,7 +89,7 @@ def test_energies_in_other_units_are_named(rng: np.random.Generator, unit: str) 
     frames, labels = zip(*[water(rng) for _ in range(20)], strict=True)
     check_units(frames, labels)
     wrong = [Labels(x.energy / KNOWN_ENERGIES[unit], x.forces, x.stress) for x in labels]
-    with pytest.raises(jxl.InputError, match="energies do not go with the forces"):
+    with pytest.raises(jxl.InputError, match="energies are inconsistent with the forces"):
         check_units(frames, wrong)
 
 
@@ -111,7 +111,7 @@ def test_real_frames_pass_and_their_atomic_units_do_not(dft_data: Path, name: st
     check_units(frames, labels)
     with pytest.raises(jxl.InputError, match="Hartree/Bohr"):
         check_units(frames, [Labels(x.energy, x.forces / 51.422, x.stress) for x in labels])
-    with pytest.raises(jxl.InputError, match="energies do not go"):
+    with pytest.raises(jxl.InputError, match="energies are inconsistent"):
         check_units(frames, [Labels(x.energy / 27.211, x.forces, x.stress) for x in labels])
 
 

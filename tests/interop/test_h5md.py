@@ -216,7 +216,7 @@ def test_bad_files_and_frames_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("not HDF5")
     with pytest.raises(InputError, match="not a readable HDF5 file"):
         open_trajectory(tmp_path / "text.h5")
-    with pytest.raises(InputError, match=r"no trajectory .* to go on with"):
+    with pytest.raises(InputError, match=r"no trajectory .* to continue"):
         H5MDWriter.open(tmp_path / "absent.h5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file.create_group("results")

@@ -52,7 +52,7 @@ def test_names_of_two_elements_are_refused(name: str, message: str) -> None:
 
 @pytest.mark.parametrize("name", ["X", "M", "MW", "Wat", "SOD", "8", "", "*"])
 def test_names_of_no_element_are_refused(name: str) -> None:
-    with pytest.raises(InputError, match="is no chemical element; name its element: kinds="):
+    with pytest.raises(InputError, match="is not a chemical element; name its element: kinds="):
         element_of(name)
     with pytest.raises(InputError, match="'water', which is not a chemical symbol"):
         element_of(name, {name: "water"})

@@ -250,7 +250,7 @@ def test_cp2k_cell_files_that_are_damaged(tmp_path: Path) -> None:
         frames = jxl.read_cp2k(position, cell=cell)
     assert [frame.info["step"] for frame in frames] == [0, 5]
     cell.write_text(text.splitlines()[0])
-    with pytest.raises(jxl.InputError, match="no cell file of CP2K"):
+    with pytest.raises(jxl.InputError, match="not a cell file of CP2K"):
         jxl.read_cp2k(position, cell=cell)
     for wrong in ([9.0, 9.0], [0.0, 9.0, 9.0], "nothing.cell", [9.0, np.nan, 9.0]):
         with pytest.raises(jxl.InputError, match=r"cell|there is no file"):
@@ -279,7 +279,7 @@ def test_cp2k_kinds(tmp_path: Path) -> None:
     assert named.get_chemical_symbols() == ["Li", "K"]
     for file in (position, force):
         file.write_text(file.read_text().replace("Na1 ", "Sol "))
-    with pytest.raises(jxl.InputError, match=r"kind 'Sol' is no chemical element.*kinds=\{'Sol'"):
+    with pytest.raises(jxl.InputError, match=r"kind 'Sol' is not a chemical element.*kinds=\{'Sol'"):
         jxl.read_cp2k(position, force, cell=cell)
 
 

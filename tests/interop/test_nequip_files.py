@@ -145,7 +145,7 @@ def test_bad_arrays_are_named() -> None:
         build_potential(options, arrays | {"model.model.func.conv_to_output_hidden.linear.bias": np.ones(2)})
     with pytest.raises(UnsupportedError, match="rescaled 2 times"):
         build_potential(options, arrays | {"outer.scale_by": np.ones(())})
-    with pytest.raises(InputError, match="no NequIP energy model"):
+    with pytest.raises(InputError, match="not a NequIP energy model"):
         build_potential(options, {"weight": np.ones(3)})
     zbl_options, zbl = read(FIXTURES / "zbl")
     prefactor = "model.model.func.pair_potential._qqr2exesquare"

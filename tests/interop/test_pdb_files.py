@@ -76,10 +76,10 @@ def test_frames_and_cells_of_pdb_files(tmp_path: Path, layout: str) -> None:
 def test_cells_of_pdb_files_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "a.pdb"
     path.write_text(f"CRYST1 a cube of 21\n{ATOM}END\n")
-    with pytest.raises(InputError, match="the cell in line 1 is no three lengths and three angles: 'CRYST1 a cube"):
+    with pytest.raises(InputError, match="the cell in line 1 is not three lengths and three angles: 'CRYST1 a cube"):
         jxl.open_trajectory(path)
     path.write_text(f"{ATOM}END\n{CELL}")
-    with pytest.raises(InputError, match="stands behind all atoms"):
+    with pytest.raises(InputError, match="follows the atoms"):
         jxl.open_trajectory(path)
     path.write_text("HEADER    EMPTY\nEND\n")
     with pytest.raises(InputError, match="holds no atoms: a PDB file has them in lines ATOM and HETATM"):

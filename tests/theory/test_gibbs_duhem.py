@@ -185,10 +185,10 @@ def good(**change: Any) -> ActivityCurve:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: good(molarity=[0.5]), "of one length"),
+        (lambda: good(molarity=[0.5]), "the same length"),
         (lambda: good(molarity=[0.0, 1.0]), "positive numbers"),
         (lambda: good(molarity=[1.0, 1.0]), "average repeated runs"),
-        (lambda: good(errors=[0.1, 0.0]), "errors have to be positive"),
+        (lambda: good(errors=[0.1, 0.0]), "errors must be positive"),
         (lambda: good(errors=[0.1, np.nan]), r"errors must be .* entry \(1,\) is nan"),
         (lambda: good(terms=0), "terms must be a positive integer"),
         (lambda: good(diameters=[-1.0]), "diameters = -1 Å cannot be"),

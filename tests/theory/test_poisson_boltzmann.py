@@ -259,8 +259,8 @@ def test_results_are_written(tmp_path: Path, plain: list[PBResult]) -> None:
     ("call", "message"),
     [
         (lambda: PRIMITIVE.poisson_boltzmann(0.0), "concentration = 0 mol/L cannot be"),
-        (lambda: PRIMITIVE.poisson_boltzmann_curve([0.2, 0.1]), "rise"),
-        (lambda: PRIMITIVE.poisson_boltzmann(1e-3, points=512), "raise points"),
+        (lambda: PRIMITIVE.poisson_boltzmann_curve([0.2, 0.1]), "increasing"),
+        (lambda: PRIMITIVE.poisson_boltzmann(1e-3, points=512), "increase points"),
         (lambda: PRIMITIVE.modified_poisson_boltzmann(0.1, terms=["images"]), "not 'images'"),
         (lambda: PRIMITIVE.modified_poisson_boltzmann(-0.1), "concentration = -0.1 mol/L cannot be"),
     ],
