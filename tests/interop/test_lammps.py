@@ -252,7 +252,7 @@ def test_refusals() -> None:
         jxl.attach_lammps(network(), lammps_with(atoms, species=("Na", "Cl", "K")), species=["Na", "K", "Cl"])
     with pytest.raises(InputError, match="skin must be a positive distance in Å, not 0"):
         jxl.attach_lammps(potential, lmp, species=["Na", "Cl"], skin=0.0)
-    with pytest.raises(InputError, match="'my-fix' is not a name"):
+    with pytest.raises(InputError, match="'my-fix' is not a valid name"):
         jxl.attach_lammps(potential, lmp, species=["Na", "Cl"], fix_id="my-fix")
     bias = jxl.Metadynamics((0, 1), upper=4.0, temperature=300.0)
     with pytest.raises(UnsupportedError, match="changes during a run"):
