@@ -112,6 +112,7 @@ if TYPE_CHECKING:
     from jaxelyte.potentials.restraints import HarmonicRestraint
     from jaxelyte.potentials.soft_core import SoftCoreLennardJones
     from jaxelyte.potentials.water import spc_fw
+    from jaxelyte.registry import register
     from jaxelyte.system import System
     from jaxelyte.training import Evaluation, Fit, Loss, Optimization, Stability, evaluate, load_fit, stability, train
     from jaxelyte.trajectory import Trajectory, open_trajectory
@@ -218,6 +219,7 @@ _HOMES = {
     "pmf": "observables",
     "rdf": "observables",
     "read": "interop.frames",
+    "register": "registry",
     "read_cp2k": "interop.labelled_files",
     "residence_time": "observables",
     "save_nequip": "interop.nequip_files",
@@ -343,6 +345,7 @@ __all__ = [
     "rdf",
     "read",
     "read_cp2k",
+    "register",
     "residence_time",
     "save_nequip",
     "simulate",

@@ -165,10 +165,20 @@ def main(
     version: Annotated[  # noqa: ARG001 - its callback does the work
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(help="Python file that declares potentials or observables of yours (jaxelyte.register)."),
+    ] = None,
 ) -> None:
     """Molecular dynamics of electrolyte solutions with neural network potentials."""
     os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files; a terminal may have no display
     keep_programs_of_command()
+    if plugin:
+        from jaxelyte.cli.declared import load_plugin
+
+        with _clean_errors(debug=False):
+            for path in plugin:
+                load_plugin(path)
 
 
 @app.command(cls=Once)
@@ -442,6 +452,20 @@ def info(
             _print(model_table(found.potential, str(model / "model")))
         else:
             _print(model_table(found, str(model)))
+
+
+@app.command(cls=Once)
+def types(
+    name: Annotated[str | None, typer.Argument(help="One of them: its documentation.")] = None, debug: Debug = False
+) -> None:
+    """What files may name as type = "…": potentials, ensembles and observables, with their keys."""
+    with _clean_errors(debug):
+        from jaxelyte.cli.declared import described, types_table
+
+        if name is None:
+            _print(types_table())
+        else:
+            typer.echo(described(name))
 
 
 @app.command(cls=Once)

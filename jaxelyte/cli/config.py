@@ -13,26 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from jaxelyte.checks import shown
 from jaxelyte.cli.free_energy_sections import FreeEnergyFile, FreeEnergySection, Stage
-from jaxelyte.cli.sections import (
-    BarrierTerm,
-    Build,
-    CoulombTerm,
-    DistanceSection,
-    LennardJonesTerm,
-    NequIPTerm,
-    NPTSection,
-    NVESection,
-    NVTSection,
-    PressureSection,
-    RDFSection,
-    RestraintTerm,
-    RunFile,
-    RunSection,
-    Section,
-    SoftCoreTerm,
-    SystemSection,
-    WaterTerm,
-)
+from jaxelyte.cli.sections import Build, RunFile, RunSection, Section, SystemSection, Term, unknown_key
 from jaxelyte.cli.train_sections import (
     CP2KFiles,
     DataSection,
@@ -49,19 +30,6 @@ from jaxelyte.interop.shipped import located
 
 File = TypeVar("File", RunFile, TrainFile, FreeEnergyFile)
 
-TERMS: dict[str, type[Section]] = {
-    "nequip": NequIPTerm,
-    "coulomb": CoulombTerm,
-    "lennard-jones": LennardJonesTerm,
-    "soft-core": SoftCoreTerm,
-    "spc-fw": WaterTerm,
-    "gaussian-barrier": BarrierTerm,
-    "restraint": RestraintTerm,
-    "NVE": NVESection,
-    "NPT": NPTSection,
-    "NVT": NVTSection,
-}
-OBSERVABLES: dict[str, type[Section]] = {"rdf": RDFSection, "pressure": PressureSection, "distance": DistanceSection}
 SECTIONS: dict[str, type[Section]] = {
     "system": SystemSection,
     "run": RunSection,
@@ -177,9 +145,7 @@ def _explain(problem: Any, root: type[BaseModel]) -> str:
     if problem["type"] == "extra_forbidden":
         section = ".".join(location[:-1])
         valid = _valid_keys(problem["loc"], root)
-        near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.0)
-        place = f"in [{section}]" if section else "at the top"
-        return f"unknown key '{location[-1]}' {place}; did you mean '{near[0]}'? Valid keys: {', '.join(valid)}"
+        return unknown_key(location[-1], valid, f"in [{section}]" if section else "at the top")
     if problem["type"] == "missing":
         return f"'{where}' is missing"
     if problem["type"] == "value_error":
@@ -187,12 +153,6 @@ def _explain(problem: Any, root: type[BaseModel]) -> str:
         return f"[{where}]: {text}" if where and f"[{where}" not in text else text
     if problem["type"] == KIND:
         return f"'{where}' = {_shown(problem['input'])}: {problem['msg']}"
-    if problem["type"] == "union_tag_invalid":
-        given, valid = problem["ctx"]["tag"], re.findall(r"'([^']*)'", problem["ctx"]["expected_tags"])
-        near = difflib.get_close_matches(given, valid, n=1, cutoff=0.0)
-        return f"unknown type '{given}' in [{where}]; did you mean '{near[0]}'? Types: {', '.join(valid)}"
-    if problem["type"] == "union_tag_not_found":
-        return f"'{where}' needs type = \"…\", which names what it is"
     return f"'{where}' = {_shown(problem['input'])}: {_remedy(problem)}"
 
 
@@ -220,23 +180,15 @@ def brief(text: str) -> str:
 
 
 def _written(location: tuple[Any, ...]) -> list[str]:
-    """A location as it stands in the file, without the types that pydantic puts in; observables have free names."""
-    parts = [str(part) for part in location]
-    if parts and parts[0] == "observables":
-        return parts[:2] + [part for part in parts[2:3] if part not in OBSERVABLES] + parts[3:]
-    return [part for part in parts if part not in TERMS]
+    """A location as it stands in the file."""
+    return [str(part) for part in location]
 
 
 def _valid_keys(location: tuple[Any, ...], root: type[BaseModel]) -> list[str]:
     """Keys of the innermost section that a location names."""
-    if location[0] == "observables" and len(location) > 3:
-        return list(OBSERVABLES[location[2]].model_fields)
     model = root
     for part in location[:-1]:
-        if part in TERMS:
-            model = TERMS[part]
-        elif part in SECTIONS:
-            model = SECTIONS[part]
+        model = SECTIONS.get(part, model)
     return list(model.model_fields)
 
 
@@ -252,11 +204,8 @@ def _system_with_path(system: SystemSection, folder: Path) -> SystemSection:
     return system.model_copy(update=changes)
 
 
-def _terms_with_paths(terms: list[Any], folder: Path) -> list[Any]:
-    return [
-        term.model_copy(update={"path": located(term.path, folder=folder)}) if isinstance(term, NequIPTerm) else term
-        for term in terms
-    ]
+def _terms_with_paths(terms: list[Term], folder: Path) -> list[Term]:
+    return [term.with_paths(folder) for term in terms]
 
 
 def _cp2k_with_paths(files: CP2KFiles, folder: Path) -> CP2KFiles:

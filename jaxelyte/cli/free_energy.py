@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxelyte.cli.objects import build_nvt, build_sum, build_system
+from jaxelyte.cli.objects import build_ensemble, build_sum, build_system
 from jaxelyte.cli.report import save_figure
 from jaxelyte.free_energy import FreeEnergyResult, PathResult, free_energy, free_energy_path
 from jaxelyte.free_energy.difference import KJ_MOL
@@ -50,7 +50,7 @@ def run_free_energy(
             config=config.model_dump(mode="json"),
             **settings,
         )
-        ensemble = build_nvt(config.ensemble)
+        ensemble: Any = build_ensemble(config.ensemble)
         if config.initial:
             return free_energy(stages[0], stages[1], atoms, ensemble, **shared)
         return free_energy_path(stages, atoms, ensemble, **shared)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from jaxelyte.cli.sections import NVTSection, OutputFolder, Section, SystemSection, Term
+from jaxelyte.cli.sections import EnsembleSection, OutputFolder, Section, SystemSection, Term
 from jaxelyte.cli.values import Count, CountOrZero, Flag, Nodes, Positive, Seed, StartVelocities
 
 
@@ -51,7 +51,7 @@ class FreeEnergyFile(Section):
     final: list[Term] = Field(default_factory=list)
     stage: list[Stage] = Field(default_factory=list)
     common: list[Term] = Field(default_factory=list)
-    ensemble: NVTSection
+    ensemble: EnsembleSection
     free_energy: FreeEnergySection
 
     @model_validator(mode="after")

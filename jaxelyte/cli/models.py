@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jaxelyte import checks
 from jaxelyte.interop.published import source_of
 from jaxelyte.interop.shipped import is_member, is_shipped, located, no_model
+from jaxelyte.potentials.base import Potential, as_potential
 
 if TYPE_CHECKING:
+    from jaxelyte.cli.sections import Term
     from jaxelyte.datasets import ShippedPotential
     from jaxelyte.potentials.nequip import NequIPPotential
     from jaxelyte.training import Fit
@@ -38,7 +40,20 @@ def open_model(path: Path, *, torchscript: bool = False) -> Fit | NequIPPotentia
     return jxl.load_nequip(home, torchscript=torchscript)
 
 
-def check_permittivity(terms: Sequence[Any]) -> None:
+def network(path: Path, torchscript: bool = False) -> Potential:
+    """A potential that comes with jaxelyte, by name; a training folder or NequIP model, by path.
+
+    Args:
+        path: see `open_model`.
+        torchscript: allow a deployed file, which torch reads.
+
+    Raises:
+        InputError: see `open_model`.
+    """
+    return as_potential(open_model(path, torchscript=checks.flag("torchscript", torchscript)))
+
+
+def check_permittivity(terms: Sequence[Term]) -> None:
     """Warn where a published network stands beside a Coulomb term of another permittivity than that of its training.
 
     Args:
@@ -47,9 +62,10 @@ def check_permittivity(terms: Sequence[Any]) -> None:
     Warns:
         UserWarning: with both permittivities.
     """
-    given = [term.permittivity for term in terms if term.type == "coulomb" and term.permittivity is not None]
+    stated = (term.settings.get("permittivity") for term in terms if term.type == "coulomb")
+    given = [value for value in stated if value is not None]
     for term in terms:
-        source = source_of(located(term.path)) if term.type == "nequip" else None
+        source = source_of(located(term.settings["path"])) if term.type == "nequip" else None
         known = None if source is None else source.permittivity
         if source is None or known is None or not given or known in given:
             continue

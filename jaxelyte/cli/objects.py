@@ -5,31 +5,18 @@ from __future__ import annotations
 import math
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxelyte.cli.models import check_permittivity, open_model
 from jaxelyte.cli.placing import placed
-from jaxelyte.cli.sections import (
-    BarrierTerm,
-    CoulombTerm,
-    DistanceSection,
-    LennardJonesTerm,
-    NequIPTerm,
-    NPTSection,
-    NVTSection,
-    PressureSection,
-    RestraintTerm,
-    RunFile,
-    SoftCoreTerm,
-    WaterTerm,
-)
+from jaxelyte.cli.sections import EnsembleSection, RunFile, Term
 from jaxelyte.cli.train_sections import TrainFile
 from jaxelyte.datasets import ShippedPotential
-from jaxelyte.dynamics import NPT, NVE, NVT
+from jaxelyte.dynamics.ensembles import Ensemble
 from jaxelyte.errors import InputError
-from jaxelyte.observables import RDF, Distance, Observable, PressureTensor, Series
+from jaxelyte.observables import Observable, Series
 from jaxelyte.potentials.base import Potential, as_potential
 
 if TYPE_CHECKING:
@@ -73,7 +60,7 @@ def build_potential(config: RunFile, atoms: Atoms) -> Potential:
     return build_sum(config.potential, atoms)
 
 
-def build_sum(terms: list[Any], atoms: Atoms | None, tables: str = "[[potential]]") -> Potential:
+def build_sum(terms: list[Term], atoms: Atoms | None, tables: str = "[[potential]]") -> Potential:
     """The sum of terms.
 
     Args:
@@ -92,71 +79,37 @@ def build_sum(terms: list[Any], atoms: Atoms | None, tables: str = "[[potential]
     return reduce(add, built)
 
 
-def build_term(term: Any, atoms: Atoms | None) -> Potential:
-    """One term; those of water and restraints are made for given atoms.
+def build_term(term: Term, atoms: Atoms | None) -> Potential:
+    """One term; some, such as water, are made for given atoms.
 
     Raises:
         InputError: see `build_potential`.
     """
-    potential = _plain_term(term, atoms)
+    potential = as_potential(term.made(atoms))
     return potential if term.factor == 1.0 else term.factor * potential
 
 
-def _plain_term(term: Any, atoms: Atoms | None) -> Potential:
-    import jaxelyte as jxl
+def build_ensemble(section: EnsembleSection) -> Ensemble:
+    """The ensemble.
 
-    if isinstance(term, NequIPTerm):
-        return as_potential(open_model(term.path, torchscript=term.torchscript))
-    settings = term.model_dump(exclude={"type", "factor"})
-    if isinstance(term, CoulombTerm):
-        return jxl.ScreenedCoulomb(**settings)
-    if isinstance(term, SoftCoreTerm):
-        return jxl.SoftCoreLennardJones(**settings)
-    if isinstance(term, LennardJonesTerm):
-        return jxl.LennardJones(**settings)
-    if isinstance(term, BarrierTerm):
-        return jxl.GaussianBarrier(**settings)
-    assert atoms is not None
-    if isinstance(term, WaterTerm):
-        return jxl.spc_fw(atoms, **settings)
-    assert isinstance(term, RestraintTerm)
-    return jxl.HarmonicRestraint(atoms.get_positions(), term.k)
-
-
-def build_ensemble(config: RunFile) -> NVE | NVT | NPT:
-    """The ensemble."""
-    section = config.ensemble
-    if isinstance(section, NPTSection):
-        with placed("[ensemble]"):
-            return NPT(**section.model_dump(exclude={"type"}))
-    return build_nvt(section) if isinstance(section, NVTSection) else NVE()
-
-
-def build_nvt(section: NVTSection) -> NVT:
-    """The ensemble of constant temperature."""
+    Raises:
+        InputError: a setting that the ensemble refuses.
+    """
     with placed("[ensemble]"):
-        return NVT(**section.model_dump(exclude={"type"}))
+        return section.made()
 
 
 def build_observables(config: RunFile) -> dict[str, Observable | Series]:
     """What is averaged or recorded in the loop, by name.
 
     Raises:
-        InputError: a pair that is not two symbols joined by "-", or one of an atom with itself.
+        InputError: a setting that an observable refuses.
     """
     built = {}
     for name, section in config.observables.items():
         with placed(f"[observables.{name}]"):
-            built[name] = _build_observable(section)
+            built[name] = section.made()
     return built
-
-
-def _build_observable(section: Any) -> Observable | Series:
-    if isinstance(section, PressureSection):
-        return PressureTensor()
-    if isinstance(section, DistanceSection):
-        return Distance(tuple(section.pairs))
-    return RDF(section.pairs, r_max=section.r_max, width=section.width, bins=section.bins)
 
 
 def parse_charges(text: str, symbols: list[str], *, periodic: bool) -> dict[str, float]:
@@ -224,7 +177,7 @@ def run_config(config: RunFile, *, progress: bool = True, resume: bool = False, 
         return simulate(
             potential,
             atoms,
-            build_ensemble(config),
+            build_ensemble(config.ensemble),
             observables=build_observables(config),
             progress=progress,
             resume=resume,
@@ -299,7 +252,7 @@ def train_config(
     data, own = config.data, config.train
     wide = jax.dtypes.canonicalize_dtype("float64") == "float64"
     with jax.enable_x64(own.float64 or wide):
-        baseline = build_sum(config.baseline, frames[0], "[[baseline]]") if config.baseline else None
+        baseline = build_sum(config.baseline, None, "[[baseline]]") if config.baseline else None
         with placed("[loss]"):
             loss = Loss(**config.loss.model_dump())
         with placed("[optimization]"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -20,6 +21,12 @@ from jaxelyte.cli.values import (
     StartVelocities,
     Text,
 )
+from jaxelyte.errors import InputError
+from jaxelyte.interop.shipped import located
+from jaxelyte.registry import ENSEMBLES, OBSERVABLES, POTENTIALS, Registry, arguments, takes_atoms
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 
 class Section(BaseModel):
@@ -73,108 +80,83 @@ class SystemSection(ReadingSection):
         return self
 
 
-class NequIPTerm(Section):
-    """A potential that comes with jaxelyte, by name; a training folder or NequIP model, by path.
+class Declared(Section):
+    """A table whose ``type`` is declared by name; its other keys are the arguments, see `jaxelyte.register`.
 
-    ``torchscript = true`` allows a deployed file.
+    The arguments are checked by the class or function itself, when it is built.
     """
 
-    type: Literal["nequip"]
-    path: File
-    torchscript: Flag = False
+    model_config = ConfigDict(frozen=True, extra="allow", strict=False)
+    registry: ClassVar[Registry]
+    type: Text
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        try:
+            known = {one.name: one for one in arguments(self.registry.find(self.type))}
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        own = [name for name in type(self).model_fields if name != "type"]
+        if unknown := [name for name in self.settings if name not in known]:
+            raise ValueError(unknown_key(unknown[0], [*known, *own], f"of type {self.type!r}"))
+        if missing := [name for name, one in known.items() if one.required and name not in self.settings]:
+            raise ValueError(f"type {self.type!r} needs {', '.join(missing)}")
+        return self
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments that are given."""
+        return {name: value for name, value in (self.model_extra or {}).items() if value is not None}
+
+    def with_paths(self, folder: Path) -> Self:
+        """The same with paths relative to a folder."""
+        paths = [one.name for one in arguments(self.registry.find(self.type)) if one.is_path]
+        given = {name: value for name, value in self.settings.items() if name in paths}
+        return self.model_copy(update={name: located(value, folder=folder) for name, value in given.items()})
+
+    def made(self, atoms: Atoms | None = None) -> Any:
+        """What the table describes.
+
+        Args:
+            atoms: the start structure, for what is made for given atoms.
+
+        Raises:
+            InputError: arguments that it refuses, or no atoms where they are needed.
+        """
+        make = self.registry.find(self.type)
+        if not takes_atoms(make):
+            return make(**self.settings)
+        if atoms is None:
+            raise InputError(
+                f"a {self.registry.kind} of type {self.type!r} is made for given atoms, and there are none"
+            )
+        return make(atoms, **self.settings)
+
+
+def unknown_key(name: str, valid: list[str], where: str) -> str:
+    """The message about a key that a table does not have."""
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.0)
+    hint = f"did you mean {near[0]!r}? Valid keys: {', '.join(valid)}" if near else "there are no keys beside type"
+    return f"unknown key {name!r} {where}; {hint}"
+
+
+class Term(Declared):
+    """A potential, times a factor."""
+
+    registry = POTENTIALS
     factor: Number = 1.0
 
 
-class CoulombTerm(Section):
-    """See `jaxelyte.ScreenedCoulomb`; the permittivity is 1 unless given, and has to be given beside a network."""
+class EnsembleSection(Declared):
+    """An ensemble, such as `jaxelyte.NVT`."""
 
-    type: Literal["coulomb"]
-    charges: dict[Text, Number]
-    permittivity: Positive | None = None
-    method: Literal["auto", "ewald", "p3m", "cutoff", "reaction-field"] = "auto"
-    tolerance: Positive = 1e-4
-    cutoff: Positive | None = None
-    factor: Number = 1.0
+    registry = ENSEMBLES
 
 
-class LennardJonesTerm(Section):
-    """See `jaxelyte.LennardJones`; sigma in Å, epsilon in eV."""
+class Recorded(Declared):
+    """What is averaged or recorded in the loop, such as `jaxelyte.RDF`."""
 
-    type: Literal["lennard-jones"]
-    sigma: dict[Text, Number]
-    epsilon: dict[Text, Number]
-    cutoff: Positive = 9.0
-    switch: Positive | None = None
-    mixing: Literal["lorentz-berthelot", "geometric"] = "lorentz-berthelot"
-    tail_correction: Flag | None = None
-    shift: Flag = False
-    factor: Number = 1.0
-
-
-class SoftCoreTerm(LennardJonesTerm):
-    """Species that appear; see `jaxelyte.SoftCoreLennardJones`: λ is ``coupling``, from 0 to 1."""
-
-    type: Literal["soft-core"]  # pyright: ignore[reportIncompatibleVariableOverride]
-    appearing: list[Text] = Field(min_length=1)
-    coupling: Number
-    alpha: Positive = 0.5
-
-
-class WaterTerm(Section):
-    """Flexible SPC/Fw water with Joung-Cheatham ions; see `jaxelyte.spc_fw`."""
-
-    type: Literal["spc-fw"]
-    tolerance: Positive = 1e-3
-    cutoff: Positive = 9.0
-    factor: Number = 1.0
-
-
-class BarrierTerm(Section):
-    """See `jaxelyte.GaussianBarrier`; height in eV, center and width in Å."""
-
-    type: Literal["gaussian-barrier"]
-    species: tuple[Text, Text]
-    height: Number
-    center: Number
-    width: Positive
-    cutoff: Positive | None = None
-    factor: Number = 1.0
-
-
-class RestraintTerm(Section):
-    """Restraint of all atoms to where they start; see `jaxelyte.HarmonicRestraint`; k in eV/Å²."""
-
-    type: Literal["restraint"]
-    k: Positive
-    factor: Number = 1.0
-
-
-Term = Annotated[
-    NequIPTerm | CoulombTerm | LennardJonesTerm | SoftCoreTerm | WaterTerm | BarrierTerm | RestraintTerm,
-    Field(discriminator="type"),
-]
-
-
-BaselineTerm = Annotated[NequIPTerm | CoulombTerm | LennardJonesTerm | BarrierTerm, Field(discriminator="type")]
-"""Terms that do not depend on the order of the atoms, so that they describe frames of any composition."""
-
-
-class NVESection(Section):
-    """Constant energy."""
-
-    type: Literal["NVE"]
-
-
-class NVTSection(Section):
-    """Constant temperature; see `jaxelyte.NVT`."""
-
-    type: Literal["NVT"]
-    temperature: Positive
-    thermostat: Literal["nose-hoover", "nose-hoover-massive", "langevin", "svr"] = "nose-hoover"
-    tau: Positive | None = None
-    friction: Positive | None = None
-    chain: Count | None = None
-    substeps: Count | None = None
+    registry = OBSERVABLES
 
 
 class NPTSection(Section):
@@ -238,37 +220,11 @@ class RunSection(Section):
         return self
 
 
-class RDFSection(Section):
-    """See `jaxelyte.RDF`; pairs such as ["Na-O", "Na-Cl"], r_max and width in Å."""
-
-    type: Literal["rdf"]
-    pairs: list[Text] = Field(min_length=1)
-    r_max: Positive | None = None
-    width: Positive | None = None
-    bins: Count | None = None
-
-
-class PressureSection(Section):
-    """The pressure tensor, recorded at each sampling step; see `jaxelyte.PressureTensor`."""
-
-    type: Literal["pressure"]
-
-
-class DistanceSection(Section):
-    """Distances of pairs of atoms, recorded at each sampling step; see `jaxelyte.Distance`; pairs = [[0, 1], …]."""
-
-    type: Literal["distance"]
-    pairs: list[tuple[CountOrZero, CountOrZero]] = Field(min_length=1)
-
-
-Recorded = Annotated[RDFSection | PressureSection | DistanceSection, Field(discriminator="type")]
-
-
 class RunFile(Section):
     """A whole run file."""
 
     system: SystemSection
     potential: list[Term] = Field(min_length=1)
-    ensemble: Annotated[NVESection | NVTSection | NPTSection, Field(discriminator="type")]
+    ensemble: EnsembleSection
     run: RunSection
     observables: dict[str, Recorded] = Field(default_factory=dict)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxelyte.errors import InputError
 from jaxelyte.observables.curve import Pair
+from jaxelyte.registry import POTENTIALS, takes_atoms
 
 if TYPE_CHECKING:
     from jaxelyte.cli.sections import RunFile
@@ -63,10 +64,9 @@ def _table(config: RunFile, pair: Pair, r: np.ndarray) -> np.ndarray:
 def _short_range(config: RunFile) -> Potential:
     """The sum of all terms that are not Coulomb terms, those that models keep as their baselines left out, too."""
     from jaxelyte.cli.objects import build_term
-    from jaxelyte.cli.sections import BarrierTerm, CoulombTerm, LennardJonesTerm, NequIPTerm
 
-    terms: list[Any] = [term for term in config.potential if not isinstance(term, CoulombTerm)]
-    wrong = [term.type for term in terms if not isinstance(term, NequIPTerm | LennardJonesTerm | BarrierTerm)]
+    terms = [term for term in config.potential if term.type != "coulomb"]
+    wrong = [term.type for term in terms if takes_atoms(POTENTIALS.find(term.type))]
     if wrong or not terms:
         raise InputError(f"the potential has {wrong[0] if wrong else 'no'} terms that say what two ions alone feel")
     return reduce(add, [_without_coulomb(build_term(term, None)) for term in terms])

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from jaxelyte.cli.sections import BaselineTerm, OutputFolder, ReadingSection, Section
+from jaxelyte.cli.sections import OutputFolder, ReadingSection, Section, Term
 from jaxelyte.cli.settings import section_of
 from jaxelyte.cli.values import (
     CellOrFile,
@@ -138,7 +138,7 @@ class TrainFile(Section):
 
     data: DataSection
     model: ModelSection
-    baseline: list[BaselineTerm] = Field(default_factory=list)
+    baseline: list[Term] = Field(default_factory=list)
     loss: LossSection = LossSection()
     optimization: OptimizationSection = OptimizationSection()
     train: TrainSection = TrainSection()

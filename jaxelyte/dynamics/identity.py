@@ -17,7 +17,7 @@ from jaxelyte.arrays import HashableArray
 from jaxelyte.dynamics.summary import versions
 from jaxelyte.errors import InputError
 from jaxelyte.potentials.base import Potential
-from jaxelyte.potentials.codec import DERIVED
+from jaxelyte.registry import is_derived, is_guard
 from jaxelyte.system import System
 from jaxelyte.trajectory import open_trajectory
 
@@ -120,12 +120,11 @@ def _parts(value: Any) -> list[tuple[str, Any]] | None:
     if isinstance(value, tuple | list):
         return [(f"[{number}]", one) for number, one in enumerate(value)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        # Of our own potentials some fields follow from the others, or change only what is refused.
-        hidden = DERIVED | {"assumed"} if type(value).__module__.startswith("jaxelyte.") else ()
-        fields = [field.name for field in dataclasses.fields(value) if field.name not in hidden]
+        # Some fields follow from the others; one that the constructor fills in may change only what is refused.
+        known = [f for f in dataclasses.fields(value) if not is_derived(f)]
+        fields = [f.name for f in known if not (is_guard(f) and f.metadata.get("internal"))]
         species = _species(value)
-        known = {name: _by_species(getattr(value, name), species) for name in fields}
-        return [("type", type(value).__name__), *known.items()]
+        return [("type", type(value).__name__), *((n, _by_species(getattr(value, n), species)) for n in fields)]
     leaves = jax.tree_util.tree_flatten_with_path(value)[0]
     if not leaves or leaves[0][1] is value:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -26,6 +26,7 @@ from jaxelyte.observables.sampling import accumulate, analysed, complete_cells, 
 from jaxelyte.observables.species import check_present, check_symbols, shared_numbers
 from jaxelyte.observables.triplets import angle_histogram
 from jaxelyte.observables.unwrapping import check_continuous
+from jaxelyte.registry import DERIVED
 from jaxelyte.system import System
 from jaxelyte.wording import counted
 
@@ -90,7 +91,7 @@ class Angles(Observable):
     bins: int = 180
     room: int = ROOM
     blocks: int | None = None
-    prepared: PreparedTriplets | None = None
+    prepared: PreparedTriplets | None = field(default=None, metadata=DERIVED)
 
     def __post_init__(self) -> None:
         symbols = checks.sequence("triplet", self.triplet, "three chemical symbols such as ('O', 'Na', 'O')")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -24,6 +24,7 @@ from jaxelyte.observables.effort import check_bins, check_reach_of
 from jaxelyte.observables.histogram import fractional_coordinates, pair_histogram
 from jaxelyte.observables.ratio import series_error
 from jaxelyte.observables.sampling import accumulate, analysed, first_systems
+from jaxelyte.registry import DERIVED
 from jaxelyte.system import System, perpendicular_widths
 from jaxelyte.wording import counted
 
@@ -91,7 +92,7 @@ class RDF(Observable):
     bins: int | None = None
     width: float | None = None
     blocks: int | None = None
-    prepared: Prepared | None = None
+    prepared: Prepared | None = field(default=None, metadata=DERIVED)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pairs", names.pairs("pairs", self.pairs))

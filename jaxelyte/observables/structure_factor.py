@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -33,6 +33,7 @@ from jaxelyte.observables.scattering import (
     total_weights,
 )
 from jaxelyte.observables.species import shared_numbers
+from jaxelyte.registry import DERIVED
 from jaxelyte.system import System
 from jaxelyte.wording import counted
 
@@ -111,7 +112,7 @@ class StructureFactor(Observable):
     weighting: Weighting | None = None
     scatterers: Any = ()
     blocks: int | None = None
-    prepared: PreparedWaves | None = None
+    prepared: PreparedWaves | None = field(default=None, metadata=DERIVED)
 
     def __post_init__(self) -> None:
         for name in ("k_max", "width"):

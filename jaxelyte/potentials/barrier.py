@@ -31,6 +31,7 @@ from jaxelyte.potentials.topology import (
     index_table,
     parameter,
 )
+from jaxelyte.registry import DERIVED
 from jaxelyte.system import System
 
 LEAST_WIDTHS = 3.5
@@ -64,7 +65,7 @@ class GaussianBarrier(PairAdditive):
     species: Any = struct.field(pytree_node=False, default=None, kw_only=True)
     pairs: Any = struct.field(pytree_node=False, default=None, kw_only=True)
     cutoff: Any = struct.field(pytree_node=False, default=None, kw_only=True)
-    rows: int | None = struct.field(pytree_node=False, default=None, kw_only=True)
+    rows: int | None = struct.field(pytree_node=False, default=None, kw_only=True, metadata=DERIVED)
 
     def __post_init__(self) -> None:
         if (self.species is None) == (self.pairs is None):

@@ -21,6 +21,7 @@ from jaxelyte.potentials.topology import (
     index_table,
     parameter,
 )
+from jaxelyte.registry import GUARD
 from jaxelyte.system import System
 
 TORN = 0.25
@@ -46,7 +47,7 @@ class HarmonicBonds(PerSystem):
     bonds: Any = struct.field(pytree_node=False)
     k: Any = struct.field(kw_only=True)
     length: Any = struct.field(kw_only=True)
-    elements: Any = struct.field(pytree_node=False, default=None, kw_only=True)
+    elements: Any = struct.field(pytree_node=False, default=None, kw_only=True, metadata=GUARD)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bonds", index_table(self.bonds, 2, "bonds", elements=self.elements, empty=False))
@@ -105,7 +106,7 @@ class HarmonicAngles(PerSystem):
     angles: Any = struct.field(pytree_node=False)
     k: Any = struct.field(kw_only=True)
     angle: Any = struct.field(kw_only=True)
-    elements: Any = struct.field(pytree_node=False, default=None, kw_only=True)
+    elements: Any = struct.field(pytree_node=False, default=None, kw_only=True, metadata=GUARD)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "angles", index_table(self.angles, 3, "angles", elements=self.elements, empty=False))

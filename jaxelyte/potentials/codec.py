@@ -16,27 +16,10 @@ from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.models.config import NequIP
 from jaxelyte.potentials.base import Potential, terms_of
 from jaxelyte.potentials.topology import IndexTable
-
-DERIVED = frozenset({"plan", "prepared", "rows", "source", "requires", "kernel", "tables", "maps"})
-"""Fields that `prepare` fills in, or that say where a model or value came from; they are not stored."""
+from jaxelyte.registry import POTENTIALS, is_derived, is_guard
 
 INNER = "inner potential"
 """Stands for a field of the name ``potential``, which is the key of the class."""
-
-
-def _classes() -> dict[str, type]:
-    """The potentials that can be stored, by name."""
-    from jaxelyte.potentials.barrier import GaussianBarrier
-    from jaxelyte.potentials.base import Mix, Scaled, Sum
-    from jaxelyte.potentials.bonded import HarmonicAngles, HarmonicBonds
-    from jaxelyte.potentials.coulomb import ScreenedCoulomb
-    from jaxelyte.potentials.lennard_jones import LennardJones
-    from jaxelyte.potentials.nequip import NequIPPotential
-    from jaxelyte.potentials.restraints import HarmonicRestraint
-    from jaxelyte.potentials.soft_core import SoftCoreLennardJones
-
-    own = (GaussianBarrier, Mix, Scaled, Sum, HarmonicAngles, HarmonicBonds, ScreenedCoulomb, LennardJones)
-    return {cls.__name__: cls for cls in (*own, NequIPPotential, HarmonicRestraint, SoftCoreLennardJones)}
 
 
 def encode(potential: Potential, *, elements: bool = True) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -48,7 +31,8 @@ def encode(potential: Potential, *, elements: bool = True) -> tuple[dict[str, An
             permittivity was not given.
 
     Raises:
-        UnsupportedError: a potential, or a setting, of a kind that has no stored form (classes of users).
+        UnsupportedError: a potential, or a setting, of a kind that has no stored form (a class that is not declared by
+            `jaxelyte.register`).
     """
     arrays: dict[str, np.ndarray] = {}
     return _encode(potential, arrays, elements), arrays
@@ -72,20 +56,24 @@ def _encode(value: Any, arrays: dict[str, np.ndarray], elements: bool) -> Any:
     if isinstance(value, NequIP):
         options = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         return {"NequIP": {name: _encode(one, arrays, elements) for name, one in options.items()}}
-    if isinstance(value, Potential) and _classes().get(type(value).__name__) is type(value):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.name not in DERIVED}  # pyright: ignore[reportArgumentType]
-        if fields.get("elements") is None or not elements:
-            fields.pop("elements", None)
-        if not fields.get("assumed") or not elements:
-            fields.pop("assumed", None)
-        # Without elements it is what names are made of, which do not change from version to version.
-        if elements and "potential" in fields:
-            fields[INNER] = fields.pop("potential")
-        kept = {name: _encode(one, arrays, elements) for name, one in fields.items()}
-        return {"potential": type(value).__name__, **kept}
-    raise UnsupportedError(
-        f"a {type(value).__name__} cannot be stored with a model; known potentials are {', '.join(sorted(_classes()))}"
-    )
+    name = POTENTIALS.name_of(type(value)) if isinstance(value, Potential) else None
+    if name is None:
+        raise UnsupportedError(f"a {type(value).__name__} cannot be stored with a model{_remedy(value)}")
+    known = {f.name: f for f in dataclasses.fields(value) if not is_derived(f)}  # pyright: ignore[reportArgumentType]
+    guards = {one for one, f in known.items() if is_guard(f)}
+    left = {one for one in guards if not elements or getattr(value, one) in (None, False)}
+    fields = {one: getattr(value, one) for one in known if one not in left}
+    # Without elements it is what names are made of, which do not change from version to version.
+    if elements and "potential" in fields:
+        fields[INNER] = fields.pop("potential")
+    return {"potential": name, **{one: _encode(inner, arrays, elements) for one, inner in fields.items()}}
+
+
+def _remedy(value: Any) -> str:
+    if not isinstance(value, Potential):
+        return "; keep its numbers in fields"
+    own = not type(value).__module__.startswith("jaxelyte.")
+    return "; declare its class by @jxl.register('name')" if own else ", since it is made for one run"
 
 
 def decode(content: Any, arrays: dict[str, np.ndarray]) -> Potential:
@@ -135,7 +123,7 @@ def _potential_of(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> Pot
     fields = {key: _decode(value, arrays) for key, value in content.items() if key != "potential"}
     if INNER in fields:
         fields["potential"] = fields.pop(INNER)
-    return _classes()[name](**fields)
+    return POTENTIALS.find(name)(**fields)
 
 
 def identity(potential: Potential) -> str:

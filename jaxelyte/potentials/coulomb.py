@@ -44,6 +44,7 @@ from jaxelyte.potentials.topology import (
     index_table,
     parameter,
 )
+from jaxelyte.registry import DERIVED, GUARD, INTERNAL
 from jaxelyte.system import System
 from jaxelyte.units import COULOMB
 from jaxelyte.wording import counted
@@ -121,10 +122,10 @@ class ScreenedCoulomb(PerSystem, Divisible):
     exclusions: Any = struct.field(pytree_node=False, default=None, kw_only=True)
     exclusion_scales: Any = struct.field(pytree_node=False, default=None, kw_only=True)
     rf_permittivity: float = struct.field(pytree_node=False, default=78.3, kw_only=True)
-    elements: Any = struct.field(pytree_node=False, default=None, kw_only=True)
-    numbers: tuple[int, ...] | None = struct.field(pytree_node=False, default=None, kw_only=True)
-    plan: CoulombPlan | None = struct.field(pytree_node=False, default=None, kw_only=True)
-    assumed: bool = struct.field(pytree_node=False, default=False, kw_only=True, repr=False)
+    elements: Any = struct.field(pytree_node=False, default=None, kw_only=True, metadata=GUARD)
+    numbers: tuple[int, ...] | None = struct.field(pytree_node=False, default=None, kw_only=True, metadata=INTERNAL)
+    plan: CoulombPlan | None = struct.field(pytree_node=False, default=None, kw_only=True, metadata=DERIVED)
+    assumed: bool = struct.field(pytree_node=False, default=False, kw_only=True, repr=False, metadata=GUARD | INTERNAL)
 
     def __post_init__(self) -> None:
         if self.permittivity is None:

@@ -26,6 +26,7 @@ from jaxelyte.potentials.topology import (
     element_numbers,
     parameter,
 )
+from jaxelyte.registry import GUARD, INTERNAL
 from jaxelyte.system import System, one_by_one, perpendicular_widths
 from jaxelyte.units import BOLTZMANN
 from jaxelyte.wording import counted
@@ -112,8 +113,8 @@ class DistanceRestraint(Potential, Learning, PerReplica):
     k: Any = struct.field(kw_only=True)
     center: Any = struct.field(kw_only=True)
     rate: float | None = struct.field(pytree_node=False, default=None, kw_only=True)
-    elements: Any = struct.field(pytree_node=False, default=None, kw_only=True)
-    now: Any = struct.field(default=None, kw_only=True)
+    elements: Any = struct.field(pytree_node=False, default=None, kw_only=True, metadata=GUARD)
+    now: Any = struct.field(default=None, kw_only=True, metadata=INTERNAL)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pair", checked_pair(self.pair))
@@ -215,8 +216,8 @@ class Metadynamics(PerSystem, Learning):
     bias_factor: float = struct.field(pytree_node=False, kw_only=True, default=8.0)
     lower: float = struct.field(pytree_node=False, kw_only=True, default=1.0)
     wall: Any = struct.field(kw_only=True, default=5.0)
-    elements: Any = struct.field(pytree_node=False, kw_only=True, default=None)
-    bias: Any = struct.field(kw_only=True, default=None)
+    elements: Any = struct.field(pytree_node=False, default=None, kw_only=True, metadata=GUARD)
+    bias: Any = struct.field(kw_only=True, default=None, metadata=INTERNAL)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pair", checked_pair(self.pair))

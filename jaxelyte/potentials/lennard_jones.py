@@ -17,6 +17,7 @@ from jaxelyte.potentials.base import Scalar
 from jaxelyte.potentials.geometry import species_index, symbols
 from jaxelyte.potentials.pairs import PairPotential
 from jaxelyte.potentials.topology import Needs, as_leaf, atomic_number, by_species, check_parameter
+from jaxelyte.registry import INTERNAL
 from jaxelyte.system import System
 
 MIXING = ("lorentz-berthelot", "geometric")
@@ -67,9 +68,11 @@ class LennardJones(PairPotential):
     tail_correction: bool | None = struct.field(pytree_node=False, default=None, kw_only=True)
     shift: bool = struct.field(pytree_node=False, default=False, kw_only=True)
     switch: float | None = struct.field(pytree_node=False, default=None, kw_only=True)
-    numbers: tuple[int, ...] = struct.field(pytree_node=False, default=(), kw_only=True)
-    active: tuple[int, ...] = struct.field(pytree_node=False, default=(), kw_only=True)
-    pair_numbers: tuple[tuple[int, int], ...] = struct.field(pytree_node=False, default=(), kw_only=True)
+    numbers: tuple[int, ...] = struct.field(pytree_node=False, default=(), kw_only=True, metadata=INTERNAL)
+    active: tuple[int, ...] = struct.field(pytree_node=False, default=(), kw_only=True, metadata=INTERNAL)
+    pair_numbers: tuple[tuple[int, int], ...] = struct.field(
+        pytree_node=False, default=(), kw_only=True, metadata=INTERNAL
+    )
 
     def __post_init__(self) -> None:
         given = isinstance(self.sigma, Mapping) or not self.numbers

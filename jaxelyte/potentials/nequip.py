@@ -24,6 +24,7 @@ from jaxelyte.potentials.base import Potential, Scalar
 from jaxelyte.potentials.forms import Compiled, Form, HasForms, Plain
 from jaxelyte.potentials.part import Divisible, Part
 from jaxelyte.potentials.zbl import zbl_atomic_energies
+from jaxelyte.registry import DERIVED
 from jaxelyte.system import System, as_batch, one_by_one
 from jaxelyte.wording import counted
 
@@ -69,11 +70,11 @@ class NequIPPotential(Potential, Divisible, HasForms):
 
     params: Any
     config: NequIP = struct.field(pytree_node=False)
-    source: NequIPSource | None = struct.field(pytree_node=False, default=None)
-    requires: tuple[str, ...] = struct.field(pytree_node=False, default=())
-    kernel: Kernel | None = struct.field(pytree_node=False, default=None)
-    tables: Any = None
-    maps: Any = None
+    source: NequIPSource | None = struct.field(pytree_node=False, default=None, metadata=DERIVED)
+    requires: tuple[str, ...] = struct.field(pytree_node=False, default=(), metadata=DERIVED)
+    kernel: Kernel | None = struct.field(pytree_node=False, default=None, metadata=DERIVED)
+    tables: Any = struct.field(default=None, metadata=DERIVED)
+    maps: Any = struct.field(default=None, metadata=DERIVED)
 
     def __repr__(self) -> str:
         c = self.config

@@ -16,6 +16,7 @@ from jaxelyte.potentials.base import PerSystem, Scalar
 from jaxelyte.potentials.geometry import count_members, member_rows, members, nearest_vectors, row_pairs
 from jaxelyte.potentials.part import Divisible, Part
 from jaxelyte.potentials.topology import check_indices, index_table
+from jaxelyte.registry import DERIVED
 from jaxelyte.system import System
 
 
@@ -43,7 +44,7 @@ class PairPotential(PerSystem, Divisible):
 
     cutoff: float = struct.field(pytree_node=False, kw_only=True)
     exclusions: Any = struct.field(pytree_node=False, default=None, kw_only=True)
-    rows: int | None = struct.field(pytree_node=False, default=None, kw_only=True)
+    rows: int | None = struct.field(pytree_node=False, default=None, kw_only=True, metadata=DERIVED)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cutoff", checks.positive("cutoff", self.cutoff, "Å"))

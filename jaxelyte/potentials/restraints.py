@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +24,12 @@ from jaxelyte.potentials.topology import (
     element_numbers,
     parameter,
 )
+from jaxelyte.registry import GUARD
 from jaxelyte.system import System
 from jaxelyte.wording import counted
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 FAR, ON, LOOKED_AT = 1.0, 0.2, 20
 """Å that an atom is away from its anchor, or sits on another; anchors looked at."""
@@ -52,7 +56,7 @@ class HarmonicRestraint(PerSystem):
     anchors: Any
     k: Any
     indices: Any = struct.field(pytree_node=False, default=None, kw_only=True)
-    elements: Any = struct.field(pytree_node=False, default=None, kw_only=True)
+    elements: Any = struct.field(pytree_node=False, default=None, kw_only=True, metadata=GUARD)
 
     def __post_init__(self) -> None:
         if not isinstance(self.anchors, jax.Array) and not hasattr(self.anchors, "aval"):
@@ -125,6 +129,19 @@ class HarmonicRestraint(PerSystem):
         away = shortest_vectors(system, system.positions[chosen] - anchors)
         square = jnp.where(system.mask[chosen], jnp.sum(away**2, axis=-1), jnp.zeros((), dtype))
         return 0.5 * jnp.sum(jnp.asarray(self.k, dtype) * square)
+
+
+def restrained(atoms: Atoms, k: float) -> HarmonicRestraint:
+    """Restraint of all atoms to where they start.
+
+    Args:
+        atoms: the start structure.
+        k: eV/Å².
+
+    Raises:
+        InputError: a negative force constant.
+    """
+    return HarmonicRestraint(atoms.get_positions(), checks.positive("k", k, "eV/Å²"))
 
 
 def _index_list(indices: Any, anchors: tuple[int, ...] | None) -> IndexTable:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import jaxelyte as jxl
 from jaxelyte.cli.app import app
-from jaxelyte.cli.sections import NVTSection, RunSection
+from jaxelyte.cli.sections import RunSection
 from jaxelyte.cli.train_sections import LossSection, ModelSection, OptimizationSection, StabilitySection, TrainSection
 from jaxelyte.errors import InputError
 
@@ -105,7 +105,6 @@ def test_defaults_are_those_of_the_library() -> None:
         (TrainSection, jxl.train, {"output", "float64"}),
         (StabilitySection, jxl.stability, {"frames"}),
         (RunSection, jxl.simulate, {"output", "float64", "precision", "steps"}),
-        (NVTSection, jxl.NVT, {"type"}),
     ):
         parameters = inspect.signature(function).parameters
         for name, field in section.model_fields.items():

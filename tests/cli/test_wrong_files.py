@@ -21,10 +21,11 @@ from ase.io import write
 from typer.testing import CliRunner
 
 from jaxelyte.cli import app, values
-from jaxelyte.cli.config import OBSERVABLES, TERMS
 from jaxelyte.cli.free_energy_sections import FreeEnergyFile
-from jaxelyte.cli.sections import OutputFolder, RunFile
+from jaxelyte.cli.sections import Declared, OutputFolder, RunFile
 from jaxelyte.cli.train_sections import TrainFile
+from jaxelyte.registry import ENSEMBLES, OBSERVABLES, POTENTIALS
+from jaxelyte.registry import arguments as arguments_of
 
 NAN, INF = float("nan"), float("inf")
 ANY: tuple[Any, ...] = ("abc", "", True, [], [1.0, 2.0], {"a": 1})
@@ -199,25 +200,49 @@ def wrong_values(name: str, kind: Any) -> Iterator[Any]:
             yield from ({"Na": "1"}, {"Na": True}, {"Na": NAN}, {"Xx": 1.0}, {"": 1.0})
 
 
+Symbols = dict[str, float]
+Rows = list[int]
+ARGUMENTS: dict[str, Any] = {
+    "charges": Symbols, "sigma": Symbols, "epsilon": Symbols, "appearing": list[str],
+    "species": list[str], "mixing": values.Text, "method": values.Text, "thermostat": values.Text,
+    "ions": values.Text, "weighting": values.Text, "height": values.Number, "center": values.Number,
+    "coupling": values.Number, "tail_correction": values.Flag, "shift": values.Flag, "chain": values.Count,
+    "substeps": values.Count, "bins": values.Count, "blocks": values.Count, "exclusions": Rows, "pairs": Rows,
+    "exclusion_scales": None, "elements": None, "scatterers": None,
+}  # fmt: skip
+"""What an argument of what is declared is, by its name; those that are not here are positive. None: not tried."""
+
+
+def hints_of(kind: Any, row: dict[str, Any]) -> dict[str, Any]:
+    """Kinds of the keys of a table."""
+    if "type" not in row:
+        hints = typing.get_type_hints(kind, include_extras=True)
+        return {key: hint for key, hint in hints.items() if key in kind.model_fields}
+    (registry,) = (one for one in (POTENTIALS, ENSEMBLES, OBSERVABLES) if row["type"] in one.names())
+    known = {one.name: ARGUMENTS.get(one.name, values.Positive) for one in arguments_of(registry.find(row["type"]))}
+    factor = {"factor": values.Number} if registry is POTENTIALS else {}
+    return {key: kind for key, kind in known.items() if kind is not None} | {"type": values.Text} | factor
+
+
 def section_of(kind: Any, row: dict[str, Any]) -> Any:
     """The model of a table."""
     if "type" in row:
-        return TERMS.get(row["type"]) or OBSERVABLES.get(row["type"])
+        return Declared
     found = [one for one in members(kind) if isinstance(one, type) and hasattr(one, "model_fields")]
     return found[0] if found else None
 
 
-def sections(kind: Any, place: tuple[Any, ...], here: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """All tables of a file with their models."""
-    yield place, kind
-    hints = typing.get_type_hints(kind, include_extras=True)
+def sections(kind: Any, place: tuple[Any, ...], here: Any) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """All tables of a file with the kinds of their keys."""
+    hints = hints_of(kind, here)
+    yield place, hints
     for key, inner in here.items():
         rows = inner if isinstance(inner, list) else [inner]
         for number, row in enumerate(rows):
             at = (*place, key, number) if isinstance(inner, list) else (*place, key)
             if key == "observables":
                 for name, observable in row.items():
-                    yield (*at, name), section_of(hints[key], observable)
+                    yield (*at, name), hints_of(Declared, observable)
             elif isinstance(row, dict) and (found := section_of(hints.get(key), row)) is not None:
                 yield from sections(found, at, row)
 
@@ -225,11 +250,9 @@ def sections(kind: Any, place: tuple[Any, ...], here: Any) -> Iterator[tuple[tup
 def cases(content: dict[str, Any], model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """Files with one wrong value, or one unknown key, each with its name."""
 
-    for place, kind in sections(model, (), content):
+    for place, hints in sections(model, (), content):
         where = ".".join(map(str, place))
-        for key, hint in typing.get_type_hints(kind, include_extras=True).items():
-            if key not in kind.model_fields:
-                continue
+        for key, hint in hints.items():
             for value in wrong_values(key, hint):
                 yield f"{where}.{key} = {toml(value)}", changed(content, (*place, key), value)
         yield f"{where}.unknown", changed(content, (*place, "stepss"), 1)

@@ -21,7 +21,7 @@ import jaxelyte as jxl
 import small_networks
 from jaxelyte.cli.app import app
 from jaxelyte.cli.models import check_permittivity
-from jaxelyte.cli.sections import CoulombTerm, NequIPTerm
+from jaxelyte.cli.sections import Term
 from jaxelyte.datasets import download as downloading
 from jaxelyte.datasets.convert import BOHR, HARTREE, array_digest, digest, projection, table_digest
 from jaxelyte.datasets.download import RAW, RECORD, download, fetch
@@ -279,13 +279,11 @@ def test_deployed_models_become_folders(
     )
     with pytest.raises(InputError, match="is no force field without it"):
         check_baselines(network)
-    terms = [
-        NequIPTerm(type="nequip", path=done.path),
-        CoulombTerm(type="coulomb", charges=source_of(done.path).charges),
-    ]
-    check_permittivity([terms[0], terms[1].model_copy(update={"permittivity": 72.0})])  # no warning
+    term = Term.model_validate({"type": "nequip", "path": done.path})
+    charges = {"type": "coulomb", "charges": source_of(done.path).charges}
+    check_permittivity([term, Term.model_validate(charges | {"permittivity": 72.0})])  # no warning
     with pytest.warns(UserWarning, match=r"ions was trained relative to a Coulomb term of permittivity 72, .* 78\.3"):
-        check_permittivity([terms[0], terms[1].model_copy(update={"permittivity": 78.3})])
+        check_permittivity([term, Term.model_validate(charges | {"permittivity": 78.3})])
     (done.path / "source.json").write_text('{"somebody": "else"}')
     with pytest.raises(InputError, match="is not what `jaxelyte fetch` writes"):
         jxl.load_potential(done.path)
