@@ -5,7 +5,7 @@ from __future__ import annotations
 import jaxelyte as jxl
 from jaxelyte import theory
 from public_calls import PERMITTIVITY, TEMPERATURE, Call
-from wrong_values import Kind, array, count, mapping, number, path
+from wrong_values import Kind, array, choice, count, mapping, number, path
 
 IONS = mapping({"Na": 1.0, "Cl": 1.0}, {"Na": 1.0}, {"Na": 1.6e-19, "Cl": -1.6e-19}, {})
 STRENGTH = number(1000.0)
@@ -85,6 +85,14 @@ THEORIES: dict[str, Call] = {
     "load_potential": Call(jxl.load_potential, {}, {"name": path()}),
     "open_trajectory": Call(jxl.open_trajectory, {}, {"path": path()}),
     "read": Call(jxl.read, {}, {"path": path()}),
+    "register": Call(
+        jxl.register,
+        {"name": "own-potential"},
+        {
+            "name": Kind(("Own", "own potential", "a/b", "", 5, 0.5, True, [], (), {}, float("nan"))),
+            "kind": choice(none=True),
+        },
+    ),
     "read_cp2k": Call(jxl.read_cp2k, {}, {"positions": path()}),
 }
 """All of them without compilation. Those without a right call here only have wrong ones: no file is there."""

@@ -141,13 +141,17 @@ def test_the_file_becomes_objects(file: Path, root: Path) -> None:
 WRONG = [
     ("windows = 4", "windoes = 4", "unknown key 'windoes' in [free_energy]; did you mean 'windows'"),
     ("[[final]]", "[[fnal]]", "unknown key 'fnal' at the top; did you mean 'final'"),
-    ("k = 2.0", "k = 2.0\nkk = 1.0", "unknown key 'kk' in [final.0]; did you mean 'k'"),
+    ("k = 2.0", "k = 2.0\nkk = 1.0", "[final.0]: unknown key 'kk' of type 'restraint'; did you mean 'k'"),
     (FILE[FILE.index("[[final]]") : FILE.index("[ensemble]")], "", "needs terms [[initial]] and [[final]]"),
     ("[ensemble]", '[[stage]]\n[[stage.potential]]\ntype = "restraint"\nk = 1.0\n[ensemble]', "and not both"),
-    ('type = "NVT"\ntemperature', 'type = "NVE"\ntemperature', "'ensemble.type' = 'NVE'"),
+    (
+        'type = "NVT"\ntemperature',
+        'type = "NVE"\ntemperature',
+        "[ensemble]: unknown key 'temperature' of type 'NVE'; there are no keys",
+    ),
     ("windows = 4", 'nodes = "simpson"', "'free_energy.nodes"),
     ("windows = 4", "nodes = [0.0, 0.5]", "have to rise from 0 to 1"),
-    ('type = "restraint"', 'type = "restrain"', "unknown type 'restrain' in [initial.0]; did you mean 'restraint'"),
+    ('type = "restraint"', 'type = "restrain"', "[initial.0]: unknown potential 'restrain'; did you mean 'restraint'"),
     ("timestep = 4.0", 'timestep = "4 fs"', "'free_energy.timestep' = '4 fs': give a plain number"),
     ("windows = 4", "windows = 0", "'free_energy.windows' = 0"),
     ("windows = 4", "target = -1.0", "'free_energy.target' = -1.0"),
@@ -180,7 +184,7 @@ def test_one_stage_is_no_path(file: Path) -> None:
     file.write_text(PATH.replace("k = 1.0", "kk = 1.0"))
     code, text = invoke("free-energy", file, "--quiet")
     assert code == 2
-    assert "unknown key 'kk' in [stage.1.potential.0]; did you mean 'k'" in text
+    assert "[stage.1.potential.0]: unknown key 'kk' of type 'restraint'; did you mean 'k'" in text
 
 
 @pytest.mark.slow
