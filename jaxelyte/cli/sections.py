@@ -159,24 +159,6 @@ class Recorded(Declared):
     registry = OBSERVABLES
 
 
-class NPTSection(Section):
-    """Constant temperature and pressure (bar); see `jaxelyte.NPT`."""
-
-    type: Literal["NPT"]
-    temperature: Positive
-    pressure: Number
-    thermostat: Literal["nose-hoover", "nose-hoover-massive", "langevin", "svr"] = "svr"
-    tau: Positive | None = None
-    friction: Positive | None = None
-    chain: Count | None = None
-    substeps: Count | None = None
-    barostat: Literal["scr"] = "scr"
-    coupling: Literal["isotropic"] = "isotropic"
-    stride: Count = 10
-    tau_p: Positive = 1000.0
-    compressibility: Positive = 4.5e-5
-
-
 def _named(value: Any) -> Any:
     """A folder for results, as given; ``~`` is the home directory."""
     if not isinstance(value, str | Path):
