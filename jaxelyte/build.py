@@ -43,14 +43,14 @@ def electrolyte(
 ) -> Atoms:
     """A cubic, periodic box of water and ions: molecules on a lattice, in random order and orientation.
 
-    The molecules touch nowhere, but the structure is far from equilibrium: minimise it, then equilibrate.
+    The molecules do not overlap, but the structure is far from equilibrium: minimise it, then equilibrate.
 
     Args:
-        ions: how many of each, ``{"Na": 4, "Cl": 4}``; empty for pure water.
-        waters: number of water molecules; derived from concentration and density if not given.
-        density: mass density in g/cm³; 1.0 if neither it nor a concentration with ``waters`` is given.
-        concentration: of the first ion, mol/L.
-        seed: of the random choices; the same seed gives the same box.
+        ions: number of each ion, ``{"Na": 4, "Cl": 4}``; empty for pure water.
+        waters: number of water molecules; by default derived from concentration and density.
+        density: mass density in g/cm³; 1.0 unless it follows from ``waters`` and a concentration.
+        concentration: concentration of the first ion in mol/L.
+        seed: seed of the random choices; the same seed gives the same box.
 
     Returns:
         Waters first (O, H, H each), then ions in the order given; atoms may lie outside the cell.
@@ -60,7 +60,7 @@ def electrolyte(
             molecules overlap.
 
     Warns:
-        UserWarning: cations and anions that do not compensate; a density or concentration that is not ordinary.
+        UserWarning: a net charge of the ions; an unusual density or concentration.
     """
     counts = _checked(ions)
     seed = checks.random_seed(seed)

@@ -12,7 +12,7 @@ class JaxelyteError(Exception):
 
 
 class InputError(JaxelyteError, ValueError):
-    """An argument, file or configuration that cannot be used, found before any compilation."""
+    """An argument, file or configuration that cannot be used; raised before any compilation."""
 
 
 class ArgumentError(InputError, TypeError):
@@ -61,13 +61,13 @@ class UnsupportedError(InputError):
 
 
 class SimulationError(JaxelyteError, RuntimeError):
-    """A run that cannot go on (energy not finite, atoms overlapping); everything before it is kept.
+    """A run that cannot continue (energy not finite, atoms overlapping); everything before is kept.
 
     Attributes:
-        step: step at which it ended, or None where it did not start.
-        replica: replica that broke down.
-        run: the `Run` up to there, or None.
-        frames: of the chunk that failed, for the run loop.
+        step: step of the failure, or None if the run did not start.
+        replica: replica that failed.
+        run: the `Run` up to the failure, or None.
+        frames: frames of the failed chunk, for the run loop.
     """
 
     def __init__(self, message: str, *, step: int | None = None, replica: int = 0) -> None:
@@ -82,7 +82,7 @@ class StorageError(JaxelyteError, OSError):
 
 
 class DownloadError(JaxelyteError, OSError):
-    """Published data that cannot be downloaded, or are not what they should be; nothing of them is kept."""
+    """Published data that cannot be downloaded, or differ from the published files; nothing is kept."""
 
 
 class RunInterruptedError(JaxelyteError, RuntimeError):
@@ -90,4 +90,4 @@ class RunInterruptedError(JaxelyteError, RuntimeError):
 
 
 class TrainingError(JaxelyteError, RuntimeError):
-    """Training that cannot go on (a loss that is not finite); the last good state is kept."""
+    """Training that cannot continue (a loss that is not finite); the last good state is kept."""

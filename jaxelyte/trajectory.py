@@ -44,8 +44,8 @@ class Trajectory:
     """Frames of one or several replicas of a system.
 
     Attributes:
-        positions: (frames, replicas, atoms, 3), Å; unwrapped where jaxelyte wrote them, as the file has them otherwise.
-            Anything that slices like an array: numpy, a memory map, a lazy stack of datasets.
+        positions: (frames, replicas, atoms, 3), Å; unwrapped if jaxelyte wrote them, otherwise as in the file. Any
+            object that slices like an array: numpy, a memory map, a lazy stack of datasets.
         numbers: (replicas, atoms), atomic numbers; (atoms,) is accepted and repeated.
         masses: (replicas, atoms), g/mol; (atoms,) is accepted and repeated.
         cells: (replicas, 3, 3), Å, rows are the lattice vectors, zero where not periodic; or
@@ -54,8 +54,8 @@ class Trajectory:
         steps: (frames,), number of the MD step.
         times: (frames,), fs; NaN where unknown.
         velocities: like the positions, Å/fs, or None.
-        unwrapped: the positions are known to follow each atom across the faces of the cell, as those that jaxelyte
-            writes do. False where that is not known: analyses of motion then look for jumps by lattice vectors.
+        unwrapped: the positions follow each atom across the faces of the cell, as those written by jaxelyte do. False
+            if this is unknown: analyses of motion then look for jumps by lattice vectors.
     """
 
     positions: Any
@@ -331,24 +331,24 @@ def open_trajectory(
     units: str | None = None,
     elements: Any = None,
 ) -> Trajectory:
-    """Open a trajectory file, or any other that `read` takes.
+    """Open a trajectory file, or any other file that `read` accepts.
 
-    H5MD files of jaxelyte are memory mapped: nothing is read until it is used, and a run that is still writing the file
-    is not disturbed. Other files are read as a whole; see `read` for their formats, which are recognised by content.
+    H5MD files of jaxelyte are memory mapped: frames are read when they are used, also while a run is still writing the
+    file. Other files are read completely; see `read` for their formats, which are recognised by content.
 
-    Times are never invented. Where the file does not state them (LAMMPS dumps without ``dump_modify time yes``, DCD of
-    LAMMPS, PDB, most xyz), they are NaN, and analyses of motion refuse the frames until ``interval`` is given.
+    Times are never invented. If the file does not state them (LAMMPS dumps without ``dump_modify time yes``, DCD of
+    LAMMPS, PDB, most xyz), they are NaN, and analyses of motion raise an error that asks for ``interval``.
 
     Args:
         path: the file.
-        topology: a file that names the atoms, for formats that hold only coordinates (DCD, XTC, …): a structure, a
+        topology: a file with the elements, for formats with coordinates only (DCD, XTC, …): a structure, a
             LAMMPS data file, or what MDAnalysis reads (PSF, PRMTOP, TPR, …); in the order of the trajectory.
-        format: instead of the one that is recognised; see `read`.
+        format: overrides the recognised format; see `read`.
         interval: fs between frames.
-        cell: of files that hold none: three lengths in Å; three lengths and three angles in degrees; or 3 x 3, rows are
-            the lattice vectors.
-        units: of LAMMPS files that do not state them: real, metal, si, cgs, electron, micro or nano; of xyz files:
-            angstrom, bohr (atomic_unit) or nm.
+        cell: cell for files without one: three lengths in Å; three lengths and three angles in degrees; or 3 x 3 with
+            the lattice vectors as rows.
+        units: units of LAMMPS files that do not state them (real, metal, si, cgs, electron, micro or nano), or of xyz
+            files (angstrom, bohr (atomic_unit) or nm).
         elements: chemical symbols by LAMMPS type or by name, ``{1: "Na", 2: "Cl"}``; "X" leaves out a site
             without mass.
 
@@ -357,8 +357,8 @@ def open_trajectory(
             of unknown elements, or needs a package that is absent.
 
     Warns:
-        UserWarning: a part of the file could not be read, steps were written twice, sites without mass are left out, an
-            argument replaces what the file states, or the density is no matter's.
+        UserWarning: a part of the file could not be read, steps were written twice, massless sites are left out, an
+            argument overrides the file, or the density is impossible.
     """
     from jaxelyte.interop.loading import load_trajectory
 

@@ -35,7 +35,7 @@ def nacl_water() -> list[Atoms]:
     """Two NaCl in 32 H2O, periodic: energies in eV and forces in eV/Å at the level of GFN1-xTB.
 
     GFN1-xTB (Grimme, Bannwarth and Shushkov, J. Chem. Theory Comput. 13, 1989 (2017)) is a semi-empirical method: the
-    frames show how training works, and what comes out is not better than the method. Licence: CC0.
+    frames show how training works, and the result is no better than the method. Licence: CC0.
     """
     from jaxelyte.interop.frames import read
 

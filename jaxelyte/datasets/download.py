@@ -54,25 +54,25 @@ def fetch(
     progress: Progress | None = None,
     manifest: Path = MANIFEST,
 ) -> list[Fetched]:
-    """Download sets of published data and convert them to the layout that tests, notebooks and examples look for.
+    """Download sets of published data and convert them to the layout that tests, notebooks and examples use.
 
-    Every file comes whole or not at all; what is there already is not downloaded again, so that an interrupted call is
-    simply repeated. Contents are compared with digests where they are known beforehand. Licences and citations are
-    in `RECORD`. Deployed models need PyTorch, which reads them (``pip install "jaxelyte[torch]"``).
+    Files are written completely or not at all, and existing ones are not downloaded again: repeat an interrupted call.
+    Contents are compared with digests where these are known. `RECORD` lists licences and citations. Deployed models
+    are read with PyTorch (``pip install "jaxelyte[torch]"``).
 
     Args:
-        names: sets; all by default. `jaxelyte.interop.published.sources` lists them.
-        to: folder; by default `data_folder`, where everything here looks.
-        url: start of the addresses, for a mirror: ``URL/OWNER/NAME/COMMIT/PATH``.
-        progress: called while a file comes.
+        names: data sets; all by default. `jaxelyte.interop.published.sources` lists them.
+        to: target folder; by default `data_folder`.
+        url: base URL of a mirror: ``URL/OWNER/NAME/COMMIT/PATH``.
+        progress: called during each download.
         manifest: the table of sets.
 
     Returns:
         All files and model folders of the sets.
 
     Raises:
-        InputError: a name that is no set, an address that is none, or a file that was changed by somebody else.
-        DownloadError: a file that cannot be had, or is not the published one.
+        InputError: an unknown set, an invalid URL, or a file in the folder that was changed.
+        DownloadError: a file that cannot be downloaded, or differs from the published one.
         StorageError: the folder cannot be written.
     """
     known = sources(manifest)

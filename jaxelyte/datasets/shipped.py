@@ -29,14 +29,14 @@ Without it the network lies in the folder of its training."""
 
 @dataclass(frozen=True, eq=False)
 class ShippedPotential:
-    """A committee of networks, with all that has to be added to them. As an argument it stands for `potential`.
+    """A committee of networks with their baseline and barrier. Used as a potential, it stands for `potential`.
 
     Attributes:
-        name: of its folder.
-        card: what it is, as in its ``card.json``: level of theory, recipe, errors, stability, limits, licence.
+        name: name of its folder.
+        card: the content of ``card.json``: level of theory, recipe, errors, stability, limits, licence.
         networks: the bare networks, which need `baseline`.
-        baseline: what the labels were taken relative to.
-        barrier: a term that was not there in training and keeps simulations where the training frames are; or None.
+        baseline: the potential that was subtracted from the labels.
+        barrier: a term, added after training, that keeps simulations within the range of the training frames; or None.
         homes: the folder of each network.
     """
 
@@ -90,7 +90,7 @@ class ShippedPotential:
 
 @dataclass(frozen=True)
 class Potentials:
-    """The potentials that come with the package; prints as a table.
+    """The included potentials; prints as a table.
 
     Attributes:
         cards: of each, by name.
@@ -141,23 +141,23 @@ SUMMARY = ("system", "level_of_theory", "errors", "stability", "licence", "citat
 
 
 def potentials() -> Potentials:
-    """The potentials that come with the package: system, level of theory, errors, stability, licence and citation."""
+    """The included potentials: system, level of theory, errors, stability, licence and citation."""
     return Potentials({name: read_card(HOME / name) for name in shipped_names()})
 
 
 def load(name: str | os.PathLike[str]) -> ShippedPotential:
-    """A complete potential: network, Coulomb term, and barrier where it has one.
+    """Load a complete potential: network, Coulomb term, and barrier if it has one.
 
     Args:
-        name: one of `potentials`, also with one of its networks (``nacl_r2scan/member1``); a published one that
-            `jaxelyte fetch` has brought (``licl``), or its folder; or a folder that is made like those of the package,
-            with ``card.json``.
+        name: one of `potentials`, or a single network of it (``nacl_r2scan/member1``); a published potential that
+            `jaxelyte fetch` has downloaded (``licl``), or its folder; or a folder with ``card.json`` and the layout of
+            the included potentials.
 
     Raises:
-        InputError: another name, or a folder that holds something else.
+        InputError: an unknown name, or a folder with other contents.
 
     Warns:
-        UserWarning: a folder here has the name of a shipped potential; the folder is taken.
+        UserWarning: the current directory contains a folder with the name of an included potential; the folder is used.
     """
     folder = located(name)
     if not folder.exists():

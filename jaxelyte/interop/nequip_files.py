@@ -175,8 +175,8 @@ def _check_buffers(config: NequIP, buffers: Mapping[str, np.ndarray], prefix: st
 def save_nequip(potential: NequIPPotential, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write a model as ``config.json`` and ``state_dict.npz``, the format of `load_nequip`.
 
-    A model that was loaded is written back with every key and array of its source; an array keeps its source's floating
-    type where that holds its values exactly. The folder appears complete or not at all.
+    A model that was loaded is written with every key and array of its source. An array keeps the floating type of the
+    source if that represents its values exactly. The folder is written completely or not at all.
 
     Args:
         potential: the model.
@@ -184,8 +184,8 @@ def save_nequip(potential: NequIPPotential, folder: str | os.PathLike[str], *, o
         overwrite: replace an existing folder that holds a NequIP model and nothing else.
 
     Raises:
-        InputError: no `NequIPPotential`; the folder exists, or is something else than a NequIP model.
-        StorageError: the folder cannot be written; one that is there is kept.
+        InputError: not a `NequIPPotential`; the folder exists, or contains something other than a NequIP model.
+        StorageError: the folder cannot be written; an existing one is kept.
     """
     if not isinstance(potential, NequIPPotential):
         remedy = "; Fit.save writes a fit with its baseline" if hasattr(potential, "members") else ""

@@ -118,10 +118,10 @@ def source_of(folder: Path) -> Source | None:
 
 
 def published(*parts: str) -> Path:
-    """The same, or an error.
+    """`find_published`, or an error if the data are absent.
 
     Raises:
-        InputError: it is in none of the places, with the command that downloads it.
+        InputError: absent; the message names the command that downloads the data.
     """
     found = find_published(*parts)
     if found is None:

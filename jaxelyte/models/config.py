@@ -37,15 +37,15 @@ class NequIP:
 
     Source: Batzner et al., Nat. Commun. 13, 2453 (2022).
 
-    The model is a pure function of this configuration and a tree of arrays: `init` makes the arrays,
-    `atomic_energies` evaluates. Weights are laid out as e3nn (PyTorch) stores them.
+    The model is a pure function of this configuration and a tree of arrays: `init` creates the arrays,
+    `atomic_energies` evaluates them. The layout of the weights is that of e3nn (PyTorch).
 
     Attributes:
         r_max: cut-off in Å.
         num_layers: convolution layers.
         l_max: highest degree of harmonics and features.
         num_features: channels of each irrep.
-        parity: features of both parities, equivariant to inversion too; False for proper rotations only.
+        parity: use features of both parities, equivariant under inversion; False for proper rotations only.
         num_basis: radial Bessel functions.
         trainable_bessel: whether training adjusts the Bessel frequencies.
         polynomial_cutoff_p: power p of the polynomial envelope, at least 2.
@@ -56,7 +56,7 @@ class NequIP:
         use_sc: self-connection, a species-dependent linear map around each convolution.
         resnet: add a layer's input to its output where their irreps agree.
         nonlinearity_type: ``"gate"`` or ``"norm"``.
-        nonlinearity_scalars: functions of scalars, by parity; the even one is the radial network's too.
+        nonlinearity_scalars: functions of scalars, by parity; the radial network uses the even one as well.
         nonlinearity_gates: functions of gates, by parity.
         chemical_embedding_irreps_out: overrides ``num_features`` even scalars.
         feature_irreps_hidden: overrides what follows from ``num_features``, ``l_max`` and ``parity``.

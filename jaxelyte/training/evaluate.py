@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predictions beside labels, and their errors.
+    """Predictions and labels, and their differences.
 
     Attributes:
         symbols: symbol of every atom of all frames, one after the other.
@@ -204,10 +204,10 @@ def evaluate(
     """Compare a potential with labelled frames.
 
     Args:
-        potential: any potential, or a fit: its total, with the spread of its committee where it has one.
+        potential: any potential, or a fit (its total, and the spread of its committee if it has one).
         frames: labelled ``ase.Atoms``, or a file of them; eV, eV/Å, eV/Å³.
-        keys: names of the labels, where they are not ASE's.
-        batch_size: frames evaluated at once.
+        keys: names of the labels, if they are not ASE's.
+        batch_size: number of frames that are evaluated together.
 
     Raises:
         InputError: no frames, no labels, or atoms that the potential cannot describe.

@@ -158,7 +158,7 @@ def write_models(members: tuple[NequIPPotential, ...], baseline: Potential | Non
 
 
 def load_fit(folder: str | Path) -> Fit:
-    """Read what `train` wrote.
+    """Read a training folder.
 
     Args:
         folder: the ``output`` of `train`, or a folder that `Fit.save` made.
