@@ -28,16 +28,16 @@ from jaxelyte.dynamics.summary import versions
 def main() -> None:
     """Train, integrate, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=200, help="training frames of each level")
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--windows", type=int, default=4)
-    parser.add_argument("--nodes", default="gauss-legendre", help="of λ; these leave out the ends, others have them")
-    parser.add_argument("--steps", type=int, default=8000, help="of each window, 1 fs")
+    parser.add_argument("--frames", type=int, default=400, help="training frames of each level")
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--windows", type=int, default=6)
+    parser.add_argument("--nodes", default="clenshaw-curtis", help="of λ; these have the ends among them")
+    parser.add_argument("--steps", type=int, default=16000, help="of each window, 1 fs")
     parser.add_argument("--folder", type=Path, default=Path("benchmarks/output/levels"))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/output/levels.json"))
     options = parser.parse_args()
     settings = argparse.Namespace(
-        r_max=4.5, layers=2, l_max=1, features=8, parity=False, batch_size=1, learning_rate=0.04, schedule="cosine"
+        r_max=4.5, layers=2, l_max=2, features=8, parity=False, batch_size=1, learning_rate=0.04, schedule="cosine"
     )
     coulomb = jxl.ScreenedCoulomb(**SCREENED)
     fits, report = {}, {}

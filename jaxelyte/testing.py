@@ -172,6 +172,9 @@ def _check_structure(case: _Case) -> None:
     lists = case.lists(systems)
     gradient = jax.jit(jax.grad(lambda p: jnp.sum(p.energies(systems, lists))))(prepared)
     assert jax.tree.structure(gradient) == structure, "a derivative by the potential is no tree like it"
+    # Trees of derivatives are computed with on the host, too, where a leaf may be any number.
+    numbers = jax.tree.map(np.zeros_like, gradient)
+    assert jax.tree.structure(numbers) == structure, "numbers of numpy as leaves change the tree"
     finite = all(bool(jnp.all(jnp.isfinite(x))) for x in jax.tree.leaves(gradient))
     assert finite, "a derivative by the parameters is not finite"
     try:

@@ -71,6 +71,7 @@ class GaussianBarrier(PairAdditive):
         if (self.species is None) == (self.pairs is None):
             raise InputError("a GaussianBarrier acts either between species=('O', 'H') or on pairs=[[0, 1], …]")
         given = (self.height, self.center, self.width)
+        named = self.species is not None and any(isinstance(s, str) for s in self.species)  # not rebuilt from leaves
         object.__setattr__(self, "height", parameter("height", self.height, "bias", zero=True, signed=True))
         object.__setattr__(self, "center", parameter("center", self.center, "distance", zero=True))
         object.__setattr__(self, "width", parameter("width", self.width, "width"))
@@ -86,7 +87,7 @@ class GaussianBarrier(PairAdditive):
             if self.cutoff is None:
                 center, width = (checks.number(name, x) for name, x in zip(("center", "width"), given[1:], strict=True))
                 object.__setattr__(self, "cutoff", center + 6.0 * width)
-            else:
+            elif named:
                 self._look_at_the_end(*given)
             object.__setattr__(self, "cutoff", checks.quantity("cutoff", self.cutoff, "reach"))
         else:

@@ -51,12 +51,7 @@ class Ladder(Wrapper, Learning, PerReplica):
     state: Any = struct.field(kw_only=True, default=None)
 
     def __post_init__(self) -> None:
-        given = self.lam
-        object.__setattr__(self, "lam", as_leaf(given))
-        # Arrays of jax may be derivatives with respect to λ, which have any values.
-        values = None if isinstance(given, jax.Array) else concrete(self.lam)
-        if values is not None and (values.ndim != 1 or not np.all(np.isfinite(values)) or np.any(np.diff(values) <= 0)):
-            raise InputError(f"lam = {values} must be rising numbers, one for each window")
+        object.__setattr__(self, "lam", as_leaf(self.lam))
         object.__setattr__(self, "exchange", checks.count("exchange", self.exchange, least=0))
         object.__setattr__(self, "temperature", checks.positive("temperature", self.temperature, "K"))
 
@@ -79,6 +74,9 @@ class Ladder(Wrapper, Learning, PerReplica):
         return Mix(self.initial, self.final, 0.5)
 
     def prepare(self, systems: System, strain: float = 0.0) -> Ladder:
+        values = concrete(self.lam)  # not when it is built: leaves may be derivatives, which have any values
+        if values is not None and (values.ndim != 1 or not np.all(np.isfinite(values)) or np.any(np.diff(values) <= 0)):
+            raise InputError(f"lam = {values} must be rising numbers, one for each window")
         replicas = len(as_batch(systems).positions)
         if replicas != len(self.lam):
             raise InputError(f"{len(self.lam)} windows need as many replicas, not {replicas}")

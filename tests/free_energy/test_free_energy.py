@@ -104,9 +104,12 @@ def gaps(rng: np.random.Generator, lam: np.ndarray, count: int) -> list[np.ndarr
 
 @pytest.mark.validation
 def test_error_bars_of_runs_are_honest() -> None:
-    """The same with correlated samples of 100 short runs: 0.68 ± 0.047 within one sigma, and no bias."""
+    """The same with correlated samples of 320 short runs: 0.68 ± 0.026 within one sigma, and no bias.
+
+    The shortest series of windows hold some thirty independent samples; a few runs in a hundred have no error bar.
+    """
     off = []
-    for seed in range(100):
+    for seed in range(320):
         result = free_energy(
             well(SOFT),
             well(STIFF),
@@ -120,10 +123,15 @@ def test_error_bars_of_runs_are_honest() -> None:
             check=False,
         )
         off.append([(v - EXACT) / e for v, e in (result.estimates[n] for n in ("TI", "MBAR", "BAR"))])
-    within = np.mean(np.abs(off) < 1.0, axis=0)
-    assert np.all((within > 0.54) & (within < 0.82)), within
+    refused = np.mean(np.isnan(off), axis=0)
+    within = [np.mean(np.abs(column[~np.isnan(column)]) < 1.0) for column in np.transpose(off)]
+    mean, size = np.nanmean(off, axis=0), np.sqrt(np.nanmean(np.square(off), axis=0))
+    print(f"TI, MBAR, BAR: rms {size}, within one sigma {within}, mean {mean}, without an error bar {refused}")
+    assert np.all(refused < 0.05), refused
+    assert np.all(np.abs(np.subtract(within, 0.683)) < 0.08), within  # three binomial errors
+    assert np.all(np.abs(size - 1.0) < 0.15), size
     # A start of the averages that follows the noise of the series shifts them by 0.2 to 0.4.
-    assert np.all(np.abs(np.mean(off, axis=0)) < 0.3), np.mean(off, axis=0)
+    assert np.all(np.abs(mean) < 0.17), mean  # three of 1/√320
 
 
 def test_correlation_widens_the_errors(rng: np.random.Generator) -> None:
