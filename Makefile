@@ -63,7 +63,7 @@ docs: $(DOCS)  ## build the documentation in site/, warnings are errors (some 15
 docs-serve: $(DOCS)  ## show the documentation at http://127.0.0.1:8000 while you write
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
-docs-test: $(DOCS)  ## open every page of the documentation and a report in a headless browser (some 2 minutes)
+docs-test: $(DOCS)  ## open every page of the documentation and a report in a headless browser (some 4 minutes)
 	$(BIN)/python -m pytest tests/test_site.py -m "slow or not slow"
 
 $(DOCS): $(READY)
