@@ -43,7 +43,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class LabelKeys:
-    """Names of the labels, if they are not ASE's; several names are looked for in their order, frame by frame.
+    """Names of the labels, if they are not ASE's; several names are tried in their order, frame by frame.
 
     A name is looked up in the results of the frame's calculator, then in ``atoms.info`` (forces: ``atoms.arrays``).
 

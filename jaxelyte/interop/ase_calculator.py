@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 class Calculator(AseCalculator):
     """ASE calculator of any potential: energy, forces, stress; energies of the atoms where the potential has them.
 
-    Units are ASE's: eV, eV/Å, eV/Å³ (Voigt order, tension positive). Float64 where ``jax_enable_x64`` is on, float32
-    otherwise; the constant reference energy is added in float64 in any case. Neighbour lists are made on the host, any
-    cell, and kept while atoms hardly move; their sizes change rarely, and calculators share their programs, so that a
-    relaxation, a run, or a calculator for each of many frames compiles once or twice.
+    Units are ASE's: eV, eV/Å, eV/Å³ (Voigt order, tension positive). Float64 if ``jax_enable_x64`` is on, float32
+    otherwise; the constant reference energy is always added in float64. Neighbour lists are built on the host for any
+    cell, and kept while atoms hardly move. Their sizes change rarely, and calculators share compiled programs, so that
+    a relaxation, a run, or a calculator for each of many frames compiles once or twice.
 
     Args:
         potential: any `Potential`.

@@ -28,8 +28,7 @@ def to_jax_md(
     """Neighbour and energy functions in jax-md's convention, for real (not fractional) coordinates in Å.
 
     ``neighbors = neighbor_fn.allocate(R); energy_fn(R, neighbor=neighbors)`` in eV, without the constant reference
-    energies. jax-md's own units apply to what its integrators do with it: with masses in g/mol, times are in
-    10.18 fs, as in ASE.
+    energies. Units of jax-md's integrators are jax-md's: with masses in g/mol, the unit of time is 10.18 fs, as in ASE.
 
     Args:
         potential: any `Potential`.
@@ -39,8 +38,8 @@ def to_jax_md(
 
     Raises:
         InputError: atoms that the potential cannot describe.
-        UnsupportedError: a cell narrower than twice the cut-off, or partly periodic: jax-md's lists know one image
-            only. `simulate` and `Calculator` handle both.
+        UnsupportedError: a cell narrower than twice the cut-off, or partly periodic: jax-md's lists contain one image
+            only. `simulate` and `Calculator` support both.
     """
     potential = as_potential(potential)
     skin = checks.quantity("skin", skin, "skin")

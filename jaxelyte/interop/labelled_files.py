@@ -152,15 +152,15 @@ def read_cp2k(
     ``*-pos-1.xyz`` holds positions in Å and energies in Hartree in its comment lines, ``*-frc-1.xyz`` forces in
     Hartree/Bohr, ``*-1.cell`` cells in Å. These are CP2K's default units; the files do not name them.
 
-    Each step is read once, as a restart wrote it last, and only steps that all files hold. Positions and forces of a
-    step belong together if their comments give the same time and energy. A warning names what is left out.
+    Steps that all files contain are read, each once: a restart overwrites earlier copies. Positions and forces of a
+    step are matched by the time and energy in their comments. A warning lists what is left out.
 
     Args:
         positions: the xyz file of positions.
         forces: the xyz file of forces.
         cell: the cell file, or a fixed cell in Å: 3 lengths, also with 3 angles, or 3 x 3; no periodicity without.
-        kinds: elements of kinds whose names are no chemical symbols, such as ``{"Ow": "O"}``; names like Ow, H2 and
-            Na1 are understood without.
+        kinds: elements of kinds whose names are not chemical symbols, such as ``{"Ow": "O"}``; names like Ow, H2 and
+            Na1 are recognised.
         index: which frames, in ASE's notation.
 
     Returns:

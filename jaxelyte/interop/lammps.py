@@ -73,28 +73,30 @@ def _load_mpi() -> None:
 def attach_lammps(
     potential: Potential, lmp: Any, *, species: Sequence[str], fix_id: str = "jaxelyte", skin: float = 1.0
 ) -> LammpsForces:
-    """Let LAMMPS drive a potential: energy, forces and virial of all its atoms come from here.
+    """Let LAMMPS drive a potential: jaxelyte computes energy, forces and virial of all its atoms.
 
     Makes ``fix <fix_id> all external pf/callback 1 1`` with ``fix_modify <fix_id> energy yes virial yes``, and sets its
-    callback. What LAMMPS then does with the atoms is its own affair: any integrator, barostat, minimiser, computes and
-    dumps. A pair style of LAMMPS adds to the potential; ``pair_style zero`` adds nothing, and keeps its lists, sorting
-    and exchange of atoms between ranks alive. Atoms count by rising id: the potential's atom 0 is the smallest id.
+    callback. LAMMPS moves the atoms: all its integrators, barostats, minimisers, computes and dumps work. A pair style
+    of LAMMPS adds to the potential; ``pair_style zero`` adds nothing, but keeps LAMMPS's neighbour lists, sorting and
+    exchange of atoms between ranks active. Atoms are matched by LAMMPS ID, in ascending order: atom 0 of the potential
+    has the smallest ID.
 
-    On several MPI ranks rank 0 collects the atoms, computes, and sends the forces back: right, but no faster.
+    On several MPI ranks, rank 0 collects the atoms, computes, and distributes the forces: correct, but no faster.
 
-    Errors of the potential end LAMMPS' run after the present step, in which no force of ours acts, and are raised by
-    the call that started it (``lmp.command``, ``lmp.file``, ...). What LAMMPS holds then is not to be continued.
+    An exception in the potential stops LAMMPS's run after the present step, to which it contributes no forces, and is
+    raised by the call that started the run (``lmp.command``, ``lmp.file``, ...). Do not continue from the state that
+    LAMMPS is left in.
 
     Args:
-        potential: any `Potential`; float64 where ``jax_enable_x64`` is on, float32 otherwise.
+        potential: any `Potential`; float64 if ``jax_enable_x64`` is on, float32 otherwise.
         lmp: instance of ``lammps.lammps`` with box, atoms and masses; units ``metal`` (eV, Å) or ``real`` (kcal/mol,
             Å).
         species: chemical symbol of each of LAMMPS' atom types, in their order.
         fix_id: name of the fix.
-        skin: Å, by which neighbour lists reach beyond the cut-off; LAMMPS' own skin is another one.
+        skin: Å by which neighbour lists extend beyond the cut-off; independent of LAMMPS's own skin.
 
     Returns:
-        What is attached: counters, and `LammpsForces.detach`.
+        The attached forces, with counters and `LammpsForces.detach`.
 
     Raises:
         InputError: atoms that the potential cannot describe, symbols that do not match types or masses, a fix of that

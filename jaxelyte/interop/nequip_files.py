@@ -43,16 +43,17 @@ def load_nequip(path: str | os.PathLike[str], *, torchscript: bool = False) -> N
     """Read a NequIP model (nequip 0.5 and 0.6).
 
     Args:
-        path: a folder with ``config.json`` and ``state_dict.npz``, a deployed ``.pth`` file, or the name of a potential
-            that comes with jaxelyte: its first network, which needs the baseline. `load_potential` has all of it.
-        torchscript: allow a ``.pth`` file to be opened, through ``torch.jit.load`` (needs ``jaxelyte[torch]``).
+        path: a folder with ``config.json`` and ``state_dict.npz``, a deployed ``.pth`` file, or the name of an included
+            potential: its first network, which needs the baseline. `load_potential` loads the complete potential.
+        torchscript: allow a ``.pth`` file to be opened with ``torch.jit.load``, which may execute code of the file
+            (needs ``jaxelyte[torch]``).
 
     Returns:
-        The potential; its parameters are float64 where ``jax_enable_x64`` is on, else float32. One that was trained on
-        labels less a baseline knows that it needs it: `load_fit` reads both.
+        The potential; its parameters are float64 if ``jax_enable_x64`` is on, else float32. A network that was trained
+        relative to a baseline cannot be used without it; `load_fit` reads both.
 
     Raises:
-        InputError: a file that is missing, unreadable or contradictory, with what and why.
+        InputError: a file that is missing, unreadable or contradictory; the message states the reason.
         UnsupportedError: an option that this version does not implement, by name.
     """
     given, path = path, located(path)

@@ -70,8 +70,9 @@ class Fit(NamedTuple):
 class ActivityCurve:
     """γ±(c) and φ(c) of a 1:1 salt from zero to the highest concentration of the data, on the molar scale.
 
-    Of derivatives for ions alone (McMillan and Mayer) φ is Π / (2 c k_B T). Of derivatives at constant pressure, with
-    an explicit solvent, φ is only ∫ c d ln(c γ±) / c, and `molal` gives what experiments call osmotic coefficient.
+    From derivatives for ions alone (McMillan and Mayer), φ is Π / (2 c k_B T). From derivatives at constant pressure,
+    with an explicit solvent, φ is only ∫ c d ln(c γ±) / c; `molal` converts it to the osmotic coefficient of
+    experiments.
 
     Attributes:
         molarity: of the data, (points,), mol/L.
@@ -226,9 +227,9 @@ def activity_from_derivatives(
 ) -> ActivityCurve:
     """γ±(c) and φ(c) of a 1:1 salt from 1 + d ln γ±/d ln c at several concentrations, with propagated errors.
 
-    It fails where the data leave a gap that the powers of √c cannot bridge: with one concentration the curve below it
-    is that of a fit of one number, and nothing says that the fit is right. Errors are taken as statistical; those of
-    Kirkwood-Buff integrals of short runs in small boxes are not, so give `ActivityDerivative.error`, which holds both.
+    It fails if the data leave a gap that the powers of √c cannot bridge: with a single concentration, the curve below
+    it rests on the fit of one number, which cannot be tested. Errors are taken as statistical. Those of Kirkwood-Buff
+    integrals of short runs in small boxes are also systematic: pass `ActivityDerivative.error`, which includes both.
 
     Args:
         molarity: (points,), mol/L of the salt, positive and different.
@@ -237,7 +238,7 @@ def activity_from_derivatives(
         diameters: Å, in the extended law of Debye and Hückel from which the curve starts; one where it is known.
         permittivity: relative, of the solvent (of the model that was simulated): the limiting slope follows from it.
         temperature: K.
-        terms: powers of √c beside the law at most.
+        terms: largest number of powers of √c added to the law.
 
     Raises:
         InputError: arrays of different lengths, or values out of range.

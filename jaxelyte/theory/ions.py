@@ -33,8 +33,8 @@ class IonModel:
         charges: of each species in e, cations first; two species of opposite sign.
         diameters: distance of closest approach in Å (hard spheres) of all pairs, or of each: ``{"Na-Cl": 3.0, …}`` or
             ``{("Na", "Cl"): 3.0, …}``; by default none.
-        short_range: (r in Å, {pair: u in k_B T}): tables of what is added to the Coulomb term; zero beyond their end,
-            and no two ions come closer than their beginning.
+        short_range: (r in Å, {pair: u in k_B T}): tables added to the Coulomb term; zero beyond the largest r, and a
+            hard wall below the smallest r.
         permittivity: relative, of the solvent.
         temperature: K.
     """

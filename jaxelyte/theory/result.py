@@ -26,7 +26,7 @@ class IonResult(Rich):
         osmotic: osmotic coefficient by the virial.
         activity: mean ionic activity coefficient γ±.
         derivative: 1 + d ln γ± / d ln c by the compressibility.
-        residual: largest error of the equations; how exact the numbers are as numerics, not as physics.
+        residual: largest residual of the equations: the numerical accuracy, not that of the theory.
     """
 
     concentration: float
@@ -72,8 +72,8 @@ class PBResult(IonResult):
 
     Attributes:
         potential: mean electrostatic potential around each species in k_B T / e, (species, points).
-        osmotic_compressibility: osmotic coefficient by the compressibility; what it differs from ``osmotic`` measures
-            the inconsistency of the theory.
+        osmotic_compressibility: osmotic coefficient by the compressibility; the difference from ``osmotic``
+            measures the inconsistency of the theory.
     """
 
     potential: np.ndarray = field(repr=False)

@@ -71,9 +71,9 @@ def molal_scale(
     volume: float,
     solvent_density: float = WATER,
 ) -> Molal:
-    """Coefficients of the scale of McMillan and Mayer (`IonModel`, ions alone) as experiments have them.
+    """Convert coefficients from the scale of McMillan and Mayer (`IonModel`, ions alone) to that of experiments.
 
-    It fails where the solvent's compressibility matters (Π beyond some 100 MPa).
+    It fails if the compressibility of the solvent matters (Π beyond some 100 MPa).
 
     Args:
         molarity: mol/L of the salt, (…).
