@@ -91,6 +91,10 @@ def test_version_and_changelog_agree():
     assert f"## [{heading}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
+def test_citation_names_this_version():
+    assert f"\nversion: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
+
+
 def test_licence_is_apache_2_and_that_of_the_networks():
     text = (ROOT / "LICENSE").read_text("utf-8")
     assert PROJECT["license"] == "Apache-2.0 AND CC-BY-SA-4.0"
