@@ -93,7 +93,7 @@ def start(options: argparse.Namespace) -> Atoms:
     cutoff = min(9.0, 0.48 * float(box.cell.lengths()[0]))
     classical = jxl.spc_fw(box, cutoff=cutoff, tolerance=2e-3)
     steps = max(round(options.classical * 1000), 200)
-    ensemble = jxl.NVT(TEMPERATURE, "svr", tau=100.0)
+    ensemble = jxl.NVT(TEMPERATURE, "langevin", friction=0.02)  # heats bonds and molecules alike
     run = jxl.simulate(classical, box, ensemble, steps=steps, timestep=1.0, every=steps // 2, minimize=True, seed=1)
     options.output.mkdir(parents=True, exist_ok=True)
     write(path.with_suffix(".tmp"), run.atoms, format="extxyz")

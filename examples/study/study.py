@@ -161,7 +161,7 @@ def start(options: argparse.Namespace, name: str, pairs: int, *, paired: bool, s
             (one, other), k=1.0, center=2.8 if paired else far, rate=2e-3, elements=("Na", "Cl")
         )
     steps = max(round(options.classical * 1000), 200)
-    ensemble = jxl.NVT(TEMPERATURE, "svr", tau=100.0)
+    ensemble = jxl.NVT(TEMPERATURE, "langevin", friction=0.02)  # heats bonds and molecules alike
     run = jxl.simulate(potential, box, ensemble, steps=steps, timestep=1.0, minimize=True, seed=seed, every=steps // 2)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
