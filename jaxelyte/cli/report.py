@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jaxelyte.cli.page import Section
     from jaxelyte.datasets import ShippedPotential
     from jaxelyte.dynamics import Run
-    from jaxelyte.observables import RDFResult, SeriesResult
+    from jaxelyte.observables import RDFResult
     from jaxelyte.potentials.base import Potential
     from jaxelyte.potentials.nequip import NequIPPotential
     from jaxelyte.training import Evaluation, Fit, Stability
@@ -115,14 +115,16 @@ def rdf_table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def observable_table(name: str, result: RDFResult | SeriesResult) -> Table:
-    """What a run averaged or recorded in its loop, for people."""
+def observable_table(name: str, result: object) -> Table | str:
+    """What a run averaged or recorded in its loop, for people; as text where there is no table of its kind."""
     from rich.table import Table
 
-    from jaxelyte.observables import SeriesResult
+    from jaxelyte.observables import RDFResult, SeriesResult
 
-    if not isinstance(result, SeriesResult):
+    if isinstance(result, RDFResult):
         return rdf_table(rdf_rows(result))
+    if not isinstance(result, SeriesResult):
+        return f"{name}: {result!r}"
     table = Table(name, f"mean / {result.unit}", title=f"{counted(len(result), 'sample')} each {result.interval:g} fs")
     for column, mean, error, bound in zip(result.columns, result.mean, result.error, result.error_bound, strict=True):
         table.add_row(column, plus_minus(mean, error, bound))

@@ -106,6 +106,13 @@ def test_simulate_resume_and_analyse(run_file: Path) -> None:
     assert (folder / "again" / "rdf.json").exists()
 
 
+def test_what_has_no_table_is_shown_as_text() -> None:
+    """Observables of any kind may be declared, and recorded by a run file."""
+    from jaxelyte.cli.report import observable_table
+
+    assert observable_table("own", range(3)) == "own: range(0, 3)"
+
+
 def test_run_file_becomes_objects(run_file: Path) -> None:
     config = load_config(run_file)
     atoms = build_system(config)
