@@ -110,7 +110,7 @@ def _said(error: BaseException) -> tuple[str, int]:
             INTERRUPTED,
         )
     if isinstance(error, JaxelyteError):
-        notes = [str(note) for note in getattr(error, "__notes__", ())]
+        notes = [str(note) for note in getattr(error, "__notes__", ()) if "JAX has removed" not in str(note)]
         code = INTERRUPTED if isinstance(error, RunInterruptedError) else 2 if isinstance(error, InputError) else 1
         return spelled("\n".join([f"error: {error}", *notes])), code
     if isinstance(error, OSError) and error.filename is not None:

@@ -125,6 +125,24 @@ FILES: dict[str, tuple[str, Any, dict[str, Any]]] = {
             {"type": "restraint", "k": 1.0},
         ),
     ),
+    "bonded": (
+        "simulate",
+        RunFile,
+        run_file(
+            {"type": "harmonic-bonds", "bonds": [[0, 1]], "k": 0.1, "length": 3.0},
+            {"type": "distance-restraint", "pair": [0, 1], "k": 0.5, "center": 4.0, "rate": 0.01},
+            {"type": "metadynamics", "pair": [0, 1], "upper": 6.0, "temperature": 300.0},
+            observables={
+                "waves": {"type": "structure-factor", "k_max": 3.0, "width": 0.6},
+                "angles": {"type": "angles", "triplet": ["Na", "Cl", "Na"], "r_max": 5.0},
+            },
+        ),
+    ),
+    "constant pressure": (
+        "simulate",
+        RunFile,
+        run_file(LJ, ensemble={"type": "NPT", "temperature": 300.0, "pressure": 1.0}),
+    ),
     "free energy": (
         "free-energy",
         FreeEnergyFile,
@@ -205,7 +223,13 @@ Rows = list[int]
 ARGUMENTS: dict[str, Any] = {
     "charges": Symbols, "sigma": Symbols, "epsilon": Symbols, "appearing": list[str],
     "species": list[str], "mixing": values.Text, "method": values.Text, "thermostat": values.Text,
-    "ions": values.Text, "weighting": values.Text, "height": values.Number, "center": values.Number,
+    "ions": values.Text, "barostat": values.Text, "NPT.coupling": values.Text, "pressure": values.Number,
+    "stride": values.Count, "bonds": Rows, "pair": Rows, "room": values.Count, "triplet": list[str],
+    "weighting": values.Text, "height": values.Number, "center": values.Number,
+    **dict.fromkeys(("harmonic-bonds.k", "harmonic-bonds.length"), values.NotNegative),
+    **dict.fromkeys(("metadynamics.lower", "metadynamics.wall"), values.NotNegative),
+    # One for each replica; without tempering; one for each end.
+    **dict.fromkeys(("distance-restraint.k", "distance-restraint.center", "metadynamics.bias_factor", "angles.r_max")),
     "coupling": values.Number, "tail_correction": values.Flag, "shift": values.Flag, "chain": values.Count,
     "substeps": values.Count, "bins": values.Count, "blocks": values.Count, "exclusions": Rows, "pairs": Rows,
     "exclusion_scales": None, "elements": None, "scatterers": None,
@@ -219,7 +243,8 @@ def hints_of(kind: Any, row: dict[str, Any]) -> dict[str, Any]:
         hints = typing.get_type_hints(kind, include_extras=True)
         return {key: hint for key, hint in hints.items() if key in kind.model_fields}
     (registry,) = (one for one in (POTENTIALS, ENSEMBLES, OBSERVABLES) if row["type"] in one.names())
-    known = {one.name: ARGUMENTS.get(one.name, values.Positive) for one in arguments_of(registry.find(row["type"]))}
+    names = [one.name for one in arguments_of(registry.find(row["type"]))]
+    known = {name: ARGUMENTS.get(f"{row['type']}.{name}", ARGUMENTS.get(name, values.Positive)) for name in names}
     factor = {"factor": values.Number} if registry is POTENTIALS else {}
     return {key: kind for key, kind in known.items() if kind is not None} | {"type": values.Text} | factor
 
