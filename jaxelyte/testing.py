@@ -171,12 +171,14 @@ def _check_structure(case: _Case) -> None:
     assert jax.tree.structure(map_leaves(prepared, lambda leaf: leaf)) == structure, "with_children loses something"
     lists = case.lists(systems)
     gradient = jax.jit(jax.grad(lambda p: jnp.sum(p.energies(systems, lists))))(prepared)
-    assert jax.tree.structure(gradient) == structure, "a derivative by the potential is no tree like it"
+    assert jax.tree.structure(gradient) == structure, (
+        "the derivative with respect to the potential has another tree structure than the potential"
+    )
     # Trees of derivatives are computed with on the host, too, where a leaf may be any number.
     numbers = jax.tree.map(np.zeros_like, gradient)
     assert jax.tree.structure(numbers) == structure, "numbers of numpy as leaves change the tree"
     finite = all(bool(jnp.all(jnp.isfinite(x))) for x in jax.tree.leaves(gradient))
-    assert finite, "a derivative by the parameters is not finite"
+    assert finite, "the derivative with respect to the parameters is not finite"
     try:
         content, arrays = encode(given)
     except UnsupportedError:

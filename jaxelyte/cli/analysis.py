@@ -231,7 +231,7 @@ def analyse_sample(
 
 
 def _section(name: str, sample: Sample) -> Section:
-    """A section; one that fails in a way that nobody foresaw says so in its place, and the others are computed."""
+    """A section; an unforeseen failure is reported in its place, and the other sections are computed."""
     try:
         return PARTS[name](sample)
     except JaxelyteError as error:

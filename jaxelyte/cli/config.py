@@ -63,7 +63,7 @@ def load_config(path: str | Path) -> RunFile:
     """Read and validate a run file; relative paths in it are made relative to its folder.
 
     Raises:
-        InputError: the file is missing, no TOML, or says something that is not valid; every problem is listed.
+        InputError: the file is missing, not TOML, or contains invalid settings; every problem is listed.
     """
     path = Path(path)
     return parse_config(_content(path, "run"), path.parent, str(path))

@@ -121,7 +121,7 @@ def chosen(names: Mapping[str, Any], only: str, skip: str) -> list[str]:
         skip: those not wanted.
 
     Raises:
-        InputError: a name that there is not.
+        InputError: an unknown name.
     """
     wanted, unwanted = ([part.strip() for part in text.split(",") if part.strip()] for text in (only, skip))
     unknown = [name for name in wanted + unwanted if name not in names]

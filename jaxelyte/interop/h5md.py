@@ -98,7 +98,7 @@ class H5MDWriter(OpenFile):
 
     @classmethod
     def open(cls, path: str | Path) -> H5MDWriter:
-        """Go on with a file that `create` made.
+        """Continue a file that `create` made.
 
         Raises:
             InputError: no such file, or not a trajectory of jaxelyte.

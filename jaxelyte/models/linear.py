@@ -84,7 +84,7 @@ def make_maps(plan: Plan, params: Any) -> Maps:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def known_maps(plan: Plan, params: Any, maps: Maps) -> Maps:  # noqa: ARG001 - what derivatives are made of
-    """``maps``, which were made of ``params``: derivatives by these are those of `make_maps`."""
+    """``maps``, which were made of ``params``: derivatives with respect to these are those of `make_maps`."""
     return maps
 
 

@@ -1,4 +1,4 @@
-"""Products of matrices with inputs of fewer bits, where that is asked for."""
+"""Reduced-precision matrix products, on request."""
 
 from __future__ import annotations
 

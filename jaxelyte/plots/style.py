@@ -110,7 +110,7 @@ def labelled(ax: Any, x: str | None = None, y: str | None = None, *, beside: boo
 
 
 def whole_numbers(ax: Any) -> None:
-    """Ticks of the horizontal axis at whole numbers only: epochs and steps have no halves."""
+    """Ticks of the horizontal axis at integers only, for epochs and steps."""
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
