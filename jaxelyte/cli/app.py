@@ -184,7 +184,7 @@ def main(
 @app.command(cls=Once)
 def simulate(
     file: Annotated[Path, typer.Argument(help="Run file (TOML).")],
-    output: Annotated[Path | None, typer.Option(parser=_folder, help="Run folder; overrides the file.")] = None,
+    output: RunFolder = None,
     steps: Annotated[int | None, typer.Option(help="Number of steps; overrides the file.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
@@ -222,7 +222,7 @@ def simulate(
 @app.command(cls=Once)
 def train(
     file: Annotated[Path, typer.Argument(help="Training file (TOML).")],
-    output: Annotated[Path | None, typer.Option(parser=_folder, help="Run folder; overrides the file.")] = None,
+    output: RunFolder = None,
     epochs: Annotated[int | None, typer.Option(help="Number of epochs; overrides the file.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the training in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the training in the folder.")] = False,
@@ -262,7 +262,7 @@ def train(
 @app.command(name="free-energy", cls=Once)
 def free_energy(
     file: Annotated[Path, typer.Argument(help="Free-energy file (TOML).")],
-    output: Annotated[Path | None, typer.Option(parser=_folder, help="Run folder; overrides the file.")] = None,
+    output: RunFolder = None,
     steps: Annotated[int | None, typer.Option(help="Steps of each window; overrides the file.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
@@ -352,31 +352,16 @@ def analyse(
     ] = None,
     width: Annotated[float | None, typer.Option(help="Bin width in Å; 0.05 by default.")] = None,
     discard: Annotated[
-        int | None,
-        typer.Option(help="Frames to discard at the start; by default the equilibration of a run, none of a file."),
+        int | None, typer.Option(help="Frames to discard; by default the equilibration of a run.")
     ] = None,
-    charges: Annotated[
-        str, typer.Option(help="Charges of the ions in e, such as Na=1,Cl=-1; by default those of the potential.")
-    ] = "",
-    permittivity: Annotated[
-        float | None,
-        typer.Option(help="Relative permittivity of the solvent; by default that of the potential, or 78.3."),
-    ] = None,
+    charges: Annotated[str, typer.Option(help="Charges in e, such as Na=1,Cl=-1; by default the potential's.")] = "",
+    permittivity: Annotated[float | None, typer.Option(help="Relative; by default the potential's, or 78.3.")] = None,
     viscosity: Annotated[
-        float | None,
-        typer.Option(
-            help="Viscosity in Pa s, to correct diffusion for the finite cell; by default that of the run, if it is "
-            "precise enough."
-        ),
+        float | None, typer.Option(help="Pa s, for the finite-size correction; by default the run's, if it is precise.")
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="Temperature in K; by default that of the run.")] = None,
     fit: Annotated[str, typer.Option(help="Fit window of diffusion and conductivity in fs, such as 1000,5000.")] = "",
-    stretches: Annotated[
-        int | None,
-        typer.Option(
-            help="Parts of each replica whose spread gives the errors of transport properties; 8 in total by default."
-        ),
-    ] = None,
+    stretches: Annotated[int | None, typer.Option(help="Parts of a replica, for errors of transport.")] = None,
     only: Annotated[str, typer.Option(help=f"Compute only these sections: {SECTIONS}.")] = "",
     skip: Annotated[str, typer.Option(help="Skip these sections, such as scattering,residence (the slow ones).")] = "",
     output: Annotated[
@@ -385,12 +370,8 @@ def analyse(
     ] = None,
     interval: Annotated[float | None, typer.Option(help="Time between frames in fs, for a file without times.")] = None,
     topology: Annotated[Path | None, typer.Option(help="File with the elements of a DCD, XTC, … trajectory.")] = None,
-    cell: Annotated[
-        str, typer.Option(help="Cell in Å for a file without one: 20,20,20; lengths and angles; or nine numbers.")
-    ] = "",
-    units: Annotated[
-        str | None, typer.Option(help="Units of LAMMPS files (real, metal, …) or of xyz files (bohr, nm).")
-    ] = None,
+    cell: Annotated[str, typer.Option(help="Cell in Å, if absent: 20,20,20; with angles; or nine numbers.")] = "",
+    units: Annotated[str | None, typer.Option(help="Units of LAMMPS (real, metal, …) or xyz (bohr, nm) files.")] = None,
     elements: Annotated[str, typer.Option(help="Elements of LAMMPS types or atom names, such as 1=Na,2=Cl.")] = "",
     file_format: Annotated[str | None, typer.Option("--format", help="File format, if it is not recognised.")] = None,
     debug: Debug = False,
@@ -424,11 +405,7 @@ def analyse(
 @app.command(cls=Once)
 def info(
     model: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Name of an included potential (none: list them), training folder, or NequIP model: a folder with "
-            "config.json and state_dict.npz."
-        ),
+        Path | None, typer.Argument(help="Included potential (none: list them), training folder, or NequIP model.")
     ] = None,
     torchscript: TorchScript = False,
     debug: Debug = False,
@@ -470,9 +447,7 @@ def types(
 
 @app.command(cls=Once)
 def demo(
-    output: Annotated[Path, typer.Option(parser=_folder, help="Folder for pictures and summary.")] = Path(
-        "demo_output"
-    ),
+    output: Annotated[Path, typer.Option(parser=_folder, help="Folder for pictures and summary.")] = DEMO_OUTPUT,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of training.")] = DEMO[0],
     steps: Annotated[int, typer.Option(min=1, help="Steps of 1 fs.")] = DEMO[1],
     debug: Debug = False,
@@ -489,8 +464,7 @@ def demo(
 def fetch(
     names: Annotated[list[str] | None, typer.Argument(help="Data sets; all by default.")] = None,
     to: Annotated[
-        Path | None,
-        typer.Option(parser=_to, help="Target folder; by default JAXELYTE_DATA or ~/.local/share/jaxelyte."),
+        Path | None, typer.Option(parser=_to, help="Default: JAXELYTE_DATA, or ~/.local/share/jaxelyte.")
     ] = None,
     url: Annotated[str | None, typer.Option(help="Base URL of a mirror of the GitHub files.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the data sets and download nothing.")] = False,
