@@ -203,7 +203,13 @@ def _so_far(folder: Path, step: int, log: dict[str, np.ndarray], trajectory: Tra
         "completed": False,
         "steps": step,
         "time_ps": step * timestep / 1000.0,
-        **averages(log, trajectory.num_atoms, thermostat=thermostat, discard=discard),
+        **averages(
+            log,
+            trajectory.num_atoms,
+            thermostat=thermostat,
+            discard=discard,
+            pressure=settings["ensemble"].get("pressure"),
+        ),
     }
 
 

@@ -12,13 +12,12 @@ import numpy as np
 
 from jaxelyte.arrays import finite
 from jaxelyte.observables.blocks import FEWEST, error_entries, naive_error, of_series
+from jaxelyte.observables.fluctuations import responses
 from jaxelyte.observables.noise import slope_error
+from jaxelyte.units import BAR, EV_PER_A3_IN_GPA, GRAM_PER_CM3, KJ_PER_MOL
 
 if TYPE_CHECKING:
     from jaxelyte.dynamics.engine import Engine
-
-CELL_UNITS = {"volume": "Å³", "density": "g/cm³"}
-"""Averages where the cell changes."""
 
 PACKAGES = ("jaxelyte", "jax", "jaxlib", "jax-md", "e3nn-jax", "jax-pme", "numpy", "ase")
 
@@ -37,7 +36,14 @@ def summarize(
     """
     steps = int(engine.state.step)  # pyright: ignore[reportOptionalMemberAccess]
     thermostat = getattr(engine.settings.integrator, "temperature", None)
-    found = averages(log, engine.systems.positions.shape[1], thermostat=thermostat, discard=discard)
+    barostat = engine.settings.barostat
+    found = averages(
+        log,
+        engine.systems.positions.shape[1],
+        thermostat=thermostat,
+        discard=discard,
+        pressure=None if barostat is None else barostat.pressure / BAR,
+    )
     return {
         "completed": completed,
         "steps": steps,
@@ -48,7 +54,14 @@ def summarize(
     }
 
 
-def averages(log: dict[str, np.ndarray], atoms: int, *, thermostat: float | None, discard: int) -> dict[str, Any]:
+def averages(
+    log: dict[str, np.ndarray],
+    atoms: int,
+    *,
+    thermostat: float | None,
+    discard: int,
+    pressure: float | None = None,
+) -> dict[str, Any]:
     """Means over the rows of a log, with units and standard errors.
 
     Args:
@@ -56,6 +69,7 @@ def averages(log: dict[str, np.ndarray], atoms: int, *, thermostat: float | None
         atoms: of one replica.
         thermostat: its temperature in K, None for NVE.
         discard: intervals between rows that are equilibration, unless no row is behind them.
+        pressure: that the barostat keeps in bar, None for fixed cells.
     """
     # There is a row before the first interval: the one that ends the equilibration belongs to it, as in the loop.
     begin = min(discard + 1 if discard else 0, len(log["step"]) - 1)
@@ -65,10 +79,31 @@ def averages(log: dict[str, np.ndarray], atoms: int, *, thermostat: float | None
         "frames": len(log["step"]),
         "temperature": _estimate(log["temperature"][begin:], "K") | {"thermostat": thermostat},
         "potential": _estimate(log["potential"][begin:], "eV"),
-        **{name: _estimate(log[name][begin:], unit) for name, unit in CELL_UNITS.items() if name in log},
+        **({} if pressure is None else _at_constant_pressure(log, begin, thermostat, pressure)),
         "drift": drift | {"unit": "eV/atom/ns", "of": "conserved quantity"},
         "discarded_frames": begin,
     }
+
+
+def _at_constant_pressure(
+    log: dict[str, np.ndarray], begin: int, thermostat: float | None, pressure: float
+) -> dict[str, Any]:
+    """Density, volume and enthalpy, and what their fluctuations say; see `jaxelyte.observables.fluctuations`."""
+    rows = {name: log[name][begin:] for name in ("volume", "density", "potential", "kinetic")}
+    enthalpy = rows["potential"] + rows["kinetic"] + pressure * BAR * rows["volume"]
+    entries = {name: _estimate(rows[name], unit) for name, unit in (("volume", "Å³"), ("density", "g/cm³"))}
+    entries["volume"] |= {"pressure_bar": pressure}
+    entries["enthalpy"] = _estimate(enthalpy, "eV")
+    if thermostat is None:
+        return entries
+    grams = float(np.mean(rows["density"] * rows["volume"])) * GRAM_PER_CM3  # per mole of systems
+    units = {"compressibility": (1.0 / EV_PER_A3_IN_GPA, "1/GPa"), "thermal_expansion": (1.0, "1/K")}
+    units["heat_capacity"] = (1000.0 / KJ_PER_MOL / grams, "J/(g K)")
+    for name, (value, error) in responses(rows["volume"], enthalpy, thermostat).items():
+        scale, unit = units[name]
+        numbers = error_entries(scale * error.error, scale * error.bound, error.freedom)
+        entries[name] = {"value": scale * value} | numbers | {"unit": unit}
+    return entries
 
 
 def _estimate(values: np.ndarray, unit: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from jaxelyte.cli import app
 from jaxelyte.cli.config import load_config
 from jaxelyte.cli.objects import build_ensemble, build_observables, build_potential, build_system
 from jaxelyte.cli.spelling import spelled
-from jaxelyte.dynamics import NVT, load_run
+from jaxelyte.dynamics import NPT, NVT, load_run
 from jaxelyte.errors import InputError, SimulationError, StorageError
 from jaxelyte.trajectory import open_trajectory
 
@@ -119,6 +119,10 @@ def test_run_file_becomes_objects(run_file: Path) -> None:
     assert len(atoms) == 108
     assert build_ensemble(config.ensemble) == NVT(60.0, "langevin")
     assert set(build_observables(config)) == {"rdf"}
+    pressed = RUN.replace('type = "NVT"', 'type = "NPT"\npressure = 50.0\ntau_p = 2000.0')
+    (run_file.parent / "pressed.toml").write_text(pressed)
+    found = build_ensemble(load_config(run_file.parent / "pressed.toml"))
+    assert found == NPT(60.0, 50.0, thermostat="langevin", tau_p=2000.0)
     potential = build_potential(config, atoms)
     assert (potential.cutoff, potential.switch) == (6.5, 5.5)
     assert config.run.output == run_file.parent / "out"
