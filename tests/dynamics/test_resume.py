@@ -180,11 +180,21 @@ def test_settings_of_observables_are_compared() -> None:
 
 
 def test_files_after_a_real_resume(tmp_path: Path) -> None:
-    """The settings give the new length, the summary a speed, and a run that has nothing left to do keeps its own."""
+    """The settings give the new length, the summary a speed, and a run that has nothing left to do keeps its own.
+
+    The checkpoint is one of version 0.1, which held positions without a system, and lists without their cells.
+    """
     atoms = bulk("Ar", "fcc", a=5.6, cubic=True).repeat(3)
     arguments = dict(every=5, velocities=50.0, output=tmp_path, progress=False)
+    whole = simulate(Argon(), atoms, NVE(), steps=20, **arguments | {"output": None})
     simulate(Argon(), atoms, NVE(), steps=10, **arguments)
-    simulate(Argon(), atoms, NVE(), steps=20, resume=True, **arguments)
+    arrays = dict(np.load(tmp_path / "checkpoint.npz"))
+    arrays["state.positions"] = arrays["state.system.positions"]
+    old = {name: a for name, a in arrays.items() if "system" not in name and name != "lists/cells"}
+    np.savez(tmp_path / "checkpoint.npz", **old)
+    np.testing.assert_array_equal(load_run(tmp_path).atoms.get_positions(), arrays["state.positions"][0])
+    resumed = simulate(Argon(), atoms, NVE(), steps=20, resume=True, **arguments)
+    np.testing.assert_array_equal(resumed.atoms.get_positions(), whole.atoms.get_positions())
     assert json.loads((tmp_path / "config.json").read_text())["steps"] == 20
     speed = load_run(tmp_path).performance["ns_per_day"]
     assert speed > 0
