@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxelyte.dynamics.chunk import REACH
@@ -12,14 +14,20 @@ from jaxelyte.dynamics.integrators.rescaling import CellRescaling
 from jaxelyte.errors import InputError, UnsupportedError
 from jaxelyte.observables.base import Observable
 from jaxelyte.potentials.base import Potential, walk
+from jaxelyte.potentials.geometry import members
 from jaxelyte.potentials.memory import Learning
+from jaxelyte.potentials.pairs import PairPotential
 from jaxelyte.system import System
+from jaxelyte.units import BAR
 
 MARGIN = 0.01
 """Strain that plans hold for beyond `REACH` at the least: one change of the cell must stay within it."""
 
 LARGEST_CHANGE = 0.25
 """Strain of one change of the cell, eight standard deviations, that is refused."""
+
+LARGEST_BLOWS = 1.0
+"""bar, of what a step at a cut-off does to the pressure; less changes the density of liquids by less than 1e-4."""
 
 STEPS_OF_RELAXATION = 10
 """Changes of the cell within one ``tau_p`` at the least."""
@@ -49,10 +57,34 @@ def check_changing_cell(
             )
         if isinstance(one, Learning) and one.learning_stride():
             raise UnsupportedError(f"{type(one).__name__} is not implemented for NPT; use NVT")
+        if isinstance(one, PairPotential):
+            _check_end(one, systems)
     for name, one in observables.items():
         raise UnsupportedError(
             f"observable {name!r} ({type(one).__name__}) is not accumulated during NPT runs; compute it from "
             "the frames of the run afterwards, as by jaxelyte.rdf(run, …), with every= as often as you need it"
+        )
+
+
+def _check_end(term: PairPotential, systems: System) -> None:
+    """Refuse a pair potential that ends in a step, whose blows no stress holds.
+
+    They are worth 2π/3 r_c³ Σ_ab N_a N_b u_ab(r_c) / V², with g = 1 there.
+    """
+    system = jax.tree.map(lambda x: x[0], systems)
+    chosen = np.asarray(members(system, term.species()))
+    kinds, counts = np.unique(np.asarray(term.kinds(system))[chosen], return_counts=True)
+    if not len(kinds):
+        return
+    square = jnp.full((len(kinds), len(kinds)), (term.cutoff * (1.0 - 1e-6)) ** 2, system.positions.dtype)
+    which = jnp.asarray(kinds)
+    steps = np.asarray(term.of_square(square, which[:, None], which[None, :]), np.float64)
+    blows = 2.0 * np.pi / 3.0 * term.cutoff**3 * float(counts @ steps @ counts) / float(system.volume) ** 2 / BAR
+    if abs(blows) > LARGEST_BLOWS:
+        raise InputError(
+            f"{type(term).__name__} ends in a step at its cut-off of {term.cutoff:g} Å, and the blows of pairs that "
+            f"cross it, {blows:+.3g} bar, are in no stress: the density would be wrong. Let it end smoothly, as by "
+            f"switch={0.87 * term.cutoff:.3g} of LennardJones, or use NVT"
         )
 
 

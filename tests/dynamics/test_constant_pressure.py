@@ -220,6 +220,13 @@ def test_what_cannot_run_at_constant_pressure_is_refused() -> None:
     ):
         with pytest.raises(InputError, match=message):
             wrong()
+    cut = jxl.LennardJones({"Ar": 3.4}, {"Ar": 0.0104}, cutoff=7.0)
+    # 2π/3 ρ² r_c³ u(r_c) with four atoms in 5.4³ Å³.
+    step = 4 * 0.0104 * ((3.4 / 7.0) ** 12 - (3.4 / 7.0) ** 6)
+    blows = 2.0 * np.pi / 3.0 * (4 / 5.4**3) ** 2 * 7.0**3 * step / BAR
+    with pytest.raises(InputError, match="ends in a step") as caught:
+        simulate(cut, atoms, ensemble, steps=10, every=10)
+    assert f"{blows:+.3g} bar" in str(caught.value)
     slab = atoms.copy()
     slab.pbc = (True, True, False)
     with pytest.raises(InputError, match="periodic in all directions"):
@@ -245,7 +252,7 @@ def test_a_cell_that_collapses_is_reported() -> None:
 def test_density_of_the_lennard_jones_fluid() -> None:
     """T* = 0.85, P* = 0.55355: ρ* = 0.820 (NIST Standard Reference Simulation Website, Monte Carlo, 3 σ and tail)."""
     sigma, epsilon = 3.4, 0.0104
-    potential = jxl.LennardJones({"Ar": sigma}, {"Ar": epsilon}, cutoff=3.0 * sigma)
+    potential = jxl.LennardJones({"Ar": sigma}, {"Ar": epsilon}, cutoff=3.0 * sigma, switch=2.6 * sigma)
     atoms = bulk("Ar", "fcc", a=(4 / 0.80) ** (1 / 3) * sigma, cubic=True).repeat(4)
     kelvin = 0.85 * epsilon / BOLTZMANN
     ensemble = NPT(kelvin, 0.55355 * epsilon / sigma**3 / BAR, tau_p=2000.0, compressibility=1e-4, tau=200.0)
