@@ -121,7 +121,7 @@ def test_run_file_becomes_objects(run_file: Path) -> None:
     assert set(build_observables(config)) == {"rdf"}
     pressed = RUN.replace('type = "NVT"', 'type = "NPT"\npressure = 50.0\ntau_p = 2000.0')
     (run_file.parent / "pressed.toml").write_text(pressed)
-    found = build_ensemble(load_config(run_file.parent / "pressed.toml"))
+    found = build_ensemble(load_config(run_file.parent / "pressed.toml").ensemble)
     assert found == NPT(60.0, 50.0, thermostat="langevin", tau_p=2000.0)
     potential = build_potential(config, atoms)
     assert (potential.cutoff, potential.switch) == (6.5, 5.5)
