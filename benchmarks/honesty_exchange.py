@@ -87,4 +87,4 @@ for _windows, _count, _memory, _hard in ((3, 4000, 20.0, False), (8, 1500, 30.0,
     CASES |= {
         f"{name}, {_title}": Entry(partial(free_energy, estimator=name, **_settings), hard=_hard) for name in ESTIMATORS
     }
-    CASES[f"<dU/dλ>, {_title}, window 1"] = Entry(partial(gradient, window=1, **_settings), hard=_hard)
+    CASES[f"<dU/dλ> of window 1, {_title}"] = Entry(partial(gradient, window=1, **_settings), hard=_hard)
