@@ -95,6 +95,7 @@ def analyse_source(
     from jaxelyte.dynamics import load_run
     from jaxelyte.names import pairs as pairs_named
     from jaxelyte.observables import rdf
+    from jaxelyte.observables.provenance import ensemble_of
     from jaxelyte.observables.sampling import equilibration_of
     from jaxelyte.trajectory import open_trajectory
 
@@ -129,6 +130,7 @@ def analyse_source(
         observables={} if run is None else run.observables,
         config=config,
         unknown=known.reason,
+        ensemble=ensemble_of(run),
     )
     options = {"charges": charges, "permittivity": permittivity, "temperature": temperature, "viscosity": viscosity}
     sample = replace(sample, provenance=provenance_of(source, run, stored, sample, known, options))

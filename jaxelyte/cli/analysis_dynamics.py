@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxelyte.arrays import finite
 from jaxelyte.cli.experiment import DIFFUSION, WATER_VISCOSITY, limiting_conductivity
-from jaxelyte.cli.page import Answer, Section, attempt, needs
+from jaxelyte.cli.page import Answer, Section, add_note, attempt, needs
 from jaxelyte.cli.sample import Sample
 from jaxelyte.errors import InputError
 from jaxelyte.observables.series import spread
@@ -40,6 +40,7 @@ def diffusion(sample: Sample) -> Section:
         ("species", "D / 1e-9 m²/s", "of it, finite-size correction", "MSD ~ t^", "experiment, infinite dilution"),
     )
     section.content = {}
+    _note_thermostat(sample, section)
     thickness, axes = _thickness(sample, section), None
     for name in (s for s in sample.species if s != "H"):
 
@@ -83,6 +84,14 @@ def diffusion(sample: Sample) -> Section:
     if axes is not None:
         section.pictures.append(("mean squared displacements; thick: window of the fit", png(axes)))
     return _warned(sample, section)
+
+
+def _note_thermostat(sample: Sample, section: Section) -> None:
+    """A note where the thermostat of the run changes the motion of atoms."""
+    from jaxelyte.observables.provenance import changed_motion
+
+    if text := changed_motion(sample.ensemble):
+        add_note(section, text)
 
 
 def _thickness(sample: Sample, section: Section) -> float | None:
@@ -152,6 +161,7 @@ def conduction(sample: Sample) -> Section:
     )
     if found is None or math.isnan(found.value):
         return section
+    _note_thermostat(sample, section)
     free = plus_minus(found.nernst_einstein, found.nernst_einstein_error, unit="S/m")
     section.rows.append(("σ, correlations included", plus_minus(found.value, found.error, unit="S/m"), ""))
     molar = {name: sample.symbols.count(name) / sample.volume / LITER for name in charges}

@@ -57,6 +57,7 @@ class Sample:
         config: run file that the frames come from; None where it is not known.
         unknown: why the charges are not known, where the run says it.
         provenance: how the run was made and where numbers come from, by name.
+        ensemble: thermostat and friction of the run; empty where they are not known.
     """
 
     trajectory: Trajectory
@@ -72,6 +73,7 @@ class Sample:
     config: RunFile | None = None
     unknown: str = ""
     provenance: Mapping[str, str] = field(default_factory=dict)
+    ensemble: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def symbols(self) -> list[str]:

@@ -18,6 +18,7 @@ from jaxelyte.units import BAR, EV_PER_A3_IN_GPA, GRAM_PER_CM3, KJ_PER_MOL
 
 if TYPE_CHECKING:
     from jaxelyte.dynamics.engine import Engine
+    from jaxelyte.dynamics.integrators import Integrator
 
 PACKAGES = ("jaxelyte", "jax", "jaxlib", "jax-md", "e3nn-jax", "jax-pme", "numpy", "ase")
 
@@ -48,6 +49,7 @@ def summarize(
         "completed": completed,
         "steps": steps,
         "time_ps": steps * timestep / 1000.0,
+        "ensemble": _ensemble(engine.settings.integrator),
         **found,
         "performance": performance(engine, timestep),
         "versions": versions(),
@@ -104,6 +106,16 @@ def _at_constant_pressure(
         numbers = error_entries(scale * error.error, scale * error.bound, error.freedom)
         entries[name] = {"value": scale * value} | numbers | {"unit": unit}
     return entries
+
+
+def _ensemble(integrator: Integrator) -> dict[str, Any]:
+    """What acts on the motion of atoms besides their forces: the thermostat by its name, and its friction in 1/fs."""
+    friction = getattr(integrator, "friction", None)
+    name = "langevin" if friction is not None else None
+    if getattr(integrator, "tau", None) is not None:
+        name = "svr" if not hasattr(integrator, "massive") else "nose-hoover"
+        name += "-massive" if getattr(integrator, "massive", False) else ""
+    return {"thermostat": name, "friction": friction}
 
 
 def _estimate(values: np.ndarray, unit: str) -> dict[str, Any]:

@@ -111,11 +111,11 @@ class Reweighting:
     It fails for parameters far from those of the run: a few frames then have all the weight. An error is raised where
     fewer effective samples than ``least`` remain, or where the weights have a tail so heavy that their largest values
     decide (Vehtari et al., J. Mach. Learn. Res. 25, 1 (2024)). Values without error bars (NaN) and a warning are given
-    where the weights leave less than half of the frames (nine tenths for derivatives), where few independent frames are
-    there (averages take 6, reweighted ones 40 where the weights are even within 5 %, and 160 otherwise; derivatives
-    take 80, and 160), or few decide. Simulate again with the new parameters, or longer, then. Error bars are widened by
-    the skewness of what the frames contribute, and go with Student's t of ``freedom`` degrees. For derivatives the
-    energy U stands for all ∂U/∂θ here: parameters that act in rare places only need more frames.
+    where few independent frames are there (averages take 6, reweighted ones 40, and 160 where weights have a tail of
+    large ones; derivatives take 80, and 160), or few decide. Simulate again with the new parameters, or longer, then.
+    Error bars are widened by the skewness of what the frames contribute and by weights that must exist but were not
+    sampled, and go with Student's t of ``freedom`` degrees. For derivatives the energy U stands for all ∂U/∂θ here:
+    parameters that act in rare places only need more frames.
 
     Raises:
         InputError: frames or a temperature that are missing, or a potential that did not make the frames of the run.

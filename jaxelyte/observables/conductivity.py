@@ -26,6 +26,7 @@ from jaxelyte.observables.blocks import FEWEST
 from jaxelyte.observables.center import follow
 from jaxelyte.observables.diffusion import WINDOW
 from jaxelyte.observables.diffusive import Chosen, change_of_slope, choose_window, first_time, remedy, shape_of
+from jaxelyte.observables.provenance import warn_of_thermostat
 from jaxelyte.observables.sampling import analysed
 from jaxelyte.observables.series import (
     Stretches,
@@ -154,6 +155,9 @@ def conductivity(
 
     Raises:
         InputError: see `msd`; no temperature, no periodic cell, or charges that do not add up to zero.
+
+    Warns:
+        UserWarning: no value, doubtful charges or lines, or a run whose thermostat changes motion.
     """
     trajectory = analysed(source, discard)
     temperature = temperature_of(source) if temperature is None else temperature
@@ -194,6 +198,7 @@ def conductivity(
         value = error = late[1] = math.nan
         table, free, partial = (np.full_like(array, np.nan) for array in (table, free, partial))
     _warn(value, error, reason, lags)
+    warn_of_thermostat(source, "conductivity")
     return ConductivityResult(
         species=tuple(charges),
         value=value,

@@ -21,6 +21,7 @@ from jaxelyte.checks import caution
 from jaxelyte.errors import InputError
 from jaxelyte.observables.center import follow
 from jaxelyte.observables.diffusive import Start, change_of_slope, choose_window, first_time, remedy, shape_of
+from jaxelyte.observables.provenance import warn_of_thermostat
 from jaxelyte.observables.sampling import LEAST_VOLUME, analysed
 from jaxelyte.observables.series import (
     exponent,
@@ -371,8 +372,9 @@ def diffusivity(
     Å, beyond their cage; a run has to be 32 times longer than that takes (160 ps for D = 2e-9 m²/s), or half of it with
     ``stretches=4``. Where the MSD is not straight over the decade of lags that the window ends with, a later window is
     tried. See `jaxelyte.observables.diffusive`. Where no window is left there is a warning and no value (NaN). A window
-    that is given is used, with a warning. A strongly coupled Langevin thermostat slows diffusion down, unnoticed; so
-    does a slow process that the run is too short to show.
+    that is given is used, with a warning. Thermostats that act on single atoms (Langevin, massive chains) change
+    diffusion: runs and run folders name theirs, and a warning follows; trajectories do not. A slow process that the run
+    is too short to show is not noticed.
 
     Args:
         source: see `msd`; or a `MSDResult`.
@@ -387,12 +389,16 @@ def diffusivity(
 
     Raises:
         InputError: see `msd`; a correction without a periodic cell or a temperature.
+
+    Warns:
+        UserWarning: no value, a doubtful window, or a run whose thermostat changes motion.
     """
     if isinstance(source, MSDResult):
         return source.diffusivity(fit=fit, viscosity=viscosity, temperature=temperature)
     if species is None:
         raise InputError("name the species, diffusivity(run, 'Na')")
     curve = msd(source, species, discard=discard, stretches=stretches, temperature=temperature)
+    warn_of_thermostat(source, "diffusion")
     return curve.diffusivity(fit=fit, viscosity=viscosity)
 
 

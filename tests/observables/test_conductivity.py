@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from ase import Atoms
 
 import jaxelyte as jxl
+from jaxelyte.dynamics.integrators import make_integrator
+from jaxelyte.dynamics.summary import _ensemble
 from jaxelyte.errors import InputError
 from jaxelyte.observables.conductivity import _share_errors
 from jaxelyte.trajectory import Trajectory
@@ -135,3 +139,39 @@ def test_charges_that_ions_do_not_have_are_named(charges, message):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="conductivity: (Na|Cl|O) ")
         jxl.conductivity(walk, {"Na": 0.8, "Cl": -0.8}, temperature=300.0)
+
+
+@pytest.mark.parametrize(
+    ("thermostat", "named"),
+    [
+        ("langevin", "a Langevin thermostat (friction 0.02 /fs)"),
+        ("nose-hoover-massive", "massive Nosé-Hoover chains"),
+        ("nose-hoover", ""),
+        ("svr", ""),
+        (None, ""),
+    ],
+)
+def test_thermostats_that_change_motion_are_named(
+    thermostat: Any, named: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """By runs, whose summary has it, and by run folders of earlier versions; trajectories do not know."""
+    frames = trajectory_of(steps(rng, 1e-3, frames=600), steps(rng, 1e-3, frames=600))
+    settings = {"friction": 0.02} if thermostat == "langevin" else {}
+    ensemble = jxl.NVE() if thermostat is None else jxl.NVT(T, thermostat, **settings)
+    found = _ensemble(make_integrator(ensemble, 8, momentum_conserved=True))
+    assert found == {"thermostat": thermostat, "friction": settings.get("friction")}
+    (tmp_path / "config.json").write_text(json.dumps({"ensemble": found}))
+    temperature = {"temperature": {"thermostat": T}}
+    run = SimpleNamespace(trajectory=frames, summary=temperature | {"ensemble": found})
+    older = SimpleNamespace(trajectory=frames, summary=temperature, folder=tmp_path)
+    for source, kept in ((run, named), (older, named), (frames, "")):
+        for what, analyse in (
+            ("diffusion", lambda source=source: jxl.diffusivity(source, "Na")),
+            ("conductivity", lambda source=source: jxl.conductivity(source, CHARGES, temperature=T)),
+        ):
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                analyse()
+            texts = [str(one.message) for one in told if "atoms move otherwise" in str(one.message)]
+            assert len(texts) == int(bool(kept))
+            assert all(t.startswith(f"{what}: the run had {kept}") and "NVE()" in t for t in texts)

@@ -296,6 +296,7 @@ def test_a_run_brings_its_temperature(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = jxl.diffusivity(run, "Ar", viscosity=2e-4, stretches=2)
+    assert run.summary["ensemble"] == {"thermostat": "nose-hoover", "friction": None}
     expected = finite_size_correction(np.eye(3) * 8.0, 100.0, 2e-4)
     assert found.correction == pytest.approx(expected)
 
