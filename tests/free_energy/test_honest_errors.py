@@ -7,6 +7,7 @@ import sys
 import warnings
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ import pytest
 from scipy.signal import lfilter
 
 from jaxelyte.errors import InputError
-from jaxelyte.free_energy import difference
+from jaxelyte.free_energy import difference, integration
 from jaxelyte.free_energy.estimators import bar, mbar_pulls, solve_mbar
-from jaxelyte.free_energy.joint import joint_error
+from jaxelyte.free_energy.joint import JointError, joint_error
 from jaxelyte.free_energy.quadrature import (
     even_nodes,
     integral_with_slopes,
@@ -209,6 +210,33 @@ def test_a_quadrature_error_is_found(rng: np.random.Generator) -> None:
         else:
             assert not told
             assert abs(found.value - exact) < 3.0 * found.error
+
+
+@pytest.mark.parametrize(
+    ("off", "quadrature"),
+    [(0.0, 0.0), (0.0149, 0.0), (0.0151, math.sqrt(0.0151**2 - 1e-4)), (-0.02, math.sqrt(3e-4)), (0.03, math.nan)],
+)
+def test_a_quadrature_error_is_what_exceeds_its_noise(
+    off: float, quadrature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond 1.5 standard errors (0.01 eV) of the difference from BAR; added as squares up to the statistical one."""
+    lam, weights = nodes_and_weights(3, "clenshaw-curtis")
+    kept = [np.linspace(-0.1, 0.1, 40) - 0.1 * one for one in lam]
+    errors = iter([JointError(0.021, 9.0), JointError(0.01, 9.0)])
+    monkeypatch.setattr(integration, "joint_error", lambda *_: next(errors))
+    value = integration._integrate(kept, lam, weights, 40.0, ends=True)[0]
+    steps: Any = SimpleNamespace(
+        weak=[], estimates={"BAR": (value - off, 0.01)}, pulls=[np.zeros(40)] * 3, walkers=None
+    )
+    found = integration.thermodynamic_integral(kept, kept, lam, weights, 40.0, steps, None)
+    assert (found.statistical, found.freedom) == (0.021, 9.0)
+    if math.isnan(quadrature):
+        assert math.isnan(found.error)
+        assert "off by about 0.028 eV, more than the statistical error of 0.021 eV" in found.reason
+    else:
+        assert found.reason == ""
+        assert found.quadrature == pytest.approx(quadrature)
+        assert found.error == pytest.approx(math.hypot(0.021, quadrature))
 
 
 def test_a_diverging_integrand_has_no_error(rng: np.random.Generator) -> None:

@@ -22,6 +22,7 @@ from jaxelyte.gradients.trust import (
     spread_of_influence,
     stretches_of,
     tail_of,
+    warn_if_apart,
     why_unsupported,
 )
 from jaxelyte.observables.tails import deciding, independent_sums, largest_k, pareto_k
@@ -173,6 +174,73 @@ def test_errors_hold_what_was_not_sampled() -> None:
         error = found.widening * 4.0 * float(parts.std(ddof=1))
         z.append(stats.norm.isf(stats.t.sf(abs(mean - 5.0) / error, found.freedom)))
     assert 0.85 < math.sqrt(np.mean(np.square(z))) < 1.3
+
+
+def light(count: int) -> np.ndarray:
+    """Bounded weights, ln w skewed to the left; their share of effective samples is 0.63."""
+    weight = np.tile([2.0, 2.0, 2.0, 0.1], -(-count // 4))[:count]
+    return weight / weight.sum()
+
+
+def heavy(count: int) -> np.ndarray:
+    """The reciprocal weights: skewed to the right, a share of 0.65."""
+    weight = np.tile([1.0, 1.0, 1.0, 4.0], -(-count // 4))[:count]
+    return weight / weight.sum()
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights", "needed"),
+    [
+        ("average", None, 6),
+        ("average", light, 40),
+        ("average", heavy, 160),
+        ("derivative", None, 80),
+        ("derivative", light, 80),
+        ("derivative", heavy, 160),
+    ],
+)
+def test_how_many_independent_frames_an_error_takes(kind: str, weights: Any, needed: int) -> None:
+    """Exactly so many, correlated ones by what they are worth."""
+    for worth in (1.0, 1.25):
+        for more in (0, 1):
+            count = math.ceil(needed * worth) - 1 + more
+            influence = np.tile([1.0, -1.0], count)[:count]
+            found = why_unsupported(influence, None if weights is None else weights(count), worth, kind)
+            assert (found == "") == bool(more), (count, found)
+            assert more or f"an error bar takes {needed};" in found
+
+
+def test_what_else_has_no_error() -> None:
+    """Correlated runs of fewer than 20 independent frames, five frames that decide, and derivatives of few weights."""
+    influence = np.tile([1.0, -1.0], 600)
+    assert why_unsupported(influence, None, 60.0, "average") == ""
+    assert "so that 19 are left" in why_unsupported(influence, None, 64.0, "average")
+    for number, good in ((6, True), (5, False)):
+        few = np.zeros(400)
+        few[:number] = 1.0
+        found = why_unsupported(few, None, 1.0, "average")
+        assert (found == "") == good
+        assert good or found.startswith("5 independent frames decide it (6 are needed)")
+    # ln w = -c t² of an even t from 0 to 1: shares of 0.28 and 0.32.
+    for steep, good in ((20.0, False), (15.0, True)):
+        weight = np.exp(-steep * np.linspace(0.0, 1.0, 400) ** 2)
+        found = why_unsupported(influence[:400], weight / weight.sum(), 1.0, "derivative")
+        assert (found == "") == good
+        assert good or "the weights leave 28% of them, and an error bar takes 30%" in found
+        assert why_unsupported(influence[:400], weight / weight.sum(), 1.0, "average") == ""
+
+
+def test_halves_are_apart_beyond_four_and_a_half_errors() -> None:
+    """Sums of three stretches ± 0.1 √(3/2) t/… apart by t of their errors."""
+    noise = np.array([-0.1, 0.0, 0.1])
+    for apart, told in ((4.4, False), (4.6, True)):
+        shift = apart * math.sqrt(6.0) * 0.1 / 6.0
+        parts = np.concatenate([noise + shift, noise - shift])
+        assert halves_apart(parts) == pytest.approx(apart)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warn_if_apart(parts, "average")
+        assert bool(caught) == told
 
 
 def correlated(rng: np.random.Generator, frames: int, time: float) -> np.ndarray:
