@@ -116,8 +116,8 @@ def adapted(seed: int, *, estimator: str) -> Case:
 
 @lru_cache(maxsize=SEEDS)
 def derivative(seed: int, method: str) -> FreeEnergyGradient:
-    """With respect to both springs, from 1,000 frames of each of four windows, 1 to 2 eV/Å²."""
-    return free_energy_gradient(along(seed, 2.0, 4, 50_000, 50, False), method=method, at_once=250)
+    """With respect to both springs, from 400 frames of each of three windows, 1 to 2 eV/Å²."""
+    return free_energy_gradient(along(seed, 2.0, 3, 20_000, 50, False), method=method, at_once=400)
 
 
 def slope(seed: int, *, end: str, method: str) -> Case:
@@ -158,7 +158,7 @@ CASES |= {
     for name in ESTIMATORS
 }
 CASES |= {
-    f"free_energy_gradient by {method} of the {end} spring, 1:2 in Langevin dynamics, 4 windows": Entry(
+    f"free_energy_gradient by {method} of the {end} spring, 1:2 in Langevin dynamics, 3 windows": Entry(
         partial(slope, end=end, method=method), dynamics=True, seeds=SEEDS
     )
     for method in ("TI", "ends")

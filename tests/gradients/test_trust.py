@@ -230,6 +230,28 @@ def test_what_else_has_no_error() -> None:
         assert why_unsupported(influence[:400], weight / weight.sum(), 1.0, "average") == ""
 
 
+def test_a_tail_of_large_weights_widens_errors() -> None:
+    """Derivatives by 700 k²/n^0.6, and the ratio of effective samples found and expected, which is bounded."""
+    x = np.tile([-1.0, -1.0, -1.0, 3.0], 100)
+    lopsided, skewness = 24.0 / 30.0, 2.0 * (100 * 24.0) ** 2 / (100 * 12.0) ** 3
+    # ln w = 0, 0, 0, s: width s √3/4 and skewness 2/√3, so k = s/4.
+    for s, expected in ((0.4, None), (4.0, {"average": 0.02, "derivative": 0.05})):
+        weight = np.exp(s * np.tile([0.0, 0.0, 0.0, 1.0], 100))
+        weight /= weight.sum()
+        tail, share = tail_of(weight, 400.0), 1.0 / (400.0 * float(np.sum(weight**2)))
+        assert tail.shape == pytest.approx(s / 4.0)
+        for kind, power, strength in (("average", 1, 0.0), ("derivative", 2, 700.0)):
+            ratio = max(1.0, share / (tail.share if expected is None else expected[kind]))
+            widening = math.sqrt(1.0 + skewness + lopsided * (ratio**power - 1.0))
+            widening *= math.sqrt(1.0 + lopsided * strength * (s / 4.0) ** 2 / 400.0**0.6)
+            assert spread_of_influence(x, weight, 1.0, 16, kind).widening == pytest.approx(widening)
+    # Weights that are even within 5 % have no tail to speak of.
+    for s, needed in ((0.45, 40), (0.6, 160)):
+        weight = np.exp(s * np.tile([0.0, 0.0, 0.0, 1.0], 25))
+        found = why_unsupported(np.tile([1.0, -1.0], 50), weight / weight.sum(), 1.0, "average")
+        assert (found == "") == (needed < 100)
+
+
 def test_halves_are_apart_beyond_four_and_a_half_errors() -> None:
     """Sums of three stretches ± 0.1 √(3/2) t/… apart by t of their errors."""
     noise = np.array([-0.1, 0.0, 0.1])

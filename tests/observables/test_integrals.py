@@ -15,9 +15,9 @@ MIDDLE = 0.5 * (EDGES[1:] + EDGES[:-1])
 
 def test_the_level_of_the_tail_is_taken_about_half_the_box() -> None:
     """Within 2 Å of 10 Å."""
-    inside = (MIDDLE >= 8.0) & (MIDDLE <= 12.0)
-    g = np.where(inside, 0.9, 5.0)[None]
-    assert tail_level(EDGES, g, LENGTH) == pytest.approx(0.9)
+    # Forty bins of 0.1 Å, the first four of which are higher.
+    g = np.where(MIDDLE < 8.0, 5.0, np.where(MIDDLE < 8.4, 1.9, 0.9))[None]
+    assert tail_level(EDGES, g, LENGTH) == pytest.approx(0.9 + 4.0 / 40.0)
     assert tail_level(EDGES, np.zeros((1, 120)), LENGTH) == 1.0
 
 

@@ -45,6 +45,12 @@ def test_a_slope_is_part_of_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     excess = math.log(2.0) ** 2 - 2.0 * float(polygamma(1, 15))
     assert excess > 0.0
     assert found.error == pytest.approx(found.value * math.sqrt(1.0 / 14.0 + 0.04 * excess))
+    # D = ln(1.525) of four against four is below √2 of its deviation: flat, as far as it goes.
+    assert level_of(monkeypatch, np.where(np.arange(400) < 3, 1.7, 1.0)).frequencies == 8
+    # Fifteen ordinates of seven series are three frequencies.
+    assert level_of(monkeypatch, np.where(np.arange(400) < 3, 2.0, 1.0), columns=7).frequencies == 3
+    # Flat over 16 frequencies, and not over 23: a third of that.
+    assert level_of(monkeypatch, np.where(np.arange(400) < 32, 1.0, 0.5)).frequencies == 5
 
 
 def test_a_slope_at_the_lowest_frequencies_has_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
