@@ -91,7 +91,8 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
         InputError: another method, no run, no windows at the ends, or fewer than four frames in a window.
 
     Warns:
-        UserWarning: a thermodynamic integral whose quadrature cannot be checked; see also `Reweighting`.
+        UserWarning: a thermodynamic integral whose quadrature cannot be checked, or whose windows exchanged structures;
+            see also `Reweighting`.
     """
     checks.instance("result", result, FreeEnergyResult, "the result of free_energy")
     checks.choice("method", method, ("ends", "TI"))
@@ -120,6 +121,7 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
         assert ends is not None
         values, errors, freedom = ends
         return FreeEnergyGradient(values[0], errors[0], values[1], errors[1], values[2], errors[2], counts, freedom)
+    _warn_if_shared(ladder)
     windows, freedoms = [], []
     for window, rows in groups.items():
         mixture = Mix(ladder.initial, ladder.final, float(result.lam[window]))
@@ -141,6 +143,17 @@ def free_energy_gradient(result: FreeEnergyResult, *, method: str = "ends", at_o
         error = leafwise(np.hypot, error, quadrature)
     ends_of = (total[0], error[0], total[1], error[1], total[2], error[2])
     return FreeEnergyGradient(*ends_of, counts, min(freedoms), quadrature, tuple(windows))
+
+
+def _warn_if_shared(ladder: Ladder) -> None:
+    """Warn where windows have exchanged structures: sums of their squared errors lack what they share."""
+    if ladder.exchange:
+        checks.caution(
+            "derivative of the thermodynamic integral: its windows exchanged structures and share what these remember, "
+            "but their errors are added as those of independent ones: error bars may be 1.7 times too small where "
+            "structures remember for longer than they stay in a window. Pass method='ends', or take a run without "
+            "exchange"
+        )
 
 
 def _integrated(share: np.ndarray, windows: list[tuple[Trees, Trees]]) -> tuple[Trees, Trees]:

@@ -25,9 +25,10 @@ from jaxelyte.gradients import (
 )
 from jaxelyte.gradients.fit_folder import Progress, begin, describe, keep
 from jaxelyte.gradients.frames import Frames
-from jaxelyte.gradients.free_energies import _mean, _rows
+from jaxelyte.gradients.free_energies import _mean, _rows, _warn_if_shared
 from jaxelyte.gradients.path import _horizon, mean_over_replicas
 from jaxelyte.observables.recorded import SeriesResult
+from jaxelyte.potentials.ladder import Ladder
 from jaxelyte.potentials.lennard_jones import LennardJones
 from jaxelyte.potentials.restraints import HarmonicRestraint
 from wells import (
@@ -287,3 +288,14 @@ def test_errors_at_the_ends_are_those_of_a_mean(rng: np.random.Generator) -> Non
     assert abs(float(value.k) + exact) < 4.0 * width
     assert float(error.k) == pytest.approx(width, rel=0.7)
     assert 2.0 < freedom <= 15.0
+
+
+@pytest.mark.parametrize("exchange", [0, 20])
+def test_windows_that_share_structures_are_named(exchange: int) -> None:
+    """The errors of their derivatives are added as those of independent windows."""
+    ends = [HarmonicRestraint(np.zeros((1, 3)), k) for k in (0.5, 2.0)]
+    ladder = Ladder(*ends, np.array([0.0, 1.0]), temperature=TEMPERATURE, exchange=exchange)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        _warn_if_shared(ladder)
+    assert ["exchanged structures" in str(one.message) for one in told] == [True] * bool(exchange)
