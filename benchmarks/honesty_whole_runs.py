@@ -102,7 +102,7 @@ def path(seed: int, *, stiffness: tuple[float, ...], exchange: int) -> Case:
 def along(seed: int, ratio: float, windows: int, steps: int, every: int, adapt: bool) -> FreeEnergyResult:
     """Springs from 1 eV/Å² to ``ratio``."""
     (soft, stiff), atoms, ensemble = springs(1.0, ratio)
-    options = {"every": every} if every else {}
+    options: dict[str, Any] = {"every": every} if every else {}
     return free_energy(
         soft, stiff, atoms, ensemble, windows=windows, steps=steps, adapt=adapt, seed=seed, **SETTINGS, **options
     )
