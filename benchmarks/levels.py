@@ -22,6 +22,7 @@ from pathlib import Path
 from accuracy import BARRIER, SCREENED, SETS, errors, fitted, parts
 
 import jaxelyte as jxl
+from jaxelyte.arrays import finite
 from jaxelyte.dynamics.summary import versions
 
 
@@ -74,13 +75,13 @@ def main() -> None:
     report |= {
         "formula": start.get_chemical_formula(),
         "ion_pairs": pairs,
-        "free_energy_eV": [result.value, result.error],
+        "free_energy_eV": [result.value, finite(result.error)],
         "of_it_reference_energies_eV": result.reference,
-        "interaction_per_ion_pair_eV": [interaction / pairs, result.error / pairs],
-        "estimates_less_reference_eV": {n: [v - result.reference, e] for n, (v, e) in result.estimates.items()},
+        "interaction_per_ion_pair_eV": [interaction / pairs, finite(result.error / pairs)],
+        "estimates_less_reference_eV": {n: [v - result.reference, finite(e)] for n, (v, e) in result.estimates.items()},
         "lambda": result.lam.tolist(),
         "gradient_less_reference_eV": (result.gradient - result.reference).tolist(),
-        "gradient_error_eV": result.gradient_error.tolist(),
+        "gradient_error_eV": [finite(e) for e in result.gradient_error],
         "overlaps": result.overlaps.tolist(),
         "deciding_samples": result.support.tolist(),
         "no_error_bar": result.refused,
