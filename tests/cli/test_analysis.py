@@ -181,7 +181,7 @@ def test_recorded_pressure_gives_viscosity_and_osmotic_coefficient(walkers: Traj
     assert virial["error"] == pytest.approx(0.1 / np.sqrt(3 * 8000) / ideal, rel=0.3)
     assert abs(virial["osmotic"] - 1.0) < 4.0 * virial["error"]
     assert found["viscosity"] is None
-    assert "hypernetted chain: the run says nothing about its potential" in " ".join(found["notes"]["osmotic"])
+    assert "hypernetted chain: the potential of the run is unknown" in " ".join(found["notes"]["osmotic"])
 
 
 def test_what_lies_behind_a_wall_does_not_count(walkers: Trajectory, monkeypatch: pytest.MonkeyPatch) -> None:
