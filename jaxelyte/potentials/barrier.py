@@ -71,7 +71,6 @@ class GaussianBarrier(PairAdditive):
         if (self.species is None) == (self.pairs is None):
             raise InputError("a GaussianBarrier acts either between species=('O', 'H') or on pairs=[[0, 1], …]")
         given = (self.height, self.center, self.width)
-        named = self.species is not None and any(isinstance(s, str) for s in self.species)  # not rebuilt from leaves
         object.__setattr__(self, "height", parameter("height", self.height, "bias", zero=True, signed=True))
         object.__setattr__(self, "center", parameter("center", self.center, "distance", zero=True))
         object.__setattr__(self, "width", parameter("width", self.width, "width"))
@@ -83,6 +82,7 @@ class GaussianBarrier(PairAdditive):
             for name, value in zip(("height", "center", "width"), given, strict=True):
                 if not isinstance(value, jax.Array):  # those may be stacked trees, which `check` looks at
                     check_single(name, value)
+            named = any(isinstance(s, str) for s in self.species)  # by a user, not rebuilt from leaves
             object.__setattr__(self, "species", tuple(atomic_number(s) for s in self.species))
             if self.cutoff is None:
                 center, width = (checks.number(name, x) for name, x in zip(("center", "width"), given[1:], strict=True))
