@@ -115,9 +115,8 @@ def normalised(rdf: jxl.RDFResult, published: np.ndarray, number: int) -> tuple[
 
     The published curves are normalised to 1 at 12.5 Å, which hides how N was counted; a window is less noisy.
     """
-    bins = np.digitize(published[:, 0] + 1e-6, rdf.edges) - 1
-    curve = published[:, number + 1]
-    theirs = np.array([curve[bins == b].mean() if np.any(bins == b) else 0.0 for b in range(len(rdf.r))])
+    points = np.linspace(rdf.edges[:-1], rdf.edges[1:], 11)  # the published values are those at r, not averages of bins
+    theirs = np.interp(points, published[:, 0], published[:, number + 1]).mean(axis=0)
     window = (rdf.r > 11.5) & (rdf.r < 12.5)
     scale = far(rdf)[number]
     return rdf.g[number] / scale, rdf.error[number] / scale, theirs / theirs[window].mean()
