@@ -198,7 +198,7 @@ def _at_rest(velocities: np.ndarray, systems: System) -> np.ndarray:
     center = np.sum(masses * velocities, axis=1, keepdims=True) / np.sum(masses, axis=1, keepdims=True)
     kinetic = np.sum(masses * velocities**2, axis=(1, 2))
     share = np.sum(masses * center**2, axis=(1, 2)) / np.where(kinetic > 0, kinetic, 1.0)
-    # Thermal motion has 1/N of the kinetic energy on average, as after Langevin dynamics, and seven times as much rarely.
+    # Thermal motion, as after Langevin dynamics, has 1/N of the kinetic energy on average, and rarely seven times it.
     if np.max(share) > max(1e-3, 10.0 / velocities.shape[1]):
         checks.caution(
             f"the atoms came with a motion of the centre of mass ({np.max(share):.1%} of the kinetic energy); it is "
