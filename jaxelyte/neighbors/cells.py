@@ -123,10 +123,9 @@ def upper_triangular(cell: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
 @lru_cache(maxsize=16)
 def _functions(radius: float, multiplier: float) -> Any:
     """jax-md's functions; kept, since what they compile belongs to them. Each call brings its own box."""
-    partition, space = import_jax_md()
-    displacement, _ = space.periodic_general(np.eye(3), fractional_coordinates=True)
+    partition, _ = import_jax_md()
     return partition.neighbor_list(
-        displacement,
+        _displacement,
         np.eye(3),
         radius * 1.00001,
         dr_threshold=0.0,
@@ -134,6 +133,17 @@ def _functions(radius: float, multiplier: float) -> Any:
         fractional_coordinates=True,
         format=partition.Dense,
     )
+
+
+def _displacement(a: Array, b: Array, box: Any = None, **_: Any) -> Array:
+    """From b to a, of fractional coordinates, in Å.
+
+    Without a matrix product, which jax-md's own has: XLA fuses it with the sum of squares behind it on CPUs, and what
+    it makes of more than 16,384 pairs is wrong (jaxlib 0.10.2).
+    """
+    apart = a - b
+    apart = apart - jnp.round(apart)
+    return apart if box is None else combine(apart, box.T)
 
 
 def _fractional(system: System) -> jax.Array:

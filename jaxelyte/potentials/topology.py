@@ -205,9 +205,12 @@ def by_species(
 
 
 def as_leaf(value: Any) -> Any:
-    """A floating array for numbers and sequences of numbers; arrays, tracers and anything else pass unchanged."""
+    """A floating array for numbers and sequences of numbers; arrays, tracers and anything else pass unchanged.
+
+    A copy: jax may share the memory of an array of numpy, which the user may change afterwards.
+    """
     if isinstance(value, bool | int | float | np.ndarray | list | tuple | np.generic):
-        return jnp.asarray(value, jnp.result_type(float))
+        return jnp.array(np.array(value, copy=True), jnp.result_type(float))
     return value
 
 

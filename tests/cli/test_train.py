@@ -255,7 +255,7 @@ def test_messages_name_options(folder: Path) -> None:
     warned, failed = done.output.splitlines()
     assert warned == "warning: the baseline has charges of K, which no frame contains"
     assert failed.startswith("error: ")
-    assert failed.endswith("exists; pass --resume to go on, --overwrite, or another folder")
+    assert failed.endswith("exists; pass --resume to continue, --overwrite, or another folder")
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ TIP4P = [(1, "SOL", "OW"), (1, "SOL", "HW1"), (1, "SOL", "HW2"), (1, "SOL", "MW"
 def test_four_site_water_and_ions_by_their_residues(tmp_path: Path) -> None:
     path = tmp_path / "a.gro"
     path.write_text(gro_text([*TIP4P, (2, "CA", "CA"), (3, "CL", "CL"), (4, "CL-", "CL-")], 3))
-    with pytest.warns(UserWarning, match="1 MW: sites without mass"):
+    with pytest.warns(UserWarning, match="1 MW: massless sites"):
         found = jxl.open_trajectory(path)
     assert found.frame(0).get_chemical_symbols() == ["O", "H", "H", "Ca", "Cl", "Cl"]
     np.testing.assert_allclose(found.positions[:, 0, 3], [[4.0, 2.0, 0.1 * k] for k in range(3)], atol=1e-9)
@@ -118,7 +118,7 @@ def test_calcium_or_carbon_of_a_pdb(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'CA'"):
         jxl.read(path)
     path.write_text(pdb_text([(name, residue, number, "") for number, residue, name in TIP4P]))
-    with pytest.warns(UserWarning, match="1 MW: sites without mass"):
+    with pytest.warns(UserWarning, match="1 MW: massless sites"):
         assert len(jxl.read(path)[0]) == 3
 
 

@@ -62,7 +62,7 @@ def test_molecules_charges_masses_and_times(frames: Trajectory) -> None:
     np.testing.assert_allclose(universe.atoms.masses, frames.masses[1])
     assert universe.trajectory.dt == pytest.approx(0.02)
     assert [round(ts.time, 6) for ts in universe.trajectory] == [1.0, 1.02, 1.04, 1.06, 1.08]
-    with pytest.raises(MissingError, match="replica 2 is not there: 2 replicas of 5 frames"):
+    with pytest.raises(MissingError, match="replica 2 does not exist: 2 replicas of 5 frames"):
         frames.universe(2)
     with pytest.raises(jxl.InputError, match="none for H, O"):
         frames.universe(charges={"Na": 1.0, "Cl": -1.0})

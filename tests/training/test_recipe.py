@@ -302,7 +302,7 @@ def test_frames_that_the_start_was_trained_on_are_known_again() -> None:
         return [str(w.message) for w in caught]
 
     assert "trained on 3 of the 5 frames" in warned(fit, validation=held)[0]
-    assert "of the 7 frames to validate and test with" in warned(fit, validation=3, test=4)[0]
+    assert "of the 7 frames held back for validation and test" in warned(fit, validation=3, test=4)[0]
     assert warned(fit, validation=2) == []  # the same split
     # A bare network does not know its frames, but those held back are among the frames to train on as well.
     assert ["structures that are also trained on" in one for one in warned(fit.potential, validation=held)] == [True]
