@@ -64,7 +64,7 @@ def test_no_product_of_a_step_is_left_to_the_default(method: str) -> None:
         engine.start(jnp.zeros_like(systems.positions), jax.random.split(jax.random.key(0), (1, 2))[:, 1])
         lengths = (jnp.asarray(1.0, jnp.float32), jnp.asarray(5, jnp.int32))
         chunk = make_chunk(settings, engine.plan)
-        number, found = careless(chunk, engine.evaluator.potential, systems, engine.state, *lengths)
+        number, found = careless(chunk, engine.evaluator.potential, engine.state, *lengths)
     assert number > 50
     assert not found, f"{len(found)} of {number} products, the first one here:\n{found[0]}"
 
