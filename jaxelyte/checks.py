@@ -3,8 +3,7 @@
 A number is anything with one real, finite value: Python and numpy numbers, arrays without dimensions. Booleans and
 strings are not. A count is an integer of any type: ``1e5`` is one, ``1.5`` is not.
 
-`RANGES` lists what each physical quantity can be (anything else is refused) and what it ordinarily is (anything else is
-warned about, since most such values are in another unit). `quantity` applies it.
+`RANGES` lists what each physical quantity can be and what it ordinarily is; `quantity` refuses, and warns of, the rest.
 """
 
 from __future__ import annotations

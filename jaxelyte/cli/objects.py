@@ -17,7 +17,9 @@ from jaxelyte.datasets import ShippedPotential
 from jaxelyte.dynamics.ensembles import Ensemble
 from jaxelyte.errors import InputError
 from jaxelyte.observables import Observable, Series
-from jaxelyte.potentials.base import Potential, as_potential
+from jaxelyte.potentials.base import Potential, as_potential, walk
+from jaxelyte.potentials.memory import Learning
+from jaxelyte.potentials.topology import IndexTable
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -225,6 +227,22 @@ def report_card(config: TrainFile, fit: Fit, frames: list[Atoms], *, progress: b
         return stability(fit, starts, progress=progress, **section.model_dump(exclude={"frames"}))
 
 
+def _baseline(config: TrainFile) -> Potential:
+    """The sum of the baseline's terms, which describe frames of any composition and order.
+
+    Raises:
+        InputError: see `build_potential`; a term that names atoms by their indices.
+    """
+    found = build_sum(config.baseline, None, "[[baseline]]")
+    for one in walk(found):
+        if isinstance(one, Learning) or any(isinstance(value, IndexTable) for value in vars(one).values()):
+            raise InputError(
+                f"[[baseline]]: {type(one).__name__} names atoms by their indices, so that it describes one order of "
+                "atoms; a baseline has to describe all frames, as Coulomb, Lennard-Jones and barriers of species do"
+            )
+    return found
+
+
 def _network(config: TrainFile) -> NequIP | NequIPPotential | Fit:
     """Hyperparameters of a new network; or a trained one, with the baseline that it needs where it is a fit."""
     from jaxelyte.models.config import NequIP
@@ -252,7 +270,7 @@ def train_config(
     data, own = config.data, config.train
     wide = jax.dtypes.canonicalize_dtype("float64") == "float64"
     with jax.enable_x64(own.float64 or wide):
-        baseline = build_sum(config.baseline, None, "[[baseline]]") if config.baseline else None
+        baseline = _baseline(config) if config.baseline else None
         with placed("[loss]"):
             loss = Loss(**config.loss.model_dump())
         with placed("[optimization]"):

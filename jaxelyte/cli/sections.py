@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from jaxelyte import checks
 from jaxelyte.cli.values import (
     Cell,
     Count,
@@ -99,6 +100,11 @@ class Declared(Section):
         own = [name for name in type(self).model_fields if name != "type"]
         if unknown := [name for name in self.settings if name not in known]:
             raise ValueError(unknown_key(unknown[0], [*known, *own], f"of type {self.type!r}"))
+        for name in self._paths():
+            try:
+                checks.file_path(name, self.settings[name])
+            except InputError as error:
+                raise ValueError(str(error)) from error
         if missing := [name for name, one in known.items() if one.required and name not in self.settings]:
             raise ValueError(f"type {self.type!r} needs {', '.join(missing)}")
         return self
@@ -110,9 +116,12 @@ class Declared(Section):
 
     def with_paths(self, folder: Path) -> Self:
         """The same with paths relative to a folder."""
-        paths = [one.name for one in arguments(self.registry.find(self.type)) if one.is_path]
-        given = {name: value for name, value in self.settings.items() if name in paths}
-        return self.model_copy(update={name: located(value, folder=folder) for name, value in given.items()})
+        return self.model_copy(update={name: located(self.settings[name], folder=folder) for name in self._paths()})
+
+    def _paths(self) -> list[str]:
+        """The arguments that are given and are paths."""
+        known = arguments(self.registry.find(self.type))
+        return [one.name for one in known if one.is_path and one.name in self.settings]
 
     def made(self, atoms: Atoms | None = None) -> Any:
         """What the table describes.

@@ -190,6 +190,7 @@ def test_demo(tmp_path: Path) -> None:
 WRONG = [
     ("steps = 40", "stepz = 40", "unknown key 'stepz' in [run]; did you mean 'steps'"),
     ("cutoff = 6.5", "cutof = 6.5", "unknown key 'cutof'"),
+    ("[ensemble]", '[[potential]]\ntype = "nequip"\npath = 5\n[ensemble]', "[potential.1]: path must be a path, not 5"),
     ("[system]", "[sistem]\nx = 1\n[system]", "unknown key 'sistem' at the top; did you mean 'system'"),
     ('thermostat = "langevin"', 'thermostat = "berendsen"', "thermostat must be one of"),
     ("temperature = 60.0", "temperature = -5.0", "[ensemble] of"),

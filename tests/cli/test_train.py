@@ -245,6 +245,22 @@ def test_separate_files_of_cp2k(folder: Path) -> None:
         load_training(folder / "train.toml")
 
 
+@pytest.mark.parametrize(
+    "term",
+    [
+        'type = "harmonic-bonds"\nbonds = [[0, 1]]\nk = 0.1\nlength = 3.0',
+        'type = "distance-restraint"\npair = [0, 1]\nk = 0.1\ncenter = 3.0',
+        'type = "gaussian-barrier"\npairs = [[0, 1]]\nheight = 0.1\ncenter = 3.0\nwidth = 0.3',
+    ],
+)
+def test_a_baseline_describes_frames_of_any_order(folder: Path, term: str) -> None:
+    (folder / "train.toml").write_text(f"{TRAINING}\n[[baseline]]\n{term}\n")
+    done = CliRunner().invoke(app, ["train", str(folder / "train.toml"), "--quiet"])
+    assert done.exit_code == 2
+    assert "names atoms by their indices" in done.output
+    assert not (folder / "run").exists()
+
+
 def test_messages_name_options(folder: Path) -> None:
     """Errors and warnings in the spelling of the command line, without the code that they come from."""
     (folder / "run").mkdir()
